@@ -1,0 +1,36 @@
+//! Identifiers of users, devices, rooms and events.
+//!
+//! They become parts of paths and of what is printed, so they are checked before they are used.
+//! The grammar is not enforced beyond that: old rooms and odd servers hold ids outside of it.
+
+/// The longest identifier of the specification (appendices, "Common Identifier Format"), in bytes.
+const LONGEST: usize = 255;
+
+/// Whether `text` can serve as an identifier at all.
+pub fn is_sound(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)
+}
+
+/// Whether `text` can be a user id.
+pub fn is_user_id(text: &str) -> bool {
+    is_sound(text) && text.starts_with('@') && text.contains(':')
+}
+
+/// The server part of a user id.
+pub fn server_name(user_id: &str) -> Option<&str> {
+    user_id.split_once(':').map(|(_, server)| server)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_printed_or_addressed_is_refused() {
+        for text in ["", "@a\0:b", "@a\n:b", "a:b", "@ab", &format!("@{}:b", "a".repeat(255))] {
+            assert!(!is_user_id(text), "{text:?}");
+        }
+        assert!(is_user_id("@alice:example.org:8448"));
+        assert_eq!(server_name("@alice:example.org:8448"), Some("example.org:8448"));
+    }
+}

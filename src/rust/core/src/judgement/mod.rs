@@ -1,0 +1,16 @@
+//! What the server says, judged over its own text.
+//!
+//! Every byte of an answer may be chosen by an adversary. These functions read it once, refuse what
+//! does not hold, and hand on typed verdicts. One bad device, key or event never spoils the others.
+
+pub mod device_keys;
+pub mod identifier;
+pub mod keys_claim;
+pub mod keys_query;
+pub mod olm_payload;
+pub mod one_time_key;
+pub mod room_event;
+pub mod room_state;
+pub mod sync_response;
+pub mod trust;
+pub mod unique_map;

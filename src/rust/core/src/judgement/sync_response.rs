@@ -1,0 +1,220 @@
+//! The answer to `GET /sync`, taken apart.
+//!
+//! Parts are read one by one: a room, an event or a count that cannot be read is named in
+//! [`SyncResponse::problems`] and costs nothing else. Only an answer without a new token is refused
+//! whole, because nothing of it could be committed.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{identifier, unique_map::UniqueMap};
+use crate::{
+    error::{Error, Kind, OrFail, Result},
+    primitives::account::SIGNED_CURVE25519,
+};
+
+/// What a sync brought.
+#[derive(Debug, Default)]
+pub struct SyncResponse {
+    /// The token of the next sync.
+    pub next_batch: String,
+    /// To-device events, as text.
+    pub to_device: Vec<String>,
+    /// Users whose devices changed.
+    pub changed: Vec<String>,
+    /// Users whose devices need no tracking any more.
+    pub left: Vec<String>,
+    /// How many one-time keys of ours the server holds.
+    pub one_time_keys: u64,
+    /// Whether our fallback key is unused; unknown to servers that have none.
+    pub fallback_unused: Option<bool>,
+    /// Rooms we are in.
+    pub joined: BTreeMap<String, RoomPart>,
+    /// Rooms we left or were removed from.
+    pub gone: BTreeMap<String, RoomPart>,
+    /// Rooms we are invited to, with stripped state events as text.
+    pub invited: BTreeMap<String, Vec<String>>,
+    /// What could not be read.
+    pub problems: Vec<String>,
+}
+
+/// What a sync brought of a room.
+#[derive(Debug, Default)]
+pub struct RoomPart {
+    /// State before the timeline, as text.
+    pub state: Vec<String>,
+    /// New events in order, as text.
+    pub timeline: Vec<String>,
+    /// Events before these are missing.
+    pub limited: bool,
+    /// Where the missing events end.
+    pub prev_batch: Option<String>,
+}
+
+/// An object of which members are read one by one.
+struct Part<'a> {
+    members: BTreeMap<String, &'a RawValue>,
+    name: String,
+}
+
+impl<'a> Part<'a> {
+    fn read(text: &'a RawValue, name: &str, problems: &mut Vec<String>) -> Self {
+        let members = serde_json::from_str::<UniqueMap<&RawValue>>(text.get());
+        let members = members.unwrap_or_else(|error| {
+            problems.push(format!("{name}: {error}"));
+            UniqueMap::default()
+        });
+        Self { members: members.0, name: name.to_owned() }
+    }
+
+    fn get<T: Deserialize<'a> + Default>(&self, name: &str, problems: &mut Vec<String>) -> T {
+        let Some(text) = self.members.get(name).filter(|text| text.get() != "null") else {
+            return T::default();
+        };
+        serde_json::from_str(text.get()).unwrap_or_else(|error| {
+            problems.push(format!("{}.{name}: {error}", self.name));
+            T::default()
+        })
+    }
+
+    fn part(&self, name: &str, problems: &mut Vec<String>) -> Self {
+        let path = format!("{}.{name}", self.name);
+        match self.members.get(name).filter(|text| text.get() != "null") {
+            Some(text) => Part::read(text, &path, problems),
+            None => Part { members: BTreeMap::new(), name: path },
+        }
+    }
+
+    fn events(&self, name: &str, problems: &mut Vec<String>) -> Vec<String> {
+        let part = self.part(name, problems);
+        let events: Vec<&RawValue> = part.get("events", problems);
+        events.into_iter().map(|event| event.get().to_owned()).collect()
+    }
+}
+
+impl SyncResponse {
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// [`Kind::Answer`] when it is no JSON object or has no token for the next sync.
+    pub fn read(text: &str) -> Result<Self> {
+        let whole: &RawValue = serde_json::from_str(text).or_fail(Kind::Answer, "The sync")?;
+        let mut problems = Vec::new();
+        let body = Part::read(whole, "sync", &mut problems);
+        let next_batch: String = body.get("next_batch", &mut problems);
+        if next_batch.is_empty() {
+            return Err(Error::new(Kind::Answer, "The sync brought no token for the next one."));
+        }
+        let lists = body.part("device_lists", &mut problems);
+        let counts: BTreeMap<String, u64> = body.get("device_one_time_keys_count", &mut problems);
+        let unused: Option<Vec<String>> =
+            body.get("device_unused_fallback_key_types", &mut problems);
+        let rooms = body.part("rooms", &mut problems);
+        Ok(Self {
+            next_batch,
+            to_device: body.events("to_device", &mut problems),
+            changed: lists.get("changed", &mut problems),
+            left: lists.get("left", &mut problems),
+            // A count that is absent is zero: servers may leave it out then.
+            one_time_keys: counts.get(SIGNED_CURVE25519).copied().unwrap_or(0),
+            fallback_unused: unused.map(|types| types.iter().any(|t| t == SIGNED_CURVE25519)),
+            joined: room_parts(&rooms, "join", &mut problems),
+            gone: room_parts(&rooms, "leave", &mut problems),
+            invited: rooms_in(&rooms, "invite", &mut problems)
+                .into_iter()
+                .map(|(id, room)| (id, room.events("invite_state", &mut problems)))
+                .collect(),
+            problems,
+        })
+    }
+}
+
+fn rooms_in<'a>(
+    rooms: &Part<'a>,
+    name: &str,
+    problems: &mut Vec<String>,
+) -> Vec<(String, Part<'a>)> {
+    let mut parts = Vec::new();
+    for (room_id, room) in rooms.part(name, problems).members {
+        if identifier::is_sound(&room_id) {
+            let part = Part::read(room, &format!("room {room_id}"), problems);
+            parts.push((room_id, part));
+        } else {
+            problems.push(format!("rooms.{name}: a room id that is no identifier"));
+        }
+    }
+    parts
+}
+
+fn room_parts(
+    rooms: &Part<'_>,
+    name: &str,
+    problems: &mut Vec<String>,
+) -> BTreeMap<String, RoomPart> {
+    let read = |room: &Part<'_>, problems: &mut Vec<String>| {
+        let timeline = room.part("timeline", problems);
+        RoomPart {
+            state: room.events("state", problems),
+            timeline: room.events("timeline", problems),
+            limited: timeline.get("limited", problems),
+            prev_batch: timeline.get("prev_batch", problems),
+        }
+    };
+    rooms_in(rooms, name, problems)
+        .into_iter()
+        .map(|(room_id, room)| (room_id, read(&room, problems)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_found() {
+        let text = r#"{"next_batch":"s2","to_device":{"events":[{"type":"x"}]},
+            "device_lists":{"changed":["@a:b"],"left":["@c:d"]},
+            "device_one_time_keys_count":{"signed_curve25519":7,"other":1},
+            "device_unused_fallback_key_types":["signed_curve25519"],
+            "rooms":{"join":{"!r":{"state":{"events":[{"a":1}]},
+              "timeline":{"events":[{"b":2},{"c":3}],"limited":true,"prev_batch":"p"}}},
+              "invite":{"!i":{"invite_state":{"events":[{"d":4}]}}},"leave":{"!l":{}}}}"#;
+        let sync = SyncResponse::read(text).unwrap();
+        assert_eq!((sync.next_batch.as_str(), sync.one_time_keys), ("s2", 7));
+        assert_eq!((sync.to_device.len(), sync.changed.len(), sync.left.len()), (1, 1, 1));
+        assert_eq!(sync.fallback_unused, Some(true));
+        let room = &sync.joined["!r"];
+        assert_eq!((room.state.len(), room.timeline.len(), room.limited), (1, 2, true));
+        assert_eq!(room.prev_batch.as_deref(), Some("p"));
+        assert_eq!(sync.invited["!i"], ["{\"d\":4}"]);
+        assert!(sync.gone.contains_key("!l") && sync.problems.is_empty());
+    }
+
+    #[test]
+    fn an_empty_sync_is_a_sync() {
+        let sync = SyncResponse::read(r#"{"next_batch":"s1"}"#).unwrap();
+        assert_eq!((sync.one_time_keys, sync.fallback_unused), (0, None));
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_read_costs_only_itself() {
+        let text = r#"{"next_batch":"s2","to_device":7,"device_lists":[],
+            "device_one_time_keys_count":{"signed_curve25519":-1},
+            "rooms":{"join":{"!good":{"timeline":{"events":[{}]}},"!odd":[],
+              "!limited":{"timeline":{"events":[{}],"limited":"yes"}},"\u0000":{}}}}"#;
+        let sync = SyncResponse::read(text).unwrap();
+        assert_eq!(sync.joined["!good"].timeline.len(), 1);
+        assert_eq!(sync.joined["!limited"].timeline.len(), 1);
+        assert!(!sync.joined.contains_key("\0"));
+        assert_eq!(sync.problems.len(), 6, "{:?}", sync.problems);
+    }
+
+    #[test]
+    fn an_answer_without_a_token_is_refused_whole() {
+        for text in ["", "[]", "{}", r#"{"next_batch":7}"#, r#"{"next_batch":""}"#, "{\"a\":"] {
+            assert_eq!(SyncResponse::read(text).unwrap_err().kind, Kind::Answer, "{text}");
+        }
+    }
+}

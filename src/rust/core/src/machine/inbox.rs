@@ -1,0 +1,155 @@
+//! Hands events over, at least once, to each consumer at its own pace.
+
+use super::{Machine, Work, timeline::notice};
+use crate::{
+    error::Result,
+    judgement::trust::{MessageFacts, Trust, of_message},
+    store::{
+        Query,
+        records::{Consumer, Device, Event, InboxRow},
+    },
+};
+
+/// How many events are kept for consumers that do not come. Beyond it the oldest go, and those
+/// whose turn they would have been are told.
+const LARGEST_INBOX: i64 = 100_000;
+
+/// An event as it is handed over.
+#[derive(Debug)]
+pub struct Handed {
+    /// Its place in the order of hand-over.
+    pub number: i64,
+    /// The event.
+    pub event: Event,
+    /// The trust in it, judged now: what is known of its sender's device may be newer than it.
+    pub trust: Trust,
+    /// It is our own.
+    pub is_self: bool,
+}
+
+impl Machine {
+    /// Up to `limit` events that `consumer` has not dealt with. Those it was handed by the call
+    /// before, see [`Machine::handed`], count as dealt with now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn take(&mut self, consumer: &str, limit: usize) -> Result<Vec<Handed>> {
+        self.work(0, |work| {
+            let mut state = work.consumer(consumer)?;
+            if state.cursor != state.handed {
+                state.cursor = state.handed;
+                work.tx.put(&state)?;
+                work.forget_dealt_with()?;
+            }
+            let rows = work.inbox_after(state.cursor, limit)?;
+            let mut handed = Vec::with_capacity(rows.len());
+            handed.extend(work.lost_before(&state, rows.first())?);
+            for row in rows {
+                handed.push(work.judged(row.number, row.event)?);
+            }
+            Ok(handed)
+        })
+    }
+
+    /// Notes that `consumer` was given the events up to `number`. This is the last step of handing
+    /// over: a process that ends before it is given the same events again.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn handed(&mut self, consumer: &str, number: i64) -> Result<()> {
+        self.work(0, |work| {
+            let mut state = work.consumer(consumer)?;
+            state.handed = state.handed.max(number);
+            work.tx.put(&state)
+        })
+    }
+
+    /// Notes that `consumer` has dealt with all events up to `number`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn acknowledge(&mut self, consumer: &str, number: i64) -> Result<()> {
+        self.work(0, |work| {
+            let mut state = work.consumer(consumer)?;
+            state.cursor = state.cursor.max(number);
+            state.handed = state.handed.max(number);
+            work.tx.put(&state)?;
+            work.forget_dealt_with()
+        })
+    }
+
+    /// The events from `first` to `last`, for whoever has not taken them through a consumer.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn peek(&mut self, first: i64, last: i64) -> Result<Vec<Handed>> {
+        self.work(0, |work| {
+            let range = Query::all().after("number", first - 1).until("number", last);
+            let rows = work.tx.select::<InboxRow>(&range)?;
+            rows.into_iter().map(|row| work.judged(row.number, row.event)).collect()
+        })
+    }
+}
+
+impl Work<'_> {
+    fn consumer(&self, name: &str) -> Result<Consumer> {
+        let fresh = || Consumer { name: name.to_owned(), cursor: 0, handed: 0 };
+        Ok(self.tx.get(&[name.into()])?.unwrap_or_else(fresh))
+    }
+
+    fn inbox_after(&self, cursor: i64, limit: usize) -> Result<Vec<InboxRow>> {
+        self.tx.select(&Query::all().after("number", cursor).limit(limit))
+    }
+
+    pub(super) fn judged(&self, number: i64, event: Event) -> Result<Handed> {
+        let trust = if event.encrypted && event.unreadable.is_none() {
+            let device = self.sending_device(&event)?;
+            of_message(MessageFacts {
+                claimed_signing_key: event.sender_signing_key.as_deref(),
+                device: device.as_ref(),
+            })
+        } else {
+            Trust::None
+        };
+        let is_self = event.sender == self.own.user_id;
+        Ok(Handed { number, event, trust, is_self })
+    }
+
+    fn sending_device(&self, event: &Event) -> Result<Option<Device>> {
+        let Some(key) = event.sender_key.as_deref() else { return Ok(None) };
+        let owners = self.tx.select::<Device>(&Query::equal("identity_key", key))?;
+        Ok(owners.into_iter().find(|device| device.user_id == event.sender))
+    }
+
+    /// Events that every consumer has dealt with are deleted; so are the oldest beyond the bound.
+    fn forget_dealt_with(&self) -> Result<()> {
+        let consumers = self.tx.select::<Consumer>(&Query::all())?;
+        let dealt_with = consumers.iter().map(|consumer| consumer.cursor).min().unwrap_or(0);
+        self.tx.delete_where::<InboxRow>(&Query::all().until("number", dealt_with))?;
+        self.bound_inbox()
+    }
+
+    /// Deletes the oldest events beyond the bound.
+    pub(super) fn bound_inbox(&self) -> Result<()> {
+        let kept = self.tx.count::<InboxRow>(&Query::all())? as i64;
+        if kept > LARGEST_INBOX {
+            let surplus = Query::all().limit((kept - LARGEST_INBOX) as usize);
+            let last = self.tx.select::<InboxRow>(&surplus)?.last().map_or(0, |row| row.number);
+            self.tx.delete_where::<InboxRow>(&Query::all().until("number", last))?;
+        }
+        Ok(())
+    }
+
+    /// A row for a consumer whose next events were deleted before it came.
+    fn lost_before(&self, state: &Consumer, next: Option<&InboxRow>) -> Result<Option<Handed>> {
+        let Some(next) = next.filter(|row| row.number > state.cursor + 1 && state.cursor > 0)
+        else {
+            return Ok(None);
+        };
+        let message = format!(
+            "{} events were kept too long for this consumer and are gone.",
+            next.number - state.cursor - 1
+        );
+        self.judged(next.number - 1, notice("", "", "inbox_overflow", &message)).map(Some)
+    }
+}

@@ -1,0 +1,110 @@
+//! The machine: what to save, what to ask of the server, what to answer. It never touches the
+//! network. [`Machine::requests`] says what must be asked now, [`Machine::replies`] takes in what
+//! was answered, and each call is one transaction of the store.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `sync` | takes in a sync: the order of work |
+//! | `to_device`, `olm_sessions` | the channel between two devices |
+//! | `room_keys` | who gets the key of a room, and keys that came |
+//! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
+//! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
+//! | `outbox`, `pump` | what must be sent, and the requests for it |
+//! | `inbox`, `history` | hands events over, reads old ones |
+
+mod device_lists;
+mod gaps;
+mod history;
+mod inbox;
+mod key_upload;
+mod olm_sessions;
+mod outbox;
+mod own_account;
+mod pump;
+mod room_events;
+mod room_keys;
+mod rooms;
+mod sync;
+mod timeline;
+mod to_device;
+
+use std::collections::HashMap;
+
+pub use self::{
+    history::History,
+    inbox::Handed,
+    outbox::{Message, Outcome},
+    pump::{Reply, Requests, Trouble, WireRequest},
+    sync::SyncReport,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    store::{
+        Store, Transaction,
+        records::{Binding, InboundSession, OwnAccount},
+    },
+};
+
+/// A time in milliseconds since 1970. The machine has no clock: callers say what time it is.
+pub type Millis = i64;
+
+const SECOND: Millis = 1000;
+const MINUTE: Millis = 60 * SECOND;
+const HOUR: Millis = 60 * MINUTE;
+
+/// A device's end-to-end encryption over one store. Any number of machines, in any number of
+/// processes, may work on one store: the store is the memory, not the machine.
+pub struct Machine {
+    store: Store,
+}
+
+impl Machine {
+    /// A machine over `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The id of the store.
+    pub fn store_id(&self) -> [u8; 16] {
+        self.store.id()
+    }
+
+    /// Does `work` in one transaction, for the user and device the store is bound to.
+    fn work<T>(&mut self, now: Millis, work: impl FnOnce(&mut Work<'_>) -> Result<T>) -> Result<T> {
+        self.store.transaction(|tx| {
+            let own = tx.get_single::<Binding>()?.ok_or_else(|| {
+                Error::new(
+                    Kind::StoreBinding,
+                    "This store belongs to no device yet. Publish its keys first.",
+                )
+            })?;
+            let mut open =
+                Work { tx, own, now, account: None, account_changed: false, read: HashMap::new() };
+            let done = work(&mut open)?;
+            open.finish()?;
+            Ok(done)
+        })
+    }
+}
+
+/// The inside of one transaction: the store, who we are, what time it is, and what was read.
+struct Work<'a> {
+    tx: &'a Transaction<'a>,
+    own: Binding,
+    now: Millis,
+    /// Read when first needed and written once, because it is the largest record.
+    account: Option<OwnAccount>,
+    account_changed: bool,
+    /// Megolm sessions that were read, by room, session and sender. Their ratchets advance in
+    /// memory, which saves doing it again for the next event.
+    read: HashMap<(String, String, String), InboundSession>,
+}
+
+impl Work<'_> {
+    fn finish(self) -> Result<()> {
+        match &self.account {
+            Some(account) if self.account_changed => self.tx.put_single(account),
+            _ => Ok(()),
+        }
+    }
+}

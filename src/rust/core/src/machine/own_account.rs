@@ -1,0 +1,119 @@
+//! Our own account: made once, bound to one user and device, never replaced.
+
+use vodozemac::olm::{Account, IdentityKeys};
+
+use super::{Machine, Work};
+use crate::{
+    error::{Error, Kind, Result},
+    judgement::identifier,
+    primitives::account,
+    store::{
+        Transaction,
+        records::{Binding, OwnAccount},
+    },
+};
+
+impl Machine {
+    /// The public keys of this device. The account is made when it is first asked for, and stays.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn identity_keys(&mut self) -> Result<IdentityKeys> {
+        self.store.transaction(|tx| Ok(account_of(tx)?.account.identity_keys()))
+    }
+
+    /// The user and device this store belongs to, once it is bound.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn binding(&mut self) -> Result<Option<Binding>> {
+        self.store.transaction(|tx| tx.get_single())
+    }
+
+    /// Binds this store to a user and device, or checks that it is bound to these. What the server
+    /// answers to `/account/whoami` decides who one is, not what a caller remembers.
+    ///
+    /// # Errors
+    /// [`Kind::StoreBinding`] when it belongs to others.
+    pub fn bind(&mut self, user_id: &str, device_id: &str) -> Result<Binding> {
+        if !identifier::is_user_id(user_id) || !identifier::is_sound(device_id) {
+            return Err(Error::new(Kind::Argument, "A user id and a device id are wanted."));
+        }
+        self.store.transaction(|tx| match tx.get_single::<Binding>()? {
+            Some(bound) if bound.user_id == user_id && bound.device_id == device_id => Ok(bound),
+            Some(bound) => Err(Error::new(
+                Kind::StoreBinding,
+                format!(
+                    "This store belongs to {}, device {}; the login is {user_id}, device \
+                     {device_id}. Log in with the store's device id, or use another store: one \
+                     store cannot serve two devices.",
+                    bound.user_id, bound.device_id
+                ),
+            )),
+            None => {
+                let account = account_of(tx)?.account;
+                let bound = Binding {
+                    user_id: user_id.to_owned(),
+                    device_id: device_id.to_owned(),
+                    identity_key: account.curve25519_key().to_base64(),
+                    signing_key: account.ed25519_key().to_base64(),
+                    device_keys: account::device_keys(&account, user_id, device_id)?,
+                };
+                tx.put_single(&bound)?;
+                Ok(bound)
+            }
+        })
+    }
+
+    /// Signs with this device's Ed25519 key.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn sign(&mut self, message: &[u8]) -> Result<String> {
+        self.store.transaction(|tx| Ok(account_of(tx)?.account.sign(message).to_base64()))
+    }
+
+    /// The one-time keys that are not confirmed by the server yet, as ids and public keys.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn unpublished_one_time_keys(&mut self) -> Result<Vec<(String, String)>> {
+        self.store.transaction(|tx| {
+            let keys = account_of(tx)?.account.one_time_keys();
+            let mut keys: Vec<_> =
+                keys.into_iter().map(|(id, key)| (id.to_base64(), key.to_base64())).collect();
+            keys.sort();
+            Ok(keys)
+        })
+    }
+}
+
+fn account_of(tx: &Transaction<'_>) -> Result<OwnAccount> {
+    if let Some(account) = tx.get_single()? {
+        return Ok(account);
+    }
+    let made = OwnAccount { account: Account::new() };
+    tx.put_single(&made)?;
+    Ok(made)
+}
+
+impl Work<'_> {
+    /// The account, to read.
+    pub(super) fn account(&mut self) -> Result<&Account> {
+        Ok(&*self.loaded()?)
+    }
+
+    /// The account, to change; it is written when the transaction ends.
+    pub(super) fn account_mut(&mut self) -> Result<&mut Account> {
+        self.account_changed = true;
+        self.loaded()
+    }
+
+    fn loaded(&mut self) -> Result<&mut Account> {
+        let account = match self.account.take() {
+            Some(account) => account,
+            None => account_of(self.tx)?,
+        };
+        Ok(&mut self.account.insert(account).account)
+    }
+}

@@ -1,0 +1,167 @@
+//! Encrypts and decrypts events of rooms.
+//!
+//! Specification: client-server API, end-to-end encryption, "`m.megolm.v1.aes-sha2`".
+
+use serde_json::{json, value::RawValue};
+use zeroize::Zeroizing;
+
+use super::Work;
+use crate::{
+    error::{Error, Kind, OrFail, Result},
+    judgement::room_event::{MegolmContent, Payload, RELATES_TO, RoomEvent, unreadable},
+    primitives::{account::MEGOLM, canonical_json::Json, megolm},
+    store::{
+        Query,
+        records::{Event, InboundSession, OutboundSession, Unreadable},
+    },
+};
+
+/// The reasons that a key which comes later can remove.
+pub(super) const WAITS_FOR_KEY: [&str; 2] = ["unknown_session", "unknown_index"];
+
+impl Work<'_> {
+    /// Encrypts an event for a room, and saves the ratchet. What comes back is the content of
+    /// `m.room.encrypted`.
+    pub(super) fn encrypt_room_event(
+        &mut self,
+        room_id: &str,
+        event_type: &str,
+        content: &str,
+    ) -> Result<String> {
+        let mut session: OutboundSession = self
+            .tx
+            .get(&[room_id.into()])?
+            .ok_or_else(|| Error::new(Kind::Internal, "There is no session to encrypt with."))?;
+        let mut content = Json::parse_object(content)?;
+        let relation = content.remove(RELATES_TO);
+        let payload = json!({"type": event_type, "content": content, "room_id": room_id});
+        let payload = Zeroizing::new(payload.to_string());
+        let ciphertext = megolm::encrypt(&mut session.session, payload.as_bytes());
+        self.tx.put(&session)?;
+        let mut encrypted = json!({
+            "algorithm": MEGOLM,
+            "sender_key": self.own.identity_key,
+            "device_id": self.own.device_id,
+            "session_id": session.session_id,
+            "ciphertext": ciphertext,
+        });
+        if let Some(relation) = relation {
+            encrypted[RELATES_TO] =
+                serde_json::to_value(relation).or_fail(Kind::Internal, "A relation")?;
+        }
+        Ok(encrypted.to_string())
+    }
+
+    /// Reads an event: decrypts it if it is encrypted, or says why that cannot be done.
+    pub(super) fn read_event(&mut self, room_id: &str, event: &RoomEvent) -> Result<Event> {
+        let mut read = Event {
+            room_id: room_id.to_owned(),
+            event_id: Some(event.event_id.clone()),
+            event_type: event.event_type.clone(),
+            state_key: event.state_key.clone(),
+            sender: event.sender.clone(),
+            origin_server_ts: event.origin_server_ts,
+            content: event.content_text.clone(),
+            encrypted: event.is_encrypted(),
+            unreadable: None,
+            session_id: None,
+            sender_key: None,
+            sender_signing_key: None,
+            redacted: event.redacted,
+        };
+        if event.is_encrypted() {
+            match self.decrypt(room_id, event, &mut read)? {
+                Ok(payload) => {
+                    read.event_type = payload.event_type;
+                    read.content = payload.content_text;
+                }
+                Err(reason) => read.unreadable = Some(reason),
+            }
+        }
+        Ok(read)
+    }
+
+    fn decrypt(
+        &mut self,
+        room_id: &str,
+        event: &RoomEvent,
+        read: &mut Event,
+    ) -> Result<Result<Payload, Unreadable>> {
+        let content = match MegolmContent::read(event) {
+            Ok(content) => content,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        read.session_id = Some(content.session_id.to_owned());
+        let Some(session) = self.session_of(room_id, content.session_id, &event.sender)? else {
+            return self.why_no_session(room_id, content.session_id).map(Err);
+        };
+        read.sender_key = Some(session.sender_key.clone());
+        read.sender_signing_key = Some(session.sender_signing_key.clone());
+        let number = session.number;
+        let decrypted = match decrypt_with(session, content.ciphertext) {
+            Ok(decrypted) => decrypted,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let payload = match Payload::judge(&decrypted.plaintext, room_id, event) {
+            Ok(payload) => payload,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        // Last, so that only an event that is otherwise good can take an index.
+        let (index, ts) = (decrypted.message_index, event.origin_server_ts);
+        if !self.tx.bind_index(number, index, &event.event_id, ts)? {
+            return Ok(Err(unreadable(
+                "replayed",
+                "Its ciphertext was already seen in another event: the server repeats it.",
+            )));
+        }
+        Ok(Ok(payload))
+    }
+
+    fn session_of(
+        &mut self,
+        room_id: &str,
+        session_id: &str,
+        sender: &str,
+    ) -> Result<Option<&mut InboundSession>> {
+        let key = (room_id.to_owned(), session_id.to_owned(), sender.to_owned());
+        if !self.read.contains_key(&key) {
+            let found = self.tx.get(&[room_id.into(), session_id.into(), sender.into()])?;
+            if let Some(session) = found {
+                self.read.insert(key.clone(), session);
+            }
+        }
+        Ok(self.read.get_mut(&key))
+    }
+
+    fn why_no_session(&self, room_id: &str, session_id: &str) -> Result<Unreadable> {
+        let of_others = Query::equal("room_id", room_id).and("session_id", session_id);
+        Ok(if self.tx.count::<InboundSession>(&of_others)? > 0 {
+            unreadable(
+                "sender_mismatch",
+                "Its session belongs to another user than the server says sent it.",
+            )
+        } else {
+            unreadable("unknown_session", "Its key has not come yet.")
+        })
+    }
+}
+
+fn decrypt_with(
+    session: &mut InboundSession,
+    ciphertext: &str,
+) -> Result<megolm::Decrypted, Unreadable> {
+    let first = session.session.first_known_index();
+    match megolm::message(ciphertext) {
+        Err(error) => Err(unreadable("malformed_event", error.message)),
+        Ok(message) if message.message_index() < first => {
+            Err(unreadable("unknown_index", "It was sent before the key that came allows reading."))
+        }
+        Ok(_) => megolm::decrypt(&mut session.session, ciphertext)
+            .map_err(|_| unreadable("bad_message", "It was altered, or is not of its session.")),
+    }
+}
+
+/// JSON text as it stands.
+pub(super) fn raw(text: &str) -> Result<&RawValue> {
+    serde_json::from_str(text).or_fail(Kind::Internal, "Text that was JSON before")
+}

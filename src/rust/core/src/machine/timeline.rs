@@ -1,0 +1,116 @@
+//! Events of a timeline, on their way to the inbox.
+
+use super::{Work, room_events::WAITS_FOR_KEY};
+use crate::{
+    error::Result,
+    judgement::room_event::{RoomEvent, unreadable},
+    store::{
+        Query, Record,
+        records::{Event, InboxRow, Room, WaitingEvent},
+    },
+};
+
+/// The type of a row that stands for events which are missing.
+pub(super) const MISSING: &str = "mxcrypt.missing";
+
+impl Work<'_> {
+    /// Reads an event and puts it in the inbox. An event that waits for its key is kept as well,
+    /// and put there once more when it can be read.
+    pub(super) fn take_event(&mut self, room_id: &str, text: &str) -> Result<()> {
+        let event = match RoomEvent::read(text) {
+            Ok(event) => event,
+            Err(error) => {
+                let mut row = notice(room_id, "", "malformed_event", &error.message);
+                row.event_id = None;
+                return self.hand_over(row);
+            }
+        };
+        self.recognise_own(room_id, &event)?;
+        let read = self.read_event(room_id, &event)?;
+        if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
+            && WAITS_FOR_KEY.contains(&reason.code.as_str())
+        {
+            self.tx.put(&WaitingEvent {
+                room_id: room_id.to_owned(),
+                session_id: session_id.clone(),
+                event_id: event.event_id.clone(),
+                number: self.tx.take_number("waiting event")?,
+                raw: text.to_owned(),
+            })?;
+        }
+        self.hand_over(read)
+    }
+
+    /// Reads the events that waited for a session, in the order in which they came.
+    pub(super) fn read_waiting(&mut self, room_id: &str, session_id: &str) -> Result<()> {
+        let of_session = Query::equal("room_id", room_id).and("session_id", session_id);
+        let mut waiting = self.tx.select::<WaitingEvent>(&of_session)?;
+        waiting.sort_by_key(|event| event.number);
+        for event in waiting {
+            let Ok(outer) = RoomEvent::read(&event.raw) else { continue };
+            let read = self.read_event(room_id, &outer)?;
+            let still_waits = |code: &str| WAITS_FOR_KEY.contains(&code);
+            if read.unreadable.as_ref().is_some_and(|reason| still_waits(&reason.code)) {
+                continue;
+            }
+            self.tx.delete::<WaitingEvent>(&event.key())?;
+            self.hand_over(read)?;
+        }
+        Ok(())
+    }
+
+    /// Puts an event in the inbox.
+    pub(super) fn hand_over(&self, event: Event) -> Result<()> {
+        let number = self.tx.take_number("inbox")?;
+        self.tx.put(&InboxRow { number, event })
+    }
+
+    /// An invitation is handed over as the membership event it is; it has no id yet.
+    pub(super) fn take_invitation(&mut self, room_id: &str, state: &[String]) -> Result<()> {
+        use crate::{primitives::canonical_json::Json, store::records::Membership};
+        self.set_own_membership(room_id, Membership::Invite)?;
+        for text in state {
+            let Ok(event) = Json::parse_object(text) else { continue };
+            let member = |name: &str| event.get(name).and_then(Json::as_str);
+            let content = event.get("content").and_then(Json::as_object);
+            let in_content = |name: &str| content.and_then(|c| c.get(name)).and_then(Json::as_str);
+            match (member("type"), member("state_key")) {
+                (Some("m.room.name"), _) => {
+                    let name = in_content("name").map(str::to_owned);
+                    self.change_room(room_id, |room: &mut Room| room.name = name)?;
+                }
+                (Some("m.room.member"), Some(user)) if user == self.own.user_id => {
+                    let inviter = member("sender").unwrap_or_default().to_owned();
+                    let mut row = notice(room_id, &inviter, "", "");
+                    row.event_type = "m.room.member".into();
+                    row.state_key = Some(self.own.user_id.clone());
+                    row.content = r#"{"membership":"invite"}"#.into();
+                    row.unreadable = None;
+                    self.change_room(room_id, |room| room.inviter = Some(inviter))?;
+                    self.hand_over(row)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row that is not an event of the server but says something about events.
+pub(super) fn notice(room_id: &str, sender: &str, code: &str, message: &str) -> Event {
+    Event {
+        room_id: room_id.to_owned(),
+        event_id: None,
+        event_type: MISSING.to_owned(),
+        state_key: None,
+        sender: sender.to_owned(),
+        origin_server_ts: 0,
+        content: "{}".to_owned(),
+        encrypted: false,
+        unreadable: Some(unreadable(code, message)),
+        session_id: None,
+        sender_key: None,
+        sender_signing_key: None,
+        redacted: false,
+    }
+}

@@ -1,0 +1,107 @@
+//! To-device events that came with a sync.
+
+use serde::Deserialize;
+
+use super::Work;
+use crate::{
+    error::{Error, Kind, OrFail, Result},
+    judgement::{
+        identifier,
+        olm_payload::{self, OlmPayload, Recipient},
+        room_event::ENCRYPTED,
+        unique_map::read_object,
+    },
+    primitives::{
+        account::OLM,
+        canonical_json::{Json, Object},
+        keys, olm,
+    },
+    store::{Query, records::Device},
+};
+
+#[derive(Deserialize)]
+struct Wire {
+    #[serde(rename = "type")]
+    event_type: String,
+    sender: String,
+    #[serde(default)]
+    content: Option<Json>,
+}
+
+/// Takes part in deciding which of several failures is worth telling: none of these is an attack
+/// or a loss, because there was nothing in them for us.
+fn is_for_us(event: &Wire) -> bool {
+    event.event_type == ENCRYPTED
+}
+
+impl Work<'_> {
+    /// Takes in one to-device event.
+    ///
+    /// # Errors
+    /// Why it was discarded. A failure of the store is an error of another kind than
+    /// [`Kind::Olm`], [`Kind::Megolm`], [`Kind::Json`] or [`Kind::Encoding`].
+    pub(super) fn receive_to_device(&mut self, text: &str) -> Result<()> {
+        let event: Wire = read_object(text).or_fail(Kind::Json, "This is no to-device event")?;
+        // Whatever else comes without Olm around it proves nothing: room keys in the clear, above
+        // all, are ignored (specification, `m.megolm.v1.aes-sha2`: "received via an Olm channel").
+        if !is_for_us(&event) {
+            return Ok(());
+        }
+        if !identifier::is_user_id(&event.sender) {
+            return Err(refused("its sender is no user id"));
+        }
+        let content = event.content.as_ref().and_then(Json::as_object);
+        let payload =
+            self.open(&event.sender, content.ok_or_else(|| refused("it has no content"))?)?;
+        self.dispatch(payload)
+    }
+
+    fn open(&mut self, sender: &str, content: &Object) -> Result<(OlmPayload, String)> {
+        let text = |object: &Object, name: &str| {
+            object.get(name).and_then(Json::as_str).map(str::to_owned)
+        };
+        if text(content, "algorithm").as_deref() != Some(OLM) {
+            return Err(refused("its algorithm is not Olm"));
+        }
+        let sender_key = text(content, "sender_key").ok_or_else(|| refused("it has no key"))?;
+        let sender_key = keys::curve25519(&sender_key)?;
+        let part = content
+            .get("ciphertext")
+            .and_then(Json::as_object)
+            .and_then(|all| all.get(&self.own.identity_key))
+            .and_then(Json::as_object)
+            .ok_or_else(|| refused("it holds nothing for this device"))?;
+        let message_type = part.get("type").and_then(Json::as_integer);
+        let message_type = message_type.ok_or_else(|| refused("its type is no number"))?;
+        let body = text(part, "body").ok_or_else(|| refused("it has no body"))?;
+        let plaintext = self.decrypt_olm(sender_key, &olm::message(message_type, &body)?)?;
+        let recipient =
+            Recipient { user_id: &self.own.user_id, signing_key: self.own_signing_key()? };
+        let payload = olm_payload::judge(&plaintext, sender, sender_key, recipient)?;
+        self.check_known_device(&payload, &sender_key.to_base64())?;
+        Ok((payload, sender_key.to_base64()))
+    }
+
+    /// Where we know the sending device already, the Ed25519 key it claims must be its own.
+    fn check_known_device(&self, payload: &OlmPayload, sender_key: &str) -> Result<()> {
+        let signing_key = payload.signing_key.to_base64();
+        let known = self.tx.select::<Device>(&Query::equal("identity_key", sender_key))?;
+        let contradicts =
+            |device: &Device| device.user_id == payload.sender && device.signing_key != signing_key;
+        if known.iter().any(contradicts) {
+            return Err(refused("its device is known under another Ed25519 key"));
+        }
+        Ok(())
+    }
+
+    fn dispatch(&mut self, (payload, sender_key): (OlmPayload, String)) -> Result<()> {
+        match payload.event_type.as_str() {
+            "m.room_key" => self.receive_room_key(&payload, &sender_key),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn refused(what: &str) -> Error {
+    Error::new(Kind::Olm, format!("A to-device event is discarded: {what}."))
+}

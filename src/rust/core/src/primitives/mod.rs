@@ -1,0 +1,22 @@
+//! Cryptographic building blocks, each usable on its own.
+
+pub mod account;
+pub mod canonical_json;
+pub mod keys;
+pub mod megolm;
+pub mod olm;
+pub mod parallel;
+pub mod seal;
+pub mod signing;
+pub mod store_key;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::{Error, Kind, Result};
+
+/// Does `work` on bytes a stranger chose. Should a library panic over them, that is an error about
+/// these bytes, and not the end of the sync they came in, again and again.
+fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::new(Kind::Internal, "A library failed over these bytes.")))
+}

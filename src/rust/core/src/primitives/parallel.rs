@@ -1,0 +1,57 @@
+//! Spreads a heavy batch over the cores.
+//!
+//! Threads live only as long as the batch. A pool that outlives it would be dead in a process
+//! forked by R (`parallel::mclapply`), and waiting for it would hang.
+
+use std::{
+    num::NonZero,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+/// Below this many items a thread costs more than it saves.
+const SMALLEST_SHARE: usize = 16;
+
+static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Lets at most `threads` work at once. R's checks allow two; a forked process uses one.
+pub fn limit_threads(threads: usize) {
+    LIMIT.store(threads.max(1), Ordering::Relaxed);
+}
+
+/// Applies `f` to every item and keeps the order.
+pub fn map<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = cores.min(LIMIT.load(Ordering::Relaxed)).min(items.len() / SMALLEST_SHARE);
+    if threads < 2 {
+        return items.into_iter().map(f).collect();
+    }
+    let share = items.len().div_ceil(threads);
+    let mut items = items.into_iter();
+    thread::scope(|scope| {
+        let workers: Vec<_> = std::iter::from_fn(|| {
+            let chunk: Vec<T> = items.by_ref().take(share).collect();
+            (!chunk.is_empty()).then_some(chunk)
+        })
+        .map(|chunk| scope.spawn(|| chunk.into_iter().map(&f).collect::<Vec<R>>()))
+        .collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| match worker.join() {
+                Ok(results) => results,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn order_is_kept_for_every_length() {
+        for n in [0usize, 1, 15, 16, 31, 32, 33, 1000] {
+            let doubled = super::map((0..n).collect(), |i| i * 2);
+            assert_eq!(doubled, (0..n).map(|i| i * 2).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The store contract: what the core asks of a database.
+//!
+//! A database sees rows whose bodies are sealed, and the few columns rows are found by. It decides
+//! nothing and never holds a secret in the clear, so that another one (PostgreSQL through DBI) can
+//! take SQLite's place. Keys are logical: no database-made row number is part of one.
+
+use crate::error::Result;
+
+/// A value in a column that rows are found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A whole number.
+    Integer(i64),
+    /// Text.
+    Text(String),
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Value::Integer(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.to_owned())
+    }
+}
+
+/// A table: its key columns, and the other columns that are not sealed.
+#[derive(Debug)]
+pub struct Table {
+    /// The name.
+    pub name: &'static str,
+    /// The columns of the primary key, in order.
+    pub key: &'static [&'static str],
+    /// The columns rows can also be found by.
+    pub plain: &'static [&'static str],
+}
+
+/// Which rows are wanted. Rows always come in the order of their key.
+#[derive(Debug, Default, Clone)]
+pub struct Query {
+    pub(super) equal: Vec<(&'static str, Value)>,
+    pub(super) after: Option<(&'static str, i64)>,
+    pub(super) until: Option<(&'static str, i64)>,
+    pub(super) limit: Option<usize>,
+}
+
+impl Query {
+    /// Every row.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Rows in which `column` is `value`.
+    pub fn equal(column: &'static str, value: impl Into<Value>) -> Self {
+        Self::all().and(column, value)
+    }
+
+    /// Of these, rows in which `column` is `value`.
+    pub fn and(mut self, column: &'static str, value: impl Into<Value>) -> Self {
+        self.equal.push((column, value.into()));
+        self
+    }
+
+    /// Of these, rows in which `column` is above `value`.
+    pub fn after(mut self, column: &'static str, value: i64) -> Self {
+        self.after = Some((column, value));
+        self
+    }
+
+    /// Of these, rows in which `column` is `value` or below.
+    pub fn until(mut self, column: &'static str, value: i64) -> Self {
+        self.until = Some((column, value));
+        self
+    }
+
+    /// The first `limit` of these.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Whether a row is wanted, for databases without a language of their own. `value` says what
+    /// stands in a column.
+    pub fn admits<'a>(&self, value: impl Fn(&str) -> Option<&'a Value>) -> bool {
+        let number = |column: &str| match value(column) {
+            Some(Value::Integer(number)) => Some(*number),
+            _ => None,
+        };
+        self.equal.iter().all(|(column, wanted)| value(column) == Some(wanted))
+            && self.after.is_none_or(|(column, bound)| number(column).is_some_and(|n| n > bound))
+            && self.until.is_none_or(|(column, bound)| number(column).is_some_and(|n| n <= bound))
+    }
+
+    /// How many rows are wanted at most.
+    pub fn most(&self) -> Option<usize> {
+        self.limit
+    }
+}
+
+/// A row as a database holds it.
+#[derive(Debug)]
+pub struct Row {
+    /// The values of the key columns.
+    pub key: Vec<Value>,
+    /// The values of the other columns that are not sealed.
+    pub plain: Vec<Value>,
+    /// The sealed body.
+    pub body: Vec<u8>,
+}
+
+/// A transactional database of sealed rows.
+///
+/// Between [`Database::begin`] and [`Database::commit`] nobody else writes. What was committed is
+/// on the disk when `commit` returns, and survives the end of the process and of the power.
+pub trait Database: Send {
+    /// Begins a transaction that may write. Waits while another process is inside one, and gives
+    /// up with [`crate::Kind::StoreLocked`] after a limit.
+    fn begin(&mut self) -> Result<()>;
+
+    /// Makes the transaction durable. When this fails nothing of it happened.
+    fn commit(&mut self) -> Result<()>;
+
+    /// Undoes the transaction. Harmless outside of one.
+    fn rollback(&mut self);
+
+    /// The row `key`.
+    fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>>;
+
+    /// Writes a row, in place of the one with its key if there is one.
+    fn put(&self, table: &Table, key: &[Value], plain: &[Value], body: &[u8]) -> Result<()>;
+
+    /// Deletes rows and says how many. Their bytes are overwritten, not only unlinked.
+    fn delete(&self, table: &Table, query: &Query) -> Result<usize>;
+
+    /// Finds rows, in the order of their keys.
+    fn select(&self, table: &Table, query: &Query) -> Result<Vec<Row>>;
+
+    /// Counts rows without reading them.
+    fn count(&self, table: &Table, query: &Query) -> Result<usize>;
+
+    /// Takes a number that was never given out before and never will be again, also after the row
+    /// that bore it is gone. Numbers rise by one, beginning at one.
+    fn take_number(&self, counter: &'static str) -> Result<i64>;
+
+    /// The number that was taken last; zero before the first.
+    fn last_number(&self, counter: &'static str) -> Result<i64>;
+
+    /// Remembers that the index `message_index` of `session` stands for `tag`, unless it stands
+    /// for one already. Says the tag that stands now: if it is another, the index was replayed.
+    fn remember_index(&self, session: i64, message_index: u32, tag: &[u8; 16]) -> Result<[u8; 16]>;
+}

@@ -1,0 +1,304 @@
+//! The store: everything the machine remembers, in sealed rows behind one contract.
+
+pub mod database;
+mod file_system;
+mod location;
+pub mod private_file;
+pub mod records;
+#[cfg(test)]
+pub(crate) mod scratch;
+mod sqlite;
+
+use std::{cell::OnceCell, collections::BTreeMap};
+
+use serde::{Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+pub use self::{
+    database::{Database, Query, Table, Value},
+    location::{KeySource, Location},
+};
+use crate::{
+    error::{Error, Kind, OrFail, Result},
+    primitives::{
+        seal::{Seal, Tag},
+        store_key::StoreKey,
+    },
+};
+
+/// Something that is kept as one row.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The table it is kept in.
+    const TABLE: Table;
+
+    /// The values of the key columns. They are part of what the row is sealed to.
+    fn key(&self) -> Vec<Value>;
+
+    /// The values of the other columns that are not sealed. The body must determine them: a row
+    /// in which they differ was altered.
+    fn plain(&self) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
+/// Something of which there is one in a store.
+pub trait Single: Serialize + DeserializeOwned {
+    /// The name of its row.
+    const NAME: &'static str;
+}
+
+const SINGLE: Table = Table { name: "single", key: &["name"], plain: &[] };
+
+/// An open store.
+pub struct Store {
+    database: Box<dyn Database>,
+    seals: Seals,
+}
+
+/// The keys of the tables, derived when first used.
+struct Seals {
+    key: StoreKey,
+    store_id: [u8; 16],
+    tables: BTreeMap<&'static str, OnceCell<Seal>>,
+    index_tag: Tag,
+}
+
+impl Store {
+    /// A store over `database`, whose id is `store_id`.
+    ///
+    /// # Errors
+    /// [`Kind::StoreKeyWrong`] when `key` is not the key of this store.
+    pub fn new(database: Box<dyn Database>, key: StoreKey, store_id: [u8; 16]) -> Result<Self> {
+        let tables = records::TABLES.iter().map(|table| (table.name, OnceCell::new())).collect();
+        let index_tag = Tag::new(&key, store_id, "message index")?;
+        let mut store = Self { database, seals: Seals { key, store_id, tables, index_tag } };
+        store.check_key()?;
+        Ok(store)
+    }
+
+    /// The id of this store.
+    pub fn id(&self) -> [u8; 16] {
+        self.seals.store_id
+    }
+
+    /// Does `work` in one transaction: all of it is durable, or nothing of it happened.
+    ///
+    /// # Errors
+    /// Those of `work`, and those of the database.
+    pub fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.database.begin()?;
+        // Rolls back when `work` fails, and also when it panics.
+        let mut open = RollBack(Some(self.database.as_mut()));
+        let done = match &open.0 {
+            Some(database) => work(&Transaction { database: &**database, seals: &self.seals })?,
+            None => return Err(Error::new(Kind::Internal, "A transaction was lost.")),
+        };
+        if let Some(database) = open.0.take() {
+            database.commit()?;
+        }
+        Ok(done)
+    }
+
+    fn check_key(&mut self) -> Result<()> {
+        self.transaction(|tx| match tx.get_single::<records::KeyCheck>() {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => tx.put_single(&records::KeyCheck {}),
+            Err(error) if error.kind == Kind::StoreTampered => Err(Error::new(
+                Kind::StoreKeyWrong,
+                "The store key does not open this store: it is another store's, or was \
+                     altered. Put the key back that belongs to this store.",
+            )),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+struct RollBack<'a>(Option<&'a mut dyn Database>);
+
+impl Drop for RollBack<'_> {
+    fn drop(&mut self) {
+        if let Some(database) = &mut self.0 {
+            database.rollback();
+        }
+    }
+}
+
+impl Seals {
+    fn of(&self, table: &Table) -> Result<&Seal> {
+        let cell = self.tables.get(table.name).ok_or_else(|| {
+            Error::new(Kind::Internal, format!("There is no table {}.", table.name))
+        })?;
+        if let Some(seal) = cell.get() {
+            return Ok(seal);
+        }
+        let seal = Seal::new(&self.key, self.store_id, table.name)?;
+        Ok(cell.get_or_init(|| seal))
+    }
+}
+
+/// What can be done inside a transaction: records in, records out.
+pub struct Transaction<'a> {
+    database: &'a dyn Database,
+    seals: &'a Seals,
+}
+
+impl Transaction<'_> {
+    /// The record `key`.
+    ///
+    /// # Errors
+    /// [`Kind::StoreTampered`], [`Kind::Store`]
+    pub fn get<R: Record>(&self, key: &[Value]) -> Result<Option<R>> {
+        self.database.get(&R::TABLE, key)?.map(|row| self.open(row)).transpose()
+    }
+
+    /// Writes `record`, in place of the one with its key if there is one.
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn put<R: Record>(&self, record: &R) -> Result<()> {
+        self.write(&R::TABLE, &record.key(), &record.plain(), record)
+    }
+
+    /// Deletes the record `key`.
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn delete<R: Record>(&self, key: &[Value]) -> Result<()> {
+        let columns = R::TABLE.key.iter().zip(key);
+        let query =
+            columns.fold(Query::all(), |query, (column, value)| query.and(column, value.clone()));
+        self.database.delete(&R::TABLE, &query)?;
+        Ok(())
+    }
+
+    /// Deletes records and says how many.
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn delete_where<R: Record>(&self, query: &Query) -> Result<usize> {
+        self.database.delete(&R::TABLE, query)
+    }
+
+    /// Finds records, in the order of their keys.
+    ///
+    /// # Errors
+    /// [`Kind::StoreTampered`], [`Kind::Store`]
+    pub fn select<R: Record>(&self, query: &Query) -> Result<Vec<R>> {
+        self.database.select(&R::TABLE, query)?.into_iter().map(|row| self.open(row)).collect()
+    }
+
+    /// Counts records without opening them.
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn count<R: Record>(&self, query: &Query) -> Result<usize> {
+        self.database.count(&R::TABLE, query)
+    }
+
+    /// The only record of its kind.
+    ///
+    /// # Errors
+    /// [`Kind::StoreTampered`], [`Kind::Store`]
+    pub fn get_single<S: Single>(&self) -> Result<Option<S>> {
+        let row = self.database.get(&SINGLE, &[S::NAME.into()])?;
+        row.map(|row| self.read(&SINGLE, &row)).transpose()
+    }
+
+    /// Writes the only record of its kind.
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn put_single<S: Single>(&self, single: &S) -> Result<()> {
+        self.write(&SINGLE, &[S::NAME.into()], &[], single)
+    }
+
+    /// See [`Database::take_number`].
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn take_number(&self, counter: &'static str) -> Result<i64> {
+        self.database.take_number(counter)
+    }
+
+    /// See [`Database::last_number`].
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn last_number(&self, counter: &'static str) -> Result<i64> {
+        self.database.last_number(counter)
+    }
+
+    /// Binds an index of a session to an event, for ever. Says whether the index is free or stands
+    /// for this very event; if not, it is a replay.
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn bind_index(
+        &self,
+        session: i64,
+        message_index: u32,
+        event_id: &str,
+        origin_server_ts: i64,
+    ) -> Result<bool> {
+        let tag = self.seals.index_tag.of(&[
+            &session.to_be_bytes(),
+            &message_index.to_be_bytes(),
+            event_id.as_bytes(),
+            &origin_server_ts.to_be_bytes(),
+        ]);
+        Ok(self.database.remember_index(session, message_index, &tag)? == tag)
+    }
+
+    fn open<R: Record>(&self, row: database::Row) -> Result<R> {
+        let record: R = self.read(&R::TABLE, &row)?;
+        if record.plain() != row.plain {
+            return Err(Error::new(
+                Kind::StoreTampered,
+                format!("The open columns of a row of {} were altered.", R::TABLE.name),
+            ));
+        }
+        Ok(record)
+    }
+
+    fn read<B: DeserializeOwned>(&self, table: &Table, row: &database::Row) -> Result<B> {
+        let body = self.seals.of(table)?.open(&place(&row.key), &row.body)?;
+        serde_json::from_slice(&body)
+            .or_fail(Kind::Store, &format!("A row of {} cannot be read", table.name))
+    }
+
+    fn write(
+        &self,
+        table: &Table,
+        key: &[Value],
+        plain: &[Value],
+        body: &impl Serialize,
+    ) -> Result<()> {
+        // Growing would leave copies of secrets behind; only an account exceeds this.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+        serde_json::to_writer(&mut *bytes, body).or_fail(Kind::Internal, "A record")?;
+        let sealed = self.seals.of(table)?.seal(&place(key), &bytes)?;
+        self.database.put(table, key, plain, &sealed)
+    }
+}
+
+/// The key of a row as bytes, each column delimited.
+fn place(key: &[Value]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64);
+    for value in key {
+        match value {
+            Value::Integer(number) => {
+                bytes.push(b'i');
+                bytes.extend_from_slice(&number.to_be_bytes());
+            }
+            Value::Text(text) => {
+                bytes.push(b't');
+                bytes.extend_from_slice(&(text.len() as u64).to_be_bytes());
+                bytes.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,148 @@
+//! Events on their way to whoever listens.
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Record, Table, Value};
+
+/// Why an event cannot be read: a stable code, and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// The code, for programs.
+    pub code: String,
+    /// The sentence, for people.
+    pub message: String,
+}
+
+/// An event as it is handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The room.
+    pub room_id: String,
+    /// The event; none for a bare invitation.
+    pub event_id: Option<String>,
+    /// The type, after decryption.
+    pub event_type: String,
+    /// The state key of a state event.
+    pub state_key: Option<String>,
+    /// Who the server says sent it.
+    pub sender: String,
+    /// When the sender's server says it was sent, in milliseconds since 1970.
+    pub origin_server_ts: i64,
+    /// The content as JSON text, after decryption, with the relation of the outer event.
+    pub content: String,
+    /// It came encrypted.
+    pub encrypted: bool,
+    /// Why it cannot be read, if it cannot.
+    pub unreadable: Option<Unreadable>,
+    /// The Megolm session it was encrypted with.
+    pub session_id: Option<String>,
+    /// The Curve25519 key of the device that made the session.
+    pub sender_key: Option<String>,
+    /// The Ed25519 key that device claimed.
+    pub sender_signing_key: Option<String>,
+    /// It is redacted.
+    pub redacted: bool,
+}
+
+/// An event in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxRow {
+    /// The place in the order of hand-over.
+    pub number: i64,
+    /// The event.
+    pub event: Event,
+}
+
+impl Record for InboxRow {
+    const TABLE: Table = Table { name: "inbox", key: &["number"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.number.into()]
+    }
+}
+
+/// Someone who is handed events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumer {
+    /// The name.
+    pub name: String,
+    /// The last event that was dealt with.
+    pub cursor: i64,
+    /// The last event that was handed over; dealt with once the next ones are asked for.
+    pub handed: i64,
+}
+
+impl Record for Consumer {
+    const TABLE: Table = Table { name: "consumer", key: &["name"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.name.as_str().into()]
+    }
+}
+
+/// An event that cannot be read until a key comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingEvent {
+    /// The room.
+    pub room_id: String,
+    /// The session whose key is missing, or known only from a later index on.
+    pub session_id: String,
+    /// The event.
+    pub event_id: String,
+    /// Its place in the order of arrival.
+    pub number: i64,
+    /// The event as the server sent it.
+    pub raw: String,
+}
+
+impl Record for WaitingEvent {
+    const TABLE: Table =
+        Table { name: "waiting_event", key: &["room_id", "session_id", "event_id"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![
+            self.room_id.as_str().into(),
+            self.session_id.as_str().into(),
+            self.event_id.as_str().into(),
+        ]
+    }
+}
+
+/// A part of a timeline that cannot be handed over yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldPart {
+    /// Events between these two tokens are missing.
+    Gap {
+        /// Where the missing part begins.
+        from: String,
+        /// Where it ends.
+        to: String,
+        /// How many events were fetched so far.
+        fetched: usize,
+    },
+    /// An event behind a gap, as the server sent it.
+    Event {
+        /// The event.
+        raw: String,
+    },
+}
+
+/// One part of a held timeline, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldTimeline {
+    /// The room.
+    pub room_id: String,
+    /// Its place.
+    pub number: i64,
+    /// What it is.
+    pub part: HeldPart,
+}
+
+impl Record for HeldTimeline {
+    const TABLE: Table = Table { name: "held_timeline", key: &["room_id", "number"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.room_id.as_str().into(), self.number.into()]
+    }
+}

@@ -1,0 +1,68 @@
+//! What is kept, one file a topic.
+
+mod account;
+mod device;
+mod event;
+mod outbox;
+mod room;
+mod session;
+
+pub use self::{
+    account::{Binding, KeyCheck, KeyUpload, OwnAccount, SyncPosition},
+    device::{Device, DeviceList},
+    event::{Consumer, Event, HeldPart, HeldTimeline, InboxRow, Unreadable, WaitingEvent},
+    outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},
+    room::{Encryption, Member, Membership, Room},
+    session::{InboundSession, KeyShare, KeySource, OlmSession, OutboundSession},
+};
+use super::{Record, SINGLE, Table};
+
+/// Every table that holds sealed rows.
+pub(super) const TABLES: &[Table] = &[
+    SINGLE,
+    OlmSession::TABLE,
+    InboundSession::TABLE,
+    OutboundSession::TABLE,
+    KeyShare::TABLE,
+    DeviceList::TABLE,
+    Device::TABLE,
+    Room::TABLE,
+    Member::TABLE,
+    Request::TABLE,
+    OutboxRow::TABLE,
+    InboxRow::TABLE,
+    Consumer::TABLE,
+    WaitingEvent::TABLE,
+    HeldTimeline::TABLE,
+];
+
+/// Keeps vodozemac's objects, which are ratchets and not data, through their pickles.
+macro_rules! pickled {
+    ($module:ident, $object:ty, $pickle:ty) => {
+        pub(super) mod $module {
+            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+            pub(in crate::store::records) fn serialize<S: Serializer>(
+                object: &$object,
+                serializer: S,
+            ) -> Result<S::Ok, S::Error> {
+                object.pickle().serialize(serializer)
+            }
+
+            pub(in crate::store::records) fn deserialize<'de, D: Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<$object, D::Error> {
+                <$pickle>::deserialize(deserializer).map(<$object>::from_pickle)
+            }
+        }
+    };
+}
+
+pickled!(pickled_account, vodozemac::olm::Account, vodozemac::olm::AccountPickle);
+pickled!(pickled_olm, vodozemac::olm::Session, vodozemac::olm::SessionPickle);
+pickled!(pickled_outbound, vodozemac::megolm::GroupSession, vodozemac::megolm::GroupSessionPickle);
+pickled!(
+    pickled_inbound,
+    vodozemac::megolm::InboundGroupSession,
+    vodozemac::megolm::InboundGroupSessionPickle
+);

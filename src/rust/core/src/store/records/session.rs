@@ -1,0 +1,143 @@
+//! Olm and Megolm sessions.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use vodozemac::{
+    megolm::{GroupSession, InboundGroupSession},
+    olm::Session,
+};
+
+use super::{pickled_inbound, pickled_olm, pickled_outbound};
+use crate::store::{Record, Table, Value};
+
+/// An Olm session with the device that owns `identity_key`.
+#[derive(Serialize, Deserialize)]
+pub struct OlmSession {
+    /// The peer's Curve25519 key, unpadded base64.
+    pub identity_key: String,
+    /// The session's id.
+    pub session_id: String,
+    /// The ratchet.
+    #[serde(with = "pickled_olm")]
+    pub session: Session,
+    /// When a message was last received on it, or when it was made. The session with the latest
+    /// is used for sending.
+    pub last_received_at: i64,
+}
+
+impl Record for OlmSession {
+    const TABLE: Table =
+        Table { name: "olm_session", key: &["identity_key", "session_id"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.identity_key.as_str().into(), self.session_id.as_str().into()]
+    }
+}
+
+/// How a Megolm session came to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// It is our own.
+    Own,
+    /// From the device that made it, over Olm.
+    Direct,
+}
+
+/// A Megolm session that messages of others, and our own, are read with.
+#[derive(Serialize, Deserialize)]
+pub struct InboundSession {
+    /// The room it is for.
+    pub room_id: String,
+    /// Its id: the session's public Ed25519 key.
+    pub session_id: String,
+    /// The number under which its message indices are remembered.
+    pub number: i64,
+    /// The ratchet, at the lowest index we know.
+    #[serde(with = "pickled_inbound")]
+    pub session: InboundGroupSession,
+    /// The user whose device made it.
+    pub sender: String,
+    /// The Curve25519 key of that device.
+    pub sender_key: String,
+    /// The Ed25519 key that device claimed inside the Olm message.
+    pub sender_signing_key: String,
+    /// How it came to us.
+    pub source: KeySource,
+    /// Its maker agrees that it is shared with those invited later.
+    pub shared_history: bool,
+}
+
+impl Record for InboundSession {
+    const TABLE: Table =
+        Table { name: "inbound_session", key: &["room_id", "session_id", "sender"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![
+            self.room_id.as_str().into(),
+            self.session_id.as_str().into(),
+            self.sender.as_str().into(),
+        ]
+    }
+}
+
+/// The Megolm session we encrypt with in a room.
+#[derive(Serialize, Deserialize)]
+pub struct OutboundSession {
+    /// The room.
+    pub room_id: String,
+    /// Its id.
+    pub session_id: String,
+    /// The ratchet.
+    #[serde(with = "pickled_outbound")]
+    pub session: GroupSession,
+    /// When it was made.
+    pub created_at: i64,
+    /// Someone who may hold the key is gone: it must not encrypt again.
+    pub rotate: bool,
+    /// The generation of the room's recipients all of whom were given the key.
+    pub shared_generation: Option<u64>,
+    /// The users it was narrowed to, where a caller asked for that.
+    pub audience: Option<BTreeSet<String>>,
+    /// Devices that should have the key and could not be reached, as user and device ids.
+    pub unreached: Vec<(String, String)>,
+    /// When it makes sense to try them again.
+    pub retry_at: Option<i64>,
+}
+
+impl Record for OutboundSession {
+    const TABLE: Table = Table { name: "outbound_session", key: &["room_id"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.room_id.as_str().into()]
+    }
+}
+
+/// A device that was given the key of an outbound session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyShare {
+    /// The session.
+    pub session_id: String,
+    /// The owner of the device.
+    pub user_id: String,
+    /// The device.
+    pub device_id: String,
+    /// The Curve25519 key it was encrypted to.
+    pub identity_key: String,
+    /// The first index it can read.
+    pub message_index: u32,
+}
+
+impl Record for KeyShare {
+    const TABLE: Table =
+        Table { name: "key_share", key: &["session_id", "user_id", "device_id"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![
+            self.session_id.as_str().into(),
+            self.user_id.as_str().into(),
+            self.device_id.as_str().into(),
+        ]
+    }
+}

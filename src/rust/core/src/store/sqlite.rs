@@ -1,0 +1,264 @@
+//! The store contract over SQLite.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params, params_from_iter,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use super::{
+    database::{Database, Query, Row, Table, Value},
+    file_system, private_file,
+};
+use crate::error::{Error, Kind, OrFail, Result};
+
+/// The numbered steps from an empty file to the schema of this version, oldest first.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+
+/// How long to wait for another process that is inside a transaction.
+const LOCK_LIMIT: Duration = Duration::from_secs(20);
+
+/// A store in one SQLite file.
+pub(crate) struct Sqlite {
+    connection: Connection,
+}
+
+impl Sqlite {
+    /// Opens the file at `path`, makes it when it is not there, and brings its schema up to date.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            match private_file::create_new(path) {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).or_fail(Kind::Store, "The store cannot be made"),
+            }
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(refusal)?;
+        configure(&connection, path).map_err(refusal)?;
+        let mut sqlite = Self { connection };
+        sqlite.migrate()?;
+        Ok(sqlite)
+    }
+
+    /// The id of this store, made from `new_id` when the store is new.
+    pub(crate) fn store_id(&mut self, new_id: [u8; 16]) -> Result<[u8; 16]> {
+        self.begin()?;
+        let insert = "INSERT INTO store (id) SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM store)";
+        self.connection.execute(insert, [&new_id[..]]).map_err(refusal)?;
+        let id = self
+            .connection
+            .query_row("SELECT id FROM store", [], |row| row.get(0))
+            .map_err(refusal)?;
+        self.commit()?;
+        Ok(id)
+    }
+
+    fn migrate(&mut self) -> Result<()> {
+        self.begin()?;
+        let version: u32 = self
+            .connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(refusal)?;
+        let version = version as usize;
+        if version > MIGRATIONS.len() {
+            self.rollback();
+            return Err(Error::new(
+                Kind::StoreNewer,
+                format!(
+                    "The store is of schema version {version}, this mxcrypt knows up to {}. \
+                     Install the version of mxcrypt that wrote the store, or a newer one.",
+                    MIGRATIONS.len()
+                ),
+            ));
+        }
+        for step in &MIGRATIONS[version..] {
+            self.connection.execute_batch(step).map_err(refusal)?;
+        }
+        self.connection
+            .pragma_update(None, "user_version", MIGRATIONS.len() as i64)
+            .map_err(refusal)?;
+        self.commit()
+    }
+}
+
+fn configure(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    connection.busy_timeout(LOCK_LIMIT)?;
+    let journal = if file_system::shares_memory(path) { "WAL" } else { "DELETE" };
+    connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
+    // A commit must be on the disk before bytes made from it leave the process. On macOS only
+    // fullfsync reaches the disk.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    // What was deleted is gone from the file, from the log, and never was in a temporary file.
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", 0, |_| Ok(()))?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}
+
+fn refusal(error: rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::new(
+            Kind::StoreLocked,
+            format!(
+                "Another process has been writing to this store for {} seconds. Wait for it to \
+                 finish, or end it, and try again.",
+                LOCK_LIMIT.as_secs()
+            ),
+        ),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::new(
+            Kind::Store,
+            "crypto.sqlite is not a readable SQLite file. Restore the whole directory from a copy.",
+        ),
+        Some(ErrorCode::DiskFull) => Error::new(Kind::Store, "The disk of the store is full."),
+        _ => Error::new(Kind::Store, format!("The store cannot be used: {error}")),
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Integer(value) => ValueRef::Integer(*value),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+impl Database for Sqlite {
+    fn begin(&mut self) -> Result<()> {
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(refusal)
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.connection.execute_batch("COMMIT").map_err(|error| {
+            self.rollback();
+            refusal(error)
+        })
+    }
+
+    fn rollback(&mut self) {
+        if !self.connection.is_autocommit() {
+            // A failed rollback leaves the transaction open, and the next `begin` says so.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
+    fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {
+        let sql =
+            format!("SELECT {} FROM {} WHERE {}", columns(table), table.name, equals(table.key));
+        let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
+        statement
+            .query_row(params_from_iter(key), |row| read(table, row))
+            .optional()
+            .map_err(refusal)
+    }
+
+    fn put(&self, table: &Table, key: &[Value], plain: &[Value], body: &[u8]) -> Result<()> {
+        let sql = format!(
+            "INSERT OR REPLACE INTO {} ({}) VALUES ({})",
+            table.name,
+            columns(table),
+            vec!["?"; table.key.len() + table.plain.len() + 1].join(", ")
+        );
+        let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
+        let values = key.iter().chain(plain).map(|value| value as &dyn ToSql);
+        let body: &dyn ToSql = &body;
+        statement.execute(params_from_iter(values.chain([body]))).map_err(refusal)?;
+        Ok(())
+    }
+
+    fn delete(&self, table: &Table, query: &Query) -> Result<usize> {
+        let (condition, values) = condition(query);
+        let sql = format!("DELETE FROM {}{condition}", table.name);
+        let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
+        statement.execute(params_from_iter(values)).map_err(refusal)
+    }
+
+    fn select(&self, table: &Table, query: &Query) -> Result<Vec<Row>> {
+        let (condition, values) = condition(query);
+        let sql = format!(
+            "SELECT {} FROM {}{condition} ORDER BY {}{}",
+            columns(table),
+            table.name,
+            table.key.join(", "),
+            query.limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}")),
+        );
+        let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
+        let rows = statement.query_map(params_from_iter(values), |row| read(table, row));
+        rows.map_err(refusal)?.collect::<rusqlite::Result<_>>().map_err(refusal)
+    }
+
+    fn count(&self, table: &Table, query: &Query) -> Result<usize> {
+        let (condition, values) = condition(query);
+        let sql = format!("SELECT count(*) FROM {}{condition}", table.name);
+        let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
+        let counted: i64 =
+            statement.query_row(params_from_iter(values), |row| row.get(0)).map_err(refusal)?;
+        Ok(counted as usize)
+    }
+
+    fn take_number(&self, counter: &'static str) -> Result<i64> {
+        let sql = "INSERT INTO counter (name, value) VALUES (?1, 1)
+                   ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value";
+        let mut statement = self.connection.prepare_cached(sql).map_err(refusal)?;
+        statement.query_row([counter], |row| row.get(0)).map_err(refusal)
+    }
+
+    fn last_number(&self, counter: &'static str) -> Result<i64> {
+        let sql = "SELECT coalesce(max(value), 0) FROM counter WHERE name = ?1";
+        let mut statement = self.connection.prepare_cached(sql).map_err(refusal)?;
+        statement.query_row([counter], |row| row.get(0)).map_err(refusal)
+    }
+
+    fn remember_index(&self, session: i64, message_index: u32, tag: &[u8; 16]) -> Result<[u8; 16]> {
+        let sql = "INSERT INTO message_index (session, message_index, tag) VALUES (?1, ?2, ?3)
+                   ON CONFLICT DO UPDATE SET tag = tag RETURNING tag";
+        let mut statement = self.connection.prepare_cached(sql).map_err(refusal)?;
+        statement
+            .query_row(params![session, message_index, &tag[..]], |row| row.get(0))
+            .map_err(refusal)
+    }
+}
+
+fn columns(table: &Table) -> String {
+    [table.key, table.plain, &["body"]].concat().join(", ")
+}
+
+fn read(table: &Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let value = |column| match row.get_ref(column)? {
+        ValueRef::Integer(value) => Ok(Value::Integer(value)),
+        other => Ok(Value::Text(other.as_str()?.to_owned())),
+    };
+    let (keys, plains) = (table.key.len(), table.key.len() + table.plain.len());
+    Ok(Row {
+        key: (0..keys).map(value).collect::<rusqlite::Result<_>>()?,
+        plain: (keys..plains).map(value).collect::<rusqlite::Result<_>>()?,
+        body: row.get(plains)?,
+    })
+}
+
+fn equals(columns: &[&str]) -> String {
+    columns.iter().map(|column| format!("{column} = ?")).collect::<Vec<_>>().join(" AND ")
+}
+
+fn condition(query: &Query) -> (String, Vec<Value>) {
+    let mut parts = Vec::new();
+    let mut values = Vec::new();
+    for (column, value) in &query.equal {
+        parts.push(format!("{column} = ?"));
+        values.push(value.clone());
+    }
+    for (bound, sign) in [(&query.after, ">"), (&query.until, "<=")] {
+        if let Some((column, value)) = bound {
+            parts.push(format!("{column} {sign} ?"));
+            values.push(Value::Integer(*value));
+        }
+    }
+    let sql =
+        if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) };
+    (sql, values)
+}

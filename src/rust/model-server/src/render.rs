@@ -1,0 +1,94 @@
+//! Events as a client is shown them.
+
+use serde_json::{Value, json};
+
+use crate::event::{Event, REDACTION};
+use crate::room::Room;
+use crate::token::Caller;
+
+/// State that tells someone invited what the room is.
+const STRIPPED: [&str; 7] = [
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+];
+
+impl Room {
+    /// An event for an answer that names the room elsewhere.
+    pub(crate) fn render(&self, event: &Event, reader: &Caller) -> Value {
+        let mut shown = bare(event);
+        shown["unsigned"] = self.unsigned(event, reader);
+        shown
+    }
+
+    /// An event for an answer that does not.
+    pub(crate) fn render_whole(&self, event: &Event, reader: &Caller) -> Value {
+        let mut shown = self.render(event, reader);
+        shown["room_id"] = Value::from(self.id.as_str());
+        shown
+    }
+
+    pub(crate) fn render_all(&self, events: &[&Event], reader: &Caller) -> Vec<Value> {
+        events.iter().map(|event| self.render(event, reader)).collect()
+    }
+
+    fn unsigned(&self, event: &Event, reader: &Caller) -> Value {
+        let membership = self.membership(&reader.user, event.position);
+        let mut unsigned = json!({"membership": membership.name()});
+        if let Some((_, transaction)) = event.sent_by.as_ref().filter(|(by, _)| by == reader) {
+            unsigned["transaction_id"] = Value::from(transaction.as_str());
+        }
+        if let Some(key) = &event.state_key
+            && let Some(previous) = self.state_event(&event.kind, key, event.position - 1)
+        {
+            unsigned["replaces_state"] = Value::from(previous.id.as_str());
+            if self.is_visible(previous, &reader.user) {
+                unsigned["prev_content"] = json!(previous.content);
+            }
+        }
+        if let Some(redaction) = event.redacted_by.as_ref().and_then(|id| self.event(id)) {
+            unsigned["redacted_because"] = bare(redaction);
+        }
+        unsigned
+    }
+
+    /// What an invitation shows of the room.
+    pub(crate) fn stripped_state(&self, invitation: &Event) -> Vec<Value> {
+        let at = invitation.position;
+        let state = STRIPPED.iter().filter_map(|kind| self.state_event(kind, "", at));
+        state.chain([invitation]).map(stripped).collect()
+    }
+}
+
+fn stripped(event: &Event) -> Value {
+    json!({
+        "type": event.kind,
+        "state_key": event.state_key,
+        "sender": event.sender,
+        "content": event.content,
+    })
+}
+
+fn bare(event: &Event) -> Value {
+    let mut shown = json!({
+        "type": event.kind,
+        "event_id": event.id,
+        "sender": event.sender,
+        "origin_server_ts": event.sent_at,
+        "content": event.content,
+    });
+    if let Some(key) = &event.state_key {
+        shown["state_key"] = Value::from(key.as_str());
+    }
+    // Clients made for room versions before 11 look for it here.
+    if event.kind == REDACTION
+        && let Some(redacts) = event.content.get("redacts")
+    {
+        shown["redacts"] = redacts.clone();
+    }
+    shown
+}

@@ -1,0 +1,63 @@
+//! The model homeserver, as an in-process transport.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use extendr_api::prelude::*;
+use mxcrypt_model_server::{ModelServer, Request};
+
+use crate::{
+    answer::{answer, number, raw, record},
+    arguments,
+    handle::{Object, keep, with},
+};
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[extendr]
+fn demo_new(server_name: Robj) -> Robj {
+    answer(|| {
+        let name = arguments::text(&server_name, "server_name")?;
+        Ok(keep(Object::Demo(ModelServer::new(&name))))
+    })
+}
+
+#[extendr]
+fn demo_handle(demo: Robj, method: Robj, path: Robj, token: Robj, body: Robj) -> Robj {
+    answer(|| {
+        let request = Request {
+            method: arguments::text(&method, "method")?,
+            path: arguments::text(&path, "path")?,
+            token: arguments::optional_text(&token, "token")?,
+            body: arguments::bytes(&body, "body")?.to_vec(),
+        };
+        with(&demo, |server: &mut ModelServer| {
+            let response = server.handle(now().unsigned_abs(), &request);
+            Ok(record([
+                ("status", number(response.status.into())),
+                ("body", raw(response.body.as_bytes())),
+            ]))
+        })
+    })
+}
+
+/// Every request body the server has seen, as raw vectors.
+#[extendr]
+fn demo_seen(demo: Robj) -> Robj {
+    answer(|| {
+        with(&demo, |server: &mut ModelServer| {
+            let seen: Vec<Robj> = server.seen().map(raw).collect();
+            Ok(List::from_values(seen))
+        })
+    })
+}
+
+extendr_module! {
+    mod demo;
+    fn demo_new;
+    fn demo_handle;
+    fn demo_seen;
+}

@@ -1,0 +1,50 @@
+//! Glue between R and the core: it turns R values into Rust values and back, and decides nothing.
+//!
+//! No function here lets an error or a panic reach extendr, which would hand the message to R as a
+//! format string. Each returns a value: what was asked for, or a failure that the R twin raises.
+
+// What extendr's macros generate is neither documented nor called from Rust.
+#![allow(missing_docs, unreachable_pub)]
+
+use extendr_api::prelude::*;
+
+mod account;
+mod answer;
+mod arguments;
+mod canonical_json;
+mod demo;
+mod events;
+mod handle;
+mod json;
+mod judgement;
+mod machine;
+mod megolm;
+mod olm;
+mod private_file;
+mod signing;
+
+/// Lets batches use at most `threads` threads.
+#[extendr]
+fn core_limit_threads(threads: Robj) -> Robj {
+    answer::answer(|| {
+        let threads = arguments::whole(&threads, "threads")?;
+        mxcrypt_core::primitives::parallel::limit_threads(threads.try_into().unwrap_or(1));
+        Ok(())
+    })
+}
+
+extendr_module! {
+    mod mxcrypt;
+    use account;
+    use canonical_json;
+    use demo;
+    use handle;
+    use json;
+    use judgement;
+    use machine;
+    use megolm;
+    use olm;
+    use private_file;
+    use signing;
+    fn core_limit_threads;
+}
