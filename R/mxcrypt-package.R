@@ -1,0 +1,3 @@
+#' @useDynLib mxcrypt, .registration = TRUE
+#' @keywords internal
+"_PACKAGE"

@@ -1,0 +1,116 @@
+# Run by configure and configure.win: finds Rust, decides how cargo is called,
+# and writes src/Makevars (src/Makevars.win) from its .in file.
+#
+# Environment variables:
+#   NOT_CRAN  a developer's build: all cores, and Cargo.lock may change
+#   DEBUG     the same, without optimisation
+
+source("tools/msrv.R")
+
+is_set <- function(name) {
+  !(tolower(Sys.getenv(name)) %in% c("", "0", "false", "no"))
+}
+
+# The Rust target to ask for; "" is rustc's own.
+rust_target <- function(rustc) {
+  arch <- R.version$arch
+  if (windows) {
+    # R is built by gcc on Intel and by clang on ARM, and Rust has to match.
+    clang <- arch == "aarch64" || grepl("clang", Sys.getenv("R_COMPILED_BY"))
+    return(paste0(arch, "-pc-windows-gnu", if (clang) "llvm"))
+  }
+  if (Sys.info()[["sysname"]] == "Darwin") {
+    # An Intel R may run on an ARM Mac.
+    target <- paste0(arch, "-apple-darwin")
+    host <- sub("host: ", "", grep("^host: ", rustc("-vV"), value = TRUE))
+    return(if (target == host) "" else target)
+  }
+  ""
+}
+
+# Those of `flags` that the linker of an ELF system takes. Rust's archive holds
+# far more than R ever calls: these leave it, its symbol names and its debug
+# lines out. The symbol table stays, as R CMD check reads it.
+link_flags <- function(flags) {
+  dir <- tempfile("link")
+  dir.create(dir)
+  on.exit(unlink(dir, recursive = TRUE))
+  writeLines("int mxcrypt_probe(void) { return 0; }", file.path(dir, "a.c"))
+  r <- file.path(R.home("bin"), "R")
+  cc <- system2(r, c("CMD", "config", "CC"), stdout = TRUE)
+  links <- function(flag) {
+    command <- paste(
+      "cd", shQuote(dir), "&&", cc, "-shared -fPIC -o a.so a.c", flag,
+      ">/dev/null 2>&1"
+    )
+    system(command) == 0
+  }
+  paste(Filter(links, flags), collapse = " ")
+}
+
+windows <- .Platform$OS.type == "windows"
+debug <- is_set("DEBUG")
+developer <- debug || is_set("NOT_CRAN")
+offline <- !developer && file.exists("src/rust/vendor.tar.xz")
+
+bin <- find_rust()
+rustc <- function(args) {
+  program <- if (nzchar(bin)) file.path(bin, "rustc") else "rustc"
+  system2(program, args, stdout = TRUE)
+}
+target <- rust_target(rustc)
+if (nzchar(target)) {
+  libdir <- rustc(c("--print target-libdir --target", target))
+  if (!any(grepl("^libcore", list.files(libdir)))) {
+    give_up(
+      paste("Rust cannot build for", target, "yet. Run"),
+      paste("  rustup target add", target),
+      "and install mxcrypt again."
+    )
+  }
+}
+
+if (nzchar(bin)) {
+  # Rtools' shell wants /c/Users, as a colon separates folders in its PATH.
+  bin <- paste0(sub("^([A-Za-z]):", "/\\1", chartr("\\", "/", bin)), ":")
+}
+elf <- !windows && Sys.info()[["sysname"]] != "Darwin"
+values <- list(
+  # put in front of the PATH
+  CARGO_BIN = bin,
+  # CRAN allows two cores
+  CARGO_FLAGS = paste(c(
+    if (!developer) "-j 2 --locked",
+    if (offline) "--offline",
+    if (!debug) "--release",
+    if (nzchar(target)) paste0("--target=", target)
+  ), collapse = " "),
+  # below the target directory
+  LIBDIR = paste(
+    c(if (nzchar(target)) target, if (debug) "debug" else "release"),
+    collapse = "/"
+  ),
+  LINK_FLAGS = if (elf && !debug) {
+    link_flags(c("-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,-S"))
+  } else {
+    ""
+  },
+  # "yes": build from vendor.tar.xz, without a network
+  OFFLINE = if (offline) "yes" else "",
+  # not cargo's own rust/target: R's CC and R_HOME would have each build undo
+  # the other's
+  TARGET_DIR = if (offline) "offline/target" else "rust/target/r"
+)
+
+makevars <- if (windows) "src/Makevars.win" else "src/Makevars"
+text <- readLines(paste0(makevars, ".in"))
+for (name in names(values)) {
+  text <- gsub(paste0("@", name, "@"), values[[name]], text, fixed = TRUE)
+}
+out <- file(makevars, "wb")
+writeLines(text, out)
+close(out)
+message(
+  "Building ", if (debug) "without optimisation" else "for release",
+  if (offline) ", offline, from the vendored crates", "."
+)
