@@ -1,4 +1,179 @@
 # Written by tools/document.sh from src/rust/src. Do not edit by hand.
 # nolint start
 
+# Lets batches use at most `threads` threads.
+core_limit_threads <- function(threads) .Call(wrap__core_limit_threads, threads)
+
+account_new <- function() .Call(wrap__account_new)
+
+account_identity_keys <- function(account) .Call(wrap__account_identity_keys, account)
+
+account_sign <- function(account, messages) .Call(wrap__account_sign, account, messages)
+
+account_generate_one_time_keys <- function(account, n) .Call(wrap__account_generate_one_time_keys, account, n)
+
+account_one_time_keys <- function(account) .Call(wrap__account_one_time_keys, account)
+
+account_mark_published <- function(account) .Call(wrap__account_mark_published, account)
+
+account_fallback_key <- function(account) .Call(wrap__account_fallback_key, account)
+
+account_forget_fallback_key <- function(account) .Call(wrap__account_forget_fallback_key, account)
+
+account_device_keys <- function(account, user_id, device_id) .Call(wrap__account_device_keys, account, user_id, device_id)
+
+account_sign_one_time_key <- function(account, key, fallback, user_id, device_id) .Call(wrap__account_sign_one_time_key, account, key, fallback, user_id, device_id)
+
+account_pickle <- function(account, key) .Call(wrap__account_pickle, account, key)
+
+account_unpickle <- function(blob, key) .Call(wrap__account_unpickle, blob, key)
+
+canonical_json <- function(text) .Call(wrap__canonical_json, text)
+
+demo_new <- function(server_name) .Call(wrap__demo_new, server_name)
+
+demo_handle <- function(demo, method, path, token, body) .Call(wrap__demo_handle, demo, method, path, token, body)
+
+# Every request body the server has seen, as raw vectors.
+demo_seen <- function(demo) .Call(wrap__demo_seen, demo)
+
+# What a handle holds, for printing. Says why if it cannot be used.
+handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
+
+# The JSON text of an R value.
+json_encode <- function(value) .Call(wrap__json_encode, value)
+
+# The R value of JSON text.
+json_decode <- function(text) .Call(wrap__json_decode, text)
+
+# Judges device keys: identity and signing keys, or the reason, a row each.
+judge_device_keys <- function(texts, user_ids, device_ids, required) .Call(wrap__judge_device_keys, texts, user_ids, device_ids, required)
+
+# Judges a one-time key: the key, or the reason, a row each.
+judge_one_time_keys <- function(key_ids, texts, signing_keys, user_ids, device_ids) .Call(wrap__judge_one_time_keys, key_ids, texts, signing_keys, user_ids, device_ids)
+
+# Judges the answer to `/keys/claim` about some devices: a key, or the reason, a row each.
+judge_keys_claim <- function(body, user_ids, device_ids, signing_keys) .Call(wrap__judge_keys_claim, body, user_ids, device_ids, signing_keys)
+
+machine_open <- function(directory, key) .Call(wrap__machine_open, directory, key)
+
+machine_store_id <- function(handle) .Call(wrap__machine_store_id, handle)
+
+machine_identity_keys <- function(handle) .Call(wrap__machine_identity_keys, handle)
+
+machine_binding <- function(handle) .Call(wrap__machine_binding, handle)
+
+machine_bind <- function(handle, user_id, device_id) .Call(wrap__machine_bind, handle, user_id, device_id)
+
+machine_sign <- function(handle, message) .Call(wrap__machine_sign, handle, message)
+
+machine_unpublished_one_time_keys <- function(handle) .Call(wrap__machine_unpublished_one_time_keys, handle)
+
+machine_set_one_time_key_target <- function(handle, n) .Call(wrap__machine_set_one_time_key_target, handle, n)
+
+machine_key_upload <- function(handle) .Call(wrap__machine_key_upload, handle)
+
+machine_sync_token <- function(handle) .Call(wrap__machine_sync_token, handle)
+
+machine_receive_sync <- function(handle, since, body) .Call(wrap__machine_receive_sync, handle, since, body)
+
+machine_requests <- function(handle) .Call(wrap__machine_requests, handle)
+
+# `statuses` are those of HTTP; 0 stands for no answer, -1 for not tried.
+machine_replies <- function(handle, numbers, statuses, bodies) .Call(wrap__machine_replies, handle, numbers, statuses, bodies)
+
+machine_send <- function(handle, room_id, types, contents, transaction_ids, demand_encryption, audience) .Call(wrap__machine_send, handle, room_id, types, contents, transaction_ids, demand_encryption, audience)
+
+machine_redact <- function(handle, room_id, event_id, content) .Call(wrap__machine_redact, handle, room_id, event_id, content)
+
+machine_outcomes <- function(handle, numbers) .Call(wrap__machine_outcomes, handle, numbers)
+
+machine_waiting_to_send <- function(handle) .Call(wrap__machine_waiting_to_send, handle)
+
+machine_take <- function(handle, consumer, limit) .Call(wrap__machine_take, handle, consumer, limit)
+
+machine_handed <- function(handle, consumer, number) .Call(wrap__machine_handed, handle, consumer, number)
+
+machine_acknowledge <- function(handle, consumer, number) .Call(wrap__machine_acknowledge, handle, consumer, number)
+
+machine_peek <- function(handle, first, last) .Call(wrap__machine_peek, handle, first, last)
+
+machine_read_history <- function(handle, room_id, body) .Call(wrap__machine_read_history, handle, room_id, body)
+
+machine_rooms <- function(handle) .Call(wrap__machine_rooms, handle)
+
+machine_note_encryption <- function(handle, room_id, content) .Call(wrap__machine_note_encryption, handle, room_id, content)
+
+machine_note_members_changed <- function(handle, room_id) .Call(wrap__machine_note_members_changed, handle, room_id)
+
+machine_note_own_membership <- function(handle, room_id, membership) .Call(wrap__machine_note_own_membership, handle, room_id, membership)
+
+# Begins to track the devices of users, or marks them as outdated.
+machine_refresh_devices <- function(handle, user_ids) .Call(wrap__machine_refresh_devices, handle, user_ids)
+
+machine_devices <- function(handle, user_ids) .Call(wrap__machine_devices, handle, user_ids)
+
+# Those of some users whose devices are not up to date.
+machine_outdated_users <- function(handle, user_ids) .Call(wrap__machine_outdated_users, handle, user_ids)
+
+machine_last_event <- function(handle) .Call(wrap__machine_last_event, handle)
+
+megolm_outbound_new <- function() .Call(wrap__megolm_outbound_new)
+
+megolm_outbound_session_id <- function(session) .Call(wrap__megolm_outbound_session_id, session)
+
+megolm_outbound_message_index <- function(session) .Call(wrap__megolm_outbound_message_index, session)
+
+megolm_outbound_session_key <- function(session) .Call(wrap__megolm_outbound_session_key, session)
+
+megolm_encrypt <- function(session, plaintexts) .Call(wrap__megolm_encrypt, session, plaintexts)
+
+megolm_outbound_pickle <- function(session, key) .Call(wrap__megolm_outbound_pickle, session, key)
+
+megolm_outbound_unpickle <- function(blob, key) .Call(wrap__megolm_outbound_unpickle, blob, key)
+
+megolm_inbound_new <- function(session_key) .Call(wrap__megolm_inbound_new, session_key)
+
+megolm_inbound_info <- function(session) .Call(wrap__megolm_inbound_info, session)
+
+# A plaintext, an index and a reason a ciphertext; where one is there, the other is missing.
+megolm_decrypt <- function(session, ciphertexts) .Call(wrap__megolm_decrypt, session, ciphertexts)
+
+megolm_inbound_pickle <- function(session, key) .Call(wrap__megolm_inbound_pickle, session, key)
+
+megolm_inbound_unpickle <- function(blob, key) .Call(wrap__megolm_inbound_unpickle, blob, key)
+
+olm_outbound <- function(account, identity_key, one_time_key) .Call(wrap__olm_outbound, account, identity_key, one_time_key)
+
+olm_inbound <- function(account, identity_key, body) .Call(wrap__olm_inbound, account, identity_key, body)
+
+olm_encrypt <- function(session, plaintext) .Call(wrap__olm_encrypt, session, plaintext)
+
+olm_decrypt <- function(session, message_type, body) .Call(wrap__olm_decrypt, session, message_type, body)
+
+olm_session_id <- function(session) .Call(wrap__olm_session_id, session)
+
+olm_session_pickle <- function(session, key) .Call(wrap__olm_session_pickle, session, key)
+
+olm_session_unpickle <- function(blob, key) .Call(wrap__olm_session_unpickle, blob, key)
+
+# Writes a file that only its owner may read, whole or not at all.
+private_file_write <- function(path, text) .Call(wrap__private_file_write, path, text)
+
+# Makes a directory that only its owner may enter, unless it is there.
+private_directory_create <- function(path) .Call(wrap__private_directory_create, path)
+
+ed25519_verify <- function(public_keys, messages, signatures) .Call(wrap__ed25519_verify, public_keys, messages, signatures)
+
+# Signs JSON text with the key of an account.
+json_sign <- function(text, account, entity, key_id) .Call(wrap__json_sign, text, account, entity, key_id)
+
+# Adds a signature that was made elsewhere over `json_signed_bytes`.
+json_add_signature <- function(text, entity, key_id, signature) .Call(wrap__json_add_signature, text, entity, key_id, signature)
+
+# The bytes a signature of JSON text covers.
+json_signed_bytes <- function(text) .Call(wrap__json_signed_bytes, text)
+
+json_verify <- function(text, entity, key_id, public_key) .Call(wrap__json_verify, text, entity, key_id, public_key)
+
 # nolint end

@@ -51,7 +51,11 @@ pub(crate) fn columns(rows: &[Handed]) -> Robj {
         ("sender", column(|row| Some(&row.event.sender))),
         (
             "origin_server_ts",
-            rows.iter().map(|row| row.event.origin_server_ts as f64).collect::<Vec<f64>>().into(),
+            // What has no time, such as an invitation, has none in R either.
+            rows.iter()
+                .map(|row| Some(row.event.origin_server_ts as f64).filter(|ts| *ts > 0.0))
+                .collect::<Vec<Option<f64>>>()
+                .into(),
         ),
         ("body", text("body")),
         ("msgtype", text("msgtype")),

@@ -405,6 +405,20 @@ fn machine_refresh_devices(handle: Robj, user_ids: Robj) -> Robj {
     on(&handle, |machine| machine.refresh_devices(&arguments::texts(&user_ids, "user_ids")?))
 }
 
+/// Those of some users whose devices are not up to date.
+#[extendr]
+fn machine_outdated_users(handle: Robj, user_ids: Robj) -> Robj {
+    on(&handle, |machine| {
+        let outdated = machine.outdated(&arguments::texts(&user_ids, "user_ids")?)?;
+        Ok(strings(outdated.iter().map(|user_id| Some(user_id.as_str()))))
+    })
+}
+
+#[extendr]
+fn machine_last_event(handle: Robj) -> Robj {
+    on(&handle, |machine| Ok(number(machine.last_event()?)))
+}
+
 #[extendr]
 fn machine_devices(handle: Robj, user_ids: Robj) -> Robj {
     on(&handle, |machine| {
@@ -422,12 +436,6 @@ fn machine_devices(handle: Robj, user_ids: Robj) -> Robj {
             ("key_changed", changed.into()),
         ]))
     })
-}
-
-/// Whether a handle is that of an open store.
-#[extendr]
-fn machine_is_open(handle: Robj) -> Robj {
-    answer(|| Ok(with(&handle, |_: &mut OpenMachine| Ok(())).is_ok()))
 }
 
 extendr_module! {
@@ -460,5 +468,6 @@ extendr_module! {
     fn machine_note_own_membership;
     fn machine_refresh_devices;
     fn machine_devices;
-    fn machine_is_open;
+    fn machine_outdated_users;
+    fn machine_last_event;
 }

@@ -46,6 +46,19 @@ fn json_sign(text: Robj, account: Robj, entity: Robj, key_id: Robj) -> Robj {
     })
 }
 
+/// Adds a signature that was made elsewhere over `json_signed_bytes`.
+#[extendr]
+fn json_add_signature(text: Robj, entity: Robj, key_id: Robj, signature: Robj) -> Robj {
+    answer(|| {
+        let mut object = Json::parse_object(&arguments::text(&text, "json")?)?;
+        let entity = arguments::text(&entity, "entity")?;
+        let key_id = arguments::text(&key_id, "key_id")?;
+        let signature = keys::signature(&arguments::text(&signature, "signature")?)?;
+        signing::sign(&mut object, &entity, &key_id, |_| signature)?;
+        Ok(string(&canonical_object(&object, Numbers::Canonical)?))
+    })
+}
+
 /// The bytes a signature of JSON text covers.
 #[extendr]
 fn json_signed_bytes(text: Robj) -> Robj {
@@ -74,6 +87,7 @@ extendr_module! {
     mod signing;
     fn ed25519_verify;
     fn json_sign;
+    fn json_add_signature;
     fn json_signed_bytes;
     fn json_verify;
 }

@@ -43,6 +43,23 @@ impl Machine {
         })
     }
 
+    /// Those of `user_ids` whose devices are not known, or not up to date.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn outdated(&mut self, user_ids: &[String]) -> Result<Vec<String>> {
+        self.work(0, |work| {
+            let mut outdated = Vec::new();
+            for user_id in user_ids {
+                if work.tx.get::<DeviceList>(&[user_id.as_str().into()])?.is_none_or(|l| l.outdated)
+                {
+                    outdated.push(user_id.clone());
+                }
+            }
+            Ok(outdated)
+        })
+    }
+
     /// The devices of users, as far as they are known.
     ///
     /// # Errors

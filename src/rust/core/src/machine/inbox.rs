@@ -78,6 +78,14 @@ impl Machine {
         })
     }
 
+    /// The number of the last event that was put in the inbox.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn last_event(&mut self) -> Result<i64> {
+        self.work(0, |work| work.tx.last_number("inbox"))
+    }
+
     /// The events from `first` to `last`, for whoever has not taken them through a consumer.
     ///
     /// # Errors

@@ -308,6 +308,10 @@ impl<'a, 'b> Pump<'a, 'b> {
             // They are asked for after all rooms had their turn, together.
             Sharing::WantsDevices => return Ok(()),
             Sharing::WantsOneTimeKeys(devices) => return self.claim_one_time_keys(devices),
+            Sharing::ReachesNobody => {
+                let message = "No device of anybody could be given the key: nobody could read it.";
+                return self.work.refuse_queued(room_id, "MXCRYPT_REACHES_NOBODY", message);
+            }
             Sharing::Done => {}
         }
         let fixed = self.work.rows(room_id, OutboxState::Fixed)?;

@@ -25,6 +25,9 @@ use crate::{
 /// that fails is sent again whole.
 const DEVICES_PER_REQUEST: usize = 250;
 
+/// Stands for the devices of a user that could not be asked for.
+const ALL_DEVICES: &str = "*";
+
 /// Whether the current session of a room can encrypt.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
@@ -34,6 +37,8 @@ pub(super) enum Sharing {
     WantsDevices,
     /// One-time keys of these devices must be claimed first.
     WantsOneTimeKeys(Vec<(String, String)>),
+    /// There are devices that should have it, and none could be given it.
+    ReachesNobody,
 }
 
 impl Work<'_> {
@@ -66,7 +71,11 @@ impl Work<'_> {
         };
         let missing = self.without_key(&session, devices)?;
         let mut wanted = Vec::new();
-        let mut unreached = Vec::new();
+        let mut unreached: Vec<(String, String)> = lists
+            .iter()
+            .filter(|list| list.outdated)
+            .map(|list| (list.user_id.clone(), ALL_DEVICES.to_owned()))
+            .collect();
         for device in &missing {
             if !self.has_olm_session(&device.identity_key)? {
                 let names = (device.user_id.clone(), device.device_id.clone());
@@ -85,6 +94,10 @@ impl Work<'_> {
             return Ok(Sharing::WantsOneTimeKeys(wanted));
         }
         self.stage_room_key(&session, &missing)?;
+        if !unreached.is_empty() && self.shares(&session)?.is_empty() {
+            self.tx.put(&session)?;
+            return Ok(Sharing::ReachesNobody);
+        }
         session.shared_generation = Some(room.recipients_generation);
         session.unreached = unreached;
         session.retry_at = retry_at;

@@ -1,0 +1,79 @@
+# Checks of arguments, with messages that name the argument.
+
+argument_abort <- function(name, wanted, call) {
+  mx_abort(
+    paste0("`", name, "` must be ", wanted, "."),
+    "mx_error_argument",
+    call = call
+  )
+}
+
+is_string <- function(x) {
+  is.character(x) && length(x) == 1L && !is.na(x)
+}
+
+check_string <- function(
+  x,
+  name = rlang::caller_arg(x),
+  null = FALSE,
+  call = caller_env()
+) {
+  if (null && is.null(x)) {
+    return(NULL)
+  }
+  if (!is_string(x) || !nzchar(x)) {
+    argument_abort(name, "one string that is not empty", call)
+  }
+  checked_text(x, name, call)
+}
+
+check_strings <- function(
+  x,
+  name = rlang::caller_arg(x),
+  call = caller_env()
+) {
+  if (!is.character(x) || anyNA(x)) {
+    argument_abort(name, "a character vector without missing values", call)
+  }
+  checked_text(x, name, call)
+}
+
+# Text in UTF-8, whatever the encoding it came in.
+checked_text <- function(x, name, call) {
+  if (any(Encoding(x) == "bytes") || !all(validUTF8(enc2utf8(x)))) {
+    argument_abort(name, "valid text in its encoding", call)
+  }
+  enc2utf8(x)
+}
+
+check_flag <- function(x, name = rlang::caller_arg(x), call = caller_env()) {
+  if (!is.logical(x) || length(x) != 1L || is.na(x)) {
+    argument_abort(name, "TRUE or FALSE", call)
+  }
+  x
+}
+
+check_number <- function(
+  x,
+  name = rlang::caller_arg(x),
+  least = 0,
+  most = Inf,
+  call = caller_env()
+) {
+  if (!is.numeric(x) || length(x) != 1L || is.na(x) || x < least || x > most) {
+    wanted <- if (is.finite(most)) {
+      paste("a number from", least, "to", most)
+    } else {
+      paste("a number of at least", least)
+    }
+    argument_abort(name, wanted, call)
+  }
+  as.numeric(x)
+}
+
+check_function <- function(x, name = rlang::caller_arg(x), call = caller_env()) {
+  if (!is.function(x)) {
+    argument_abort(name, "a function", call)
+  }
+  x
+}

@@ -1,0 +1,38 @@
+#' Where the configuration of a client lies
+#'
+#' @param app The name of your program. Each has its own login and store.
+#' @return A path. The file is readable by its owner only; it holds the access
+#'   token and never a password. An environment variable overrides it: for the
+#'   app `my-app` that is `MY_APP_MATRIX_CONFIG`.
+#' @examples
+#' mx_client_config_path("my-app")
+#' @export
+mx_client_config_path <- function(app = "mxcrypt") {
+  check_string(app)
+  name <- paste0(toupper(gsub("[^A-Za-z0-9]", "_", app)), "_MATRIX_CONFIG")
+  env_value(name) %||%
+    file.path(tools::R_user_dir(app, "config"), "matrix.json")
+}
+
+read_config <- function(path) {
+  if (!file.exists(path)) {
+    return(list())
+  }
+  text <- paste(readLines(path, warn = FALSE, encoding = "UTF-8"), collapse = "\n")
+  config <- json_decode(enc2utf8(text))
+  if (!is.list(config) || inherits(config, "mxcrypt_failure")) {
+    mx_abort(
+      paste0(path, " is not a configuration in JSON."),
+      "mx_error_config"
+    )
+  }
+  # mx.client writes a missing token as `{}`.
+  Filter(is_string, config)
+}
+
+write_config <- function(config, path) {
+  core(private_directory_create(dirname(path)))
+  config <- Filter(Negate(is.null), config)
+  text <- jsonlite::prettify(mxc_json(config), indent = 2)
+  core(private_file_write(path, unclass(text)))
+}

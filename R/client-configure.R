@@ -1,0 +1,292 @@
+#' Sign in, once
+#'
+#' Signs a device in, writes the configuration that [mx_client_load()] reads,
+#' and publishes the device's keys. Calling it again keeps the device: its
+#' identity is bound to its store, and other users remember it.
+#'
+#' @param server The homeserver: its address (`https://matrix.example.org`), or
+#'   the server name of user ids (`example.org`), from which the address is
+#'   discovered. Or a demo homeserver, from [mx_demo_homeserver()].
+#' @param user The user id, or its local part.
+#' @param password The password. Better leave it out: it is then read from the
+#'   environment variable `MXCRYPT_PASSWORD` or the system keyring (service
+#'   `mxcrypt`), or asked for. It is not written to disk.
+#' @param room A room to join and remember as `client$room_id`: an id or alias.
+#' @param app The name of your program; each has its own login and store.
+#' @param path Where to write the configuration, instead of the app's place.
+#' @param device_id The device to sign in as. Leave it out: a store that was
+#'   begun keeps its device, otherwise the server names a new one.
+#' @param access_token Sign in with this token instead of a password. The server
+#'   says whose it is; the device must be the store's.
+#' @param store_dir The directory of the store, instead of the app's.
+#' @param device_name What other users see as the device's name.
+#' @return A client, of class `mx_client`. It refers to the store and the
+#'   configuration and can be thrown away at any time.
+#' @section Errors:
+#' `mx_error_store_binding` (the store belongs to another user or device; nobody
+#' is signed in then), `mx_error_password` (no password to be had),
+#' `mx_error_M_FORBIDDEN` (a wrong one), `mx_error_discovery` (no homeserver
+#' there), `mx_error_network`.
+#' @references Client-server API, "Login" and "Server discovery":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#login>
+#' @examples
+#' homeserver <- mx_demo_homeserver(users = "alice")
+#' dir <- tempfile()
+#' client <- mx_client_configure(
+#'   homeserver,
+#'   user = "alice",
+#'   password = "demo",
+#'   path = file.path(dir, "matrix.json"),
+#'   store_dir = file.path(dir, "crypto")
+#' )
+#' client
+#' @export
+mx_client_configure <- function(
+  server,
+  user = NULL,
+  password = NULL,
+  room = NULL,
+  app = "mxcrypt",
+  path = NULL,
+  device_id = NULL,
+  access_token = NULL,
+  store_dir = NULL,
+  device_name = NULL
+) {
+  check_string(app)
+  path <- check_string(path, null = TRUE) %||% mx_client_config_path(app)
+  store_dir <- check_string(store_dir, null = TRUE)
+  bare <- list(server = discover_server(server))
+  bound <- bound_device(store_dir %||% mx_crypto_store_dir(app))
+  device_id <- check_string(device_id, null = TRUE) %||% bound[["device_id"]]
+  login <- if (is.null(access_token)) {
+    check_string(user)
+    check_same_user(user, bound)
+    password <- check_string(password, null = TRUE) %||% find_password(user)
+    log_in(bare, user, password, device_id, device_name)
+  } else {
+    list(access_token = check_string(access_token))
+  }
+  config <- list(server = bare[["server"]], app = app, store_dir = store_dir)
+  client <- adopt_login(config, login, path)
+  if (!is.null(room)) {
+    client <- remember_room(client, mx_room_join(client, room))
+  }
+  client
+}
+
+# Finds out whose login this is, binds the store to it, and saves both. A login
+# that does not fit the store is ended again, unless it was given to us.
+adopt_login <- function(config, login, path) {
+  before <- read_config(path)
+  remember_tokens(path, list(token = login[["access_token"]]))
+  session <- list(server = config[["server"]], path = path)
+  client <- tryCatch(
+    bind_login(session, config, path),
+    error = function(condition) {
+      if (!is.null(login[["device_id"]])) {
+        try(http_json(session, "POST", api_path("logout"), "{}"), silent = TRUE)
+      }
+      remember_tokens(path, before[c("token", "refresh_token")])
+      rlang::cnd_signal(condition)
+    }
+  )
+  config[c("user_id", "device_id")] <- client[c("user_id", "device_id")]
+  keep_login(path, config, login)
+  pump(client)
+  client
+}
+
+bind_login <- function(session, config, path) {
+  who <- http_json(session, "GET", api_path("account", "whoami"))
+  if (!is_string(who[["user_id"]]) || !is_string(who[["device_id"]])) {
+    mx_abort(
+      c(
+        "The token belongs to no device.",
+        i = "End-to-end encryption needs a device: sign in with a password."
+      ),
+      c("mx_error_store_binding", "mx_error_store")
+    )
+  }
+  config[c("user_id", "device_id")] <- who[c("user_id", "device_id")]
+  client <- new_client(config, path, config[["app"]])
+  machine_of(client)
+  client
+}
+
+log_in <- function(bare, user, password, device_id, device_name) {
+  body <- list(
+    type = "m.login.password",
+    identifier = list(type = "m.id.user", user = user),
+    password = password,
+    refresh_token = TRUE
+  )
+  body[["device_id"]] <- device_id
+  body[["initial_device_display_name"]] <- device_name %||% "mxcrypt (R)"
+  path <- api_path("login")
+  # With a device id, a second login is the first one again.
+  http_json(bare, "POST", path, body, idempotent = !is.null(device_id))
+}
+
+# The user and device a store belongs to, if there is one.
+bound_device <- function(store_dir) {
+  if (!file.exists(file.path(store_dir, "crypto.sqlite"))) {
+    return(NULL)
+  }
+  core(machine_binding(open_store(store_dir)))
+}
+
+# Before anybody is signed in: a login that does not fit would leave a device on
+# the server that nobody uses.
+check_same_user <- function(user, bound, call = caller_env()) {
+  if (is.null(bound)) {
+    return(invisible())
+  }
+  localpart <- sub("^@", "", sub(":.*$", "", user))
+  owner <- bound[["user_id"]]
+  if (user != owner && localpart != sub("^@", "", sub(":.*$", "", owner))) {
+    mx_abort(
+      c(
+        paste0("This store belongs to ", owner, ", not to ", user, "."),
+        i = "Give each login its own `app` or `store_dir`."
+      ),
+      c("mx_error_store_binding", "mx_error_store"),
+      call = call
+    )
+  }
+}
+
+remember_room <- function(client, room_id) {
+  client[["room_id"]] <- room_id
+  config <- read_config(client[["path"]])
+  config[["room_id"]] <- room_id
+  write_config(config, client[["path"]])
+  client
+}
+
+# The address of a homeserver, from what a user typed.
+discover_server <- function(server, call = caller_env()) {
+  if (inherits(server, "mx_demo_homeserver")) {
+    return(demo_address(server))
+  }
+  check_string(server, call = call)
+  server <- sub("/+$", "", server)
+  if (!is.null(the[["homeservers"]][[server]])) {
+    return(server)
+  }
+  address <- if (grepl("^https?://", server)) server else well_known(server)
+  answers <- function(address) {
+    path <- "/_matrix/client/versions"
+    answer <- http_perform(list(server = address), "GET", path)
+    length(json_body(answer)[["versions"]]) > 0L
+  }
+  if (!answers(address)) {
+    mx_abort(
+      paste0("There is no Matrix homeserver at ", address, "."),
+      "mx_error_discovery",
+      call = call
+    )
+  }
+  address
+}
+
+# Specification: client-server API, "Well-known URI". A server without one is
+# its own homeserver.
+well_known <- function(name) {
+  address <- paste0("https://", name)
+  path <- "/.well-known/matrix/client"
+  answer <- http_perform(list(server = address), "GET", path)
+  found <- json_body(answer)[["m.homeserver"]]
+  base_url <- if (is.list(found)) found[["base_url"]]
+  if (answer[["status"]] == 200L && is_string(base_url)) {
+    sub("/+$", "", base_url)
+  } else {
+    address
+  }
+}
+
+#' Load a client that was configured before
+#'
+#' @param app The name of your program, as given to [mx_client_configure()].
+#' @param path The configuration file, instead of the app's.
+#' @return A client, of class `mx_client`. Nothing is asked of the server.
+#' @section Errors:
+#' `mx_error_config` when there is no configuration.
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' mx_client_load(path = alice$path)
+#' @export
+mx_client_load <- function(app = "mxcrypt", path = NULL) {
+  check_string(app)
+  path <- check_string(path, null = TRUE) %||% mx_client_config_path(app)
+  config <- read_config(path)
+  missing <- setdiff(c("server", "user_id", "device_id"), names(config))
+  if (length(missing) > 0L) {
+    mx_abort(
+      c(
+        paste0("There is no usable configuration at ", path, "."),
+        i = "Sign in once with mx_client_configure()."
+      ),
+      "mx_error_config"
+    )
+  }
+  forget_tokens(path)
+  remember_tokens(path, config[c("token", "refresh_token")])
+  new_client(config, path, config[["app"]] %||% app)
+}
+
+#' Sign in again, or out
+#'
+#' `mx_client_relogin()` signs in again as the same device, for when the server
+#' has ended the login. `mx_logout()` ends the login: the server forgets the
+#' device and its keys, and nothing can be sent or received with this store any
+#' more. Its history stays readable as long as the store is kept.
+#'
+#' A login that expires is renewed without asking where that is possible: by its
+#' refresh token, or by a password from the environment or the keyring.
+#'
+#' @inheritParams mx_client_session
+#' @param password As for [mx_client_configure()].
+#' @return `mx_client_relogin()` the client, `mx_logout()` `NULL`, invisibly.
+#' @section Errors:
+#' `mx_error_password`, `mx_error_M_FORBIDDEN`; `mx_error_store_binding` if the
+#' server does not keep the device.
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' mx_client_relogin(alice, password = "demo")
+#' mx_logout(alice)
+#' @export
+mx_client_relogin <- function(client, password = NULL) {
+  check_client(client)
+  password <- check_string(password, null = TRUE) %||%
+    find_password(client[["user_id"]])
+  relogin(client, password)
+  invisible(client)
+}
+
+relogin <- function(client, password) {
+  bare <- list(server = client[["server"]])
+  device_id <- client[["device_id"]]
+  login <- log_in(bare, client[["user_id"]], password, device_id, NULL)
+  # The server decides which device this is; the store belongs to one only.
+  core(machine_bind(
+    open_store(client[["store_dir"]]),
+    login[["user_id"]],
+    login[["device_id"]]
+  ))
+  keep_login(client[["path"]], read_config(client[["path"]]), login)
+}
+
+#' @rdname mx_client_relogin
+#' @export
+mx_logout <- function(client) {
+  check_client(client)
+  http_json(client, "POST", api_path("logout"), "{}")
+  config <- read_config(client[["path"]])
+  config[c("token", "refresh_token")] <- NULL
+  write_config(config, client[["path"]])
+  forget_tokens(client[["path"]])
+  invisible()
+}

@@ -1,0 +1,41 @@
+# Passwords: asked for, or found where a script can leave them. None is written.
+
+# A password that can be had without asking: from the environment, or from the
+# system keyring (service "mxcrypt", user name the user id).
+quiet_password <- function(user_id) {
+  env_value("MXCRYPT_PASSWORD") %||% keyring_password(user_id)
+}
+
+keyring_password <- function(user_id) {
+  if (!isTRUE(getOption("mxcrypt.keyring", interactive()))) {
+    return(NULL)
+  }
+  if (!requireNamespace("keyring", quietly = TRUE)) {
+    return(NULL)
+  }
+  tryCatch(
+    keyring::key_get("mxcrypt", username = user_id),
+    error = function(condition) NULL
+  )
+}
+
+find_password <- function(user_id, call = caller_env()) {
+  password <- quiet_password(user_id)
+  if (!is.null(password)) {
+    return(password)
+  }
+  if (interactive() && requireNamespace("askpass", quietly = TRUE)) {
+    password <- askpass::askpass(paste0("Matrix password of ", user_id, ": "))
+  }
+  if (is.null(password)) {
+    mx_abort(
+      c(
+        paste0("A password for ", user_id, " is needed."),
+        i = "Set the environment variable MXCRYPT_PASSWORD, or store it with keyring::key_set(\"mxcrypt\", username = \"<user id>\") and set options(mxcrypt.keyring = TRUE)."
+      ),
+      "mx_error_password",
+      call = call
+    )
+  }
+  password
+}

@@ -1,0 +1,86 @@
+#' A homeserver to try things with
+#'
+#' `mx_demo_homeserver()` makes a small homeserver inside of this R session: no
+#' network, no account, gone when R ends. Everything else is real: the verbs
+#' encrypt, share keys and decrypt as with any server. `mx_demo_client()` signs a
+#' user in there, with a configuration and a store in a temporary directory.
+#'
+#' @param users Local parts of users to register. Their password is `demo`.
+#' @param homeserver A demo homeserver.
+#' @param user The local part of the user, registered if need be.
+#' @param device_id A name for the device, or `NULL`.
+#' @return `mx_demo_homeserver()`: an object of class `mx_demo_homeserver`, which
+#'   [mx_client_configure()] takes as `server`. `mx_demo_client()`: a client.
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' bob <- mx_demo_client(homeserver, "bob")
+#'
+#' room <- mx_room_create(alice, invite = bob$user_id)
+#' mx_room_join(bob, room)
+#' mx_send_text(alice, room, "the eagle lands at noon")
+#' mx_sync(bob)[c("sender", "body")]
+#' @export
+mx_demo_homeserver <- function(users = character()) {
+  check_strings(users)
+  number <- length(the[["homeservers"]]) + 1L
+  address <- paste0("demo:", number)
+  homeservers <- the[["homeservers"]]
+  homeservers[[address]] <- core(demo_new("demo"))
+  the[["homeservers"]] <- homeservers
+  homeserver <- structure(list(address = address), class = "mx_demo_homeserver")
+  for (user in users) {
+    demo_register(homeserver, user)
+  }
+  homeserver
+}
+
+#' @rdname mx_demo_homeserver
+#' @export
+mx_demo_client <- function(homeserver, user, device_id = NULL) {
+  if (!inherits(homeserver, "mx_demo_homeserver")) {
+    argument_abort("homeserver", "a demo homeserver", caller_env())
+  }
+  check_string(user)
+  demo_register(homeserver, user)
+  dir <- tempfile(paste0("mxcrypt-", user, "-"))
+  mx_client_configure(
+    homeserver,
+    user,
+    password = "demo",
+    path = file.path(dir, "matrix.json"),
+    store_dir = file.path(dir, "crypto"),
+    device_id = device_id
+  )
+}
+
+demo_register <- function(homeserver, user) {
+  body <- list(
+    username = user,
+    password = "demo",
+    inhibit_login = TRUE,
+    auth = list(type = "m.login.dummy")
+  )
+  bare <- list(server = demo_address(homeserver))
+  tryCatch(
+    http_json(bare, "POST", api_path("register"), body),
+    mx_error_M_USER_IN_USE = function(condition) NULL
+  )
+}
+
+demo_address <- function(homeserver) {
+  unclass(homeserver)[["address"]]
+}
+
+demo_perform <- function(homeserver, method, path, token, body) {
+  bytes <- if (is.null(body)) raw() else charToRaw(enc2utf8(body))
+  answer <- core(demo_handle(homeserver, method, path, token, bytes))
+  answer[["status"]] <- as.integer(answer[["status"]])
+  answer
+}
+
+#' @export
+print.mx_demo_homeserver <- function(x, ...) {
+  cat("<mx_demo_homeserver> inside of this R session\n")
+  invisible(x)
+}

@@ -1,0 +1,234 @@
+# One place where a request is made, performed, tried again, and its failure
+# turned into a condition. No other file talks HTTP.
+
+# How long a request may take, in seconds, beside what the server was asked to
+# wait.
+http_timeout <- function() {
+  getOption("mxcrypt.timeout", 60)
+}
+
+# How often a request is tried, and how long it may take with all its pauses.
+http_tries <- function() {
+  getOption("mxcrypt.max_tries", 5L)
+}
+
+# Performs a request until the server has answered it.
+#
+# `body` is JSON text or NULL. With `idempotent`, the same request may reach the
+# server twice; without, it is repeated only where the server said that it did
+# nothing (429). The answer is a list of `status` and `body` (raw): of any
+# status but 429 and 5xx, which are errors once there were enough tries.
+http_perform <- function(
+  session,
+  method,
+  path,
+  body = NULL,
+  timeout = 0,
+  idempotent = TRUE,
+  content = NULL,
+  call = caller_env()
+) {
+  tries <- http_tries()
+  renewed <- FALSE
+  for (try in seq_len(tries)) {
+    last <- try == tries
+    answer <- tryCatch(
+      http_once(session, method, path, body, timeout, content),
+      mx_error_network = function(condition) condition
+    )
+    failed <- inherits(answer, "mx_error_network")
+    if (failed && (last || !idempotent)) {
+      answer[["call"]] <- call
+      rlang::cnd_signal(answer)
+    }
+    if (!failed && is_expired(answer) && !renewed && renew_login(session)) {
+      renewed <- TRUE
+      next
+    }
+    if (!failed && !is_transient(answer, idempotent)) {
+      return(answer)
+    }
+    if (last) {
+      http_abort(answer, call = call)
+    }
+    Sys.sleep(http_pause(answer, try))
+  }
+}
+
+is_transient <- function(answer, idempotent) {
+  status <- answer[["status"]]
+  status == 429L || (idempotent && status >= 500L)
+}
+
+# Seconds until the next try: what the server asks for, or twice as long as
+# before.
+http_pause <- function(answer, try) {
+  asked <- if (!inherits(answer, "mx_error_network")) retry_after(answer)
+  usual <- getOption("mxcrypt.pause", 0.5) * 2^(try - 1)
+  min(if (is.null(asked)) usual else asked, 60)
+}
+
+retry_after <- function(answer) {
+  header <- suppressWarnings(as.numeric(answer[["retry_after"]]))
+  if (length(header) == 1L && !is.na(header) && header >= 0) {
+    return(header)
+  }
+  milliseconds <- json_body(answer)[["retry_after_ms"]]
+  if (is.numeric(milliseconds) && length(milliseconds) == 1L) {
+    return(max(0, milliseconds / 1000))
+  }
+  NULL
+}
+
+http_once <- function(session, method, path, body, timeout, content) {
+  homeserver <- the[["homeservers"]][[session[["server"]]]]
+  if (!is.null(homeserver)) {
+    return(demo_perform(homeserver, method, path, session_token(session), body))
+  }
+  request <- http_request(session, method, path, body, timeout, content)
+  response <- tryCatch(
+    httr2::req_perform(request),
+    error = function(condition) {
+      # httr2's condition holds the request, and that the token: only its words
+      # go on.
+      message <- c(
+        paste0("No answer from ", session[["server"]], "."),
+        x = network_reason(condition)
+      )
+      mx_abort(message, "mx_error_network")
+    }
+  )
+  list(
+    status = httr2::resp_status(response),
+    body = response[["body"]] %||% raw(),
+    retry_after = httr2::resp_header(response, "Retry-After")
+  )
+}
+
+network_reason <- function(condition) {
+  parent <- condition[["parent"]]
+  conditionMessage(if (is.null(parent)) condition else parent)
+}
+
+http_request <- function(session, method, path, body, timeout, content) {
+  request <- httr2::request(paste0(session[["server"]], path))
+  request <- httr2::req_method(request, method)
+  request <- httr2::req_user_agent(request, "mxcrypt (R)")
+  request <- httr2::req_timeout(request, http_timeout() + timeout / 1000)
+  request <- httr2::req_error(request, is_error = function(response) FALSE)
+  token <- session_token(session)
+  if (!is.null(token)) {
+    request <- httr2::req_auth_bearer_token(request, token)
+  }
+  if (!is.null(content)) {
+    return(httr2::req_body_raw(request, content[["bytes"]], content[["type"]]))
+  }
+  if (!is.null(body)) {
+    request <- httr2::req_body_raw(request, charToRaw(body), "application/json")
+  }
+  request
+}
+
+# A request whose answer decides nothing: it is read in R. Errors are classed.
+http_json <- function(
+  session,
+  method,
+  path,
+  body = NULL,
+  ...,
+  call = caller_env()
+) {
+  if (!is.null(body)) {
+    body <- as_json_text(body)
+  }
+  answer <- http_perform(session, method, path, body, ..., call = call)
+  if (answer[["status"]] >= 400L) {
+    http_abort(answer, call = call)
+  }
+  json_body(answer)
+}
+
+# The body as a list; empty where it is no JSON object.
+json_body <- function(answer) {
+  text <- tryCatch(rawToChar(answer[["body"]]), error = function(e) "")
+  parsed <- json_decode(checked_json(text))
+  if (is.list(parsed) && !inherits(parsed, "mxcrypt_failure")) {
+    parsed
+  } else {
+    list()
+  }
+}
+
+checked_json <- function(text) {
+  Encoding(text) <- "UTF-8"
+  if (validUTF8(text)) text else ""
+}
+
+# Raises the condition for an answer that is an error.
+http_abort <- function(answer, call = caller_env()) {
+  body <- json_body(answer)
+  code <- body[["errcode"]]
+  if (!is_string(code) || !grepl("^[A-Za-z0-9_.]+$", code)) {
+    code <- "M_UNKNOWN"
+  }
+  text <- body[["error"]]
+  if (!is_string(text)) {
+    text <- paste("the server answered with status", answer[["status"]])
+  }
+  matrix_abort(code, text, answer[["status"]], body, call = call)
+}
+
+matrix_abort <- function(code, text, status, body = NULL, call = caller_env()) {
+  message <- paste0("Matrix error [", code, "]: ", printable(text))
+  help <- matrix_help(code)
+  mx_abort(
+    if (is.null(help)) message else c(message, i = help),
+    c(paste0("mx_error_", code), "mx_error_http"),
+    errcode = code,
+    status = status,
+    body = body,
+    call = call
+  )
+}
+
+matrix_help <- function(code) {
+  switch(
+    code,
+    M_UNKNOWN_TOKEN = "Sign in again with mx_client_relogin().",
+    M_LIMIT_EXCEEDED = "The server asks for patience; try again later.",
+    M_FORBIDDEN = NULL,
+    NULL
+  )
+}
+
+# Text of a server without what could steer a terminal.
+printable <- function(text) {
+  gsub("[[:cntrl:]]", " ", text)
+}
+
+# A path of the client-server API from segments that are encoded one by one.
+api_path <- function(..., query = NULL, version = "v3") {
+  segments <- vapply(c(...), encode_segment, "", USE.NAMES = FALSE)
+  path <- paste(c("/_matrix/client", version, segments), collapse = "/")
+  query <- Filter(Negate(is.null), query)
+  if (length(query) == 0L) {
+    return(path)
+  }
+  values <- vapply(query, function(x) encode_segment(as.character(x)), "")
+  paste0(path, "?", paste0(names(query), "=", values, collapse = "&"))
+}
+
+# Everything but unreserved characters is encoded, also a `%`: URLencode()
+# leaves text alone that looks encoded already.
+encode_segment <- function(text) {
+  bytes <- as.integer(charToRaw(enc2utf8(text)))
+  kept <- charToRaw(paste0(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+  ))
+  plain <- bytes %in% as.integer(kept)
+  encoded <- sprintf("%%%02X", bytes)
+  encoded[plain] <- rawToChar(as.raw(bytes[plain]), multiple = TRUE)
+  paste(encoded, collapse = "")
+}
+
+`%||%` <- function(x, y) if (is.null(x)) y else x

@@ -1,0 +1,72 @@
+# Stores: one open machine a directory, shared by everything that refers to it.
+
+#' Where the store of an app lies
+#'
+#' @inheritParams mx_client_config_path
+#' @param path Another place, which is returned as it is, expanded.
+#' @return A path; nothing is made there.
+#' @examples
+#' mx_crypto_store_dir("my-app")
+#' @export
+mx_crypto_store_dir <- function(app = "mxcrypt", path = NULL) {
+  check_string(app)
+  if (!is.null(path)) {
+    return(path.expand(check_string(path)))
+  }
+  file.path(tools::R_user_dir(app, "data"), "crypto")
+}
+
+# The machine over the store in `dir`, begun where there is none. Its key comes
+# from the environment or from the key file beside it.
+open_store <- function(dir, call = caller_env()) {
+  dir <- normalizePath(dir, winslash = "/", mustWork = FALSE)
+  machine <- the[["stores"]][[dir]]
+  # A store that was deleted and begun anew under the same name is another one.
+  stale <- !is.null(machine) && !file.exists(file.path(dir, "crypto.sqlite"))
+  if (is.null(machine) || stale) {
+    key <- env_value("MXCRYPT_STORE_KEY")
+    machine <- core(machine_open(dir, key), call = call)
+    stores <- the[["stores"]]
+    stores[[normalizePath(dir, winslash = "/")]] <- machine
+    the[["stores"]] <- stores
+  }
+  machine
+}
+
+# The machine of a client, whose store must be that of the login.
+machine_of <- function(client, call = caller_env()) {
+  check_client(client, call = call)
+  machine <- open_store(client[["store_dir"]], call = call)
+  core(
+    machine_bind(machine, client[["user_id"]], client[["device_id"]]),
+    call = call
+  )
+  machine
+}
+
+# What refers to a store without a client: accounts and session sets.
+new_stored <- function(store_dir, class) {
+  machine <- open_store(store_dir)
+  structure(
+    list(store_dir = store_dir, store_id = core(machine_store_id(machine))),
+    class = c(class, "mx_stored")
+  )
+}
+
+stored_machine <- function(x, call = caller_env()) {
+  open_store(unclass(x)[["store_dir"]], call = call)
+}
+
+#' @export
+print.mx_stored <- function(x, ...) {
+  cat(format(x, ...), sep = "\n")
+  invisible(x)
+}
+
+#' @export
+format.mx_stored <- function(x, ...) {
+  c(
+    paste0("<", class(x)[[1]], "> kept in a store"),
+    paste0("store: ", unclass(x)[["store_dir"]])
+  )
+}
