@@ -102,6 +102,7 @@ see_them_sent <- function(client, machine, numbers, call) {
   all_done <- function() !any(vapply(outcomes(), is_waiting, NA))
   pump(client, until = all_done, call = call)
   outcomes <- outcomes()
+  core(machine_forget(machine, numbers), call = call)
   report_refusals(outcomes, call)
   report_unreached(outcomes)
   id <- function(outcome) outcome[["event_id"]] %||% NA_character_
@@ -133,12 +134,16 @@ report_refusals <- function(outcomes, call) {
 }
 
 report_unreached <- function(outcomes) {
-  devices <- do.call(rbind, lapply(outcomes, unreached_devices))
-  devices <- unique(devices)
-  if (is.null(devices) || nrow(devices) == 0L) {
+  devices <- unique(do.call(rbind, lapply(outcomes, unreached_devices)))
+  names <- paste(devices[["user_id"]], devices[["device_id"]])
+  # Once for each device: a bot that sends every minute would drown in it.
+  news <- !names %in% the[["unreached"]]
+  devices <- devices[news, , drop = FALSE]
+  names <- names[news]
+  if (length(names) == 0L) {
     return(invisible())
   }
-  names <- paste(devices[["user_id"]], devices[["device_id"]])
+  the[["unreached"]] <- c(the[["unreached"]], names)
   mx_warn(
     c(
       paste(nrow(devices), "devices could not be given the key, and cannot read this:"),

@@ -308,6 +308,11 @@ fn outcome(outcome: &Outcome) -> Robj {
 }
 
 #[extendr]
+fn machine_forget(handle: Robj, numbers: Robj) -> Robj {
+    on(&handle, |machine| machine.forget(&arguments::wholes(&numbers, "numbers")?))
+}
+
+#[extendr]
 fn machine_waiting_to_send(handle: Robj) -> Robj {
     on(&handle, |machine| Ok(machine.waiting_to_send()? as f64))
 }
@@ -456,6 +461,7 @@ extendr_module! {
     fn machine_send;
     fn machine_redact;
     fn machine_outcomes;
+    fn machine_forget;
     fn machine_waiting_to_send;
     fn machine_take;
     fn machine_handed;

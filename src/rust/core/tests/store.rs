@@ -1,5 +1,7 @@
 //! The rules of the store file: its key, its version, its place, and what was altered in it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{fs, path::Path};
 
 use mxcrypt_core::{

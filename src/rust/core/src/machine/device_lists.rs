@@ -99,6 +99,8 @@ impl Work<'_> {
             list.generation += 1;
             list.retry_at = 0;
             self.tx.put(&list)?;
+            // Nothing goes to the user's rooms before the question is answered.
+            self.recipients_changed(user_id)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{HOUR, Machine, Millis, Work, room_events::raw};
+use super::{Machine, Millis, Work, room_events::raw};
 use crate::{
     error::{Error, Kind, Result},
     judgement::{
@@ -15,13 +15,13 @@ use crate::{
     },
     primitives::{account::MEGOLM, canonical_json::Json, keys::encode_base64, seal::random_bytes},
     store::{
-        Query, Record,
-        records::{OutboundSession, OutboxBody, OutboxRow, OutboxState},
+        Query,
+        records::{OutboundSession, OutboxBody, OutboxRow, OutboxState, Room},
     },
 };
 
-/// What is done with one message is kept this long for whoever asks.
-const KEEP_OUTCOME: Millis = 24 * HOUR;
+/// How many messages later an outcome is forgotten for which nobody came.
+const KEPT_OUTCOMES: i64 = 1000;
 
 /// A message to send.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ impl Machine {
             check_message(message)?;
         }
         self.work(now, |work| {
-            work.forget_outcomes()?;
+            work.forget_old_outcomes()?;
             let put = |message: Message| {
                 work.enqueue_as(
                     &message.room_id,
@@ -113,6 +113,23 @@ impl Machine {
     /// Those of the store.
     pub fn outcomes(&mut self, numbers: &[i64]) -> Result<Vec<Outcome>> {
         self.work(0, |work| numbers.iter().map(|number| work.outcome(*number)).collect())
+    }
+
+    /// Forgets messages whose outcome was seen.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn forget(&mut self, numbers: &[i64]) -> Result<()> {
+        self.work(0, |work| {
+            for number in numbers {
+                let row: Option<OutboxRow> = work.tx.get(&[(*number).into()])?;
+                let done = |row: &OutboxRow| row.event_id.is_some() || row.refusal.is_some();
+                if row.as_ref().is_some_and(done) {
+                    work.tx.delete::<OutboxRow>(&[(*number).into()])?;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// How many messages are on their way.
@@ -198,8 +215,8 @@ impl Work<'_> {
     pub(super) fn rooms_to_send_to(&self) -> Result<BTreeSet<String>> {
         let mut rooms = BTreeSet::new();
         for state in [OutboxState::Queued, OutboxState::Fixed] {
-            let rows = self.tx.select::<OutboxRow>(&Query::equal("state", state.as_str()))?;
-            rooms.extend(rows.into_iter().map(|row| row.room_id));
+            let waiting = Query::equal("state", state.as_str());
+            rooms.extend(self.tx.texts::<OutboxRow>("room_id", &waiting)?);
         }
         Ok(rooms)
     }
@@ -251,6 +268,24 @@ impl Work<'_> {
             self.refuse(row, code, message)?;
         }
         Ok(())
+    }
+
+    /// A message that may have gone out in the clear must not go again once the room is known to be
+    /// encrypted.
+    pub(super) fn refuse_plain(&self, room: &Room, rows: Vec<OutboxRow>) -> Result<Vec<OutboxRow>> {
+        let (plain, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| {
+            let encrypted = row.wire.as_ref().is_some_and(|(path, _)| path.contains(ENCRYPTED));
+            matches!(row.body, OutboxBody::Event { .. }) && !encrypted
+        });
+        if room.encryption.is_none() {
+            return Ok(plain.into_iter().chain(others).collect());
+        }
+        for row in plain {
+            let message = "The room is encrypted now. It was given to the server in the clear \
+                           before that was known, and whether it arrived is not known.";
+            self.refuse(row, "MXCRYPT_NOW_ENCRYPTED", message)?;
+        }
+        Ok(others)
     }
 
     pub(super) fn refuse(&self, mut row: OutboxRow, code: &str, message: &str) -> Result<()> {
@@ -313,13 +348,12 @@ impl Work<'_> {
         })
     }
 
-    fn forget_outcomes(&self) -> Result<()> {
+    /// Outcomes that nobody came for, because a process ended, go in the end.
+    fn forget_old_outcomes(&self) -> Result<()> {
+        let old = self.tx.last_number("outbox")? - KEPT_OUTCOMES;
         for state in [OutboxState::Sent, OutboxState::Refused] {
-            for row in self.tx.select::<OutboxRow>(&Query::equal("state", state.as_str()))? {
-                if row.attempted_at + KEEP_OUTCOME < self.now {
-                    self.tx.delete::<OutboxRow>(&row.key())?;
-                }
-            }
+            let done = Query::equal("state", state.as_str()).until("number", old);
+            self.tx.delete_where::<OutboxRow>(&done)?;
         }
         Ok(())
     }

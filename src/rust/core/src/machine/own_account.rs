@@ -9,7 +9,7 @@ use crate::{
     primitives::account,
     store::{
         Transaction,
-        records::{Binding, OwnAccount},
+        records::{Binding, Device, OwnAccount},
     },
 };
 
@@ -60,6 +60,8 @@ impl Machine {
                     device_keys: account::device_keys(&account, user_id, device_id)?,
                 };
                 tx.put_single(&bound)?;
+                // So that what we sent ourselves is judged like everything else.
+                tx.put(&own_device(&bound))?;
                 Ok(bound)
             }
         })
@@ -85,6 +87,22 @@ impl Machine {
             keys.sort();
             Ok(keys)
         })
+    }
+}
+
+fn own_device(own: &Binding) -> Device {
+    Device {
+        user_id: own.user_id.clone(),
+        device_id: own.device_id.clone(),
+        identity_key: own.identity_key.clone(),
+        signing_key: own.signing_key.clone(),
+        display_name: None,
+        device_keys: own.device_keys.clone(),
+        first_seen_at: 0,
+        deleted: false,
+        key_changed: false,
+        claim_failures: 0,
+        claim_retry_at: 0,
     }
 }
 

@@ -219,12 +219,13 @@ impl<'a, 'b> Pump<'a, 'b> {
         if !keys.is_empty() {
             return self.send_rows(keys);
         }
+        let room = self.work.room(room_id)?;
+        let events = self.work.refuse_plain(&room, events)?;
         if !events.is_empty() {
             return self.send_events_again(room_id, events);
         }
         let queued = self.work.queued(room_id, EVENTS_AT_A_TIME)?;
         let Some(first) = queued.first() else { return Ok(()) };
-        let room = self.work.room(room_id)?;
         match &first.body {
             OutboxBody::Event { demand_encryption, audience, plain_allowed, .. } => {
                 if room.encryption.is_some() || *demand_encryption {

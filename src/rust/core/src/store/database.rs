@@ -141,6 +141,10 @@ pub trait Database: Send {
     /// Counts rows without reading them.
     fn count(&self, table: &Table, query: &Query) -> Result<usize>;
 
+    /// The values that stand in `column`, which is not sealed, of the rows that are wanted; each
+    /// once, in order.
+    fn values(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<Value>>;
+
     /// Takes a number that was never given out before and never will be again, also after the row
     /// that bore it is gone. Numbers rise by one, beginning at one.
     fn take_number(&self, counter: &'static str) -> Result<i64>;

@@ -201,6 +201,14 @@ impl Database for Sqlite {
         Ok(counted as usize)
     }
 
+    fn values(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<Value>> {
+        let (condition, values) = condition(query);
+        let sql = format!("SELECT DISTINCT {column} FROM {}{condition} ORDER BY 1", table.name);
+        let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
+        let rows = statement.query_map(params_from_iter(values), |row| value(row, 0));
+        rows.map_err(refusal)?.collect::<rusqlite::Result<_>>().map_err(refusal)
+    }
+
     fn take_number(&self, counter: &'static str) -> Result<i64> {
         let sql = "INSERT INTO counter (name, value) VALUES (?1, 1)
                    ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value";
@@ -228,11 +236,15 @@ fn columns(table: &Table) -> String {
     [table.key, table.plain, &["body"]].concat().join(", ")
 }
 
-fn read(table: &Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let value = |column| match row.get_ref(column)? {
+fn value(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Value> {
+    match row.get_ref(column)? {
         ValueRef::Integer(value) => Ok(Value::Integer(value)),
         other => Ok(Value::Text(other.as_str()?.to_owned())),
-    };
+    }
+}
+
+fn read(table: &Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let value = |column| value(row, column);
     let (keys, plains) = (table.key.len(), table.key.len() + table.plain.len());
     Ok(Row {
         key: (0..keys).map(value).collect::<rusqlite::Result<_>>()?,

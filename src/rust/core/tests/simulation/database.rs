@@ -11,7 +11,8 @@ use mxcrypt_core::{
 };
 
 type Key = Vec<Value>;
-type Rows = BTreeMap<SortKey, (Key, Vec<Value>, Vec<u8>)>;
+type StoredRow = (Key, Vec<Value>, Vec<u8>);
+type Rows = BTreeMap<SortKey, StoredRow>;
 
 /// `Value` is not ordered by itself: a database orders numbers as numbers and text as text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +30,7 @@ fn sort_key(key: &[Value]) -> SortKey {
     key.iter().map(sort).collect()
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Data {
     tables: BTreeMap<&'static str, Rows>,
     counters: BTreeMap<&'static str, i64>,
@@ -72,7 +73,7 @@ impl Disk {
     }
 
     pub fn open(&self) -> Box<dyn Database> {
-        Box::new(Memory { disk: self.clone(), work: None.into() })
+        Box::new(Memory { disk: self.clone(), undo: Mutex::default() })
     }
 
     /// Says whether the process dies at this commit.
@@ -93,9 +94,12 @@ impl Disk {
     }
 }
 
+type Undo = Box<dyn FnOnce(&mut Data) + Send>;
+
 struct Memory {
     disk: Disk,
-    work: Mutex<Option<Data>>,
+    /// What to do, last first, to undo the transaction that is open.
+    undo: Mutex<Vec<Undo>>,
 }
 
 /// The error a killed process ends with.
@@ -105,28 +109,50 @@ pub fn killed() -> Error {
 
 impl Memory {
     fn with<T>(&self, f: impl FnOnce(&mut Data) -> T) -> T {
-        f(self.work.lock().unwrap().as_mut().expect("inside a transaction"))
+        f(&mut self.disk.data.lock().unwrap())
+    }
+
+    fn undo_with(&self, f: impl FnOnce(&mut Data) + Send + 'static) {
+        self.undo.lock().unwrap().push(Box::new(f));
+    }
+
+    fn set(&self, table: &'static str, key: SortKey, row: Option<StoredRow>) {
+        let before = self.with(|data| {
+            let rows = data.tables.entry(table).or_default();
+            match row {
+                Some(row) => rows.insert(key.clone(), row),
+                None => rows.remove(&key),
+            }
+        });
+        self.undo_with(move |data| {
+            let rows = data.tables.entry(table).or_default();
+            match before {
+                Some(row) => drop(rows.insert(key, row)),
+                None => drop(rows.remove(&key)),
+            }
+        });
     }
 }
 
 impl Database for Memory {
     fn begin(&mut self) -> Result<()> {
-        *self.work.lock().unwrap() = Some(self.disk.data.lock().unwrap().clone());
+        assert!(self.undo.lock().unwrap().is_empty(), "one transaction at a time");
         Ok(())
     }
 
     fn commit(&mut self) -> Result<()> {
         let kill = self.disk.burns();
-        let work = self.work.lock().unwrap().take().expect("inside a transaction");
         if matches!(kill, Some(Kill::BeforeCommit)) {
+            self.rollback();
             return Err(killed());
         }
-        *self.disk.data.lock().unwrap() = work;
+        self.undo.lock().unwrap().clear();
         if kill.is_some() { Err(killed()) } else { Ok(()) }
     }
 
     fn rollback(&mut self) {
-        *self.work.lock().unwrap() = None;
+        let undo = std::mem::take(&mut *self.undo.lock().unwrap());
+        self.with(|data| undo.into_iter().rev().for_each(|step| step(data)));
     }
 
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {
@@ -137,19 +163,14 @@ impl Database for Memory {
     }
 
     fn put(&self, table: &Table, key: &[Value], plain: &[Value], body: &[u8]) -> Result<()> {
-        self.with(|data| {
-            let rows = data.tables.entry(table.name).or_default();
-            rows.insert(sort_key(key), (key.to_vec(), plain.to_vec(), body.to_vec()));
-        });
+        let row = (key.to_vec(), plain.to_vec(), body.to_vec());
+        self.set(table.name, sort_key(key), Some(row));
         Ok(())
     }
 
     fn delete(&self, table: &Table, query: &Query) -> Result<usize> {
         let doomed = self.select(table, query)?;
-        self.with(|data| {
-            let rows = data.tables.entry(table.name).or_default();
-            doomed.iter().for_each(|row| drop(rows.remove(&sort_key(&row.key))));
-        });
+        doomed.iter().for_each(|row| self.set(table.name, sort_key(&row.key), None));
         Ok(doomed.len())
     }
 
@@ -178,7 +199,19 @@ impl Database for Memory {
         Ok(self.select(table, query)?.len())
     }
 
+    fn values(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<Value>> {
+        let place = table.plain.iter().position(|name| *name == column).expect("an open column");
+        let mut values = Vec::new();
+        for row in self.select(table, query)? {
+            if !values.contains(&row.plain[place]) {
+                values.push(row.plain[place].clone());
+            }
+        }
+        Ok(values)
+    }
+
     fn take_number(&self, counter: &'static str) -> Result<i64> {
+        self.undo_with(move |data| *data.counters.entry(counter).or_default() -= 1);
         Ok(self.with(|data| {
             let number = data.counters.entry(counter).or_default();
             *number += 1;
@@ -191,6 +224,12 @@ impl Database for Memory {
     }
 
     fn remember_index(&self, session: i64, index: u32, tag: &[u8; 16]) -> Result<[u8; 16]> {
+        let known = self.with(|data| data.indices.contains_key(&(session, index)));
+        if !known {
+            self.undo_with(move |data| {
+                data.indices.remove(&(session, index));
+            });
+        }
         Ok(self.with(|data| *data.indices.entry((session, index)).or_insert(*tag)))
     }
 }

@@ -243,7 +243,7 @@ impl Device {
                 content["body"].as_str().unwrap_or_default().to_owned()
             });
             let shown = self.shown.entry(event_id).or_insert(None);
-            assert!(!(shown.is_some() && !readable), "what was readable became unreadable");
+            assert!(readable || shown.is_none(), "what was readable became unreadable");
             *shown = text.or(shown.take());
         }
         if let Some(last) = last {

@@ -1,0 +1,16 @@
+//! What a hostile server, or a hostile user, does to an honest device: one test a rule or attack.
+//! tests/README.md lists which rule is proven where. Each of these fails when its guard is gone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(unreachable_pub)]
+
+#[path = "../simulation/database.rs"]
+#[allow(dead_code)]
+mod database;
+mod devices;
+mod messages;
+mod rooms;
+mod rotation;
+mod scene;
+mod timelines;
+mod to_device;

@@ -1,0 +1,149 @@
+//! When a room gets a new key, and when it does not.
+
+use serde_json::{Value, json};
+
+use crate::scene::{MEGOLM, Person, Scene, encoded};
+
+fn pair(encryption: Value) -> (Scene, Person, Person, String) {
+    let mut scene = Scene::new();
+    let (mut alice, mut bob) = (scene.person("alice"), scene.person("bob"));
+    let room_id = scene.room_with(&mut [&mut alice, &mut bob], encryption);
+    (scene, alice, bob, room_id)
+}
+
+fn usual() -> (Scene, Person, Person, String) {
+    pair(json!({"algorithm": MEGOLM}))
+}
+
+/// The session of the next message.
+fn session(alice: &mut Person, scene: &mut Scene, room_id: &str) -> String {
+    alice.say(scene, room_id, "hello");
+    alice.sync(scene);
+    let events = alice.events();
+    let last = events.iter().rev().find(|row| row.event.encrypted).unwrap();
+    last.event.session_id.clone().unwrap()
+}
+
+#[test]
+fn after_as_many_messages_as_the_room_says() {
+    let (mut scene, mut alice, mut bob, room_id) =
+        pair(json!({"algorithm": MEGOLM, "rotation_period_msgs": 3}));
+    let mut sessions: Vec<String> =
+        (0..7).map(|_| session(&mut alice, &mut scene, &room_id)).collect();
+    sessions.dedup();
+    assert_eq!(sessions.len(), 3);
+    assert_eq!(bob.reads(&mut scene).len(), 7);
+    // Also within a batch.
+    for _ in 0..7 {
+        alice.queue(&scene, &room_id, "hello");
+    }
+    alice.pump(&mut scene);
+    assert_eq!(bob.reads(&mut scene), ["hello"; 7]);
+}
+
+#[test]
+fn after_as_long_as_the_room_says_and_when_the_clock_goes_back() {
+    let (mut scene, mut alice, _, room_id) =
+        pair(json!({"algorithm": MEGOLM, "rotation_period_ms": 5000}));
+    let first = session(&mut alice, &mut scene, &room_id);
+    scene.now += 4000;
+    assert_eq!(session(&mut alice, &mut scene, &room_id), first);
+    scene.now += 2000;
+    let second = session(&mut alice, &mut scene, &room_id);
+    assert_ne!(second, first);
+    scene.now -= 10_000;
+    assert_ne!(session(&mut alice, &mut scene, &room_id), second);
+}
+
+/// Fault C20.
+#[test]
+fn when_a_member_leaves() {
+    let (mut scene, mut alice, mut bob, room_id) = usual();
+    let mut carol = scene.person("carol");
+    crate::to_device::invite(&mut scene, &alice.token, &room_id, &carol.user);
+    scene.enter(&carol.token.clone(), &room_id);
+    alice.sync(&mut scene);
+    let first = session(&mut alice, &mut scene, &room_id);
+    assert_eq!(carol.reads(&mut scene), ["hello"]);
+    scene.leave(&carol.token.clone(), &room_id);
+    alice.sync(&mut scene);
+    assert_ne!(session(&mut alice, &mut scene, &room_id), first);
+    assert_eq!(bob.reads(&mut scene), ["hello", "hello"]);
+    let path = format!("rooms/{}/messages?dir=b&limit=1", encoded(&room_id));
+    let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
+    let history = carol.machine.read_history(&room_id, &page.body).unwrap();
+    assert!(history.events[0].event.unreadable.is_some());
+}
+
+/// Left and came back between two messages: what was sent meanwhile, had there been any, was not
+/// for them.
+#[test]
+fn when_a_member_left_and_came_back() {
+    let (mut scene, mut alice, bob, room_id) = usual();
+    let first = session(&mut alice, &mut scene, &room_id);
+    scene.leave(&bob.token.clone(), &room_id);
+    crate::to_device::invite(&mut scene, &alice.token, &room_id, &bob.user);
+    scene.enter(&bob.token.clone(), &room_id);
+    alice.sync(&mut scene);
+    assert_ne!(session(&mut alice, &mut scene, &room_id), first);
+}
+
+#[test]
+fn when_a_device_is_gone() {
+    let (mut scene, mut alice, mut bob, room_id) = usual();
+    let second = scene.person("bob");
+    alice.sync(&mut scene);
+    let first = session(&mut alice, &mut scene, &room_id);
+    scene.call(Some(&second.token), "POST", "logout", json!({}));
+    alice.sync(&mut scene);
+    assert_ne!(session(&mut alice, &mut scene, &room_id), first);
+    assert_eq!(bob.reads(&mut scene), ["hello", "hello"]);
+}
+
+#[test]
+fn not_for_a_restart_a_new_device_or_a_new_name() {
+    let (mut scene, mut alice, bob, room_id) = usual();
+    let first = session(&mut alice, &mut scene, &room_id);
+    alice.restart();
+    assert_eq!(session(&mut alice, &mut scene, &room_id), first);
+    let _second = scene.person("bob");
+    alice.sync(&mut scene);
+    assert_eq!(session(&mut alice, &mut scene, &room_id), first);
+    let path = format!("profile/{}/displayname", bob.user.replace(':', "%3A"));
+    scene.call(Some(&bob.token), "PUT", &path, json!({"displayname": "Robert"}));
+    alice.sync(&mut scene);
+    assert_eq!(session(&mut alice, &mut scene, &room_id), first);
+}
+
+/// A member who is only invited reads, unless history is for those in the room.
+#[test]
+fn invited_members_get_the_key_where_history_lets_them_read() {
+    for (visibility, reads) in [("shared", true), ("invited", true), ("joined", false)] {
+        let (mut scene, mut alice, _, room_id) = usual();
+        let mut carol = scene.person("carol");
+        let state = format!("rooms/{}/state/m.room.history_visibility", encoded(&room_id));
+        let content = json!({"history_visibility": visibility});
+        scene.call(Some(&alice.token), "PUT", &state, content);
+        crate::to_device::invite(&mut scene, &alice.token, &room_id, &carol.user);
+        alice.sync(&mut scene);
+        alice.say(&mut scene, &room_id, "hello");
+        carol.sync(&mut scene);
+        let path = format!("rooms/{}/messages?dir=b&limit=1", encoded(&room_id));
+        let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
+        let history = carol.machine.read_history(&room_id, &page.body).unwrap();
+        assert_eq!(history.events[0].event.unreadable.is_none(), reads, "{visibility}");
+    }
+}
+
+/// An invitation of our own making that sync has not told of yet.
+#[test]
+fn a_member_invited_a_moment_ago_is_included() {
+    let (mut scene, mut alice, _, room_id) = usual();
+    alice.say(&mut scene, &room_id, "before");
+    let mut carol = scene.person("carol");
+    crate::to_device::invite(&mut scene, &alice.token, &room_id, &carol.user);
+    alice.machine.note_members_changed(&room_id).unwrap();
+    alice.say(&mut scene, &room_id, "after");
+    scene.enter(&carol.token.clone(), &room_id);
+    assert_eq!(carol.reads(&mut scene).last().unwrap(), "after");
+}

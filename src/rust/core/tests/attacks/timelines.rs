@@ -1,0 +1,263 @@
+//! Syncs, gaps, and several processes.
+
+use mxcrypt_core::machine::{Outcome, Reply};
+use mxcrypt_model_server::{Request, Response};
+use serde_json::{Value, json};
+
+use crate::scene::{Person, Scene, parse};
+
+fn pair() -> (Scene, Person, Person, String) {
+    let mut scene = Scene::new();
+    let (mut alice, mut bob) = (scene.person("alice"), scene.person("bob"));
+    let room_id = scene.room(&mut [&mut alice, &mut bob]);
+    bob.events();
+    (scene, alice, bob, room_id)
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+/// More than a sync holds: the rest is fetched, and handed over in order, once.
+#[test]
+fn a_gap_is_filled_in_order() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    for n in 0..300 {
+        alice.queue(&scene, &room_id, &n.to_string());
+    }
+    alice.pump(&mut scene);
+    let report = bob.sync(&mut scene);
+    assert!(report.last < report.first, "what stands behind the gap waits");
+    assert_eq!(bob.new_texts(), Vec::<String>::new());
+    bob.restart();
+    bob.pump(&mut scene);
+    assert_eq!(bob.new_texts(), numbers(0..300));
+}
+
+/// Gaps behind gaps, and a room without one in between.
+#[test]
+fn two_gaps_are_filled_one_after_the_other() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    for part in 0..2 {
+        for n in 0..60 {
+            alice.queue(&scene, &room_id, &(60 * part + n).to_string());
+        }
+        alice.pump(&mut scene);
+        bob.sync(&mut scene);
+    }
+    alice.say(&mut scene, &room_id, "120");
+    bob.sync(&mut scene);
+    bob.pump(&mut scene);
+    assert_eq!(bob.new_texts(), numbers(0..121));
+}
+
+/// A gap that cannot be filled is a row that says so, and what stands behind it comes.
+#[test]
+fn a_gap_that_is_given_up_says_so() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    for n in 0..60 {
+        alice.queue(&scene, &room_id, &n.to_string());
+    }
+    alice.pump(&mut scene);
+    bob.sync(&mut scene);
+    bob.pump_with(&mut scene, |kind, response| match kind {
+        "gap" => Response { status: 403, body: r#"{"errcode":"M_FORBIDDEN"}"#.into() },
+        _ => response,
+    });
+    let events = bob.events();
+    let reason = events[0].event.unreadable.as_ref().unwrap();
+    assert_eq!(
+        (events[0].event.event_type.as_str(), reason.code.as_str()),
+        ("mxcrypt.missing", "gap")
+    );
+    assert!(events.len() > 1);
+}
+
+/// An endless gap comes to an end.
+#[test]
+fn a_gap_without_end_is_bounded() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    for n in 0..60 {
+        alice.queue(&scene, &room_id, &n.to_string());
+    }
+    alice.pump(&mut scene);
+    bob.sync(&mut scene);
+    let event = |n: u64| {
+        json!({"event_id": format!("${n}"), "type": "m", "sender": "@a:b",
+        "origin_server_ts": 1, "content": {}})
+    };
+    let mut pages = 0;
+    for _ in 0..200 {
+        let requests = bob.machine.requests(scene.now).unwrap().requests;
+        let Some(gap) = requests.iter().find(|request| request.kind == "gap") else { break };
+        pages += 1;
+        let chunk: Vec<Value> = (0..1000).map(|n| event(pages * 1000 + n)).collect();
+        let body = json!({"chunk": chunk, "end": format!("t{pages}")}).to_string();
+        bob.machine
+            .replies(scene.now, vec![(gap.number, Reply::Answer { status: 200, body })])
+            .unwrap();
+    }
+    assert_eq!(pages, 20);
+    let mut events = Vec::new();
+    for _ in 0..5 {
+        events.extend(bob.events());
+    }
+    assert!(events.iter().any(|row| row.event.event_type == "mxcrypt.missing"));
+}
+
+/// Sync is compare-and-swap: of two processes that asked with one token, one is thrown away whole.
+#[test]
+fn a_stale_sync_is_thrown_away_whole() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    alice.say(&mut scene, &room_id, "one");
+    let (since, answer) = bob.sync_answer(&mut scene);
+    let answer = answer.to_string();
+    let taken = bob.machine.receive_sync(scene.now, since.as_deref(), &answer).unwrap();
+    assert!(!taken.stale);
+    for since in [since.as_deref(), None, Some("other")] {
+        let report = bob.another().receive_sync(scene.now, since, &answer).unwrap();
+        assert!(report.stale);
+    }
+    assert_eq!(bob.new_texts(), ["one"]);
+}
+
+/// Fault C4: what is no sync changes nothing, and the token stays.
+#[test]
+fn what_is_no_sync_changes_nothing() {
+    let (scene, _, mut bob, _) = pair();
+    let before = bob.machine.sync_token().unwrap();
+    for body in ["", "{}", "[]", "{\"next_batch\":7}", "<html>", "{\"next_batch\":\"x\""] {
+        assert!(bob.machine.receive_sync(scene.now, before.as_deref(), body).is_err());
+    }
+    assert_eq!(bob.machine.sync_token().unwrap(), before);
+}
+
+/// Events as deep as a server takes them do not make the sync around them too deep to read.
+#[test]
+fn deep_content_does_not_spoil_the_sync() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    alice.say(&mut scene, &room_id, "one");
+    let mut deep = json!("x");
+    for _ in 0..120 {
+        deep = json!([deep]);
+    }
+    bob.sync_with(&mut scene, |sync| {
+        let events = sync["rooms"]["join"][&room_id]["timeline"]["events"].as_array_mut().unwrap();
+        let event = |id: &str, content: Value| {
+            json!({"event_id": id, "type": "m.deep",
+            "sender": "@a:b", "origin_server_ts": 1, "content": content})
+        };
+        events.insert(0, event("$deep", json!({"deep": deep})));
+    });
+    assert_eq!(bob.new_texts(), ["one"]);
+}
+
+/// A malformed room or event costs itself alone, and does not vanish.
+#[test]
+fn a_malformed_event_is_a_row_that_says_so() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    alice.say(&mut scene, &room_id, "one");
+    bob.sync_with(&mut scene, |sync| {
+        sync["rooms"]["join"]["!broken:here"] = json!(7);
+        let events = sync["rooms"]["join"][&room_id]["timeline"]["events"].as_array_mut().unwrap();
+        events.insert(0, json!({"type": "m.room.message"}));
+        events.insert(0, json!("text"));
+    });
+    let events = bob.events();
+    let codes: Vec<_> =
+        events.iter().filter_map(|row| row.event.unreadable.as_ref()).map(|r| &r.code).collect();
+    assert_eq!(codes, ["malformed_event", "malformed_event"]);
+    assert!(events.iter().any(|row| row.event.encrypted && row.event.unreadable.is_none()));
+}
+
+/// Law 4 and fault C35: two processes on one store never use an index twice, nor send a message
+/// twice.
+#[test]
+fn two_processes_share_one_ratchet() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    alice.say(&mut scene, &room_id, "0");
+    let mut other = Person {
+        user: alice.user.clone(),
+        device_id: alice.device_id.clone(),
+        token: alice.token.clone(),
+        disk: alice.disk.clone(),
+        key: alice.key.clone(),
+        machine: alice.another(),
+    };
+    for n in 1..20 {
+        let speaker = if n % 2 == 0 { &mut alice } else { &mut other };
+        speaker.say(&mut scene, &room_id, &n.to_string());
+    }
+    assert_eq!(bob.reads(&mut scene), numbers(0..20));
+}
+
+/// A lost answer: the same bytes under the same transaction id, and one event.
+#[test]
+fn what_was_sent_and_not_answered_is_sent_again_byte_for_byte() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    alice.say(&mut scene, &room_id, "0");
+    alice.queue(&scene, &room_id, "1");
+    let first = alice.machine.requests(scene.now).unwrap().requests.remove(0);
+    let http = Request {
+        method: first.method.into(),
+        path: first.path.clone(),
+        token: Some(alice.token.clone()),
+        body: first.body.clone().unwrap().into_bytes(),
+    };
+    assert_eq!(scene.server.handle(0, &http).status, 200);
+    alice.restart();
+    scene.now += 11_000;
+    let second = alice.machine.requests(scene.now).unwrap().requests.remove(0);
+    assert_eq!((&first.path, &first.body), (&second.path, &second.body));
+    scene.now += 11_000;
+    alice.pump(&mut scene);
+    assert_eq!(bob.reads(&mut scene), ["0", "1"]);
+}
+
+/// A message that certainly was not sent is encrypted anew, after the key changed meanwhile.
+#[test]
+fn what_was_not_tried_is_encrypted_anew() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    let mut carol = scene.person("carol");
+    crate::to_device::invite(&mut scene, &alice.token, &room_id, &carol.user);
+    scene.enter(&carol.token.clone(), &room_id);
+    alice.sync(&mut scene);
+    alice.say(&mut scene, &room_id, "0");
+    carol.sync(&mut scene);
+    alice.queue(&scene, &room_id, "1");
+    let request = alice.machine.requests(scene.now).unwrap().requests.remove(0);
+    alice.machine.replies(scene.now, vec![(request.number, Reply::NotTried)]).unwrap();
+    scene.leave(&carol.token.clone(), &room_id);
+    alice.sync(&mut scene);
+    alice.pump(&mut scene);
+    assert_eq!(bob.reads(&mut scene), ["0", "1"]);
+    let path = format!("rooms/{}/messages?dir=b&limit=1", crate::scene::encoded(&room_id));
+    let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
+    let history = carol.machine.read_history(&room_id, &page.body).unwrap();
+    assert!(history.events[0].event.unreadable.is_some(), "it was not hers any more");
+}
+
+/// Past the age at which servers forget transaction ids, what was sent is looked for first.
+#[test]
+fn an_old_message_of_unknown_fate_is_looked_for_before_it_is_sent_again() {
+    for arrived in [true, false] {
+        let (mut scene, mut alice, mut bob, room_id) = pair();
+        alice.say(&mut scene, &room_id, "0");
+        let number = alice.queue(&scene, &room_id, "1");
+        let request = alice.machine.requests(scene.now).unwrap().requests.remove(0);
+        if arrived {
+            // Under another transaction id, as if the server had forgotten this one since.
+            let path = request.path["/_matrix/client/v3/".len()..].to_owned() + "x";
+            let body = parse(request.body.as_ref().unwrap());
+            assert_eq!(scene.call(Some(&alice.token), "PUT", &path, body).status, 200);
+        }
+        alice.restart();
+        scene.now += 24 * 60 * 60 * 1000;
+        let due = alice.machine.requests(scene.now).unwrap();
+        assert!(due.sync_first && due.requests.is_empty());
+        alice.sync(&mut scene);
+        alice.pump(&mut scene);
+        assert!(matches!(alice.machine.outcomes(&[number]).unwrap()[0], Outcome::Sent { .. }));
+        assert_eq!(bob.reads(&mut scene), ["0", "1"], "arrived: {arrived}");
+    }
+}
