@@ -71,7 +71,11 @@ check_number <- function(
   as.numeric(x)
 }
 
-check_function <- function(x, name = rlang::caller_arg(x), call = caller_env()) {
+check_function <- function(
+  x,
+  name = rlang::caller_arg(x),
+  call = caller_env()
+) {
   if (!is.function(x)) {
     argument_abort(name, "a function", call)
   }

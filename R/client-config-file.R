@@ -18,7 +18,10 @@ read_config <- function(path) {
   if (!file.exists(path)) {
     return(list())
   }
-  text <- paste(readLines(path, warn = FALSE, encoding = "UTF-8"), collapse = "\n")
+  text <- paste(
+    readLines(path, warn = FALSE, encoding = "UTF-8"),
+    collapse = "\n"
+  )
   config <- json_decode(enc2utf8(text))
   if (!is.list(config) || inherits(config, "mxcrypt_failure")) {
     mx_abort(

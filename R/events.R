@@ -82,9 +82,15 @@ format.mx_events <- function(x, ..., n = 20L) {
 event_lines <- function(x) {
   columns <- list(
     time = format(x[["origin_server_ts"]], "%Y-%m-%d %H:%M:%S"),
-    room = if (length(unique(x[["room_id"]])) > 1L) shorten(x[["room_id"]], 14L),
+    room = if (length(unique(x[["room_id"]])) > 1L) {
+      shorten(x[["room_id"]], 14L)
+    },
     sender = shorten(x[["sender"]], 24L),
-    " " = ifelse(!is.na(x[["utd_reason"]]), "!", ifelse(x[["encrypted"]], "e", ""))
+    " " = ifelse(
+      !is.na(x[["utd_reason"]]),
+      "!",
+      ifelse(x[["encrypted"]], "e", "")
+    )
   )
   columns <- Filter(Negate(is.null), columns)
   fixed <- do.call(paste, c(Map(pad, names(columns), columns), sep = "  "))
@@ -102,7 +108,9 @@ pad <- function(title, cells) {
 event_text <- function(x) {
   text <- printable(x[["body"]])
   is_message <- x[["type"]] == "m.room.message"
-  text[is.na(text) | !is_message] <- paste0("<", x[["type"]], ">")[is.na(text) | !is_message]
+  text[is.na(text) | !is_message] <- paste0("<", x[["type"]], ">")[
+    is.na(text) | !is_message
+  ]
   unreadable <- !is.na(x[["utd_reason"]])
   text[unreadable] <- paste0("(", x[["utd_reason"]][unreadable], ")")
   text

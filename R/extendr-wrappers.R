@@ -88,6 +88,8 @@ machine_redact <- function(handle, room_id, event_id, content) .Call(wrap__machi
 
 machine_outcomes <- function(handle, numbers) .Call(wrap__machine_outcomes, handle, numbers)
 
+machine_forget <- function(handle, numbers) .Call(wrap__machine_forget, handle, numbers)
+
 machine_waiting_to_send <- function(handle) .Call(wrap__machine_waiting_to_send, handle)
 
 machine_take <- function(handle, consumer, limit) .Call(wrap__machine_take, handle, consumer, limit)

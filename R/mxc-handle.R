@@ -5,7 +5,12 @@ new_handle <- function(pointer, class) {
   structure(list(pointer = pointer), class = c(class, "mxc_handle"))
 }
 
-pointer <- function(x, class, name = rlang::caller_arg(x), call = caller_env()) {
+pointer <- function(
+  x,
+  class,
+  name = rlang::caller_arg(x),
+  call = caller_env()
+) {
   if (is_stored(x)) {
     mx_abort(
       c(

@@ -47,3 +47,8 @@ mxc_canonical_json <- function(json) {
 as_json_text <- function(x) {
   if (is_string(x)) unclass(x) else unclass(mxc_json(x))
 }
+
+# An empty list read from `{}` is an object.
+as_object <- function(x) {
+  if (length(x) == 0L) structure(list(), names = character()) else x
+}

@@ -76,9 +76,13 @@ mx_crypto_publish_keys <- function(client, account, store, n_otks = 50L) {
 # Client, account, sessions and directory of different stores never mix: keys of
 # one would be used in the name of the other.
 check_same_store <- function(things, call = caller_env()) {
-  ids <- vapply(names(things), function(name) {
-    store_id_of(things[[name]], name, call)
-  }, "")
+  ids <- vapply(
+    names(things),
+    function(name) {
+      store_id_of(things[[name]], name, call)
+    },
+    ""
+  )
   if (length(unique(ids)) > 1L) {
     mx_abort(
       paste0(

@@ -31,7 +31,10 @@ mx_crypto_known_devices <- function(client, user_ids, strict = FALSE) {
   unreached <- core(machine_outdated_users(machine, user_ids))
   if (strict && length(unreached) > 0L) {
     mx_abort(
-      paste("The server could not reach those of:", paste(unreached, collapse = ", ")),
+      paste(
+        "The server could not reach those of:",
+        paste(unreached, collapse = ", ")
+      ),
       "mx_error_unreachable"
     )
   }

@@ -78,7 +78,11 @@ mx_send_encrypted <- function(
   check_client(client)
   check_string(room_id)
   if (!is.null(recipients)) {
-    argument_abort("recipients", "NULL: name members in `member_ids`", caller_env())
+    argument_abort(
+      "recipients",
+      "NULL: name members in `member_ids`",
+      caller_env()
+    )
   }
   if (!is.null(member_ids)) {
     check_strings(member_ids)
@@ -148,7 +152,11 @@ mx_crypto_process_sync <- function(
   machine <- stored_machine(account)
   own <- core(machine_identity_keys(machine))[["curve25519"]]
   if (!identical(self_curve25519, own)) {
-    argument_abort("self_curve25519", "the key of this store's device", caller_env())
+    argument_abort(
+      "self_curve25519",
+      "the key of this store's device",
+      caller_env()
+    )
   }
   batch <- as_batch(machine, sync_resp)
   events <- batch_events(machine, batch)

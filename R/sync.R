@@ -92,7 +92,10 @@ sync_filter <- paste0(
 pump_or_warn <- function(client) {
   tryCatch(pump(client), mx_error = function(condition) {
     mx_warn(
-      c("Something is left to do for the next call.", x = conditionMessage(condition)),
+      c(
+        "Something is left to do for the next call.",
+        x = conditionMessage(condition)
+      ),
       "mx_warning_pump",
       parent = condition
     )
@@ -109,138 +112,4 @@ take_events <- function(client, consumer, limit, problems = character()) {
     core(machine_handed(machine, consumer, last))
   }
   events
-}
-
-#' @rdname mx_sync
-#' @param handler A function of an event (a list with the columns of
-#'   `mx_sync()`) and the client. If it fails, listening ends with its error, and
-#'   the event comes again the next time.
-#' @param types The types of events to hand over, or `NULL` for all.
-#' @param own Whether to hand over events of your own user.
-#' @param seconds How long to listen; `0` hands over what is there.
-#' @param consumer A name for this listener. Each has its own place in the
-#'   stream of events, and goes on from there.
-#' @return `mx_listen()`: the number of events handed over, invisibly.
-#' @export
-mx_listen <- function(
-  client,
-  handler,
-  types = NULL,
-  own = FALSE,
-  seconds = Inf,
-  timeout = 30000,
-  consumer = "mx_listen"
-) {
-  check_client(client)
-  check_function(handler)
-  check_flag(own)
-  check_number(seconds)
-  check_number(timeout)
-  check_string(consumer)
-  if (!is.null(types)) {
-    check_strings(types)
-  }
-  wanted <- function(event) {
-    (own || !event[["is_self"]]) && (is.null(types) || event[["type"]] %in% types)
-  }
-  end <- Sys.time() + seconds
-  handed <- 0
-  repeat {
-    left <- max(0, as.numeric(difftime(end, Sys.time(), units = "secs")))
-    sync_once(client, min(timeout, left * 1000))
-    pump_or_warn(client)
-    handed <- handed + hand_over(client, handler, wanted, consumer)
-    if (Sys.time() >= end) {
-      return(invisible(handed))
-    }
-  }
-}
-
-# Gives each event to the handler; it is dealt with when the handler returned.
-hand_over <- function(client, handler, wanted, consumer) {
-  machine <- machine_of(client)
-  handed <- 0
-  repeat {
-    columns <- core(machine_take(machine, consumer, 100))
-    numbers <- columns[["number"]]
-    if (length(numbers) == 0L) {
-      return(handed)
-    }
-    events <- new_events(columns)
-    for (i in seq_along(numbers)) {
-      event <- event_at(events, i)
-      if (wanted(event)) {
-        handler(event, client)
-        handed <- handed + 1
-      }
-      core(machine_acknowledge(machine, consumer, numbers[[i]]))
-    }
-  }
-}
-
-event_at <- function(events, i) {
-  row <- lapply(unclass(events), function(column) column[[i]])
-  attributes(row) <- list(names = names(events))
-  row
-}
-
-#' The history of a room
-#'
-#' Reads what was said before, page by page. Events are decrypted and checked
-#' like those of [mx_sync()], with the keys this device holds; they are not
-#' handed over to listeners.
-#'
-#' @inheritParams mx_room
-#' @param limit The most events to return.
-#' @param from Where to go on: the attribute `end` of an earlier result. `NULL`
-#'   begins with the newest event.
-#' @return A data frame as from [mx_sync()], oldest event first. Its attribute
-#'   `end` is where older events begin, or `NULL` at the beginning of the room.
-#' @references Client-server API, "`GET /rooms/{roomId}/messages`":
-#'   <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
-#' @examples
-#' homeserver <- mx_demo_homeserver()
-#' alice <- mx_demo_client(homeserver, "alice")
-#' room <- mx_room_create(alice)
-#' mx_send_text(alice, room, c("one", "two", "three"))
-#' mx_messages(alice, room, limit = 2)
-#' @export
-mx_messages <- function(client, room, limit = 50, from = NULL) {
-  machine <- machine_of(check_client(client))
-  check_number(limit, least = 1)
-  check_string(from, null = TRUE)
-  room_id <- resolve_room(client, room)
-  # Their senders' devices are known then, and trust can be told.
-  pump_or_warn(client)
-  pages <- list()
-  found <- 0
-  repeat {
-    query <- list(dir = "b", limit = min(limit - found, 100), from = from)
-    path <- api_path("rooms", room_id, "messages", query = query)
-    answer <- http_perform(client, "GET", path)
-    if (answer[["status"]] != 200L) {
-      http_abort(answer)
-    }
-    page <- core(machine_read_history(machine, room_id, answer[["body"]]))
-    pages <- c(pages, list(page[["events"]]))
-    found <- found + length(page[["events"]][["room_id"]])
-    from <- page[["end"]]
-    if (is.null(from) || found >= limit) {
-      break
-    }
-  }
-  events <- new_events(bind_columns(pages))
-  events <- events[rev(seq_len(nrow(events))), , drop = FALSE]
-  rownames(events) <- NULL
-  attr(events, "end") <- from
-  events
-}
-
-bind_columns <- function(pages) {
-  names <- names(pages[[1]])
-  bound <- lapply(names, function(name) {
-    do.call(c, lapply(pages, function(page) page[[name]]))
-  })
-  names(bound) <- names
-  bound
 }

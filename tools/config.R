@@ -40,7 +40,12 @@ link_flags <- function(flags) {
   cc <- system2(r, c("CMD", "config", "CC"), stdout = TRUE)
   links <- function(flag) {
     command <- paste(
-      "cd", shQuote(dir), "&&", cc, "-shared -fPIC -o a.so a.c", flag,
+      "cd",
+      shQuote(dir),
+      "&&",
+      cc,
+      "-shared -fPIC -o a.so a.c",
+      flag,
       ">/dev/null 2>&1"
     )
     system(command) == 0
@@ -79,12 +84,15 @@ values <- list(
   # put in front of the PATH
   CARGO_BIN = bin,
   # CRAN allows two cores
-  CARGO_FLAGS = paste(c(
-    if (!developer) "-j 2 --locked",
-    if (offline) "--offline",
-    if (!debug) "--release",
-    if (nzchar(target)) paste0("--target=", target)
-  ), collapse = " "),
+  CARGO_FLAGS = paste(
+    c(
+      if (!developer) "-j 2 --locked",
+      if (offline) "--offline",
+      if (!debug) "--release",
+      if (nzchar(target)) paste0("--target=", target)
+    ),
+    collapse = " "
+  ),
   # below the target directory
   LIBDIR = paste(
     c(if (nzchar(target)) target, if (debug) "debug" else "release"),
@@ -111,6 +119,8 @@ out <- file(makevars, "wb")
 writeLines(text, out)
 close(out)
 message(
-  "Building ", if (debug) "without optimisation" else "for release",
-  if (offline) ", offline, from the vendored crates", "."
+  "Building ",
+  if (debug) "without optimisation" else "for release",
+  if (offline) ", offline, from the vendored crates",
+  "."
 )

@@ -44,11 +44,15 @@ find_rust <- function() {
       return(bin)
     }
     where <- if (nzchar(bin)) paste("in", bin) else "on the PATH"
-    found <- c(found, sprintf(
-      "  %s: %s, %s", where,
-      if (is.na(cargo)) "no cargo" else cargo,
-      if (is.na(rustc)) "no rustc" else rustc
-    ))
+    found <- c(
+      found,
+      sprintf(
+        "  %s: %s, %s",
+        where,
+        if (is.na(cargo)) "no cargo" else cargo,
+        if (is.na(rustc)) "no rustc" else rustc
+      )
+    )
   }
   give_up(
     paste("Building mxcrypt needs cargo and rustc", minimum, "or later. Found"),

@@ -24,8 +24,14 @@ run <- function(program, ..., env = character()) {
 # --versioned-dirs` names their folders, each with the features we turn on.
 crates <- function(...) {
   out <- run(
-    "cargo", "metadata", "--quiet", "--locked", "--format-version=1",
-    "--manifest-path", manifest, ...
+    "cargo",
+    "metadata",
+    "--quiet",
+    "--locked",
+    "--format-version=1",
+    "--manifest-path",
+    manifest,
+    ...
   )
   out <- jsonlite::fromJSON(out, simplifyVector = FALSE)
   on <- lapply(out$resolve$nodes, function(node) unlist(node$features))
@@ -36,17 +42,27 @@ crates <- function(...) {
     crate$license <- c(crate$license, "see its licence file")[[1]]
     crate
   })
-  names(all) <- vapply(all, function(crate) {
-    paste(crate$name, crate$version, sep = "-")
-  }, "")
+  names(all) <- vapply(
+    all,
+    function(crate) {
+      paste(crate$name, crate$version, sep = "-")
+    },
+    ""
+  )
   all[sort(names(all), method = "radix")]
 }
 
 # Those that some system R runs on has a use for.
 used_crates <- function() {
   systems <- paste(
-    "linux-(gnu|musl)", "apple-darwin", "windows-gnu", "bsd$", "dragonfly$",
-    "solaris$", "illumos$", "emscripten$",
+    "linux-(gnu|musl)",
+    "apple-darwin",
+    "windows-gnu",
+    "bsd$",
+    "dragonfly$",
+    "solaris$",
+    "illumos$",
+    "emscripten$",
     sep = "|"
   )
   targets <- grep(systems, run("rustc", "--print=target-list"), value = TRUE)
@@ -59,9 +75,12 @@ files_in <- function(dir) {
 
 # The files cargo compiles first, relative to the crate's folder.
 roots <- function(crate) {
-  built <- Filter(function(target) {
-    !any(c("bin", "example", "test", "bench") %in% unlist(target$kind))
-  }, crate$targets)
+  built <- Filter(
+    function(target) {
+      !any(c("bin", "example", "test", "bench") %in% unlist(target$kind))
+    },
+    crate$targets
+  )
   from <- nchar(dirname(crate$manifest_path)) + 2
   vapply(built, function(target) substring(target$src_path, from), "")
 }
@@ -104,10 +123,15 @@ prune <- function(dir, crate) {
   script <- text_of(file.path(dir, files[rust & folder %in% build]))
   repeat {
     source <- text_of(file.path(dir, files[rust & folder %in% keep]))
-    read <- Filter(function(name) {
-      reads(name, script, source)
-    }, setdiff(folder, keep))
-    if (!length(read)) break
+    read <- Filter(
+      function(name) {
+        reads(name, script, source)
+      },
+      setdiff(folder, keep)
+    )
+    if (!length(read)) {
+      break
+    }
     keep <- c(keep, read)
   }
   needless <- c(setdiff(folder, keep), "Cargo.lock", "Cargo.toml.orig")
@@ -136,9 +160,19 @@ list_checksums <- function(dir, files) {
 # One archive for one Cargo.lock: sorted, and without times and owners.
 pack <- function(parent) {
   run(
-    "tar", "-C", parent, "--sort=name", "--mtime=2000-01-01T00:00Z",
-    "--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX",
-    "--no-xattrs", "--format=gnu", "-cf", file.path(parent, "vendor.tar"),
+    "tar",
+    "-C",
+    parent,
+    "--sort=name",
+    "--mtime=2000-01-01T00:00Z",
+    "--owner=0",
+    "--group=0",
+    "--numeric-owner",
+    "--mode=u=rwX,go=rX",
+    "--no-xattrs",
+    "--format=gnu",
+    "-cf",
+    file.path(parent, "vendor.tar"),
     "vendor"
   )
   run("xz", "-9e", "-T1", file.path(parent, "vendor.tar"))
@@ -154,8 +188,16 @@ check <- function() {
   run("tar", "-xf", archive, "-C", dir)
   file.copy(config, file.path(home, "config.toml"))
   run(
-    "cargo", "build", "--quiet", "--locked", "--offline", "--lib",
-    "--manifest-path", manifest, "--target-dir", file.path(dir, "target"),
+    "cargo",
+    "build",
+    "--quiet",
+    "--locked",
+    "--offline",
+    "--lib",
+    "--manifest-path",
+    manifest,
+    "--target-dir",
+    file.path(dir, "target"),
     env = paste0("CARGO_HOME=", home)
   )
 }
@@ -171,12 +213,18 @@ authors <- function(crates, dir) {
       if (!is.null(crate$repository)) paste0("    ", crate$repository)
     )
   }
-  other <- Filter(function(crate) {
-    !grepl("Apache-2.0", crate$license) || grepl(" AND ", crate$license)
-  }, crates)
+  other <- Filter(
+    function(crate) {
+      !grepl("Apache-2.0", crate$license) || grepl(" AND ", crate$license)
+    },
+    crates
+  )
   texts <- lapply(names(other), function(name) {
-    files <- list.files(file.path(dir, name), "^(LICEN[CS]E|COPYING|UNLICENSE)",
-      full.names = TRUE, ignore.case = TRUE
+    files <- list.files(
+      file.path(dir, name),
+      "^(LICEN[CS]E|COPYING|UNLICENSE)",
+      full.names = TRUE,
+      ignore.case = TRUE
     )
     files <- files[!grepl("apache", files, ignore.case = TRUE)]
     if (!length(files)) {
@@ -193,9 +241,16 @@ authors <- function(crates, dir) {
     unlist(lapply(crates, entry), use.names = FALSE),
     "",
     "The licences of those that do not offer Apache-2.0 alone:",
-    unlist(Map(function(name, text) {
-      c("", strrep("-", 79), name, text)
-    }, names(other), texts), use.names = FALSE)
+    unlist(
+      Map(
+        function(name, text) {
+          c("", strrep("-", 79), name, text)
+        },
+        names(other),
+        texts
+      ),
+      use.names = FALSE
+    )
   )
 }
 
@@ -204,13 +259,22 @@ dir <- file.path(parent, "vendor")
 dir.create(parent)
 all <- crates()
 invisible(run(
-  "cargo", "vendor", "--quiet", "--locked", "--versioned-dirs",
-  "--manifest-path", manifest, dir
+  "cargo",
+  "vendor",
+  "--quiet",
+  "--locked",
+  "--versioned-dirs",
+  "--manifest-path",
+  manifest,
+  dir
 ))
 writeLines(
   c(
-    "[source.crates-io]", "replace-with = \"vendor\"", "",
-    "[source.vendor]", "directory = \"vendor\""
+    "[source.crates-io]",
+    "replace-with = \"vendor\"",
+    "",
+    "[source.vendor]",
+    "directory = \"vendor\""
   ),
   config
 )
@@ -230,6 +294,10 @@ unlink(parent, recursive = TRUE)
 message("Building offline from ", basename(archive))
 invisible(check())
 message(
-  length(used), " crates, ", length(unused), " stubs, ",
-  round(file.size(archive) / 1e6, 2), " MB"
+  length(used),
+  " crates, ",
+  length(unused),
+  " stubs, ",
+  round(file.size(archive) / 1e6, 2),
+  " MB"
 )

@@ -3,7 +3,11 @@
 library(mxcrypt)
 
 # A client of a fresh user, or of `user`, with its own configuration and store.
-live_client <- function(user = live_user("r"), ..., .local_envir = parent.frame()) {
+live_client <- function(
+  user = live_user("r"),
+  ...,
+  .local_envir = parent.frame()
+) {
   dir <- withr::local_tempdir(.local_envir = .local_envir)
   mx_client_configure(
     live_synapse()[["url"]],
@@ -32,7 +36,12 @@ wait_for_bodies <- function(client, body, seconds = 20) {
   bodies <- character()
   while (!body %in% bodies) {
     if (Sys.time() > end) {
-      stop("no message ", body, "; there came: ", paste(bodies, collapse = ", "))
+      stop(
+        "no message ",
+        body,
+        "; there came: ",
+        paste(bodies, collapse = ", ")
+      )
     }
     events <- messages(mx_sync(client, timeout = 2000))
     events <- events[!events$is_self & is.na(events$utd_reason), ]

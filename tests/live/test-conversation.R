@@ -21,7 +21,11 @@ test_that("two R clients talk both ways in an encrypted room", {
 test_that("a foreign client reads us and is read by us, in its room", {
   alice <- live_client()
   them <- live_foreign()
-  room <- them$call("createRoom", invite = list(alice$user_id), encrypted = TRUE)
+  room <- them$call(
+    "createRoom",
+    invite = list(alice$user_id),
+    encrypted = TRUE
+  )
   mx_room_join(alice, room)
   them$call("waitForMember", roomId = room, userId = alice$user_id)
 
@@ -73,7 +77,11 @@ test_that("a second device that signs in later reads what comes then", {
   mx_sync(alice)
   mx_send_text(alice, room, "to two devices")
   for (device in list(first, second)) {
-    event <- device$call("waitForMessage", roomId = room, body = "to two devices")
+    event <- device$call(
+      "waitForMessage",
+      roomId = room,
+      body = "to two devices"
+    )
     expect_null(event[["failure"]])
   }
   second$call("sendText", roomId = room, body = "from the second")
@@ -91,7 +99,10 @@ test_that("tables, mentions, replies and reactions arrive as such", {
 
   id <- mx_send_text(alice, room, "see", reply_to = id, mentions = them$user_id)
   text <- them$call("waitForMessage", roomId = room, eventId = id)
-  expect_equal(text[["content"]][["m.mentions"]][["user_ids"]][[1]], them$user_id)
+  expect_equal(
+    text[["content"]][["m.mentions"]][["user_ids"]][[1]],
+    them$user_id
+  )
   relation <- text[["wire"]][["content"]][["m.relates_to"]]
   expect_equal(relation[["m.in_reply_to"]][["event_id"]], table[["event_id"]])
 
@@ -111,5 +122,9 @@ test_that("the server only ever held ciphertext", {
   )
   expect_gt(nrow(rows), 0)
   everything <- synapse_sql(live_synapse(), "SELECT json FROM event_json")
-  expect_false(any(grepl("unmistakable plaintext", everything[[1]], fixed = TRUE)))
+  expect_false(any(grepl(
+    "unmistakable plaintext",
+    everything[[1]],
+    fixed = TRUE
+  )))
 })

@@ -9,7 +9,8 @@
 //! | `room_keys` | who gets the key of a room, and keys that came |
 //! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
 //! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
-//! | `outbox`, `pump` | what must be sent, and the requests for it |
+//! | `outbox`, `send_to_room` | what must be sent, in which order, and what must come before it |
+//! | `pump`, `replies` | the requests for it, and what came of them |
 //! | `inbox`, `history` | hands events over, reads old ones |
 
 mod device_lists;
@@ -20,10 +21,13 @@ mod key_upload;
 mod olm_sessions;
 mod outbox;
 mod own_account;
+mod path;
 mod pump;
+mod replies;
 mod room_events;
 mod room_keys;
 mod rooms;
+mod send_to_room;
 mod sync;
 mod timeline;
 mod to_device;
@@ -34,7 +38,8 @@ pub use self::{
     history::History,
     inbox::Handed,
     outbox::{Message, Outcome},
-    pump::{Reply, Requests, Trouble, WireRequest},
+    pump::{Requests, WireRequest},
+    replies::{Reply, Trouble},
     sync::SyncReport,
 };
 use crate::{

@@ -361,7 +361,7 @@ impl Work<'_> {
 
 fn fix(row: &mut OutboxRow, path: &[&str], body: String) {
     let path = [path, &[row.transaction_id.as_str()]].concat();
-    row.wire = Some((super::pump::path(&path), body));
+    row.wire = Some((super::path::path(&path), body));
     row.state = OutboxState::Fixed;
 }
 

@@ -58,7 +58,7 @@ fn another_signing_key_under_a_known_name_is_refused_and_flagged() {
     alice.say(&mut scene, &room_id, "one");
     let thief = Account::new();
     let stolen = parse(&account::device_keys(&thief, &bob.user, &bob.device_id).unwrap());
-    alice.machine.refresh_devices(&[bob.user.clone()]).unwrap();
+    alice.machine.refresh_devices(std::slice::from_ref(&bob.user)).unwrap();
     let (user, device_id) = (bob.user.clone(), bob.device_id.clone());
     alice.queue(&scene, &room_id, "two");
     alice.pump_with(&mut scene, |kind, response| match kind {
@@ -67,7 +67,7 @@ fn another_signing_key_under_a_known_name_is_refused_and_flagged() {
         }),
         _ => response,
     });
-    let known = &alice.machine.devices(&[bob.user.clone()]).unwrap()[0];
+    let known = &alice.machine.devices(std::slice::from_ref(&bob.user)).unwrap()[0];
     assert!(known.key_changed);
     assert_eq!(known.identity_key, bob.identity_key(), "what was known stays");
     assert_eq!(bob.reads(&mut scene), ["one", "two"]);
@@ -95,7 +95,7 @@ fn users_of_an_unreachable_server_are_asked_for_again() {
 fn a_partial_answer_removes_no_device() {
     let (mut scene, mut alice, mut bob, room_id) = pair();
     alice.say(&mut scene, &room_id, "one");
-    alice.machine.refresh_devices(&[bob.user.clone()]).unwrap();
+    alice.machine.refresh_devices(std::slice::from_ref(&bob.user)).unwrap();
     alice.queue(&scene, &room_id, "two");
     alice.pump_with(&mut scene, |kind, response| match kind {
         "keys_query" => {
@@ -103,7 +103,7 @@ fn a_partial_answer_removes_no_device() {
         }
         _ => response,
     });
-    assert_eq!(alice.machine.devices(&[bob.user.clone()]).unwrap().len(), 1);
+    assert_eq!(alice.machine.devices(std::slice::from_ref(&bob.user)).unwrap().len(), 1);
     assert_eq!(bob.reads(&mut scene), ["one", "two"]);
 }
 
@@ -224,7 +224,7 @@ fn a_late_answer_to_a_question_asked_anew_is_ignored() {
 #[test]
 fn a_user_is_asked_for_once_at_a_time() {
     let (scene, mut alice, bob, _) = pair();
-    alice.machine.refresh_devices(&[bob.user.clone()]).unwrap();
+    alice.machine.refresh_devices(std::slice::from_ref(&bob.user)).unwrap();
     assert_eq!(alice.machine.requests(scene.now).unwrap().requests.len(), 1);
     assert_eq!(alice.another().requests(scene.now).unwrap().requests.len(), 0);
 }
@@ -319,7 +319,7 @@ fn other_keys_under_our_own_name_stop_the_machine() {
     let (mut scene, mut alice, ..) = pair();
     let other = Account::new();
     let forged = parse(&account::device_keys(&other, &alice.user, &alice.device_id).unwrap());
-    alice.machine.refresh_devices(&[alice.user.clone()]).unwrap();
+    alice.machine.refresh_devices(std::slice::from_ref(&alice.user)).unwrap();
     let (user, device_id) = (alice.user.clone(), alice.device_id.clone());
     let troubles = alice.pump_with(&mut scene, |kind, response| match kind {
         "keys_query" => changed(response, |body| {

@@ -1,0 +1,68 @@
+#' Sign in again, or out
+#'
+#' `mx_client_relogin()` signs in again as the same device, for when the server
+#' has ended the login. `mx_logout()` ends the login: the server forgets the
+#' device and its keys, and nothing can be sent or received with this store any
+#' more. Its history stays readable as long as the store is kept.
+#'
+#' A login that expires is renewed without asking where that is possible: by its
+#' refresh token, or by a password from the environment or the keyring.
+#'
+#' @inheritParams mx_client_session
+#' @param password As for [mx_client_configure()].
+#' @return `mx_client_relogin()` the client, `mx_logout()` `NULL`, invisibly.
+#' @section Errors:
+#' `mx_error_password`, `mx_error_M_FORBIDDEN`; `mx_error_store_binding` if the
+#' server does not keep the device.
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' mx_client_relogin(alice, password = "demo")
+#' mx_logout(alice)
+#' @export
+mx_client_relogin <- function(client, password = NULL) {
+  check_client(client)
+  password <- check_string(password, null = TRUE) %||%
+    find_password(client[["user_id"]])
+  relogin(client, password)
+  invisible(client)
+}
+
+relogin <- function(client, password) {
+  bare <- list(server = client[["server"]])
+  device_id <- client[["device_id"]]
+  login <- log_in(bare, client[["user_id"]], password, device_id, NULL)
+  # The server decides which device this is; the store belongs to one only.
+  core(machine_bind(
+    open_store(client[["store_dir"]]),
+    login[["user_id"]],
+    login[["device_id"]]
+  ))
+  keep_login(client[["path"]], read_config(client[["path"]]), login)
+}
+
+#' @rdname mx_client_relogin
+#' @export
+mx_logout <- function(client) {
+  check_client(client)
+  http_json(client, "POST", api_path("logout"), "{}")
+  config <- read_config(client[["path"]])
+  config[c("token", "refresh_token")] <- NULL
+  write_config(config, client[["path"]])
+  forget_tokens(client[["path"]])
+  invisible()
+}
+
+log_in <- function(bare, user, password, device_id, device_name) {
+  body <- list(
+    type = "m.login.password",
+    identifier = list(type = "m.id.user", user = user),
+    password = password,
+    refresh_token = TRUE
+  )
+  body[["device_id"]] <- device_id
+  body[["initial_device_display_name"]] <- device_name %||% "mxcrypt (R)"
+  path <- api_path("login")
+  # With a device id, a second login is the first one again.
+  http_json(bare, "POST", path, body, idempotent = !is.null(device_id))
+}

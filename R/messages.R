@@ -1,0 +1,60 @@
+#' The history of a room
+#'
+#' Reads what was said before, page by page. Events are decrypted and checked
+#' like those of [mx_sync()], with the keys this device holds; they are not
+#' handed over to listeners.
+#'
+#' @inheritParams mx_room
+#' @param limit The most events to return.
+#' @param from Where to go on: the attribute `end` of an earlier result. `NULL`
+#'   begins with the newest event.
+#' @return A data frame as from [mx_sync()], oldest event first. Its attribute
+#'   `end` is where older events begin, or `NULL` at the beginning of the room.
+#' @references Client-server API, "`GET /rooms/{roomId}/messages`":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' room <- mx_room_create(alice)
+#' mx_send_text(alice, room, c("one", "two", "three"))
+#' mx_messages(alice, room, limit = 2)
+#' @export
+mx_messages <- function(client, room, limit = 50, from = NULL) {
+  machine <- machine_of(check_client(client))
+  check_number(limit, least = 1)
+  check_string(from, null = TRUE)
+  room_id <- resolve_room(client, room)
+  # Their senders' devices are known then, and trust can be told.
+  pump_or_warn(client)
+  pages <- list()
+  found <- 0
+  repeat {
+    query <- list(dir = "b", limit = min(limit - found, 100), from = from)
+    path <- api_path("rooms", room_id, "messages", query = query)
+    answer <- http_perform(client, "GET", path)
+    if (answer[["status"]] != 200L) {
+      http_abort(answer)
+    }
+    page <- core(machine_read_history(machine, room_id, answer[["body"]]))
+    pages <- c(pages, list(page[["events"]]))
+    found <- found + length(page[["events"]][["room_id"]])
+    from <- page[["end"]]
+    if (is.null(from) || found >= limit) {
+      break
+    }
+  }
+  events <- new_events(bind_columns(pages))
+  events <- events[rev(seq_len(nrow(events))), , drop = FALSE]
+  rownames(events) <- NULL
+  attr(events, "end") <- from
+  events
+}
+
+bind_columns <- function(pages) {
+  names <- names(pages[[1]])
+  bound <- lapply(names, function(name) {
+    do.call(c, lapply(pages, function(page) page[[name]]))
+  })
+  names(bound) <- names
+  bound
+}

@@ -1,0 +1,111 @@
+#' Make, enter and leave rooms
+#'
+#' @inheritParams mx_client_session
+#' @param room A room: its id, its alias, or its exact name. An unknown name, or
+#'   one that several of your rooms bear, is an error.
+#' @param name,topic What the room is called and about, or `NULL`.
+#' @param invite User ids to invite.
+#' @param encrypted Whether the room is encrypted, from its first event on.
+#' @param alias The local part of an alias for the room, or `NULL`.
+#' @param public Whether anybody may enter. A public room can be encrypted, but
+#'   then anybody who enters can read.
+#' @param direct Whether this is a conversation with those invited.
+#' @param user_id The user to invite.
+#' @param reason Why, or `NULL`.
+#' @return `mx_room_create()`: the room id; `mx_room_join()`: the same,
+#'   invisibly. The others `NULL`, invisibly.
+#' @section Errors:
+#' `mx_error_room` (no such room, or several), `mx_error_M_FORBIDDEN`.
+#' @references Client-server API, "Rooms":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#rooms>
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' bob <- mx_demo_client(homeserver, "bob")
+#'
+#' room <- mx_room_create(alice, name = "Pipeline")
+#' mx_room_invite(alice, room, bob$user_id)
+#' mx_room_join(bob, room)
+#' mx_room_members(alice, "Pipeline")
+#' mx_room_leave(bob, room)
+#' @name mx_room
+NULL
+
+#' @rdname mx_room
+#' @export
+mx_room_create <- function(
+  client,
+  name = NULL,
+  topic = NULL,
+  invite = character(),
+  encrypted = TRUE,
+  alias = NULL,
+  public = FALSE,
+  direct = FALSE
+) {
+  check_client(client)
+  check_flag(encrypted)
+  check_flag(public)
+  check_flag(direct)
+  body <- list(
+    preset = if (public) "public_chat" else "private_chat",
+    invite = I(check_strings(invite)),
+    is_direct = direct
+  )
+  body[["name"]] <- check_string(name, null = TRUE)
+  body[["topic"]] <- check_string(topic, null = TRUE)
+  body[["room_alias_name"]] <- check_string(alias, null = TRUE)
+  if (encrypted) {
+    body[["initial_state"]] <- list(list(
+      type = "m.room.encryption",
+      state_key = "",
+      content = megolm_content()
+    ))
+  }
+  path <- api_path("createRoom")
+  made <- http_json(client, "POST", path, body, idempotent = FALSE)
+  room_id <- made[["room_id"]]
+  machine <- machine_of(client)
+  if (encrypted) {
+    content <- mxc_json(megolm_content())
+    core(machine_note_encryption(machine, room_id, content))
+  }
+  core(machine_note_own_membership(machine, room_id, "join"))
+  room_id
+}
+
+megolm_content <- function() {
+  list(algorithm = "m.megolm.v1.aes-sha2")
+}
+
+#' @rdname mx_room
+#' @export
+mx_room_join <- function(client, room) {
+  check_client(client)
+  check_string(room)
+  joined <- http_json(client, "POST", api_path("join", room), "{}")
+  room_id <- joined[["room_id"]]
+  core(machine_note_own_membership(machine_of(client), room_id, "join"))
+  invisible(room_id)
+}
+
+#' @rdname mx_room
+#' @export
+mx_room_leave <- function(client, room) {
+  room_id <- resolve_room(check_client(client), room)
+  http_json(client, "POST", api_path("rooms", room_id, "leave"), "{}")
+  core(machine_note_own_membership(machine_of(client), room_id, "leave"))
+  invisible()
+}
+
+#' @rdname mx_room
+#' @export
+mx_room_invite <- function(client, room, user_id, reason = NULL) {
+  room_id <- resolve_room(check_client(client), room)
+  body <- list(user_id = check_string(user_id))
+  body[["reason"]] <- check_string(reason, null = TRUE)
+  http_json(client, "POST", api_path("rooms", room_id, "invite"), body)
+  # The next message is for them too, also before a sync tells of it.
+  core(machine_note_members_changed(machine_of(client), room_id))
+  invisible()
+}

@@ -1,0 +1,29 @@
+#' The members of a room
+#'
+#' @inheritParams mx_room
+#' @return A data frame with a row for each member: `user_id`, `display_name`
+#'   and `membership` (`join` or `invite`).
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' room <- mx_room_create(alice, invite = "@bob:demo")
+#' mx_room_members(alice, room)
+#' @export
+mx_room_members <- function(client, room) {
+  room_id <- resolve_room(check_client(client), room)
+  path <- api_path("rooms", room_id, "members")
+  events <- http_json(client, "GET", path)[["chunk"]]
+  text <- function(event, ...) {
+    value <- tryCatch(event[[c(...)]], error = function(condition) NULL)
+    if (is_string(value)) value else NA_character_
+  }
+  members <- data.frame(
+    user_id = vapply(events, text, "", "state_key"),
+    display_name = vapply(events, text, "", "content", "displayname"),
+    membership = vapply(events, text, "", "content", "membership")
+  )
+  present <- members[["membership"]] %in% c("join", "invite")
+  members <- members[present, , drop = FALSE]
+  rownames(members) <- NULL
+  members
+}

@@ -1,0 +1,184 @@
+//! What waits to be sent to a room, a step at a time: room keys first, then events in their order;
+//! before the first event whatever it takes to know who reads it.
+
+use std::collections::BTreeSet;
+
+use super::{
+    path::path,
+    pump::{Pump, TRANSACTION_IDS_LAST},
+    room_keys::Sharing,
+};
+use crate::{
+    error::Result,
+    primitives::account::MEGOLM,
+    store::records::{
+        Ask, OutboundSession, OutboxBody, OutboxRow, OutboxState, Room, SyncPosition,
+    },
+};
+
+/// How many events of a room are encrypted and given out at a time.
+const EVENTS_AT_A_TIME: usize = 100;
+
+impl Pump<'_, '_> {
+    /// Does what can be done now for what waits to be sent to a room, a step at a time: room keys
+    /// first, then events in their order; before the first event whatever it takes to know who
+    /// reads it.
+    pub(super) fn send_to_room(&mut self, room_id: &str) -> Result<()> {
+        let fixed = self.work.rows(room_id, OutboxState::Fixed)?;
+        let (keys, events): (Vec<_>, Vec<_>) =
+            fixed.into_iter().partition(|row| matches!(row.body, OutboxBody::RoomKeys { .. }));
+        if !keys.is_empty() {
+            return self.send_rows(keys);
+        }
+        let room = self.work.room(room_id)?;
+        let events = self.work.refuse_plain(&room, events)?;
+        if !events.is_empty() {
+            return self.send_events_again(room_id, events);
+        }
+        let queued = self.work.queued(room_id, EVENTS_AT_A_TIME)?;
+        let Some(first) = queued.first() else { return Ok(()) };
+        match &first.body {
+            OutboxBody::Event { demand_encryption, audience, plain_allowed, .. } => {
+                if room.encryption.is_some() || *demand_encryption {
+                    let audience = audience.clone();
+                    return self.send_encrypted(&room, audience.as_ref(), queued);
+                }
+                if *plain_allowed { self.send_plain(queued) } else { self.ask_encryption(room_id) }
+            }
+            _ => self.send_plain(queued),
+        }
+    }
+
+    /// Gives rows to the transport that no process has now.
+    fn send_rows(&mut self, rows: Vec<OutboxRow>) -> Result<()> {
+        for mut row in rows {
+            let ask = Ask::Send { number: row.number };
+            let Some((path, body)) = row.wire.clone() else { continue };
+            if self.is_busy(|busy| *busy == ask) {
+                continue;
+            }
+            row.attempts += 1;
+            row.attempted_at = self.work.now;
+            self.work.tx.put(&row)?;
+            self.ask(ask, "PUT", path, Some(body))?;
+        }
+        Ok(())
+    }
+
+    /// Events that may have been sent already go before all others, and wait for each other.
+    fn send_events_again(&mut self, room_id: &str, events: Vec<OutboxRow>) -> Result<()> {
+        let position = self.work.tx.get_single::<SyncPosition>()?.unwrap_or_default();
+        let has_gap = self
+            .work
+            .open_gaps()?
+            .iter()
+            .any(|ask| matches!(ask, Ask::Gap { room_id: of, .. } if of == room_id));
+        let too_old = |row: &OutboxRow| {
+            let unseen = has_gap || position.committed_at <= row.attempted_at;
+            row.attempted_at + TRANSACTION_IDS_LAST < self.work.now && unseen
+        };
+        let sending = |row: &OutboxRow| Ask::Send { number: row.number };
+        if events.iter().any(|row| self.busy.contains(&sending(row))) {
+            return Ok(());
+        }
+        if events.iter().any(too_old) {
+            self.out.sync_first = true;
+            return Ok(());
+        }
+        self.send_rows(events)
+    }
+
+    fn send_plain(&mut self, queued: Vec<OutboxRow>) -> Result<()> {
+        let mut rows = Vec::new();
+        for mut row in queued {
+            if let OutboxBody::Event { plain_allowed: false, .. } = row.body {
+                break;
+            }
+            self.work.fix_plain(&mut row)?;
+            rows.push(row);
+        }
+        self.send_rows(rows)
+    }
+
+    fn send_encrypted(
+        &mut self,
+        room: &Room,
+        audience: Option<&BTreeSet<String>>,
+        queued: Vec<OutboxRow>,
+    ) -> Result<()> {
+        let room_id = room.room_id.as_str();
+        let algorithm = room.encryption.as_ref().map_or(MEGOLM, |known| known.algorithm.as_str());
+        if algorithm != MEGOLM {
+            let message =
+                format!("The room is encrypted with {algorithm}, which is not known here.");
+            return self.work.refuse_queued(room_id, "MXCRYPT_UNKNOWN_ALGORITHM", &message);
+        }
+        if self.ask_about(room)? {
+            return Ok(());
+        }
+        match self.work.share_room_key(room, audience)? {
+            // They are asked for after all rooms had their turn, together.
+            Sharing::WantsDevices => return Ok(()),
+            Sharing::WantsOneTimeKeys(devices) => return self.claim_one_time_keys(devices),
+            Sharing::ReachesNobody => {
+                let message = "No device of anybody could be given the key: nobody could read it.";
+                return self.work.refuse_queued(room_id, "MXCRYPT_REACHES_NOBODY", message);
+            }
+            Sharing::Done => {}
+        }
+        let fixed = self.work.rows(room_id, OutboxState::Fixed)?;
+        if !fixed.is_empty() {
+            return self.send_rows(fixed);
+        }
+        let left = self.messages_left(room)?;
+        let mut rows = Vec::new();
+        for mut row in queued.into_iter().take(left) {
+            match &row.body {
+                OutboxBody::Event { audience: of_row, .. } if of_row.as_ref() == audience => {
+                    self.work.fix_encrypted(&mut row)?;
+                }
+                OutboxBody::Redaction { .. } => self.work.fix_plain(&mut row)?,
+                _ => break,
+            }
+            rows.push(row);
+        }
+        self.send_rows(rows)
+    }
+
+    /// How many messages the session of a room may still encrypt.
+    fn messages_left(&self, room: &Room) -> Result<usize> {
+        let session: Option<OutboundSession> = self.work.tx.get(&[room.room_id.as_str().into()])?;
+        let used = session.map_or(0, |session| u64::from(session.session.message_index()));
+        let most = room.encryption.clone().unwrap_or_default().rotation_messages;
+        Ok(usize::try_from(most.saturating_sub(used)).unwrap_or(usize::MAX))
+    }
+
+    fn ask_encryption(&mut self, room_id: &str) -> Result<()> {
+        if self.is_busy(|ask| matches!(ask, Ask::Encryption { room_id: of, .. } if of == room_id)) {
+            return Ok(());
+        }
+        let queued = self.work.rows(room_id, OutboxState::Queued)?;
+        let up_to = queued.last().map_or(0, |row| row.number);
+        let path = path(&["rooms", room_id, "state", "m.room.encryption"]);
+        self.ask(Ask::Encryption { room_id: room_id.to_owned(), up_to }, "GET", path, None)
+    }
+
+    /// Asks what is not known of an encrypted room, and says whether something is missing.
+    fn ask_about(&mut self, room: &Room) -> Result<bool> {
+        let room_id = room.room_id.clone();
+        if !room.visibility_known {
+            let ask = Ask::HistoryVisibility { room_id: room_id.clone() };
+            if !self.busy.contains(&ask) {
+                let path = path(&["rooms", &room_id, "state", "m.room.history_visibility"]);
+                self.ask(ask, "GET", path, None)?;
+            }
+        }
+        if !room.members_known {
+            let ask = Ask::Members { room_id: room_id.clone() };
+            if !self.busy.contains(&ask) {
+                self.ask(ask, "GET", path(&["rooms", &room_id, "members"]), None)?;
+            }
+        }
+        Ok(!room.visibility_known || !room.members_known)
+    }
+}
