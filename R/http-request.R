@@ -178,26 +178,30 @@ http_abort <- function(answer, call = caller_env()) {
   matrix_abort(code, text, answer[["status"]], body, call = call)
 }
 
+# `body` is a field of the condition by the contract of the field, and rlang has
+# a use of its own for that name: so this is a base condition.
 matrix_abort <- function(code, text, status, body = NULL, call = caller_env()) {
   message <- paste0("Matrix error [", code, "]: ", printable(text))
   help <- matrix_help(code)
-  mx_abort(
-    if (is.null(help)) message else c(message, i = help),
-    c(paste0("mx_error_", code), "mx_error_http"),
+  if (!is.null(help)) {
+    message <- rlang::format_error_bullets(c(message, i = help))
+  }
+  condition <- errorCondition(
+    message,
+    class = c(paste0("mx_error_", code), "mx_error_http", "mx_error"),
+    call = rlang::frame_call(call),
     errcode = code,
     status = status,
-    body = body,
-    call = call
+    body = body
   )
+  stop(condition) # nolint: it is classed, and not for rlang to format
 }
 
 matrix_help <- function(code) {
   switch(
     code,
     M_UNKNOWN_TOKEN = "Sign in again with mx_client_relogin().",
-    M_LIMIT_EXCEEDED = "The server asks for patience; try again later.",
-    M_FORBIDDEN = NULL,
-    NULL
+    M_LIMIT_EXCEEDED = "The server asks for patience; try again later."
   )
 }
 
