@@ -57,16 +57,10 @@ check_number <- function(
   x,
   name = rlang::caller_arg(x),
   least = 0,
-  most = Inf,
   call = caller_env()
 ) {
-  if (!is.numeric(x) || length(x) != 1L || is.na(x) || x < least || x > most) {
-    wanted <- if (is.finite(most)) {
-      paste("a number from", least, "to", most)
-    } else {
-      paste("a number of at least", least)
-    }
-    argument_abort(name, wanted, call)
+  if (!is.numeric(x) || length(x) != 1L || is.na(x) || x < least) {
+    argument_abort(name, paste("a number of at least", least), call)
   }
   as.numeric(x)
 }

@@ -31,7 +31,9 @@ find_password <- function(user_id, call = caller_env()) {
     mx_abort(
       c(
         paste0("A password for ", user_id, " is needed."),
-        i = "Set the environment variable MXCRYPT_PASSWORD, or store it with keyring::key_set(\"mxcrypt\", username = \"<user id>\") and set options(mxcrypt.keyring = TRUE)."
+        i = "Set the environment variable MXCRYPT_PASSWORD; or store it with",
+        " " = "keyring::key_set(\"mxcrypt\", username = \"<user id>\") and set",
+        " " = "options(mxcrypt.keyring = TRUE)."
       ),
       "mx_error_password",
       call = call

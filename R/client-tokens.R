@@ -42,7 +42,8 @@ renew_login <- function(session) {
 }
 
 is_expired <- function(answer) {
-  answer[["status"]] == 401L &&
+  !is_no_answer(answer) &&
+    answer[["status"]] == 401L &&
     identical(json_body(answer)[["errcode"]], "M_UNKNOWN_TOKEN")
 }
 

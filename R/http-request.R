@@ -28,34 +28,42 @@ http_perform <- function(
   content = NULL,
   call = caller_env()
 ) {
-  tries <- http_tries()
-  renewed <- FALSE
-  for (try in seq_len(tries)) {
-    last <- try == tries
-    answer <- tryCatch(
+  attempt <- function() {
+    tryCatch(
       http_once(session, method, path, body, timeout, content),
-      mx_error_network = function(condition) condition
+      mx_error_network = identity
     )
-    failed <- inherits(answer, "mx_error_network")
-    if (failed && (last || !idempotent)) {
-      answer[["call"]] <- call
-      rlang::cnd_signal(answer)
-    }
-    if (!failed && is_expired(answer) && !renewed && renew_login(session)) {
-      renewed <- TRUE
-      next
-    }
-    if (!failed && !is_transient(answer, idempotent)) {
-      return(answer)
-    }
-    if (last) {
-      http_abort(answer, call = call)
+  }
+  answer <- attempt()
+  if (is_expired(answer) && renew_login(session)) {
+    answer <- attempt()
+  }
+  for (try in seq_len(http_tries() - 1L)) {
+    if (!may_repeat(answer, idempotent)) {
+      break
     }
     Sys.sleep(http_pause(answer, try))
+    answer <- attempt()
   }
+  if (is_no_answer(answer)) {
+    answer[["call"]] <- rlang::frame_call(call)
+    rlang::cnd_signal(answer)
+  }
+  if (may_repeat(answer, idempotent)) {
+    http_abort(answer, call = call)
+  }
+  answer
 }
 
-is_transient <- function(answer, idempotent) {
+is_no_answer <- function(answer) {
+  inherits(answer, "mx_error_network")
+}
+
+# Whether another try can help, and can do no harm.
+may_repeat <- function(answer, idempotent) {
+  if (is_no_answer(answer)) {
+    return(idempotent)
+  }
   status <- answer[["status"]]
   status == 429L || (idempotent && status >= 500L)
 }
@@ -63,7 +71,7 @@ is_transient <- function(answer, idempotent) {
 # Seconds until the next try: what the server asks for, or twice as long as
 # before.
 http_pause <- function(answer, try) {
-  asked <- if (!inherits(answer, "mx_error_network")) retry_after(answer)
+  asked <- if (!is_no_answer(answer)) retry_after(answer)
   usual <- getOption("mxcrypt.pause", 0.5) * 2^(try - 1)
   min(if (is.null(asked)) usual else asked, 60)
 }

@@ -1,8 +1,8 @@
 #' The history of a room
 #'
 #' Reads what was said before, page by page. Events are decrypted and checked
-#' like those of [mx_sync()], with the keys this device holds; they are not
-#' handed over to listeners.
+#' like those of [mx_sync()], with the keys that have come to this device until
+#' now; listeners, and [mx_sync()], still get what is new to them.
 #'
 #' @inheritParams mx_room
 #' @param limit The most events to return.
@@ -24,7 +24,8 @@ mx_messages <- function(client, room, limit = 50, from = NULL) {
   check_number(limit, least = 1)
   check_string(from, null = TRUE)
   room_id <- resolve_room(client, room)
-  # Their senders' devices are known then, and trust can be told.
+  # Keys come with a sync. What else comes with it waits for mx_sync().
+  sync_once(client, timeout = 0)
   pump_or_warn(client)
   pages <- list()
   found <- 0

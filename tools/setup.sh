@@ -19,7 +19,7 @@ foreign=$root/tests/live/foreign-client
 rust_needed=1.89
 python_needed=3.11
 r_packages=(
-  askpass callr cli curl httr2 jsonlite keyring knitr lintr processx rlang
+  askpass callr cli commonmark curl httr2 jsonlite keyring knitr lintr processx rlang
   rmarkdown roxygen2 testthat webfakes withr
 )
 system_packages=(

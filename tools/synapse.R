@@ -27,7 +27,8 @@ repo_root <- project_root()
 synapse_start <- function(
   dir = tempfile("synapse-"),
   name = "localhost",
-  extra = list()
+  extra = list(),
+  python_path = ""
 ) {
   dir.create(dir, recursive = TRUE, showWarnings = FALSE, mode = "0700")
   dir <- normalizePath(dir)
@@ -43,6 +44,7 @@ synapse_start <- function(
     pid = NA_integer_,
     dir = dir,
     log = file.path(dir, "homeserver.log"),
+    python_path = python_path,
     process = NULL
   )
   synapse_run(structure(server, class = "synapse"))
@@ -146,7 +148,7 @@ synapse_run <- function(server) {
     wd = server[["dir"]],
     stdout = file.path(server[["dir"]], "console.log"),
     stderr = "2>&1",
-    env = synapse_env(),
+    env = c(synapse_env(), PYTHONPATH = server[["python_path"]]),
     cleanup = TRUE,
     supervise = TRUE
   )

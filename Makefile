@@ -1,0 +1,52 @@
+# What a developer does, a word each. `make demo` and `make test` need nothing
+# but git, make and Rust: they set up the rest themselves (tools/setup.sh).
+
+SHELL := /bin/bash
+# A library of the project's own, so that no other version of the package is
+# installed over or tested by mistake.
+LIBRARY := $(CURDIR)/.tools/library
+export R_LIBS := $(LIBRARY)
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# A build keeps what it compiled; CRAN's builds start from nothing.
+export NOT_CRAN := true
+
+.PHONY: help setup install demo test lint bench document vendor build check clean
+
+help: ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+
+setup: ## Install what is missing: R, Synapse, Node, their packages
+	@tools/setup.sh
+
+install: setup ## Build the package into .tools/library
+	@mkdir -p $(LIBRARY)
+	+@R CMD INSTALL --library=$(LIBRARY) --no-test-load . > .tools/install.log 2>&1 \
+	  || { cat .tools/install.log; exit 1; }
+
+demo: install ## Two people, a real homeserver, and a process that is killed
+	@Rscript tools/demo.R
+
+test: install ## All tests: cargo, testthat, and live against Synapse
+	@Rscript tools/test.R
+
+lint: setup ## Formats and lints of both languages
+	@tools/lint.sh
+
+bench: install ## Measure against bare vodozemac, in the same run
+	@bench/run.sh
+
+document: setup ## Write the R wrappers of the glue, NAMESPACE and man/
+	@tools/document.sh
+
+vendor: setup ## The bundle of all crates that a CRAN build uses, offline
+	@Rscript tools/vendor.R
+
+build: vendor ## The source package
+	@tools/build.sh
+
+check: build ## R CMD check --as-cran on the source package
+	@tools/check.sh
+
+clean: ## Remove what was built, and keep what was installed
+	@rm -rf src/rust/target bench/raw/target tests/rust/target $(LIBRARY) \
+	  src/*.o src/*.so *.Rcheck mxcrypt_*.tar.gz .tools/build
