@@ -1,0 +1,147 @@
+# What the R side of the benchmark stands on. See README.md.
+
+suppressPackageStartupMessages(library(mxcrypt))
+
+# --- What a piece of work costs ------------------------------------------------
+
+# CPU seconds (user and system, all threads) and wall seconds so far.
+clock <- function() {
+  now <- proc.time()
+  c(cpu = now[["user.self"]] + now[["sys.self"]], wall = now[["elapsed"]])
+}
+
+# Prints what `work` costs as one line of JSON; see raw/src/meter.rs. What the
+# demo homeserver took of it is told apart. `fields` go into the line as well.
+measure <- function(workload, work, times = 1, fields = list()) {
+  gc()
+  forget_peak()
+  server$spent <- c(cpu = 0, wall = 0)
+  before <- clock()
+  done <- work()
+  spent <- clock() - before
+  own <- spent - server$spent
+  line <- list(
+    workload = workload,
+    cpu = own[["cpu"]] / times,
+    wall = own[["wall"]] / times,
+    server_cpu = server$spent[["cpu"]] / times,
+    rss_mb = peak_mb()
+  )
+  cat(jsonlite::toJSON(c(line, fields), auto_unbox = TRUE, digits = 9), "\n")
+  invisible(done)
+}
+
+# Where it is not allowed, the peak of the preparation counts too.
+forget_peak <- function() {
+  try(cat("5", file = "/proc/self/clear_refs"), silent = TRUE)
+}
+
+peak_mb <- function() {
+  status <- readLines("/proc/self/status")
+  kb <- sub(" kB", "", sub("VmHWM:", "", grep("^VmHWM", status, value = TRUE)))
+  as.numeric(kb) / 1024
+}
+
+# --- The demo homeserver -------------------------------------------------------
+
+# It works inside of this process. A stop-watch around the one function that
+# calls it tells its share from the client's; nothing else of the package is
+# touched. `server$sync`, once set, is the answer to the next GET /sync.
+server <- new.env()
+server$spent <- c(cpu = 0, wall = 0)
+server$sync <- NULL
+demo_perform <- mxcrypt:::demo_perform
+
+timed_perform <- function(homeserver, method, path, token, body) {
+  before <- clock()
+  on.exit(server$spent <- server$spent + clock() - before)
+  if (!is.null(server$sync) && grepl("/v3/sync?", path, fixed = TRUE)) {
+    answer <- list(status = 200L, body = server$sync)
+    server$sync <- NULL
+    return(answer)
+  }
+  demo_perform(homeserver, method, path, token, body)
+}
+utils::assignInNamespace("demo_perform", timed_perform, "mxcrypt")
+
+# A request of a user whose client is not measured; the answer as a list.
+ask <- function(homeserver, method, path, body = list(), token = NULL) {
+  if (!inherits(body, "json")) {
+    body <- mxc_json(body)
+  }
+  address <- unclass(homeserver)[["address"]]
+  pointer <- mxcrypt:::the[["homeservers"]][[address]]
+  path <- paste0("/_matrix/client/v3/", path)
+  answer <- demo_perform(pointer, method, path, token, unclass(body))
+  text <- rawToChar(answer[["body"]])
+  if (answer[["status"]] != 200L) {
+    stop(method, " ", path, ": ", text)
+  }
+  jsonlite::fromJSON(text)
+}
+
+json_text <- function(...) {
+  structure(paste0(...), class = "json")
+}
+
+# --- Stores ----------------------------------------------------------------------
+
+user_id <- "@alice:demo"
+
+# Closes all stores, so that the next use opens them anew.
+close_stores <- function() {
+  the <- mxcrypt:::the
+  the[["stores"]] <- list()
+  invisible(gc())
+}
+
+# A copy of a prepared store to work on, on the same disk as the fixtures.
+store_copy <- function(fixtures, name) {
+  dir <- file.path(fixtures, paste0("work-", Sys.getpid()))
+  dir.create(dir, showWarnings = FALSE)
+  file.copy(file.path(fixtures, name), dir, recursive = TRUE)
+  file.path(dir, name)
+}
+
+remove_copies <- function(fixtures) {
+  close_stores()
+  unlink(file.path(fixtures, paste0("work-", Sys.getpid())), recursive = TRUE)
+}
+
+# Alice on a prepared store, signed in at a new demo homeserver.
+alice_on <- function(store, homeserver = mx_demo_homeserver("alice")) {
+  mx_client_configure(
+    homeserver,
+    "alice",
+    password = "demo",
+    path = file.path(dirname(store), "matrix.json"),
+    store_dir = store
+  )
+}
+
+# A room of Alice's whose session is used for as many events as the package
+# allows.
+long_room <- function(client) {
+  room <- mx_room_create(client, encrypted = FALSE)
+  mx_room_encrypt(client, room, rotation_period_msgs = 10000)
+  mx_sync(client)
+  room
+}
+
+read_text <- function(...) {
+  path <- file.path(...)
+  readChar(path, file.size(path), useBytes = TRUE)
+}
+
+# Takes in a sync answer, through the seed's form.
+process_sync <- function(store, text) {
+  account <- mx_crypto_account(store)
+  sessions <- mx_crypto_sessions_load(store)
+  own <- mxc_account_identity_keys(account)[["curve25519"]]
+  mx_crypto_process_sync(account, sessions, text, own)
+}
+
+# Kilobytes of a store, with what its log holds.
+store_kb <- function(store) {
+  sum(file.size(list.files(store, "sqlite", full.names = TRUE))) / 1024
+}

@@ -1,0 +1,201 @@
+# One workload through the public functions of the package:
+# Rscript workloads.R <workload> <fixtures>
+#
+# Prints lines of JSON; see measure(). The names are those of raw.
+
+arguments <- commandArgs(TRUE)
+workload <- arguments[[1]]
+fixtures <- arguments[[2]]
+source(file.path(Sys.getenv("MXCRYPT_BENCH"), "harness.R"))
+
+events <- 10000L
+shared_with <- 1000L
+body <- strrep("x", 200)
+# A single message is too short to be measured alone.
+singles <- 100L
+
+# --- W1 ------------------------------------------------------------------------
+
+payload <- unclass(mxc_json(list(
+  type = "m.room.message",
+  content = list(
+    msgtype = "m.text",
+    body = body,
+    "m.mentions" = structure(list(), names = character())
+  ),
+  room_id = "!bench:demo"
+)))
+
+encrypt_ratchet <- function() {
+  session <- mxc_megolm_outbound_new()
+  plaintexts <- rep(payload, events)
+  sent <- measure(workload, function() mxc_megolm_encrypt(session, plaintexts))
+  stopifnot(length(sent) == events)
+}
+
+encrypt_events <- function() {
+  alice <- alice_on(store_copy(fixtures, "store_0"))
+  room <- long_room(alice)
+  texts <- rep(body, events)
+  ids <- measure(workload, function() mx_send_text(alice, room, texts))
+  stopifnot(length(unique(ids)) == events)
+}
+
+# --- W2 ------------------------------------------------------------------------
+
+decrypt_ratchet <- function() {
+  keys <- jsonlite::fromJSON(read_text(fixtures, "session_keys.json"))
+  session <- mxc_megolm_inbound_new(keys[[1]])
+  sync <- jsonlite::fromJSON(read_text(fixtures, "one_1.json"))
+  rows <- sync[["rooms"]][["join"]][["!bench:demo"]][["timeline"]][["events"]]
+  texts <- rows[["content"]][["ciphertext"]]
+  read <- measure(workload, function() mxc_megolm_decrypt(session, texts))
+  stopifnot(nrow(read) == events, is.na(read[["error"]]))
+}
+
+# The everyday form: the answer to GET /sync is at hand, the rest is real.
+decrypt_sync <- function(file) {
+  alice <- alice_on(store_copy(fixtures, "store_1000"))
+  server$sync <- charToRaw(read_text(fixtures, file))
+  got <- measure(workload, function() mx_sync(alice, limit = 1e5))
+  stopifnot(sum(got[["decrypted"]]) == events)
+}
+
+# The seed's form.
+decrypt_process <- function(file) {
+  store <- store_copy(fixtures, "store_1000")
+  text <- read_text(fixtures, file)
+  process_sync(store, '{"next_batch":"before"}')
+  got <- measure(workload, function() process_sync(store, text))
+  stopifnot(length(got[["events"]]) == events)
+}
+
+# --- W3 ------------------------------------------------------------------------
+
+# A room of Alice's with a thousand other users, each with a device.
+crowded_room <- function() {
+  homeserver <- mx_demo_homeserver("alice")
+  alice <- alice_on(store_copy(fixtures, "store_0"), homeserver)
+  room <- mx_room_create(alice, public = TRUE)
+  device_keys <- readLines(file.path(fixtures, "device_keys.jsonl"))
+  one_time_keys <- readLines(file.path(fixtures, "one_time_keys.jsonl"))
+  for (i in seq_len(shared_with)) {
+    name <- sprintf("user%05d", i - 1L)
+    account <- list(
+      username = name,
+      password = "demo",
+      device_id = sprintf("DEVICE%05d", i - 1L),
+      auth = list(type = "m.login.dummy")
+    )
+    token <- ask(homeserver, "POST", "register", account)[["access_token"]]
+    upload <- json_text(
+      '{"device_keys":',
+      device_keys[[i]],
+      ',"one_time_keys":',
+      one_time_keys[[i]],
+      "}"
+    )
+    ask(homeserver, "POST", "keys/upload", upload, token)
+    path <- paste0("join/", utils::URLencode(room, reserved = TRUE))
+    ask(homeserver, "POST", path, token = token)
+  }
+  # Alice comes back knowing the room, and nobody in it.
+  mx_sync(alice)
+  list(alice = alice, room = room)
+}
+
+share <- function() {
+  scene <- crowded_room()
+  send <- function() mx_send_text(scene$alice, scene$room, body)
+  measure("w3-share", send)
+  # The most usual reason for the next one: the session is worn out.
+  mx_send_text(scene$alice, scene$room, rep(body, 99))
+  measure("w3-again", send)
+  # Nothing changed since: what does a room of this size cost a message?
+  many <- function() for (i in seq_len(singles)) send()
+  measure("w3-next", many, singles)
+}
+
+# --- W5 ------------------------------------------------------------------------
+
+stored <- function(size) {
+  name <- paste0("store_", size)
+  fields <- function(store) list(size = size, store_kb = store_kb(store))
+  store <- store_copy(fixtures, name)
+  close_stores()
+  # A store is open as soon as anything refers to it.
+  open <- function() {
+    for (i in seq_len(singles)) {
+      mx_crypto_sessions_load(store)
+      mxcrypt:::the[["stores"]] <- list()
+    }
+  }
+  measure("w5-open", open, singles, fields(store))
+  close_stores()
+
+  alice <- alice_on(store)
+  room <- long_room(alice)
+  send <- function() mx_send_text(alice, room, body)
+  send()
+  many <- function() for (i in seq_len(singles)) send()
+  measure("w5-send", many, singles, fields(store))
+
+  texts <- readLines(file.path(fixtures, "singles.jsonl"))
+  receive <- function(texts) for (text in texts) process_sync(store, text)
+  receive(texts[1])
+  one_each <- texts[1L + seq_len(singles)]
+  measure("w5-receive", function() receive(one_each), singles, fields(store))
+}
+
+# What is left in the store of an event that was handed over: that its index is
+# taken. Measured once the place of the events themselves is used again.
+growth <- function(kind) {
+  store <- store_copy(fixtures, "store_1000")
+  size <- numeric()
+  for (batch in 1:5) {
+    process_sync(store, read_text(fixtures, sprintf("%s_%d.json", kind, batch)))
+    close_stores()
+    size[[batch]] <- store_kb(store) * 1024
+  }
+  line <- list(
+    workload = paste0("w5-growth-", kind),
+    bytes_per_event = (size[[5]] - size[[3]]) / (2 * events)
+  )
+  cat(jsonlite::toJSON(line, auto_unbox = TRUE, digits = 9), "\n")
+}
+
+# --- W7 ------------------------------------------------------------------------
+
+verify <- function() {
+  texts <- readLines(file.path(fixtures, "device_keys.jsonl"))
+  number <- seq_along(texts) - 1L
+  users <- sprintf("@user%05d:demo", number)
+  devices <- sprintf("DEVICE%05d", number)
+  verdicts <- measure(workload, function() {
+    mxc_verify_device_keys(texts, users, devices)
+  })
+  stopifnot(nrow(verdicts) == events, is.na(verdicts[["error"]]))
+}
+
+tryCatch(
+  switch(
+    workload,
+    "w1-ratchet" = encrypt_ratchet(),
+    "w1-events" = encrypt_events(),
+    "w2-ratchet" = decrypt_ratchet(),
+    "w2-one" = decrypt_sync("one_1.json"),
+    "w2-thousand" = decrypt_sync("thousand_1.json"),
+    "w2-process" = decrypt_process("one_1.json"),
+    "w3" = share(),
+    "w5-1000" = stored(1000L),
+    "w5-10000" = stored(10000L),
+    "w5-100000" = stored(100000L),
+    "w5-growth" = {
+      growth("one")
+      growth("thousand")
+    },
+    "w7-verify" = verify(),
+    stop("There is no workload ", workload)
+  ),
+  finally = remove_copies(fixtures)
+)

@@ -1,0 +1,143 @@
+# Who may read what comes next: against a foreign client.
+
+# A client of ours, and two foreign ones in its room.
+a_room_of_three <- function(.local_envir = parent.frame(), ...) {
+  alice <- live_client(.local_envir = .local_envir)
+  stays <- live_foreign(.local_envir)
+  leaves <- live_foreign(.local_envir)
+  room <- mx_room_create(alice, invite = c(stays$user_id, leaves$user_id))
+  for (them in list(stays, leaves)) {
+    them$call("join", roomId = room)
+  }
+  list(alice = alice, stays = stays, leaves = leaves, room = room)
+}
+
+reads <- function(them, room, text) {
+  event <- them$call("waitForMessage", roomId = room, body = text)
+  expect_null(event[["failure"]])
+  event[["wire"]][["content"]][["session_id"]]
+}
+
+test_that("a member who left has no key of what comes then", {
+  scene <- a_room_of_three()
+  mx_send_text(scene$alice, scene$room, "for three")
+  before <- reads(scene$stays, scene$room, "for three")
+  reads(scene$leaves, scene$room, "for three")
+  scene$leaves$call("leave", roomId = scene$room)
+  mx_sync(scene$alice)
+  mx_send_text(scene$alice, scene$room, "for two")
+  after <- reads(scene$stays, scene$room, "for two")
+  expect_false(before == after)
+  expect_false(grepl(
+    after,
+    scene$leaves$call("exportRoomKeys"),
+    fixed = TRUE
+  ))
+})
+
+test_that("a device that signed out ends the session, a new one does not", {
+  alice <- live_client()
+  user <- live_user("devices")
+  first <- foreign_client(user$user, user$password)
+  room <- mx_room_create(alice, invite = user$user_id)
+  first$call("join", roomId = room)
+  mx_send_text(alice, room, "one device")
+  session <- reads(first, room, "one device")
+
+  second <- foreign_client(user$user, user$password)
+  mx_sync(alice)
+  mx_send_text(alice, room, "two devices")
+  expect_equal(reads(first, room, "two devices"), session)
+  expect_equal(reads(second, room, "two devices"), session)
+
+  second$call("logout")
+  mx_sync(alice)
+  mx_send_text(alice, room, "one again")
+  expect_false(reads(first, room, "one again") == session)
+})
+
+test_that("a session ends after as many messages, or as long, as the room says", {
+  alice <- live_client()
+  them <- live_foreign()
+  room <- mx_room_create(alice, encrypted = FALSE, invite = them$user_id)
+  mx_room_encrypt(
+    alice,
+    room,
+    rotation_period_msgs = 2,
+    rotation_period_ms = 2000
+  )
+  them$call("join", roomId = room)
+  sessions <- vapply(
+    1:5,
+    function(n) {
+      mx_send_text(alice, room, paste("message", n))
+      reads(them, room, paste("message", n))
+    },
+    ""
+  )
+  expect_equal(length(unique(sessions)), 3L)
+  Sys.sleep(2.5)
+  mx_send_text(alice, room, "later")
+  expect_false(reads(them, room, "later") %in% sessions)
+})
+
+test_that("a restart does not end a session", {
+  alice <- live_client()
+  them <- live_foreign()
+  room <- mx_room_create(alice, invite = them$user_id)
+  them$call("join", roomId = room)
+  mx_send_text(alice, room, "before")
+  forget_open_stores()
+  mx_send_text(mx_client_load(path = alice$path), room, "after")
+  expect_equal(reads(them, room, "before"), reads(them, room, "after"))
+})
+
+test_that("a member invited a moment ago reads what is sent at once", {
+  alice <- live_client()
+  room <- mx_room_create(alice)
+  mx_send_text(alice, room, "alone")
+  them <- live_foreign()
+  mx_room_invite(alice, room, them$user_id)
+  mx_send_text(alice, room, "welcome")
+  them$call("join", roomId = room)
+  reads(them, room, "welcome")
+})
+
+test_that("one-time keys run out, and the fallback key serves", {
+  alice <- live_client()
+  mx_crypto_publish_keys(
+    alice,
+    mx_crypto_account(alice$store_dir),
+    alice$store_dir,
+    n_otks = 50L
+  )
+  claims <- function(client, n) {
+    device <- mx_crypto_known_devices(client, alice$user_id)
+    for (i in seq_len(n)) {
+      device[[1]]$otk <- mx_crypto_claim_otks(client, device)[[1]]$otk
+    }
+    device[[1]]$otk
+  }
+  hungry <- live_client()
+  room <- mx_room_create(hungry, invite = alice$user_id)
+  mx_room_join(alice, room)
+  claims(hungry, 50)
+  expect_equal(claims(hungry, 1), claims(hungry, 1))
+  # Two users open sessions with the same fallback key, and both are read.
+  mx_send_text(hungry, room, "by fallback key")
+  them <- live_foreign()
+  mx_room_invite(hungry, room, them$user_id)
+  them$call("join", roomId = room)
+  them$call("sendText", roomId = room, body = "by the same")
+  expect_setequal(
+    wait_for_bodies(alice, "by the same"),
+    c("by fallback key", "by the same")
+  )
+  # And the pool is filled again.
+  counts <- mx_crypto_publish_keys(
+    alice,
+    mx_crypto_account(alice$store_dir),
+    alice$store_dir
+  )
+  expect_equal(counts$one_time_key_counts$signed_curve25519, 50)
+})

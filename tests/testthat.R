@@ -1,0 +1,4 @@
+library(testthat)
+library(mxcrypt)
+
+test_check("mxcrypt")

@@ -1,0 +1,203 @@
+# A homeserver over HTTP on loopback, in a process of its own: the demo
+# homeserver, behind a door that can be told to misbehave.
+#
+#   fake <- fake_homeserver()
+#   alice <- fake_client(fake, "alice")
+#   fake$fault("PUT", "/send/", status = 502, acts = TRUE)
+#   fake$seen("PUT", "/send/")
+
+fake_homeserver <- function() {
+  skip_if_not_installed("webfakes")
+  skip_if_not_installed("callr")
+  if (is.null(fakes[["process"]])) {
+    # One for all tests: each has its own users and rooms.
+    process <- webfakes::new_app_process(fake_app())
+    withr::defer(process$stop(), envir = teardown_env())
+    fakes[["process"]] <- process
+  }
+  fake_door(fakes[["process"]]$url("/"))
+}
+
+fakes <- new.env()
+
+# What a test can say to the door, and what it can ask.
+fake_door <- function(url) {
+  url <- sub("/$", "", url)
+  tell <- function(path, data = NULL) {
+    handle <- curl::new_handle()
+    text <- as.character(jsonlite::toJSON(data, auto_unbox = TRUE, digits = NA))
+    curl::handle_setopt(handle, postfields = text)
+    answer <- curl::curl_fetch_memory(paste0(url, path), handle)
+    text <- rawToChar(answer[["content"]])
+    jsonlite::fromJSON(text, simplifyVector = FALSE)
+  }
+  # The next `times` requests that match are answered so. With `acts`, the
+  # homeserver does what was asked, and its answer is lost.
+  fault <- function(
+    method,
+    path,
+    status = 200,
+    body = "{}",
+    headers = list(),
+    times = 1,
+    acts = FALSE,
+    delay = 0
+  ) {
+    body <- if (is.raw(body)) body else charToRaw(enc2utf8(body))
+    tell(
+      "/_fake/fault",
+      list(
+        method = method,
+        path = path,
+        status = status,
+        body = jsonlite::base64_enc(body),
+        headers = headers,
+        times = times,
+        acts = acts,
+        delay = delay
+      )
+    )
+    invisible()
+  }
+  # The requests since the last `forget()`, oldest first.
+  seen <- function(method = "", path = "") {
+    all <- tell("/_fake/seen")
+    Filter(
+      function(request) {
+        grepl(method, request[["method"]], ignore.case = TRUE) &&
+          grepl(path, request[["path"]])
+      },
+      all
+    )
+  }
+  forget <- function() invisible(tell("/_fake/forget"))
+  forget()
+  list(url = url, fault = fault, seen = seen, forget = forget)
+}
+
+fake_app <- function() {
+  app <- webfakes::new_app()
+  handler <- fake_handler
+  environment(handler) <- globalenv()
+  app$use(handler)
+  app
+}
+
+# Runs in the process of the fake; nothing of this file is there.
+fake_handler <- function(req, res) {
+  state <- getOption("fake_state")
+  if (is.null(state)) {
+    state <- new.env()
+    state[["homeserver"]] <- mxcrypt:::demo_new("fake")
+    state[["faults"]] <- list()
+    state[["seen"]] <- list()
+    options(fake_state = state)
+  }
+  bytes <- if (is.raw(req$.body)) req$.body else raw()
+  say <- function(x) {
+    res$set_type("application/json")
+    res$send(as.character(jsonlite::toJSON(x, auto_unbox = TRUE, digits = NA)))
+  }
+  if (startsWith(req$path, "/_fake/")) {
+    told <- jsonlite::fromJSON(rawToChar(bytes), simplifyVector = FALSE)
+    answer <- list()
+    if (req$path == "/_fake/fault") {
+      state[["faults"]] <- c(state[["faults"]], list(told))
+    } else if (req$path == "/_fake/forget") {
+      state[["faults"]] <- list()
+      state[["seen"]] <- list()
+    } else {
+      answer <- state[["seen"]]
+    }
+    return(say(answer))
+  }
+
+  # The path arrives decoded. No id here holds a slash, so it can be put back.
+  encode <- function(text) utils::URLencode(text, reserved = TRUE)
+  segments <- strsplit(sub("^/", "", req$path), "/", fixed = TRUE)[[1]]
+  path <- paste0("/", vapply(segments, encode, ""), collapse = "")
+  if (nzchar(req$query_string)) {
+    path <- paste0(path, "?", req$query_string)
+  }
+  method <- toupper(req$method)
+  authorization <- req$get_header("Authorization")
+  token <- if (!is.null(authorization)) sub("^Bearer ", "", authorization)
+  is_media <- startsWith(req$path, "/_matrix/media/")
+  request <- list(
+    method = method,
+    path = path,
+    token = if (is.null(token)) "" else token,
+    body = if (is_media) length(bytes) else rawToChar(bytes),
+    time = as.numeric(Sys.time())
+  )
+  state[["seen"]] <- c(state[["seen"]], list(request))
+
+  ask <- function() {
+    if (is_media) {
+      uri <- charToRaw("{\"content_uri\":\"mxc://fake/1\"}")
+      return(list(status = 200L, body = uri))
+    }
+    mxcrypt:::demo_handle(state[["homeserver"]], method, path, token, bytes)
+  }
+  matches <- function(fault) {
+    grepl(fault[["method"]], method) && grepl(fault[["path"]], path)
+  }
+  hit <- which(vapply(state[["faults"]], matches, NA))
+  if (length(hit) == 0L) {
+    answer <- ask()
+  } else {
+    fault <- state[["faults"]][[hit[[1]]]]
+    left <- fault[["times"]] - 1
+    if (left > 0) {
+      state[["faults"]][[hit[[1]]]][["times"]] <- left
+    } else {
+      state[["faults"]][[hit[[1]]]] <- NULL
+    }
+    if (fault[["acts"]]) {
+      ask()
+    }
+    Sys.sleep(fault[["delay"]])
+    for (name in names(fault[["headers"]])) {
+      res$set_header(name, fault[["headers"]][[name]])
+    }
+    answer <- list(
+      status = fault[["status"]],
+      body = jsonlite::base64_dec(fault[["body"]])
+    )
+  }
+  res$set_status(answer[["status"]])
+  res$set_type("application/json")
+  res$send(answer[["body"]])
+}
+
+# A client of a fresh user of the fake homeserver.
+fake_client <- function(
+  fake,
+  name = "user",
+  ...,
+  .local_envir = parent.frame()
+) {
+  fakes[["users"]] <- (fakes[["users"]] %||% 0) + 1
+  user <- paste0(name, fakes[["users"]])
+  fake_register(fake, user)
+  dir <- withr::local_tempdir(.local_envir = .local_envir)
+  mx_client_configure(
+    fake[["url"]],
+    user,
+    password = "secret word",
+    path = file.path(dir, "matrix.json"),
+    store_dir = file.path(dir, "crypto"),
+    ...
+  )
+}
+
+fake_register <- function(fake, user) {
+  body <- list(
+    username = user,
+    password = "secret word",
+    inhibit_login = TRUE,
+    auth = list(type = "m.login.dummy")
+  )
+  session <- list(server = fake[["url"]])
+  http_json(session, "POST", api_path("register"), body)
+}
