@@ -10,7 +10,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # A build keeps what it compiled; CRAN's builds start from nothing.
 export NOT_CRAN := true
 
-.PHONY: help setup install demo test lint bench document vendor build check clean
+.PHONY: help setup install demo test lint bench document readme vendor build check clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -37,6 +37,10 @@ bench: install ## Measure against bare vodozemac, in the same run
 
 document: setup ## Write the R wrappers of the glue, NAMESPACE and man/
 	@tools/document.sh
+
+readme: install ## Write README.md from README.Rmd, with real output
+	@Rscript tools/demo.R > .tools/demo.txt
+	@Rscript -e 'rmarkdown::render("README.Rmd", quiet = TRUE, output_format = rmarkdown::github_document(html_preview = FALSE))'
 
 vendor: setup ## The bundle of all crates that a CRAN build uses, offline
 	@Rscript tools/vendor.R

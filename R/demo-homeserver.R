@@ -11,6 +11,8 @@
 #' @param device_id A name for the device, or `NULL`.
 #' @return `mx_demo_homeserver()`: an object of class `mx_demo_homeserver`, which
 #'   [mx_client_configure()] takes as `server`. `mx_demo_client()`: a client.
+#'   `mx_demo_seen()`: the body of every request the server has got, as text, in
+#'   order: what somebody who runs a server sees.
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -20,6 +22,7 @@
 #' mx_room_join(bob, room)
 #' mx_send_text(alice, room, "the eagle lands at noon")
 #' mx_sync(bob)[c("sender", "body")]
+#' any(grepl("eagle", mx_demo_seen(homeserver)))
 #' @export
 mx_demo_homeserver <- function(users = character()) {
   check_strings(users)
@@ -38,9 +41,7 @@ mx_demo_homeserver <- function(users = character()) {
 #' @rdname mx_demo_homeserver
 #' @export
 mx_demo_client <- function(homeserver, user, device_id = NULL) {
-  if (!inherits(homeserver, "mx_demo_homeserver")) {
-    argument_abort("homeserver", "a demo homeserver", caller_env())
-  }
+  check_homeserver(homeserver)
   check_string(user)
   demo_register(homeserver, user)
   dir <- tempfile(paste0("mxcrypt-", user, "-"))
@@ -52,6 +53,22 @@ mx_demo_client <- function(homeserver, user, device_id = NULL) {
     store_dir = file.path(dir, "crypto"),
     device_id = device_id
   )
+}
+
+#' @rdname mx_demo_homeserver
+#' @export
+mx_demo_seen <- function(homeserver) {
+  check_homeserver(homeserver)
+  seen <- core(demo_seen(the[["homeservers"]][[demo_address(homeserver)]]))
+  text <- vapply(seen, function(bytes) rawToChar(bytes[bytes != 0]), "")
+  Encoding(text) <- "UTF-8"
+  text
+}
+
+check_homeserver <- function(homeserver, call = caller_env()) {
+  if (!inherits(homeserver, "mx_demo_homeserver")) {
+    argument_abort("homeserver", "a demo homeserver", call)
+  }
 }
 
 demo_register <- function(homeserver, user) {

@@ -42,10 +42,10 @@ files <- sort(list.files(fixtures, "^keys_.*json$", full.names = TRUE))
 filled <- file.path(fixtures, "store_filled")
 close_stores()
 dir.create(filled)
-file.copy(list.files(store, full.names = TRUE), filled)
+invisible(file.copy(list.files(store, full.names = TRUE), filled))
 for (i in seq_along(files)) {
   process_sync(filled, read_text(files[[i]]))
-  if (i * 1000 %in% sizes) {
+  if ((i * 1000) %in% sizes) {
     close_stores()
     copy <- file.path(fixtures, sprintf("store_%d", i * 1000))
     dir.create(copy)

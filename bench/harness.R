@@ -65,10 +65,8 @@ timed_perform <- function(homeserver, method, path, token, body) {
 utils::assignInNamespace("demo_perform", timed_perform, "mxcrypt")
 
 # A request of a user whose client is not measured; the answer as a list.
-ask <- function(homeserver, method, path, body = list(), token = NULL) {
-  if (!inherits(body, "json")) {
-    body <- mxc_json(body)
-  }
+ask <- function(homeserver, method, path, body = "{}", token = NULL) {
+  body <- if (is.list(body)) mxc_json(body) else body
   address <- unclass(homeserver)[["address"]]
   pointer <- mxcrypt:::the[["homeservers"]][[address]]
   path <- paste0("/_matrix/client/v3/", path)
@@ -78,10 +76,6 @@ ask <- function(homeserver, method, path, body = list(), token = NULL) {
     stop(method, " ", path, ": ", text)
   }
   jsonlite::fromJSON(text)
-}
-
-json_text <- function(...) {
-  structure(paste0(...), class = "json")
 }
 
 # --- Stores ----------------------------------------------------------------------
@@ -124,7 +118,6 @@ alice_on <- function(store, homeserver = mx_demo_homeserver("alice")) {
 long_room <- function(client) {
   room <- mx_room_create(client, encrypted = FALSE)
   mx_room_encrypt(client, room, rotation_period_msgs = 10000)
-  mx_sync(client)
   room
 }
 

@@ -88,7 +88,7 @@ crowded_room <- function() {
       auth = list(type = "m.login.dummy")
     )
     token <- ask(homeserver, "POST", "register", account)[["access_token"]]
-    upload <- json_text(
+    upload <- paste0(
       '{"device_keys":',
       device_keys[[i]],
       ',"one_time_keys":',
@@ -112,7 +112,11 @@ share <- function() {
   mx_send_text(scene$alice, scene$room, rep(body, 99))
   measure("w3-again", send)
   # Nothing changed since: what does a room of this size cost a message?
-  many <- function() for (i in seq_len(singles)) send()
+  many <- function() {
+    for (i in seq_len(singles)) {
+      send()
+    }
+  }
   measure("w3-next", many, singles)
 }
 
@@ -124,10 +128,11 @@ stored <- function(size) {
   store <- store_copy(fixtures, name)
   close_stores()
   # A store is open as soon as anything refers to it.
+  the <- mxcrypt:::the
   open <- function() {
     for (i in seq_len(singles)) {
       mx_crypto_sessions_load(store)
-      mxcrypt:::the[["stores"]] <- list()
+      the[["stores"]] <- list()
     }
   }
   measure("w5-open", open, singles, fields(store))
@@ -137,11 +142,19 @@ stored <- function(size) {
   room <- long_room(alice)
   send <- function() mx_send_text(alice, room, body)
   send()
-  many <- function() for (i in seq_len(singles)) send()
+  many <- function() {
+    for (i in seq_len(singles)) {
+      send()
+    }
+  }
   measure("w5-send", many, singles, fields(store))
 
   texts <- readLines(file.path(fixtures, "singles.jsonl"))
-  receive <- function(texts) for (text in texts) process_sync(store, text)
+  receive <- function(texts) {
+    for (text in texts) {
+      process_sync(store, text)
+    }
+  }
   receive(texts[1])
   one_each <- texts[1L + seq_len(singles)]
   measure("w5-receive", function() receive(one_each), singles, fields(store))

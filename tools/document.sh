@@ -11,6 +11,7 @@ R_HOME="$(R RHOME)"
 LD_LIBRARY_PATH="$R_HOME/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export R_HOME LD_LIBRARY_PATH
 
+# README.md is not compared: its keys and times differ in each run.
 written=(R/extendr-wrappers.R NAMESPACE man)
 if [ "${1:-}" = --check ]; then
   before=$(mktemp -d)

@@ -20,6 +20,7 @@ const KEYS_PER_SYNC: usize = 1_000;
 /// So many times more events, after which the growth of the store is steady.
 const BATCHES: usize = 5;
 const SINGLE_EVENTS: usize = 200;
+pub(crate) const MESSAGES_BEFORE_SINGLES: usize = BATCHES * EVENTS / USED_SESSIONS;
 
 /// The device the peer writes to.
 pub(crate) struct Receiver<'a> {

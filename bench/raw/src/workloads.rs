@@ -16,14 +16,14 @@ use vodozemac::{
 use crate::{
     devices::{DEVICES, SHARED_WITH, names},
     meter::measure,
-    peer::EVENTS,
+    peer::{self, EVENTS},
     wire::{self, MEGOLM, Payload, ROOM, Recipient, Sender},
 };
 
 /// So many devices share one to-device request, as in the package.
 const DEVICES_PER_REQUEST: usize = 250;
 /// A single message is too short to be measured alone.
-const SINGLES: usize = 1_000;
+const SINGLES: usize = 100;
 
 pub(crate) fn run(workload: &str, dir: &Path) {
     let read = |name: &str| fs::read_to_string(dir.join(name)).expect("run the fixtures first");
@@ -248,6 +248,10 @@ fn receive_one(workload: &str) {
     let inbound = InboundGroupSession::new(&outbound.session_key(), SessionConfig::version_1());
     let pickle = inbound.pickle().encrypt(&PICKLE_KEY);
     let payload = wire::payload();
+    // The session that the package reads these with has seen as many.
+    for _ in 0..peer::MESSAGES_BEFORE_SINGLES {
+        outbound.encrypt(&payload);
+    }
     let ciphertexts: Vec<String> =
         (0..SINGLES).map(|_| outbound.encrypt(&payload).to_base64()).collect();
     let plaintexts: Vec<Vec<u8>> = measure(workload, SINGLES, || {

@@ -213,3 +213,36 @@ fn a_replayed_pre_key_message_opens_no_second_session() {
     assert_eq!(report.problems.len(), 1, "it is refused");
     assert_eq!(bob.new_texts(), ["hello"]);
 }
+
+/// Rule 14: where the sending device is known, the key it claims must be its own.
+#[test]
+fn a_known_device_cannot_claim_another_key() {
+    let mut scene = Scene::new();
+    let mut bob = scene.person("bob");
+    let mut mallory = scene.forger("mallory");
+    let room_id = scene.room(&mut [&mut bob]);
+    bob.machine.refresh_devices(std::slice::from_ref(&mallory.user)).unwrap();
+    bob.pump(&mut scene);
+    let other = vodozemac::olm::Account::new().ed25519_key().to_base64();
+    mallory.give_key(&mut scene, &mut bob, room_key(&room_id, &session()), |payload| {
+        payload["keys"]["ed25519"] = json!(other);
+    });
+    assert_eq!(bob.sync(&mut scene).problems.len(), 1);
+}
+
+/// The receiving ratchet is saved with what it decrypted: the same message never decrypts again.
+#[test]
+fn a_replayed_message_of_a_session_is_refused() {
+    let mut scene = Scene::new();
+    let (mut alice, mut bob) = (scene.person("alice"), scene.person("bob"));
+    let room_id = scene.room(&mut [&mut alice, &mut bob]);
+    alice.say(&mut scene, &room_id, "one");
+    assert_eq!(bob.reads(&mut scene), ["one"]);
+    bob.say(&mut scene, &room_id, "two");
+    let mut events = json!([]);
+    let first = alice.sync_with(&mut scene, |sync| events = sync["to_device"]["events"].clone());
+    assert_eq!((first.problems.len(), events.as_array().unwrap().len()), (0, 1));
+    alice.restart();
+    let again = alice.sync_with(&mut scene, |sync| sync["to_device"]["events"] = events);
+    assert_eq!(again.problems.len(), 1);
+}

@@ -1,0 +1,220 @@
+withr::local_options(mxcrypt.pause = 0.001, .local_envir = teardown_env())
+
+test_that("429 waits as long as retry_after_ms says, and goes on", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  wait <- '{"errcode":"M_LIMIT_EXCEEDED","error":"slow","retry_after_ms":400}'
+  fake$fault("GET", "/joined_rooms", status = 429, body = wait)
+  took <- system.time(mx_rooms(alice))[["elapsed"]]
+  expect_gte(took, 0.4)
+  expect_lt(took, 2)
+})
+
+test_that("429 waits as long as Retry-After says, which counts first", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  wait <- '{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":30000}'
+  headers <- list("Retry-After" = "1")
+  fake$fault("GET", "/joined_rooms", 429, body = wait, headers = headers)
+  took <- system.time(mx_rooms(alice))[["elapsed"]]
+  expect_gte(took, 1)
+  expect_lt(took, 3)
+})
+
+test_that("a Retry-After that is a date, or nonsense, is not waited for", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  odd <- c("Wed, 21 Oct 2065 07:28:00 GMT", "soon", "-5", "NaN", "", "1e")
+  for (value in odd) {
+    headers <- list("Retry-After" = value)
+    fake$fault("GET", "/joined_rooms", status = 503, headers = headers)
+    took <- system.time(mx_rooms(alice))[["elapsed"]]
+    expect_lt(took, 1)
+  }
+  odd <- c('"x"', "null", "-5", "[]", "{}", "true", "[1,2]")
+  for (value in odd) {
+    body <- sprintf('{"retry_after_ms":%s}', value)
+    fake$fault("GET", "/joined_rooms", status = 429, body = body)
+    took <- system.time(mx_rooms(alice))[["elapsed"]]
+    expect_lt(took, 1)
+  }
+})
+
+test_that("what is no homeserver's fault is not tried again", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  for (status in c(400, 403, 404, 413)) {
+    fake$forget()
+    fake$fault("GET", "/joined_rooms", status = status, times = 9)
+    condition <- expect_error(mx_rooms(alice), class = "mx_error_http")
+    expect_identical(condition[["status"]], as.integer(status))
+    expect_length(fake$seen("GET", "/joined_rooms"), 1)
+  }
+})
+
+test_that("5xx is tried again, each time after a longer pause", {
+  withr::local_options(mxcrypt.pause = 0.1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  fake$forget()
+  fake$fault("GET", "/joined_rooms", status = 502, body = "<html>", times = 3)
+  mx_rooms(alice)
+  times <- vapply(fake$seen("GET", "/joined_rooms"), function(x) x$time, 0)
+  expect_length(times, 4)
+  pauses <- diff(times)
+  expect_gte(pauses[[1]], 0.1)
+  expect_gte(pauses[[2]], 0.2)
+  expect_gte(pauses[[3]], 0.4)
+  expect_lt(sum(pauses), 2)
+})
+
+test_that("tries end, and the error says with what", {
+  withr::local_options(mxcrypt.max_tries = 3)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  fake$forget()
+  fake$fault("GET", "/joined_rooms", status = 503, body = "<html>", times = 9)
+  condition <- expect_error(mx_rooms(alice), class = "mx_error_http")
+  expect_s3_class(condition, "mx_error_M_UNKNOWN")
+  expect_identical(condition[["status"]], 503L)
+  expect_match(conditionMessage(condition), "503")
+  expect_length(fake$seen("GET", "/joined_rooms"), 3)
+})
+
+test_that("what must not happen twice is not sent twice", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  fake$forget()
+  fake$fault("POST", "/createRoom", status = 502, acts = TRUE, times = 9)
+  expect_error(mx_room_create(alice), class = "mx_error_http")
+  expect_length(fake$seen("POST", "/createRoom"), 1)
+  expect_equal(nrow(mx_rooms(alice)), 1)
+
+  # A login without a device id would make a second device.
+  fake$fault("POST", "/login", status = 502, times = 9)
+  expect_error(fake_client(fake), class = "mx_error_http")
+  expect_length(fake$seen("POST", "/login"), 1)
+
+  # 429 says that nothing was done.
+  fake$forget()
+  fake$fault("POST", "/createRoom", status = 429)
+  mx_room_create(alice)
+  expect_length(fake$seen("POST", "/createRoom"), 2)
+})
+
+test_that("a request that ended in nothing is a network error", {
+  withr::local_options(mxcrypt.max_tries = 2)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  gone <- alice
+  gone$server <- "http://127.0.0.1:9"
+  condition <- expect_error(mx_sync(gone), class = "mx_error_network")
+  expect_s3_class(condition, "mx_error")
+  expect_match(conditionMessage(condition), "127.0.0.1:9", fixed = TRUE)
+  expect_true(is.call(conditionCall(condition)))
+})
+
+test_that("a server that does not answer is waited for no longer than said", {
+  withr::local_options(mxcrypt.timeout = 0.3, mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  fake$fault("GET", "/joined_rooms", delay = 1.5)
+  took <- system.time(
+    expect_error(mx_rooms(alice), class = "mx_error_network")
+  )[["elapsed"]]
+  expect_lt(took, 1.2)
+
+  # What the server was asked to wait comes on top.
+  Sys.sleep(1.3)
+  fake$fault("GET", "/sync", delay = 0.6, body = '{"next_batch":"s0"}')
+  expect_error(mx_sync(alice, timeout = 2000), NA)
+})
+
+test_that("an option that makes no sense is named", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  odd <- list(
+    list(mxcrypt.timeout = "long"),
+    list(mxcrypt.timeout = -1),
+    list(mxcrypt.max_tries = 0),
+    list(mxcrypt.max_tries = "often"),
+    list(mxcrypt.pause = "x")
+  )
+  for (option in odd) {
+    withr::with_options(option, {
+      fake$fault("GET", "/joined_rooms", status = 500, times = 1)
+      condition <- catch(mx_rooms(alice))
+      expect_s3_class(condition, "mx_error")
+      expect_match(conditionMessage(condition), names(option), fixed = TRUE)
+    })
+    fake$forget()
+  }
+})
+
+test_that("numbers in a query are written as numbers", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  fake$forget()
+  mx_sync(alice, timeout = 100000)
+  withr::with_options(list(scipen = -9), mx_sync(alice, timeout = 2000))
+  paths <- vapply(fake$seen("GET", "/sync"), function(x) x$path, "")
+  expect_match(paths[[1]], "timeout=100000&")
+  expect_match(paths[[2]], "timeout=2000&")
+})
+
+test_that("every character of a segment is encoded, a `%` too", {
+  expect_equal(
+    api_path("rooms", "!a/b:x#%41", "\u00e9 ?&+"),
+    "/_matrix/client/v3/rooms/%21a%2Fb%3Ax%23%2541/%C3%A9%20%3F%26%2B"
+  )
+  expect_equal(
+    api_path("sync", query = list(since = "s 1&x=%", none = NULL, n = 5L)),
+    "/_matrix/client/v3/sync?since=s%201%26x%3D%25&n=5"
+  )
+  latin1 <- iconv("\u00e9", "UTF-8", "latin1")
+  expect_equal(encode_segment(latin1), "%C3%A9")
+  expect_equal(encode_segment("azAZ09-._~"), "azAZ09-._~")
+})
+
+test_that("the same transaction id is used as often as it takes", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  room <- mx_room_create(alice)
+  fake$forget()
+  # The event is taken, and twice the answer is lost.
+  fake$fault("PUT", "/send/", status = 502, acts = TRUE, times = 2)
+  id <- mx_send_text(alice, room, "once")
+  sent <- fake$seen("PUT", "/send/")
+  expect_length(sent, 3)
+  expect_length(unique(vapply(sent, function(x) x$path, "")), 1)
+  expect_length(unique(vapply(sent, function(x) x$body, "")), 1)
+  events <- messages(mx_sync(alice))
+  expect_equal(events$event_id, id)
+  expect_equal(events$body, "once")
+})
+
+test_that("room keys, too, go out again under one transaction id", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  bob <- fake_client(fake)
+  room <- mx_room_create(alice, invite = bob$user_id)
+  mx_room_join(bob, room)
+  fake$forget()
+  fake$fault("PUT", "/sendToDevice/", status = 502, acts = TRUE)
+  mx_send_text(alice, room, "hello")
+  sent <- fake$seen("PUT", "/sendToDevice/")
+  expect_length(sent, 2)
+  expect_length(unique(vapply(sent, function(x) paste(x$path, x$body), "")), 1)
+  expect_equal(new_bodies(bob), "hello")
+})
+
+test_that("R's random numbers are neither used nor disturbed by retries", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  room <- mx_room_create(alice)
+  withr::local_seed(1)
+  before <- .Random.seed
+  fake$fault("PUT", "/send/", status = 502, times = 2)
+  mx_send_text(alice, room, "x")
+  expect_identical(.Random.seed, before)
+})
