@@ -88,7 +88,7 @@ adopt_login <- function(config, login, path) {
         try(http_json(session, "POST", api_path("logout"), "{}"), silent = TRUE)
       }
       remember_tokens(path, before[c("token", "refresh_token")])
-      rlang::cnd_signal(condition)
+      raise(condition)
     }
   )
   config[c("user_id", "device_id")] <- client[c("user_id", "device_id")]

@@ -33,11 +33,13 @@ relogin <- function(client, password) {
   device_id <- client[["device_id"]]
   login <- log_in(bare, client[["user_id"]], password, device_id, NULL)
   # The server decides which device this is; the store belongs to one only.
-  core(machine_bind(
-    open_store(client[["store_dir"]]),
-    login[["user_id"]],
-    login[["device_id"]]
-  ))
+  ids <- c("user_id", "device_id")
+  if (!identical(login[ids], unclass(client)[ids])) {
+    mx_abort(
+      "The server did not keep the device: the store belongs to another.",
+      c("mx_error_store_binding", "mx_error_store")
+    )
+  }
   keep_login(client[["path"]], read_config(client[["path"]]), login)
 }
 

@@ -6,6 +6,11 @@ mx_abort <- function(message, class, ..., call = caller_env()) {
   abort(message, class = c(class, "mx_error"), ..., call = call)
 }
 
+# Raises a condition that is classed already, as it is: rlang would format it.
+raise <- function(condition) {
+  stop(condition) # nolint
+}
+
 mx_warn <- function(message, class, ...) {
   warn(message, class = c(class, "mx_warning"), ...)
 }

@@ -55,7 +55,12 @@ judge_one_time_keys <- function(key_ids, texts, signing_keys, user_ids, device_i
 # Judges the answer to `/keys/claim` about some devices: a key, or the reason, a row each.
 judge_keys_claim <- function(body, user_ids, device_ids, signing_keys) .Call(wrap__judge_keys_claim, body, user_ids, device_ids, signing_keys)
 
+# Whether the answer to `/keys/query` names a device, good or not.
+judge_known_device <- function(body, user_id, device_id) .Call(wrap__judge_known_device, body, user_id, device_id)
+
 machine_open <- function(directory, key) .Call(wrap__machine_open, directory, key)
+
+machine_close <- function(handle) .Call(wrap__machine_close, handle)
 
 machine_store_id <- function(handle) .Call(wrap__machine_store_id, handle)
 

@@ -47,7 +47,7 @@ http_perform <- function(
   }
   if (is_no_answer(answer)) {
     answer[["call"]] <- rlang::frame_call(call)
-    rlang::cnd_signal(answer)
+    raise(answer)
   }
   if (may_repeat(answer, idempotent)) {
     http_abort(answer, call = call)
@@ -202,7 +202,7 @@ matrix_abort <- function(code, text, status, body = NULL, call = caller_env()) {
     status = status,
     body = body
   )
-  stop(condition) # nolint: it is classed, and not for rlang to format
+  raise(condition)
 }
 
 matrix_help <- function(code) {

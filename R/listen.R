@@ -4,7 +4,9 @@
 #'   the event comes again the next time.
 #' @param types The types of events to hand over, or `NULL` for all.
 #' @param own Whether to hand over events of your own user.
-#' @param seconds How long to listen; `0` hands over what is there.
+#' @param seconds How long to listen; `0` hands over what is there. While there is
+#'   time left, a server that does not answer is a warning of class
+#'   `mx_warning_network`, and is asked again.
 #' @param consumer A name for this listener. Each has its own place in the
 #'   stream of events, and goes on from there.
 #' @return `mx_listen()`: the number of events handed over, invisibly.
@@ -35,13 +37,41 @@ mx_listen <- function(
   handed <- 0
   repeat {
     left <- max(0, as.numeric(difftime(end, Sys.time(), units = "secs")))
-    sync_once(client, min(timeout, left * 1000))
+    sync_patiently(client, min(timeout, left * 1000), end)
     pump_or_warn(client)
     handed <- handed + hand_over(client, handler, wanted, consumer)
     if (Sys.time() >= end) {
       return(invisible(handed))
     }
   }
+}
+
+# A server that is away for a while does not end a listener that has time left.
+sync_patiently <- function(client, timeout, end) {
+  pause <- 1
+  repeat {
+    trouble <- tryCatch(
+      {
+        sync_once(client, timeout)
+        return(invisible())
+      },
+      mx_error_network = identity,
+      mx_error_http = identity
+    )
+    if (!is_passing(trouble) || Sys.time() + pause >= end) {
+      raise(trouble)
+    }
+    mx_warn(
+      c("Listening goes on.", x = conditionMessage(trouble)),
+      "mx_warning_network"
+    )
+    Sys.sleep(pause)
+    pause <- min(2 * pause, 60)
+  }
+}
+
+is_passing <- function(trouble) {
+  is_no_answer(trouble) || isTRUE(trouble[["status"]] %in% c(429L, 500:599))
 }
 
 # Gives each event to the handler; it is dealt with when the handler returned.

@@ -37,11 +37,68 @@ open_store <- function(dir, call = caller_env()) {
 machine_of <- function(client, call = caller_env()) {
   check_client(client, call = call)
   machine <- open_store(client[["store_dir"]], call = call)
-  core(
-    machine_bind(machine, client[["user_id"]], client[["device_id"]]),
+  bound <- core(machine_binding(machine), call = call)
+  if (is.null(bound)) {
+    check_is_new(client, call)
+  }
+  ids <- c("user_id", "device_id")
+  if (!identical(bound[ids], unclass(client)[ids])) {
+    bind <- machine_bind(machine, client[["user_id"]], client[["device_id"]])
+    core(bind, call = call)
+  }
+  machine
+}
+
+# Before a store is bound to a login: the server says whose login it is, and that
+# the device has no keys yet. If it has, they are in another store, which is lost
+# or elsewhere; under new keys the device would be deaf for whoever knows it.
+check_is_new <- function(client, call) {
+  who <- http_json(client, "GET", api_path("account", "whoami"), call = call)
+  same <- identical(who[["user_id"]], client[["user_id"]]) &&
+    identical(who[["device_id"]], client[["device_id"]])
+  query <- list(
+    device_keys = stats::setNames(
+      list(list()),
+      client[["user_id"]]
+    )
+  )
+  path <- api_path("keys", "query")
+  answer <- http_perform(client, "POST", path, as_json_text(query), call = call)
+  has_keys <- core(
+    judge_known_device(
+      answer[["body"]],
+      client[["user_id"]],
+      client[["device_id"]]
+    ),
     call = call
   )
-  machine
+  if (same && !has_keys) {
+    return(invisible())
+  }
+  mx_abort(
+    c(
+      paste0(
+        "There is no store of this device in ",
+        client[["store_dir"]],
+        "."
+      ),
+      x = if (same) {
+        "The server has keys of it, which were made in another store."
+      },
+      x = if (!same) "The login is not the one the configuration names.",
+      i = "Put the store back. If it is lost, sign in as a new device with mx_client_configure()."
+    ),
+    c("mx_error_store_missing", "mx_error_store"),
+    call = call
+  )
+}
+
+# At the end of R, so that what was deleted is gone from the log too.
+close_stores <- function(...) {
+  for (machine in the[["stores"]]) {
+    machine_close(machine)
+  }
+  the[["stores"]] <- list()
 }
 
 # What refers to a store without a client: accounts and session sets.

@@ -6,7 +6,7 @@
 arguments <- commandArgs(TRUE)
 fixtures <- arguments[[1]]
 raw <- arguments[[2]]
-source(file.path(Sys.getenv("MXCRYPT_BENCH"), "harness.R"))
+source("bench/harness.R")
 
 sizes <- c(1000, 10000, 100000)
 

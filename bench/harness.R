@@ -93,7 +93,7 @@ close_stores <- function() {
 store_copy <- function(fixtures, name) {
   dir <- file.path(fixtures, paste0("work-", Sys.getpid()))
   dir.create(dir, showWarnings = FALSE)
-  file.copy(file.path(fixtures, name), dir, recursive = TRUE)
+  stopifnot(file.copy(file.path(fixtures, name), dir, recursive = TRUE))
   file.path(dir, name)
 }
 

@@ -6,7 +6,7 @@
 arguments <- commandArgs(TRUE)
 workload <- arguments[[1]]
 fixtures <- arguments[[2]]
-source(file.path(Sys.getenv("MXCRYPT_BENCH"), "harness.R"))
+source("bench/harness.R")
 
 events <- 10000L
 shared_with <- 1000L

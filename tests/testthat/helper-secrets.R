@@ -20,7 +20,3 @@ expect_nowhere <- function(secret, x) {
   found <- grepRaw(charToRaw(secret), bytes, fixed = TRUE)
   expect_length(found, 0)
 }
-
-catch <- function(expr) {
-  rlang::catch_cnd(expr, "error")
-}

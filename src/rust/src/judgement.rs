@@ -3,7 +3,7 @@
 use extendr_api::prelude::*;
 use mxcrypt_core::{
     Error, Kind, Result,
-    judgement::{device_keys, keys_claim::Answer, one_time_key},
+    judgement::{device_keys, keys_claim::Answer, keys_query, one_time_key},
     primitives::{canonical_json::Json, keys, parallel},
 };
 
@@ -103,6 +103,18 @@ fn judge_keys_claim(body: Robj, user_ids: Robj, device_ids: Robj, signing_keys: 
     })
 }
 
+/// Whether the answer to `/keys/query` names a device, good or not.
+#[extendr]
+fn judge_known_device(body: Robj, user_id: Robj, device_id: Robj) -> Robj {
+    answer(|| {
+        let user_id = arguments::text(&user_id, "user_id")?;
+        let device_id = arguments::text(&device_id, "device_id")?;
+        let body = arguments::body(&body, "body")?;
+        let told = keys_query::judge(&body, &[user_id].into())?;
+        Ok(told.devices.iter().any(|device| device.device_id == device_id))
+    })
+}
+
 fn keys_and_errors(verdicts: &[Result<String>]) -> Result<Robj> {
     let good = verdicts.iter().map(|verdict| verdict.as_ref().ok().map(String::as_str));
     Ok(record([("key", strings(good)), ("error", messages(verdicts))]))
@@ -113,4 +125,5 @@ extendr_module! {
     fn judge_device_keys;
     fn judge_one_time_keys;
     fn judge_keys_claim;
+    fn judge_known_device;
 }

@@ -22,32 +22,40 @@ use crate::{
 /// connection of its parent, not even to close it, and opens the store anew.
 pub(crate) struct OpenMachine {
     location: Location,
-    machine: ManuallyDrop<Machine>,
+    machine: ManuallyDrop<Option<Machine>>,
     process: u32,
 }
 
 impl OpenMachine {
     fn open(location: Location) -> Result<Self> {
-        let machine = ManuallyDrop::new(Machine::new(location.open()?));
+        let machine = ManuallyDrop::new(Some(Machine::new(location.open()?)));
         Ok(Self { location, machine, process: process::id() })
     }
 
+    /// The machine in this process, opened anew if it is another's or was closed.
     fn here(&mut self) -> Result<&mut Machine> {
         if self.process != process::id() {
             parallel::limit_threads(1);
-            self.machine = ManuallyDrop::new(Machine::new(self.location.open()?));
+            self.machine = ManuallyDrop::new(None);
             self.process = process::id();
         }
-        Ok(&mut self.machine)
+        let open = match self.machine.take() {
+            Some(open) => open,
+            None => Machine::new(self.location.open()?),
+        };
+        Ok(self.machine.insert(open))
+    }
+
+    fn close(&mut self) {
+        if self.process == process::id() {
+            self.machine.take();
+        }
     }
 }
 
 impl Drop for OpenMachine {
     fn drop(&mut self) {
-        if self.process == process::id() {
-            // SAFETY: nothing uses the machine after this.
-            unsafe { ManuallyDrop::drop(&mut self.machine) }
-        }
+        self.close();
     }
 }
 
@@ -67,6 +75,16 @@ fn machine_open(directory: Robj, key: Robj) -> Robj {
             KeySource::Given(StoreKey::from_base64(&arguments::text(&key, "store_key")?)?)
         };
         Ok(keep(Object::Machine(OpenMachine::open(Location::new(directory, key))?)))
+    })
+}
+
+#[extendr]
+fn machine_close(handle: Robj) -> Robj {
+    answer(|| {
+        with(&handle, |open: &mut OpenMachine| {
+            open.close();
+            Ok(())
+        })
     })
 }
 
@@ -446,6 +464,7 @@ fn machine_devices(handle: Robj, user_ids: Robj) -> Robj {
 extendr_module! {
     mod machine;
     fn machine_open;
+    fn machine_close;
     fn machine_store_id;
     fn machine_identity_keys;
     fn machine_binding;

@@ -71,7 +71,7 @@ impl Work<'_> {
     /// The upload that is due, made and saved if it is not yet. None when nothing is due.
     pub(super) fn due_key_upload(&mut self) -> Result<Option<String>> {
         let mut upload = self.key_upload()?;
-        if upload.pending.is_some() || upload.conflict.is_some() {
+        if upload.pending.is_some() {
             return Ok(upload.pending);
         }
         if self.forget_old_fallback_key(&mut upload)? {

@@ -68,11 +68,11 @@ impl Machine {
     /// from here could be relied on.
     pub fn requests(&mut self, now: Millis) -> Result<Requests> {
         self.work(now, |work| {
-            let mut pump = Pump::new(work)?;
-            pump.upload_keys()?;
-            if let Some(conflict) = pump.work.own_keys_conflict()? {
+            if let Some(conflict) = work.own_keys_conflict()? {
                 return Err(conflict);
             }
+            let mut pump = Pump::new(work)?;
+            pump.upload_keys()?;
             for room_id in pump.work.rooms_to_send_to()? {
                 pump.send_to_room(&room_id)?;
             }

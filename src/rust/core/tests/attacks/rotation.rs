@@ -147,3 +147,84 @@ fn a_member_invited_a_moment_ago_is_included() {
     scene.enter(&carol.token.clone(), &room_id);
     assert_eq!(carol.reads(&mut scene).last().unwrap(), "after");
 }
+
+/// A sync that was under way when the members were fetched may tell of older changes after newer
+/// ones: whoever left in between must not come back by it.
+#[test]
+fn a_sync_that_crossed_the_list_of_members_brings_nobody_back() {
+    let (mut scene, mut alice, mut bob, room_id) = usual();
+    let mut carol = scene.person("carol");
+    crate::to_device::invite(&mut scene, &alice.token, &room_id, &carol.user);
+    scene.enter(&carol.token.clone(), &room_id);
+    let (since, answer) = alice.sync_answer(&mut scene);
+    scene.leave(&carol.token.clone(), &room_id);
+    alice.say(&mut scene, &room_id, "one");
+    alice.machine.receive_sync(scene.now, since.as_deref(), &answer.to_string()).unwrap();
+    alice.say(&mut scene, &room_id, "two");
+    assert_eq!(bob.reads(&mut scene), ["one", "two"]);
+    carol.sync(&mut scene);
+    let path = format!("rooms/{}/messages?dir=b&limit=2", encoded(&room_id));
+    let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
+    let history = carol.machine.read_history(&room_id, &page.body).unwrap();
+    assert!(history.events.iter().all(|row| row.event.unreadable.is_some()));
+}
+
+/// The list of members is whole: who is not in it is not in the room.
+#[test]
+fn a_member_who_is_missing_in_the_list_gets_no_key() {
+    let (mut scene, mut alice, mut bob, room_id) = usual();
+    alice.say(&mut scene, &room_id, "one");
+    alice.machine.note_members_changed(&room_id).unwrap();
+    alice.queue(&scene, &room_id, "two");
+    let bob_user = bob.user.clone();
+    alice.pump_with(&mut scene, |kind, mut response| {
+        if kind == "members" {
+            let mut body = crate::scene::parse(&response.body);
+            let chunk = body["chunk"].as_array_mut().unwrap();
+            chunk.retain(|event| event["state_key"] != bob_user.as_str());
+            response.body = body.to_string();
+        }
+        response
+    });
+    assert_eq!(bob.reads(&mut scene), ["one", "(unknown_session)"]);
+}
+
+/// A sync with a gap may leave out who left in it: the list is fetched again before the next key.
+#[test]
+fn after_a_gap_the_members_are_fetched_again() {
+    let (mut scene, mut alice, bob, room_id) = usual();
+    alice.say(&mut scene, &room_id, "one");
+    scene.leave(&bob.token.clone(), &room_id);
+    alice.sync_with(&mut scene, |sync| {
+        let room = &mut sync["rooms"]["join"][&room_id];
+        room["timeline"] = json!({"events": [], "limited": true, "prev_batch": "s1"});
+        room["state"] = json!({"events": []});
+    });
+    alice.queue(&scene, &room_id, "two");
+    let asked = alice.machine.requests(scene.now).unwrap().requests;
+    assert!(asked.iter().any(|request| request.kind == "members"));
+}
+
+/// What changed before the first sync, no sync tells.
+#[test]
+fn the_first_sync_has_all_devices_asked_for_again() {
+    let mut scene = Scene::new();
+    let (alice, bob) = (scene.person("alice"), scene.person("bob"));
+    // A store that has sent before it ever synced.
+    let mut fresh = scene.unsynced(&alice);
+    fresh.refresh_devices(std::slice::from_ref(&bob.user)).unwrap();
+    let query = fresh.requests(scene.now).unwrap().requests.pop().unwrap();
+    let body = scene
+        .call(
+            Some(&alice.token),
+            "POST",
+            "keys/query",
+            crate::scene::parse(query.body.as_ref().unwrap()),
+        )
+        .body;
+    let reply = mxcrypt_core::machine::Reply::Answer { status: 200, body };
+    fresh.replies(scene.now, vec![(query.number, reply)]).unwrap();
+    assert_eq!(fresh.outdated(std::slice::from_ref(&bob.user)).unwrap().len(), 0);
+    fresh.receive_sync(scene.now, None, r#"{"next_batch":"s1"}"#).unwrap();
+    assert_eq!(fresh.outdated(std::slice::from_ref(&bob.user)).unwrap().len(), 1);
+}

@@ -62,6 +62,19 @@ impl Scene {
         person
     }
 
+    /// A machine of the same device on a new store, which has not synced.
+    pub fn unsynced(&mut self, person: &Person) -> Machine {
+        let mut machine = open(&Disk::default(), &person.key);
+        machine.bind(&person.user, &person.device_id).unwrap();
+        let upload = machine.requests(self.now).unwrap().requests.pop().unwrap();
+        let reply = Reply::Answer {
+            status: 200,
+            body: r#"{"one_time_key_counts":{"signed_curve25519":50}}"#.into(),
+        };
+        machine.replies(self.now, vec![(upload.number, reply)]).unwrap();
+        machine
+    }
+
     /// Someone with a device whose every message is made by hand.
     pub fn forger(&mut self, name: &str) -> Forger {
         let (user, device_id, token) = self.login(name);
