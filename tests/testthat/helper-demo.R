@@ -15,8 +15,9 @@ demo_pair <- function(encrypted = TRUE, ...) {
   list(homeserver = homeserver, alice = alice, bob = bob, room = room)
 }
 
+# Messages, read or not.
 messages <- function(events) {
-  events[events$type == "m.room.message", ]
+  events[events$type %in% c("m.room.message", "m.room.encrypted"), ]
 }
 
 # The texts of the messages that a client has not seen.
@@ -24,14 +25,8 @@ new_bodies <- function(client) {
   messages(mx_sync(client))$body
 }
 
-# Every body the homeserver was ever given.
-seen_by <- function(homeserver) {
-  seen <- core(demo_seen(the[["homeservers"]][[demo_address(homeserver)]]))
-  vapply(seen, function(bytes) rawToChar(bytes[bytes != 0]), "")
-}
-
 server_has_seen <- function(homeserver, text) {
-  any(grepl(text, seen_by(homeserver), fixed = TRUE, useBytes = TRUE))
+  any(grepl(text, mx_demo_seen(homeserver), fixed = TRUE, useBytes = TRUE))
 }
 
 # What the homeserver was asked while `code` ran, as "METHOD path".
@@ -102,4 +97,10 @@ edit_json <- function(text, path, value = NULL) {
     x
   }
   unclass(mxc_json(edit(json_decode(text), path)))
+}
+
+# A list with one element set, or taken out.
+edit <- function(x, name, value) {
+  x[[name]] <- value
+  x
 }

@@ -11,7 +11,8 @@ fake_homeserver <- function() {
   skip_if_not_installed("callr")
   if (is.null(fakes[["process"]])) {
     # One for all tests: each has its own users and rooms.
-    process <- webfakes::new_app_process(fake_app())
+    opts <- webfakes::server_opts(remote = TRUE, error_log_file = FALSE)
+    process <- webfakes::new_app_process(fake_app(), opts = opts)
     withr::defer(process$stop(), envir = teardown_env())
     fakes[["process"]] <- process
   }

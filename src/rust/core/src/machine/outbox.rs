@@ -245,12 +245,9 @@ impl Work<'_> {
         self.tx.put(row)
     }
 
-    /// Lets what is queued for a room up to `up_to` go out in the clear: the server was asked after
-    /// it was queued, and the room was never seen encrypted.
+    /// Lets what is queued for a room up to `up_to` go out in the clear, as long as the room was never
+    /// seen encrypted: the server was asked after it was queued.
     pub(super) fn allow_plain(&self, room_id: &str, up_to: i64) -> Result<()> {
-        if self.room(room_id)?.encryption.is_some() {
-            return Ok(());
-        }
         for mut row in self.rows(room_id, OutboxState::Queued)? {
             if let OutboxBody::Event { plain_allowed, .. } = &mut row.body
                 && row.number <= up_to

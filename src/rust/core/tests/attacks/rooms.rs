@@ -183,3 +183,49 @@ fn a_room_that_cannot_be_asked_about_refuses() {
     let outcome = outcome(&mut alice, number);
     assert!(matches!(&outcome, Outcome::Refused { .. }), "{outcome:?}");
 }
+
+/// The permission to send in the clear is for what was queued when the server was asked.
+#[test]
+fn the_server_is_asked_anew_for_what_was_queued_since() {
+    let mut scene = Scene::new();
+    let mut alice = scene.person("alice");
+    let room_id = scene.room_with(&mut [&mut alice], Value::Null);
+    alice.queue(&scene, &room_id, "one");
+    let asked = alice.machine.requests(scene.now).unwrap().requests.remove(0);
+    alice.queue(&scene, &room_id, "two");
+    let reply = Reply::Answer { status: 404, body: NOT_FOUND.into() };
+    alice.machine.replies(scene.now, vec![(asked.number, reply)]).unwrap();
+    let due = alice.machine.requests(scene.now).unwrap().requests;
+    let bodies: Vec<_> = due.iter().filter_map(|request| request.body.as_deref()).collect();
+    assert!(bodies.len() == 1 && bodies[0].contains("one"), "{bodies:?}");
+}
+
+/// An event goes out once its readers have been sent the key, and not before.
+#[test]
+fn events_wait_for_their_key_to_be_delivered() {
+    let mut scene = Scene::new();
+    let (mut alice, mut bob) = (scene.person("alice"), scene.person("bob"));
+    let room_id = scene.room(&mut [&mut alice, &mut bob]);
+    alice.queue(&scene, &room_id, "hello");
+    for _ in 0..10 {
+        let due = alice.machine.requests(scene.now).unwrap().requests;
+        let keys = due.iter().filter(|request| request.path.contains("/sendToDevice/")).count();
+        let events = due.iter().filter(|request| request.path.contains("/send/")).count();
+        if keys > 0 {
+            assert_eq!((keys, events), (1, 0));
+            let lost = due.iter().map(|request| (request.number, Reply::NoAnswer)).collect();
+            alice.machine.replies(scene.now, lost).unwrap();
+            break;
+        }
+        for request in due {
+            let body = request.body.as_deref().map_or(Value::Null, crate::scene::parse);
+            let path = request.path["/_matrix/client/v3/".len()..].to_owned();
+            let token = alice.token.clone();
+            let response = scene.call(Some(&token), request.method, &path, body);
+            let reply = Reply::Answer { status: response.status, body: response.body };
+            alice.machine.replies(scene.now, vec![(request.number, reply)]).unwrap();
+        }
+    }
+    alice.pump(&mut scene);
+    assert_eq!(bob.reads(&mut scene), ["hello"]);
+}

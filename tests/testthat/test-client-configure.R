@@ -1,0 +1,214 @@
+# The client and its files, in a directory of their own.
+places <- function(.local_envir = parent.frame()) {
+  dir <- withr::local_tempdir(.local_envir = .local_envir)
+  list(
+    path = file.path(dir, "matrix.json"),
+    store_dir = file.path(dir, "crypto")
+  )
+}
+
+configure <- function(server, user = NULL, places, ...) {
+  mx_client_configure(
+    server,
+    user,
+    path = places$path,
+    store_dir = places$store_dir,
+    ...
+  )
+}
+
+config_at <- function(path) {
+  json_decode(paste(readLines(path), collapse = "\n"))
+}
+
+test_that("a password signs a new device in, and its keys are published", {
+  homeserver <- mx_demo_homeserver(users = c("alice", "bob"))
+  bob <- mx_demo_client(homeserver, "bob")
+  here <- places()
+  alice <- configure(homeserver, "alice", here, password = "demo")
+  expect_s3_class(alice, "mx_client")
+  expect_equal(alice$user_id, "@alice:demo")
+  config <- config_at(here$path)
+  expect_equal(config[["user_id"]], "@alice:demo")
+  expect_equal(config[["device_id"]], alice$device_id)
+  expect_equal(config[["store_dir"]], here$store_dir)
+  devices <- mx_crypto_known_devices(bob, alice$user_id)
+  expect_length(devices, 1)
+  expect_equal(
+    devices[[1]][c("curve25519", "ed25519")],
+    mxc_account_identity_keys(mx_crypto_account(here$store_dir))
+  )
+  expect_equal(nchar(mx_crypto_claim_otks(bob, devices)[[1]]$otk), 43L)
+})
+
+test_that("the user can be named in full, and the device be given", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  here <- places()
+  alice <- configure(
+    homeserver,
+    "@alice:demo",
+    here,
+    password = "demo",
+    device_id = "PIPELINE",
+    device_name = "the nightly bot"
+  )
+  expect_equal(alice$device_id, "PIPELINE")
+  expect_true(server_has_seen(homeserver, "the nightly bot"))
+})
+
+test_that("signing in again keeps device, identity and history", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  here <- places()
+  first <- configure(homeserver, "alice", here, password = "demo")
+  room <- mx_room_create(first)
+  mx_send_text(first, room, "before")
+  second <- configure(homeserver, "alice", here, password = "demo")
+  expect_equal(second$device_id, first$device_id)
+  mx_send_text(second, room, "after")
+  expect_equal(new_bodies(second), c("before", "after"))
+})
+
+test_that("an access token can be given instead of a password", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  bare <- list(server = demo_address(homeserver))
+  login <- log_in(bare, "alice", "demo", "TOKENDEVICE", NULL)
+  here <- places()
+  alice <- configure(homeserver, places = here, access_token = login$access_token)
+  expect_equal(alice$user_id, "@alice:demo")
+  expect_equal(alice$device_id, "TOKENDEVICE")
+  expect_equal(config_at(here$path)[["token"]], login$access_token)
+  room <- mx_room_create(alice)
+  mx_send_text(alice, room, "x")
+  expect_equal(new_bodies(alice), "x")
+})
+
+test_that("a room is joined and remembered", {
+  pair <- demo_pair()
+  mx_room_invite(pair$alice, pair$room, "@carol:demo")
+  mx_demo_client(pair$homeserver, "carol")
+  here <- places()
+  carol <- configure(
+    pair$homeserver,
+    "carol",
+    here,
+    password = "demo",
+    room = pair$room
+  )
+  expect_equal(carol$room_id, pair$room)
+  expect_equal(mx_client_load(path = here$path)$room_id, pair$room)
+  mx_send_text(carol, NULL, "to my room")
+  expect_equal(new_bodies(pair$bob), "to my room")
+})
+
+test_that("a wrong password is refused and leaves nothing behind", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  here <- places()
+  expect_error(
+    configure(homeserver, "alice", here, password = "wrong"),
+    class = "mx_error_M_FORBIDDEN"
+  )
+  expect_false(file.exists(here$path))
+  expect_false(file.exists(here$store_dir))
+})
+
+test_that("the password is found in the environment, and else asked for", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  here <- places()
+  withr::local_options(mxcrypt.keyring = FALSE)
+  withr::local_envvar(MXCRYPT_PASSWORD = NA)
+  condition <- expect_error(
+    configure(homeserver, "alice", here),
+    class = "mx_error_password"
+  )
+  expect_match(conditionMessage(condition), "MXCRYPT_PASSWORD")
+  withr::local_envvar(MXCRYPT_PASSWORD = "demo")
+  expect_s3_class(configure(homeserver, "alice", here), "mx_client")
+  expect_no_match(readLines(here$path), "password")
+})
+
+test_that("another user's login is refused before anybody is signed in", {
+  homeserver <- mx_demo_homeserver(users = c("alice", "bob"))
+  here <- places()
+  configure(homeserver, "alice", here, password = "demo")
+  for (user in c("bob", "@bob:demo", "@alice:elsewhere.org")) {
+    asked <- requests_during(
+      expect_error(
+        configure(homeserver, user, here, password = "demo"),
+        class = "mx_error_store_binding"
+      )
+    )
+    expect_false(any(grepl("login", asked)), info = user)
+  }
+  expect_equal(mx_client_load(path = here$path)$user_id, "@alice:demo")
+})
+
+test_that("a login as another device is refused, and ended again", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  here <- places()
+  alice <- configure(homeserver, "alice", here, password = "demo")
+  before <- readLines(here$path)
+  expect_error(
+    configure(homeserver, "alice", here, password = "demo", device_id = "OTHER"),
+    class = "mx_error_store_binding"
+  )
+  expect_identical(readLines(here$path), before)
+  devices <- http_json(alice, "GET", api_path("devices"))[["devices"]]
+  ids <- vapply(devices, function(x) x[["device_id"]], "")
+  expect_equal(ids, alice$device_id)
+})
+
+test_that("a token of another device or user is refused, and left alone", {
+  homeserver <- mx_demo_homeserver(users = c("alice", "bob"))
+  here <- places()
+  alice <- configure(homeserver, "alice", here, password = "demo")
+  before <- readLines(here$path)
+  bare <- list(server = demo_address(homeserver))
+  for (user in c("alice", "bob")) {
+    token <- log_in(bare, user, "demo", "ELSEWHERE", NULL)$access_token
+    asked <- requests_during(
+      expect_error(
+        configure(homeserver, places = here, access_token = token),
+        class = "mx_error_store_binding"
+      )
+    )
+    expect_false(any(grepl("logout", asked)))
+    expect_identical(readLines(here$path), before)
+  }
+  expect_equal(nrow(mx_rooms(alice)), 0)
+})
+
+test_that("a token that is none does not pass for the login that was there", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  here <- places()
+  configure(homeserver, "alice", here, password = "demo")
+  before <- readLines(here$path)
+  withr::local_envvar(MXCRYPT_PASSWORD = "demo")
+  expect_error(
+    configure(homeserver, places = here, access_token = "nonsense"),
+    class = "mx_error_M_UNKNOWN_TOKEN"
+  )
+  expect_identical(readLines(here$path), before)
+  expect_equal(nrow(mx_rooms(mx_client_load(path = here$path))), 0)
+})
+
+test_that("a client works from wherever R goes", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  dir <- withr::local_tempdir()
+  withr::with_dir(dir, {
+    alice <- configure(
+      homeserver,
+      "alice",
+      list(path = "matrix.json", store_dir = "crypto"),
+      password = "demo"
+    )
+    room <- mx_room_create(alice)
+    loaded <- mx_client_load(path = "matrix.json")
+  })
+  elsewhere <- withr::local_tempdir()
+  withr::local_dir(elsewhere)
+  for (client in list(alice, loaded)) {
+    forget_open_stores()
+    expect_error(mx_send_text(client, room, "hello"), NA)
+  }
+  expect_length(list.files(elsewhere), 0)
+})

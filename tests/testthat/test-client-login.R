@@ -1,0 +1,128 @@
+test_that("signing in again keeps the device and what it knows", {
+  pair <- demo_pair()
+  mx_send_text(pair$bob, pair$room, "before")
+  old <- session_token(pair$alice)
+  expect_invisible(again <- mx_client_relogin(pair$alice, password = "demo"))
+  expect_equal(again, pair$alice)
+  expect_false(session_token(pair$alice) == old)
+  expect_equal(read_config(pair$alice$path)$token, session_token(pair$alice))
+  expect_equal(new_bodies(pair$alice), "before")
+  mx_send_text(pair$alice, pair$room, "after")
+  expect_equal(new_bodies(pair$bob), c("before", "after"))
+})
+
+test_that("a wrong password changes nothing", {
+  pair <- demo_pair()
+  before <- readLines(pair$alice$path)
+  expect_error(
+    mx_client_relogin(pair$alice, password = "wrong"),
+    class = "mx_error_M_FORBIDDEN"
+  )
+  expect_identical(readLines(pair$alice$path), before)
+  mx_send_text(pair$alice, pair$room, "still here")
+  expect_equal(new_bodies(pair$bob), "still here")
+})
+
+test_that("a password is needed, from somewhere", {
+  pair <- demo_pair()
+  withr::local_options(mxcrypt.keyring = FALSE)
+  withr::local_envvar(MXCRYPT_PASSWORD = NA)
+  condition <- expect_error(
+    mx_client_relogin(pair$alice),
+    class = "mx_error_password"
+  )
+  expect_match(conditionMessage(condition), pair$alice$user_id, fixed = TRUE)
+  withr::local_envvar(MXCRYPT_PASSWORD = "demo")
+  expect_equal(mx_client_relogin(pair$alice), pair$alice)
+})
+
+test_that("another device, or user, from the server is refused", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  before <- readLines(alice$path)
+  answer <- function(user_id, device_id) {
+    unclass(mxc_json(list(
+      user_id = user_id,
+      device_id = device_id,
+      access_token = "fake_token_of_another"
+    )))
+  }
+  bodies <- c(
+    answer(alice$user_id, "OTHER"),
+    answer("@mallory:fake", alice$device_id),
+    answer(alice$user_id, NULL),
+    answer(5, list(alice$device_id)),
+    '{"access_token":"fake_token_of_another"}'
+  )
+  for (body in bodies) {
+    fake$fault("POST", "/login", body = body)
+    expect_error(
+      mx_client_relogin(alice, "secret word"),
+      class = "mx_error_store_binding",
+      info = body
+    )
+    expect_identical(readLines(alice$path), before)
+    expect_equal(nrow(mx_rooms(alice)), 0)
+  }
+})
+
+test_that("a login without a token is an error and not an empty configuration", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  before <- readLines(alice$path)
+  ids <- sprintf(
+    '"user_id":"%s","device_id":"%s"',
+    alice$user_id,
+    alice$device_id
+  )
+  for (token in c("null", "5", '""', '["x"]', "{}", '"a\\nb"', '"a\\u0000b"')) {
+    body <- sprintf('{%s,"access_token":%s}', ids, token)
+    fake$fault("POST", "/login", body = body)
+    expect_error(mx_client_relogin(alice, "secret word"), class = "mx_error")
+    expect_identical(readLines(alice$path), before, info = token)
+  }
+  expect_equal(nrow(mx_rooms(alice)), 0)
+})
+
+test_that("after logging out nothing is sent, and history stays readable", {
+  pair <- demo_pair()
+  mx_send_text(pair$bob, pair$room, "one")
+  mx_sync(pair$alice)
+  expect_null(expect_invisible(mx_logout(pair$alice)))
+  expect_named(
+    read_config(pair$alice$path)[c("token", "refresh_token")],
+    c(NA_character_, NA_character_)
+  )
+  withr::local_envvar(MXCRYPT_PASSWORD = NA)
+  expect_error(mx_sync(pair$alice), class = "mx_error_http")
+  expect_error(
+    mx_send_text(pair$alice, pair$room, "x"),
+    class = "mx_error_http"
+  )
+  devices <- mx_crypto_known_devices(pair$bob, pair$alice$user_id)
+  expect_length(devices, 0)
+  machine <- machine_of(pair$alice)
+  rows <- core(machine_peek(machine, 1, 1000))
+  expect_true("one" %in% rows[["body"]])
+})
+
+test_that("who comes back after logging out can be written to, or is told", {
+  pair <- demo_pair()
+  mx_logout(pair$alice)
+  condition <- catch(mx_client_relogin(pair$alice, password = "demo"))
+  if (is.null(condition)) {
+    condition <- catch(mx_sync(pair$alice))
+  }
+  if (is.null(condition)) {
+    # The server has forgotten the device's keys: they must be there again.
+    devices <- mx_crypto_known_devices(pair$bob, pair$alice$user_id)
+    expect_length(devices, 1)
+    own <- mxc_account_identity_keys(mx_crypto_account(pair$alice$store_dir))
+    expect_equal(devices[[1]][names(own)], own)
+    expect_length(mx_crypto_claim_otks(pair$bob, devices)[[1]]$otk, 1)
+  } else {
+    expect_s3_class(condition, "mx_error")
+  }
+})

@@ -1,0 +1,108 @@
+# R forks itself for parallel::mclapply(). A child has the memory of its parent,
+# and must not go on with its ratchets.
+
+skip_on_os("windows")
+skip_on_cran()
+
+forked <- function(fun, n = 1) {
+  results <- parallel::mclapply(seq_len(n), fun, mc.cores = max(2, n))
+  for (result in results) {
+    if (inherits(result, "try-error")) {
+      stop(result)
+    }
+  }
+  results
+}
+
+test_that("a ratchet of the parent is refused in a child, and goes on outside", {
+  held <- handles()
+  outcome <- forked(function(i) {
+    list(
+      account = class(catch(mxc_account_sign(held$mxc_account, "x"))),
+      olm = class(catch(mxc_olm_encrypt(held$mxc_olm_session, "x"))),
+      megolm = class(catch(mxc_megolm_encrypt(held$mxc_megolm_outbound, "x"))),
+      pickle = class(catch(
+        mxc_megolm_outbound_pickle(held$mxc_megolm_outbound, pickle_key)
+      )),
+      reads = is.list(mxc_megolm_inbound_info(held$mxc_megolm_inbound)),
+      own = mxc_account_identity_keys(mxc_account_new())$ed25519
+    )
+  })[[1]]
+  for (name in c("account", "olm", "megolm", "pickle")) {
+    expect_true("mxc_error_handle" %in% outcome[[name]], label = name)
+  }
+  expect_true(outcome$reads)
+  expect_match(outcome$own, "^[A-Za-z0-9+/]{43}$")
+  expect_equal(mxc_megolm_message_index(held$mxc_megolm_outbound), 0L)
+  expect_match(mxc_megolm_encrypt(held$mxc_megolm_outbound, "x"), "^Aw")
+})
+
+test_that("children make different keys", {
+  keys <- forked(function(i) {
+    c(
+      unlist(mxc_account_identity_keys(mxc_account_new())),
+      mxc_megolm_session_id(mxc_megolm_outbound_new())
+    )
+  }, 2)
+  expect_length(unique(unlist(keys)), 6)
+})
+
+test_that("two children that send at once never share an index", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  bob <- fake_client(fake)
+  room <- mx_room_create(alice, invite = bob$user_id)
+  mx_room_join(bob, room)
+  mx_send_text(alice, room, "parent")
+  fake$forget()
+  ids <- forked(function(i) {
+    vapply(1:8, function(j) mx_send_text(alice, room, paste(i, j)), "")
+  }, 2)
+  mx_send_text(alice, room, "parent again")
+  ids <- unlist(ids)
+  expect_length(unique(ids), 16)
+
+  events <- messages(mx_sync(bob))
+  expect_true(all(events$decrypted))
+  expect_setequal(
+    events$body,
+    c("parent", "parent again", paste(1, 1:8), paste(2, 1:8))
+  )
+  # The index stands behind the version, as a varint: 03 08 <index>.
+  bodies <- lapply(fake$seen("PUT", "/send/"), function(x) json_decode(x$body))
+  index <- vapply(
+    bodies,
+    function(x) {
+      bytes <- jsonlite::base64_dec(padded(x[["ciphertext"]]))
+      stopifnot(bytes[[1]] == 3, bytes[[2]] == 8)
+      as.integer(bytes[[3]])
+    },
+    0L
+  )
+  session <- vapply(bodies, function(x) x[["session_id"]], "")
+  expect_false(anyDuplicated(paste(session, index)) > 0)
+  expect_length(unique(session), 1)
+})
+
+test_that("a child receives for its parent", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  bob <- fake_client(fake)
+  room <- mx_room_create(alice, invite = bob$user_id)
+  mx_room_join(bob, room)
+  mx_sync(bob)
+  mx_send_text(alice, room, "one")
+  expect_equal(forked(function(i) new_bodies(bob))[[1]], "one")
+  mx_send_text(alice, room, "two")
+  expect_equal(new_bodies(bob), "two")
+})
+
+test_that("batches that use threads work in a child", {
+  account <- mxc_account_new()
+  key <- mxc_account_identity_keys(account)[["ed25519"]]
+  messages <- lapply(1:200, function(i) as.raw(i %% 256))
+  signatures <- mxc_account_sign(account, messages)
+  expect_true(all(mxc_ed25519_verify(key, messages, signatures)))
+  verified <- forked(function(i) mxc_ed25519_verify(key, messages, signatures))
+  expect_true(all(verified[[1]]))
+})
