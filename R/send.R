@@ -140,6 +140,12 @@ report_refusals <- function(outcomes, call) {
 }
 
 report_unreached <- function(outcomes) {
+  # Told with one of the messages of a room.
+  some <- function(outcome) length(outcome[["unreached_users"]]) > 0L
+  outcomes <- Filter(some, outcomes)
+  if (length(outcomes) == 0L) {
+    return(invisible())
+  }
   devices <- unique(do.call(rbind, lapply(outcomes, unreached_devices)))
   names <- paste(devices[["user_id"]], devices[["device_id"]])
   # Once for each device: a bot that sends every minute would drown in it.

@@ -5,13 +5,14 @@ skip_on_os("windows")
 skip_on_cran()
 
 forked <- function(fun, n = 1) {
-  results <- parallel::mclapply(seq_len(n), fun, mc.cores = max(2, n))
+  children <- lapply(seq_len(n), function(i) parallel::mcparallel(fun(i)))
+  results <- parallel::mccollect(children)
   for (result in results) {
     if (inherits(result, "try-error")) {
       stop(result)
     }
   }
-  results
+  unname(results)
 }
 
 test_that("a ratchet of the parent is refused in a child, and goes on outside", {
@@ -37,14 +38,36 @@ test_that("a ratchet of the parent is refused in a child, and goes on outside", 
   expect_match(mxc_megolm_encrypt(held$mxc_megolm_outbound, "x"), "^Aw")
 })
 
-test_that("children make different keys", {
-  keys <- forked(function(i) {
+test_that("children make other keys than each other and their parent", {
+  make <- function(...) {
+    account <- mxc_account_new()
+    mxc_account_generate_one_time_keys(account, 1)
+    peer <- mxc_account_new()
     c(
-      unlist(mxc_account_identity_keys(mxc_account_new())),
+      unlist(mxc_account_identity_keys(account)),
+      mxc_account_one_time_keys(account)[[1]],
+      mxc_account_fallback_key(account)$curve25519,
       mxc_megolm_session_id(mxc_megolm_outbound_new())
     )
-  }, 2)
-  expect_length(unique(unlist(keys)), 6)
+  }
+  make()
+  keys <- c(forked(make, 3), list(make()))
+  expect_equal(anyDuplicated(unlist(keys)), 0)
+})
+
+test_that("two children that begin sessions begin different ones", {
+  fake <- fake_homeserver()
+  clients <- list(fake_client(fake), fake_client(fake))
+  rooms <- lapply(clients, mx_room_create)
+  fake$forget()
+  forked(function(i) mx_send_text(clients[[i]], rooms[[i]], "x"), 2)
+  bodies <- lapply(fake$seen("PUT", "/send/"), function(x) json_decode(x$body))
+  ids <- vapply(bodies, function(x) x[["session_id"]], "")
+  expect_length(ids, 2)
+  expect_equal(anyDuplicated(ids), 0)
+  # Nor are two requests given one transaction id.
+  paths <- vapply(fake$seen("PUT"), function(x) sub(".*/", "", x$path), "")
+  expect_equal(anyDuplicated(paths), 0)
 })
 
 test_that("two children that send at once never share an index", {

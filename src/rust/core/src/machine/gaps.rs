@@ -57,13 +57,14 @@ impl Work<'_> {
         self.tx.put(&HeldTimeline { room_id: room_id.to_owned(), number, part })
     }
 
-    /// The gaps that can be filled now: the first of each room.
+    /// The gaps that can be filled now: the first of each room. (What is held of a room always begins
+    /// with a gap.)
     pub(super) fn open_gaps(&self) -> Result<Vec<Ask>> {
         let mut asks: Vec<Ask> = Vec::new();
         let mut last_room = None;
-        for part in self.tx.select::<HeldTimeline>(&Query::all())? {
-            if last_room.as_ref() != Some(&part.room_id)
-                && let HeldPart::Gap { from, .. } = part.part
+        for part in self.tx.select::<HeldTimeline>(&Query::equal("is_gap", 1))? {
+            if let HeldPart::Gap { from, .. } = part.part
+                && last_room.as_ref() != Some(&part.room_id)
             {
                 let (room_id, number) = (part.room_id.clone(), part.number);
                 asks.push(Ask::Gap { room_id, number, from });

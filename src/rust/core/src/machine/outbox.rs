@@ -112,7 +112,10 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn outcomes(&mut self, numbers: &[i64]) -> Result<Vec<Outcome>> {
-        self.work(0, |work| numbers.iter().map(|number| work.outcome(*number)).collect())
+        self.work(0, |work| {
+            let mut told = BTreeSet::new();
+            numbers.iter().map(|number| work.outcome(*number, &mut told)).collect()
+        })
     }
 
     /// Forgets messages whose outcome was seen.
@@ -193,8 +196,9 @@ impl Work<'_> {
             event_id: None,
             refusal: None,
         };
-        if let OutboxBody::RoomKeys { content } = &row.body {
-            let content = content.clone();
+        if let OutboxBody::RoomKeys { content } = &mut row.body {
+            // Kept once, as the bytes that are sent.
+            let content = std::mem::take(content);
             fix(&mut row, &["sendToDevice", ENCRYPTED], content);
         }
         self.tx.put(&row)?;
@@ -222,12 +226,16 @@ impl Work<'_> {
     }
 
     /// Encrypts a row and fixes its bytes.
-    pub(super) fn fix_encrypted(&mut self, row: &mut OutboxRow) -> Result<()> {
+    pub(super) fn fix_encrypted(
+        &self,
+        row: &mut OutboxRow,
+        session: &mut OutboundSession,
+    ) -> Result<()> {
         let OutboxBody::Event { event_type, content, .. } = &row.body else { return Ok(()) };
-        let encrypted = self.encrypt_room_event(&row.room_id, event_type, content)?;
+        let encrypted = self.encrypt_room_event(session, event_type, content)?;
         let room_id = row.room_id.clone();
         fix(row, &["rooms", &room_id, "send", ENCRYPTED], encrypted);
-        self.tx.put(row)
+        Ok(())
     }
 
     /// Fixes the bytes of a row that goes out in the clear.
@@ -242,7 +250,7 @@ impl Work<'_> {
             }
             OutboxBody::RoomKeys { .. } => {}
         }
-        self.tx.put(row)
+        Ok(())
     }
 
     /// Lets what is queued for a room up to `up_to` go out in the clear, as long as the room was never
@@ -329,14 +337,17 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn outcome(&self, number: i64) -> Result<Outcome> {
+    fn outcome(&self, number: i64, told: &mut BTreeSet<String>) -> Result<Outcome> {
         let Some(row) = self.tx.get::<OutboxRow>(&[number.into()])? else {
             return Err(Error::new(Kind::Argument, "There is no message of this number."));
         };
         Ok(match (row.event_id, row.refusal) {
             (Some(event_id), _) => {
-                let session: Option<OutboundSession> =
-                    self.tx.get(&[row.room_id.as_str().into()])?;
+                let session: Option<OutboundSession> = if told.insert(row.room_id.clone()) {
+                    self.tx.get(&[row.room_id.as_str().into()])?
+                } else {
+                    None
+                };
                 let unreached = session.map(|session| session.unreached).unwrap_or_default();
                 Outcome::Sent { event_id, unreached }
             }

@@ -6,7 +6,7 @@ use super::{Machine, Work};
 use crate::{
     error::{Error, Kind, Result},
     judgement::identifier,
-    primitives::account,
+    primitives::{account, keys},
     store::{
         Transaction,
         records::{Binding, Device, OwnAccount},
@@ -19,7 +19,14 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn identity_keys(&mut self) -> Result<IdentityKeys> {
-        self.store.transaction(|tx| Ok(account_of(tx)?.account.identity_keys()))
+        self.store.transaction(|tx| match tx.get_single::<Binding>()? {
+            // To open the account means to derive the public half of every one-time key in it.
+            Some(bound) => Ok(IdentityKeys {
+                ed25519: keys::ed25519(&bound.signing_key)?,
+                curve25519: keys::curve25519(&bound.identity_key)?,
+            }),
+            None => Ok(account_of(tx)?.account.identity_keys()),
+        })
     }
 
     /// The user and device this store belongs to, once it is bound.

@@ -28,6 +28,9 @@ use crate::{
 
 /// How long a process has for a request before another may repeat it.
 const LEASE: Millis = 10 * SECOND;
+/// Once so many requests are given out, the others wait for the next call: replies come when all were
+/// performed, and should come before the leases run out.
+const AT_A_TIME: usize = 50;
 /// How many users one `/keys/query` asks for.
 const USERS_PER_QUERY: usize = 250;
 /// After this a server may have forgotten a transaction id, and would send the event twice.
@@ -74,7 +77,9 @@ impl Machine {
             let mut pump = Pump::new(work)?;
             pump.upload_keys()?;
             for room_id in pump.work.rooms_to_send_to()? {
-                pump.send_to_room(&room_id)?;
+                if pump.out.requests.len() < AT_A_TIME {
+                    pump.send_to_room(&room_id)?;
+                }
             }
             pump.query_devices()?;
             pump.fill_gaps()?;
@@ -184,7 +189,7 @@ impl<'a, 'b> Pump<'a, 'b> {
     fn fill_gaps(&mut self) -> Result<()> {
         for ask in self.work.open_gaps()? {
             let Ask::Gap { room_id, number, .. } = &ask else { continue };
-            if self.busy.contains(&ask) {
+            if self.busy.contains(&ask) || self.out.requests.len() >= AT_A_TIME {
                 continue;
             }
             let Some((from, to)) = self.work.gap(room_id, *number)? else { continue };

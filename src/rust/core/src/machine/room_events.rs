@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::Work;
 use crate::{
-    error::{Error, Kind, OrFail, Result},
+    error::{Kind, OrFail, Result},
     judgement::room_event::{MegolmContent, Payload, RELATES_TO, RoomEvent, unreadable},
     primitives::{account::MEGOLM, canonical_json::Json, megolm},
     store::{
@@ -23,21 +23,17 @@ impl Work<'_> {
     /// Encrypts an event for a room, and saves the ratchet. What comes back is the content of
     /// `m.room.encrypted`.
     pub(super) fn encrypt_room_event(
-        &mut self,
-        room_id: &str,
+        &self,
+        session: &mut OutboundSession,
         event_type: &str,
         content: &str,
     ) -> Result<String> {
-        let mut session: OutboundSession = self
-            .tx
-            .get(&[room_id.into()])?
-            .ok_or_else(|| Error::new(Kind::Internal, "There is no session to encrypt with."))?;
+        let room_id = session.room_id.as_str();
         let mut content = Json::parse_object(content)?;
         let relation = content.remove(RELATES_TO);
         let payload = json!({"type": event_type, "content": content, "room_id": room_id});
         let payload = Zeroizing::new(payload.to_string());
         let ciphertext = megolm::encrypt(&mut session.session, payload.as_bytes());
-        self.tx.put(&session)?;
         let mut encrypted = json!({
             "algorithm": MEGOLM,
             "sender_key": self.own.identity_key,

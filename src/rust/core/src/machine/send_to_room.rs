@@ -9,7 +9,7 @@ use super::{
     room_keys::Sharing,
 };
 use crate::{
-    error::Result,
+    error::{Error, Kind, Result},
     primitives::account::MEGOLM,
     store::records::{
         Ask, OutboundSession, OutboxBody, OutboxRow, OutboxState, Room, SyncPosition,
@@ -130,27 +130,25 @@ impl Pump<'_, '_> {
         if !fixed.is_empty() {
             return self.send_rows(fixed);
         }
-        let left = self.messages_left(room)?;
+        let mut session: OutboundSession =
+            self.work.tx.get(&[room_id.into()])?.ok_or_else(|| {
+                Error::new(Kind::Internal, "There is no session to encrypt with.")
+            })?;
+        let left = messages_left(room, &session);
         let mut rows = Vec::new();
         for mut row in queued.into_iter().take(left) {
             match &row.body {
                 OutboxBody::Event { audience: of_row, .. } if of_row.as_ref() == audience => {
-                    self.work.fix_encrypted(&mut row)?;
+                    self.work.fix_encrypted(&mut row, &mut session)?;
                 }
                 OutboxBody::Redaction { .. } => self.work.fix_plain(&mut row)?,
                 _ => break,
             }
             rows.push(row);
         }
+        // The ratchet is saved in the transaction in which its messages are.
+        self.work.tx.put(&session)?;
         self.send_rows(rows)
-    }
-
-    /// How many messages the session of a room may still encrypt.
-    fn messages_left(&self, room: &Room) -> Result<usize> {
-        let session: Option<OutboundSession> = self.work.tx.get(&[room.room_id.as_str().into()])?;
-        let used = session.map_or(0, |session| u64::from(session.session.message_index()));
-        let most = room.encryption.clone().unwrap_or_default().rotation_messages;
-        Ok(usize::try_from(most.saturating_sub(used)).unwrap_or(usize::MAX))
     }
 
     fn ask_encryption(&mut self, room_id: &str) -> Result<()> {
@@ -181,4 +179,11 @@ impl Pump<'_, '_> {
         }
         Ok(!room.visibility_known || !room.members_known)
     }
+}
+
+/// How many messages the session of a room may still encrypt.
+fn messages_left(room: &Room, session: &OutboundSession) -> usize {
+    let used = u64::from(session.session.message_index());
+    let most = room.encryption.clone().unwrap_or_default().rotation_messages;
+    usize::try_from(most.saturating_sub(used)).unwrap_or(usize::MAX)
 }

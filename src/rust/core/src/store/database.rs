@@ -141,9 +141,9 @@ pub trait Database: Send {
     /// Counts rows without reading them.
     fn count(&self, table: &Table, query: &Query) -> Result<usize>;
 
-    /// The values that stand in `column`, which is not sealed, of the rows that are wanted; each
-    /// once, in order.
-    fn values(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<Value>>;
+    /// The texts that stand in `column`, which is not sealed, of the rows that are wanted; each
+    /// once, in order, and none empty. Does not visit every row where there is an index.
+    fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>>;
 
     /// Takes a number that was never given out before and never will be again, also after the row
     /// that bore it is gone. Numbers rise by one, beginning at one.

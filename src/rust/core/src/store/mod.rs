@@ -215,19 +215,12 @@ impl Transaction<'_> {
         self.write(&SINGLE, &[S::NAME.into()], &[], single)
     }
 
-    /// See [`Database::values`]. Only text is of interest.
+    /// See [`Database::texts`].
     ///
     /// # Errors
     /// [`Kind::Store`]
     pub fn texts<R: Record>(&self, column: &str, query: &Query) -> Result<Vec<String>> {
-        let values = self.database.values(&R::TABLE, column, query)?;
-        Ok(values
-            .into_iter()
-            .filter_map(|value| match value {
-                Value::Text(text) => Some(text),
-                Value::Integer(_) => None,
-            })
-            .collect())
+        self.database.texts(&R::TABLE, column, query)
     }
 
     /// See [`Database::take_number`].

@@ -76,15 +76,21 @@ impl Sqlite {
         for step in &MIGRATIONS[version..] {
             self.connection.execute_batch(step).map_err(refusal)?;
         }
-        self.connection
-            .pragma_update(None, "user_version", MIGRATIONS.len() as i64)
-            .map_err(refusal)?;
+        // Writing the same number again would cost every opening a write to the disk.
+        if version < MIGRATIONS.len() {
+            self.connection
+                .pragma_update(None, "user_version", MIGRATIONS.len() as i64)
+                .map_err(refusal)?;
+        }
         self.commit()
     }
 }
 
 fn configure(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     connection.busy_timeout(LOCK_LIMIT)?;
+    // A plan must not depend on the value that is bound: SQLite would compile the statement anew
+    // for each.
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let journal = if file_system::shares_memory(path) { "WAL" } else { "DELETE" };
     connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
     // A commit must be on the disk before bytes made from it leave the process. On macOS only
@@ -96,6 +102,8 @@ fn configure(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update_and_check(None, "journal_size_limit", 0, |_| Ok(()))?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // KiB. What does not fit is written twice: to the log before the commit, and again.
+    connection.pragma_update(None, "cache_size", -16_000)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
@@ -201,12 +209,24 @@ impl Database for Sqlite {
         Ok(counted as usize)
     }
 
-    fn values(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<Value>> {
-        let (condition, values) = condition(query);
-        let sql = format!("SELECT DISTINCT {column} FROM {}{condition} ORDER BY 1", table.name);
+    fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>> {
+        // One step a text, over an index: DISTINCT would visit every row.
+        let (condition, mut values) = condition(query);
+        let glue = if condition.is_empty() { " WHERE" } else { " AND" };
+        let sql = format!("SELECT min({column}) FROM {}{condition}{glue} {column} > ?", table.name);
         let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
-        let rows = statement.query_map(params_from_iter(values), |row| value(row, 0));
-        rows.map_err(refusal)?.collect::<rusqlite::Result<_>>().map_err(refusal)
+        let mut texts: Vec<String> = Vec::new();
+        loop {
+            values.push(texts.last().map_or("", String::as_str).into());
+            let next: Option<String> = statement
+                .query_row(params_from_iter(&values), |row| row.get(0))
+                .map_err(refusal)?;
+            values.pop();
+            match next {
+                Some(next) => texts.push(next),
+                None => return Ok(texts),
+            }
+        }
     }
 
     fn take_number(&self, counter: &'static str) -> Result<i64> {
@@ -236,15 +256,11 @@ fn columns(table: &Table) -> String {
     [table.key, table.plain, &["body"]].concat().join(", ")
 }
 
-fn value(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Value> {
-    match row.get_ref(column)? {
+fn read(table: &Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let value = |column| match row.get_ref(column)? {
         ValueRef::Integer(value) => Ok(Value::Integer(value)),
         other => Ok(Value::Text(other.as_str()?.to_owned())),
-    }
-}
-
-fn read(table: &Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let value = |column| value(row, column);
+    };
     let (keys, plains) = (table.key.len(), table.key.len() + table.plain.len());
     Ok(Row {
         key: (0..keys).map(value).collect::<rusqlite::Result<_>>()?,

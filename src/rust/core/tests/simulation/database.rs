@@ -1,7 +1,7 @@
 //! A database in memory, which can be killed at any commit.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -199,15 +199,15 @@ impl Database for Memory {
         Ok(self.select(table, query)?.len())
     }
 
-    fn values(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<Value>> {
+    fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>> {
         let place = table.plain.iter().position(|name| *name == column).expect("an open column");
-        let mut values = Vec::new();
-        for row in self.select(table, query)? {
-            if !values.contains(&row.plain[place]) {
-                values.push(row.plain[place].clone());
+        let mut texts = BTreeSet::new();
+        for mut row in self.select(table, query)? {
+            if let Value::Text(text) = row.plain.swap_remove(place) {
+                texts.insert(text);
             }
         }
-        Ok(values)
+        Ok(texts.into_iter().collect())
     }
 
     fn take_number(&self, counter: &'static str) -> Result<i64> {

@@ -1,5 +1,8 @@
 -- The whole schema, version 1. `body` is always sealed (AES-256-GCM under a key of its table,
 -- bound to store, table and key columns). SECURITY.md names the columns that are not.
+--
+-- Only tables with small bodies are WITHOUT ROWID: SQLite keeps at most a quarter of a page of such a
+-- row in place, and gives the rest a page of its own.
 
 CREATE TABLE store (
   id BLOB NOT NULL CHECK (length(id) = 16)
@@ -14,14 +17,14 @@ CREATE TABLE counter (
 CREATE TABLE single (
   name TEXT PRIMARY KEY,
   body BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE olm_session (
   identity_key TEXT NOT NULL,
   session_id TEXT NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (identity_key, session_id)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE inbound_session (
   room_id TEXT NOT NULL,
@@ -29,12 +32,12 @@ CREATE TABLE inbound_session (
   sender TEXT NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (room_id, session_id, sender)
-) WITHOUT ROWID;
+);
 
 CREATE TABLE outbound_session (
   room_id TEXT PRIMARY KEY,
   body BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 -- Who was given the key of an outbound session.
 CREATE TABLE key_share (
@@ -58,7 +61,7 @@ CREATE TABLE device_list (
   outdated INTEGER NOT NULL,
   body BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX device_list_outdated ON device_list (outdated) WHERE outdated = 1;
+CREATE INDEX device_list_outdated ON device_list (outdated);
 
 CREATE TABLE device (
   user_id TEXT NOT NULL,
@@ -66,13 +69,13 @@ CREATE TABLE device (
   identity_key TEXT NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (user_id, device_id)
-) WITHOUT ROWID;
+);
 CREATE INDEX device_identity_key ON device (identity_key);
 
 CREATE TABLE room (
   room_id TEXT PRIMARY KEY,
   body BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE member (
   room_id TEXT NOT NULL,
@@ -96,7 +99,7 @@ CREATE TABLE outbox (
   state TEXT NOT NULL,
   body BLOB NOT NULL
 );
-CREATE INDEX outbox_room ON outbox (room_id, state, number);
+CREATE INDEX outbox_room ON outbox (state, room_id, number);
 CREATE INDEX outbox_state ON outbox (state, number);
 
 -- What a server said happened in a room, in the order in which it is handed over.
@@ -117,12 +120,14 @@ CREATE TABLE waiting_event (
   event_id TEXT NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (room_id, session_id, event_id)
-) WITHOUT ROWID;
+);
 
 -- The part of a timeline that stands behind a gap, and the gap itself.
 CREATE TABLE held_timeline (
   room_id TEXT NOT NULL,
   number INTEGER NOT NULL,
+  is_gap INTEGER NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (room_id, number)
-) WITHOUT ROWID;
+);
+CREATE INDEX held_timeline_gap ON held_timeline (is_gap, room_id, number);

@@ -140,9 +140,14 @@ pub struct HeldTimeline {
 }
 
 impl Record for HeldTimeline {
-    const TABLE: Table = Table { name: "held_timeline", key: &["room_id", "number"], plain: &[] };
+    const TABLE: Table =
+        Table { name: "held_timeline", key: &["room_id", "number"], plain: &["is_gap"] };
 
     fn key(&self) -> Vec<Value> {
         vec![self.room_id.as_str().into(), self.number.into()]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![i64::from(matches!(self.part, HeldPart::Gap { .. })).into()]
     }
 }
