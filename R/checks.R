@@ -46,6 +46,31 @@ checked_text <- function(x, name, call) {
   enc2utf8(x)
 }
 
+# The name of a program, which becomes a directory of its own.
+check_app <- function(app, call = caller_env()) {
+  app <- check_string(app, "app", call = call)
+  if (!grepl("^[[:alnum:]_][[:alnum:]_.-]*$", app)) {
+    argument_abort("app", "a name of letters, digits, `.`, `_` and `-`", call)
+  }
+  app
+}
+
+# A path that means the same wherever R goes.
+check_path <- function(
+  x,
+  name = rlang::caller_arg(x),
+  null = FALSE,
+  call = caller_env()
+) {
+  path <- check_string(x, name, null, call)
+  if (is.null(path)) {
+    return(NULL)
+  }
+  path <- path.expand(path)
+  absolute <- grepl("^([/\\\\]|[A-Za-z]:)", path)
+  if (absolute) path else file.path(getwd(), path)
+}
+
 check_flag <- function(x, name = rlang::caller_arg(x), call = caller_env()) {
   if (!is.logical(x) || length(x) != 1L || is.na(x)) {
     argument_abort(name, "TRUE or FALSE", call)

@@ -8,9 +8,9 @@
 #' mx_client_config_path("my-app")
 #' @export
 mx_client_config_path <- function(app = "mxcrypt") {
-  check_string(app)
+  check_app(app)
   name <- paste0(toupper(gsub("[^A-Za-z0-9]", "_", app)), "_MATRIX_CONFIG")
-  env_value(name) %||%
+  check_path(env_value(name), name, null = TRUE) %||%
     file.path(tools::R_user_dir(app, "config"), "matrix.json")
 }
 
@@ -18,11 +18,12 @@ read_config <- function(path) {
   if (!file.exists(path)) {
     return(list())
   }
-  text <- paste(
-    readLines(path, warn = FALSE, encoding = "UTF-8"),
-    collapse = "\n"
+  text <- tryCatch(
+    rawToChar(readBin(path, "raw", file.size(path))),
+    error = function(condition) "",
+    warning = function(condition) ""
   )
-  config <- json_decode(enc2utf8(text))
+  config <- json_decode(checked_json(text))
   if (!is.list(config) || inherits(config, "mxcrypt_failure")) {
     mx_abort(
       paste0(path, " is not a configuration in JSON."),
@@ -35,6 +36,8 @@ read_config <- function(path) {
 
 write_config <- function(config, path) {
   core(private_directory_create(dirname(path)))
+  # Another package may have written one down.
+  config[["password"]] <- NULL
   config <- Filter(Negate(is.null), config)
   text <- jsonlite::prettify(mxc_json(config), indent = 2)
   core(private_file_write(path, unclass(text)))

@@ -53,9 +53,9 @@ mx_client_configure <- function(
   store_dir = NULL,
   device_name = NULL
 ) {
-  check_string(app)
-  path <- check_string(path, null = TRUE) %||% mx_client_config_path(app)
-  store_dir <- check_string(store_dir, null = TRUE)
+  check_app(app)
+  path <- check_path(path, null = TRUE) %||% mx_client_config_path(app)
+  store_dir <- check_path(store_dir, null = TRUE)
   bare <- list(server = discover_server(server))
   bound <- bound_device(store_dir %||% mx_crypto_store_dir(app))
   device_id <- check_string(device_id, null = TRUE) %||% bound[["device_id"]]
@@ -65,7 +65,7 @@ mx_client_configure <- function(
     password <- check_string(password, null = TRUE) %||% find_password(user)
     log_in(bare, user, password, device_id, device_name)
   } else {
-    list(access_token = check_string(access_token))
+    list(access_token = check_token(access_token))
   }
   config <- list(server = bare[["server"]], app = app, store_dir = store_dir)
   client <- adopt_login(config, login, path)
@@ -78,21 +78,20 @@ mx_client_configure <- function(
 # Finds out whose login this is, binds the store to it, and saves both. A login
 # that does not fit the store is ended again, unless it was given to us.
 adopt_login <- function(config, login, path) {
-  before <- read_config(path)
-  remember_tokens(path, list(token = login[["access_token"]]))
-  session <- list(server = config[["server"]], path = path)
+  # It has no path: were the token bad, that of an earlier login would be taken.
+  session <- list(server = config[["server"]], token = login[["access_token"]])
   client <- tryCatch(
     bind_login(session, config, path),
     error = function(condition) {
       if (!is.null(login[["device_id"]])) {
         try(http_json(session, "POST", api_path("logout"), "{}"), silent = TRUE)
       }
-      remember_tokens(path, before[c("token", "refresh_token")])
       raise(condition)
     }
   )
   config[c("user_id", "device_id")] <- client[c("user_id", "device_id")]
   keep_login(path, config, login)
+  core(machine_publish_anew(machine_of(client)))
   pump(client)
   client
 }
@@ -110,7 +109,7 @@ bind_login <- function(session, config, path) {
   }
   config[c("user_id", "device_id")] <- who[c("user_id", "device_id")]
   client <- new_client(config, path, config[["app"]])
-  machine_of(client)
+  machine_of(client, session = session)
   client
 }
 
@@ -128,9 +127,9 @@ check_same_user <- function(user, bound, call = caller_env()) {
   if (is.null(bound)) {
     return(invisible())
   }
-  localpart <- sub("^@", "", sub(":.*$", "", user))
   owner <- bound[["user_id"]]
-  if (user != owner && localpart != sub("^@", "", sub(":.*$", "", owner))) {
+  localpart <- sub("^@([^:]*):.*$", "\\1", owner)
+  if (!user %in% c(owner, localpart)) {
     mx_abort(
       c(
         paste0("This store belongs to ", owner, ", not to ", user, "."),

@@ -11,8 +11,8 @@
 #' mx_client_load(path = alice$path)
 #' @export
 mx_client_load <- function(app = "mxcrypt", path = NULL) {
-  check_string(app)
-  path <- check_string(path, null = TRUE) %||% mx_client_config_path(app)
+  check_app(app)
+  path <- check_path(path, null = TRUE) %||% mx_client_config_path(app)
   config <- read_config(path)
   missing <- setdiff(c("server", "user_id", "device_id"), names(config))
   if (length(missing) > 0L) {

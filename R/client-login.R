@@ -41,6 +41,8 @@ relogin <- function(client, password) {
     )
   }
   keep_login(client[["path"]], read_config(client[["path"]]), login)
+  # If the server had forgotten the device, it knows its keys again with this.
+  core(machine_publish_anew(machine_of(client)))
 }
 
 #' @rdname mx_client_relogin
@@ -66,5 +68,12 @@ log_in <- function(bare, user, password, device_id, device_name) {
   body[["initial_device_display_name"]] <- device_name %||% "mxcrypt (R)"
   path <- api_path("login")
   # With a device id, a second login is the first one again.
-  http_json(bare, "POST", path, body, idempotent = !is.null(device_id))
+  login <- http_json(bare, "POST", path, body, idempotent = !is.null(device_id))
+  if (!is_token(login[["access_token"]])) {
+    mx_abort(
+      "The server's answer to the login has no token.",
+      "mx_error_answer"
+    )
+  }
+  login
 }

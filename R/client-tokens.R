@@ -4,7 +4,7 @@
 session_token <- function(session) {
   path <- session[["path"]]
   if (is.null(path)) {
-    return(NULL)
+    return(session[["token"]])
   }
   tokens <- the[["tokens"]][[path]]
   if (is.null(tokens)) {
@@ -61,11 +61,24 @@ refresh_token <- function(client) {
   bare <- list(server = client[["server"]])
   body <- mxc_json(list(refresh_token = token))
   answer <- http_perform(bare, "POST", api_path("refresh"), body)
-  if (answer[["status"]] != 200L) {
+  login <- json_body(answer)
+  if (answer[["status"]] != 200L || !is_token(login[["access_token"]])) {
     return(FALSE)
   }
-  keep_login(client[["path"]], config, json_body(answer))
+  keep_login(client[["path"]], config, login)
   TRUE
+}
+
+check_token <- function(access_token, call = caller_env()) {
+  if (!is_token(access_token)) {
+    argument_abort("access_token", "a token, in one string", call)
+  }
+  access_token
+}
+
+# What may stand in a header.
+is_token <- function(x) {
+  is_string(x) && grepl("^[!-~]+$", x)
 }
 
 relogin_quietly <- function(client) {
@@ -80,7 +93,7 @@ relogin_quietly <- function(client) {
 # Saves what a login or a refresh brought.
 keep_login <- function(path, config, login) {
   config[["token"]] <- login[["access_token"]]
-  if (!is.null(login[["refresh_token"]])) {
+  if (is_token(login[["refresh_token"]])) {
     config[["refresh_token"]] <- login[["refresh_token"]]
   }
   write_config(config, path)

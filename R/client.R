@@ -25,7 +25,7 @@ client_at <- function(path) {
 }
 
 check_client <- function(client, call = caller_env()) {
-  if (!inherits(client, "mx_client")) {
+  if (!is_described(client, "mx_client", c("app", "path", "store_dir"))) {
     argument_abort(
       "client",
       "a client, from mx_client_configure() or mx_client_load()",
@@ -35,9 +35,18 @@ check_client <- function(client, call = caller_env()) {
   client
 }
 
+# Whether something has the class of a client or session, and what they are made
+# of.
+is_described <- function(x, class, more) {
+  names <- c("user_id", "device_id", "server", more)
+  inherits(x, class) &&
+    is.list(x) &&
+    all(vapply(unclass(x)[names], is_string, NA))
+}
+
 # What a request needs to know. Sessions are taken wherever clients are.
 as_session <- function(x, call = caller_env()) {
-  if (inherits(x, "mx_session")) {
+  if (is_described(x, "mx_session", "path")) {
     return(x)
   }
   if (inherits(x, "mx_client")) {

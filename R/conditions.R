@@ -3,7 +3,28 @@
 # they are never formatted, neither by sprintf() nor by cli or glue.
 
 mx_abort <- function(message, class, ..., call = caller_env()) {
-  abort(message, class = c(class, "mx_error"), ..., call = call)
+  abort(
+    message,
+    class = c(class, "mx_error"),
+    ...,
+    call = bare_call(call),
+    trace = bare_trace(caller_env())
+  )
+}
+
+# Errors hold calls without their arguments, among which may be a password.
+bare_trace <- function(bottom) {
+  trace <- rlang::trace_back(bottom = bottom)
+  trace[["call"]] <- lapply(trace[["call"]], bare)
+  trace
+}
+
+bare_call <- function(frame) {
+  bare(rlang::frame_call(frame))
+}
+
+bare <- function(call) {
+  if (is.call(call)) as.call(list(call[[1]])) else NULL
 }
 
 # Raises a condition that is classed already, as it is: rlang would format it.

@@ -106,7 +106,7 @@ pad <- function(title, cells) {
 # What an event says, in a line: its text, the reason why there is none, or its
 # type.
 event_text <- function(x) {
-  text <- printable(x[["body"]])
+  text <- x[["body"]]
   is_message <- x[["type"]] == "m.room.message"
   text[is.na(text) | !is_message] <- paste0("<", x[["type"]], ">")[
     is.na(text) | !is_message
@@ -117,6 +117,7 @@ event_text <- function(x) {
 }
 
 shorten <- function(text, width) {
+  text <- printable(text)
   long <- !is.na(text) & nchar(text) > width
   text[long] <- paste0(substr(text[long], 1L, width - 1L), "\u2026")
   text

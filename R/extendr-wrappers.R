@@ -115,6 +115,9 @@ machine_note_members_changed <- function(handle, room_id) .Call(wrap__machine_no
 
 machine_note_own_membership <- function(handle, room_id, membership) .Call(wrap__machine_note_own_membership, handle, room_id, membership)
 
+# Has the device keys published anew, for a login that is new.
+machine_publish_anew <- function(handle) .Call(wrap__machine_publish_anew, handle)
+
 # Begins to track the devices of users, or marks them as outdated.
 machine_refresh_devices <- function(handle, user_ids) .Call(wrap__machine_refresh_devices, handle, user_ids)
 

@@ -18,13 +18,22 @@ markdown_html <- function(text) {
   html
 }
 
-# User ids that are mentioned become links, which clients show as pills.
+# User ids that are mentioned become links, which clients show as pills. All are
+# looked for at once, the longest first: `@bob:demo` begins `@bob:demo.org` too.
 add_pills <- function(html, mentions) {
-  for (user_id in mentions) {
-    shown <- escape_html(user_id)
-    href <- paste0("https://matrix.to/#/", encode_segment(user_id))
-    link <- paste0("<a href=\"", href, "\">", shown, "</a>")
-    html <- gsub(shown, link, html, fixed = TRUE)
+  if (length(mentions) == 0L) {
+    return(html)
   }
+  shown <- escape_html(unique(mentions))
+  links <- sprintf(
+    "<a href=\"https://matrix.to/#/%s\">%s</a>",
+    vapply(unique(mentions), encode_segment, ""),
+    shown
+  )
+  longest <- shown[order(-nchar(shown))]
+  literal <- gsub("([^[:alnum:]])", "\\\\\\1", longest)
+  found <- gregexpr(paste(literal, collapse = "|"), html, perl = TRUE)
+  ids <- regmatches(html, found)[[1]]
+  regmatches(html, found) <- list(links[match(ids, shown)])
   html
 }

@@ -4,12 +4,17 @@
 # How long a request may take, in seconds, beside what the server was asked to
 # wait.
 http_timeout <- function() {
-  getOption("mxcrypt.timeout", 60)
+  check_number(getOption("mxcrypt.timeout", 60), "mxcrypt.timeout", 0.001)
 }
 
-# How often a request is tried, and how long it may take with all its pauses.
+# How often a request is tried.
 http_tries <- function() {
-  getOption("mxcrypt.max_tries", 5L)
+  check_number(getOption("mxcrypt.max_tries", 5), "mxcrypt.max_tries", 1)
+}
+
+# Seconds before the second try.
+http_first_pause <- function() {
+  check_number(getOption("mxcrypt.pause", 0.5), "mxcrypt.pause")
 }
 
 # Performs a request until the server has answered it.
@@ -46,7 +51,7 @@ http_perform <- function(
     answer <- attempt()
   }
   if (is_no_answer(answer)) {
-    answer[["call"]] <- rlang::frame_call(call)
+    answer[["call"]] <- bare_call(call)
     raise(answer)
   }
   if (may_repeat(answer, idempotent)) {
@@ -72,7 +77,7 @@ may_repeat <- function(answer, idempotent) {
 # before.
 http_pause <- function(answer, try) {
   asked <- if (!is_no_answer(answer)) retry_after(answer)
-  usual <- getOption("mxcrypt.pause", 0.5) * 2^(try - 1)
+  usual <- http_first_pause() * 2^(try - 1)
   min(if (is.null(asked)) usual else asked, 60)
 }
 
@@ -124,6 +129,14 @@ http_request <- function(session, method, path, body, timeout, content) {
   request <- httr2::req_user_agent(request, "mxcrypt (R)")
   request <- httr2::req_timeout(request, http_timeout() + timeout / 1000)
   request <- httr2::req_error(request, is_error = function(response) FALSE)
+  # Pauses are http_perform()'s: httr2's own come even after the last try, and
+  # are drawn from R's random numbers.
+  request <- httr2::req_retry(
+    request,
+    max_tries = 1,
+    is_transient = function(response) FALSE,
+    backoff = function(tries) 0
+  )
   token <- session_token(session)
   if (!is.null(token)) {
     request <- httr2::req_auth_bearer_token(request, token)
@@ -175,20 +188,17 @@ checked_json <- function(text) {
 # Raises the condition for an answer that is an error.
 http_abort <- function(answer, call = caller_env()) {
   body <- json_body(answer)
-  code <- body[["errcode"]]
-  if (!is_string(code) || !grepl("^[A-Za-z0-9_.]+$", code)) {
-    code <- "M_UNKNOWN"
-  }
   text <- body[["error"]]
   if (!is_string(text)) {
     text <- paste("the server answered with status", answer[["status"]])
   }
-  matrix_abort(code, text, answer[["status"]], body, call = call)
+  matrix_abort(body[["errcode"]], text, answer[["status"]], body, call = call)
 }
 
 # `body` is a field of the condition by the contract of the field, and rlang has
 # a use of its own for that name: so this is a base condition.
 matrix_abort <- function(code, text, status, body = NULL, call = caller_env()) {
+  code <- error_code(code)
   message <- paste0("Matrix error [", code, "]: ", printable(text))
   help <- matrix_help(code)
   if (!is.null(help)) {
@@ -197,12 +207,18 @@ matrix_abort <- function(code, text, status, body = NULL, call = caller_env()) {
   condition <- errorCondition(
     message,
     class = c(paste0("mx_error_", code), "mx_error_http", "mx_error"),
-    call = rlang::frame_call(call),
+    call = bare_call(call),
     errcode = code,
     status = status,
     body = body
   )
   raise(condition)
+}
+
+# An error code of a server, which becomes a class.
+error_code <- function(code) {
+  is_code <- is_string(code) && grepl("^[A-Za-z0-9_.]{1,200}$", code)
+  if (is_code) code else "M_UNKNOWN"
 }
 
 matrix_help <- function(code) {
@@ -226,8 +242,13 @@ api_path <- function(..., query = NULL, version = "v3") {
   if (length(query) == 0L) {
     return(path)
   }
-  values <- vapply(query, function(x) encode_segment(as.character(x)), "")
+  values <- vapply(query, function(x) encode_segment(query_text(x)), "")
   paste0(path, "?", paste0(names(query), "=", values, collapse = "&"))
+}
+
+# A number as digits, whatever R's options say.
+query_text <- function(x) {
+  if (is.numeric(x)) sprintf("%.0f", x) else x
 }
 
 # Everything but unreserved characters is encoded, also a `%`: URLencode()

@@ -10,6 +10,8 @@
 #'   begins with the newest event.
 #' @return A data frame as from [mx_sync()], oldest event first. Its attribute
 #'   `end` is where older events begin, or `NULL` at the beginning of the room.
+#'   Fewer events than `limit` with an `end` mean that the server answered with
+#'   empty pages for too long.
 #' @references Client-server API, "`GET /rooms/{roomId}/messages`":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
 #' @examples
@@ -29,6 +31,7 @@ mx_messages <- function(client, room, limit = 50, from = NULL) {
   pump_or_warn(client)
   pages <- list()
   found <- 0
+  empty <- 0
   repeat {
     query <- list(dir = "b", limit = min(limit - found, 100), from = from)
     path <- api_path("rooms", room_id, "messages", query = query)
@@ -38,9 +41,12 @@ mx_messages <- function(client, room, limit = 50, from = NULL) {
     }
     page <- core(machine_read_history(machine, room_id, answer[["body"]]))
     pages <- c(pages, list(page[["events"]]))
-    found <- found + length(page[["events"]][["room_id"]])
+    n <- length(page[["events"]][["room_id"]])
+    found <- found + n
+    empty <- if (n == 0L) empty + 1 else 0
     from <- page[["end"]]
-    if (is.null(from) || found >= limit) {
+    # Pages may be empty, but a server must not keep us here for ever.
+    if (is.null(from) || found >= limit || empty == 20) {
       break
     }
   }

@@ -60,7 +60,7 @@ mxc_account_new <- function() {
 #' @rdname mxc_account
 #' @export
 mxc_account_identity_keys <- function(account) {
-  if (is_stored(account)) {
+  if (inherits(account, "mx_crypto_account")) {
     return(core(machine_identity_keys(stored_machine(account))))
   }
   primitive(account_identity_keys(pointer(account, "mxc_account")))
@@ -69,7 +69,7 @@ mxc_account_identity_keys <- function(account) {
 #' @rdname mxc_account
 #' @export
 mxc_account_sign <- function(account, canonical_json) {
-  if (is_stored(account)) {
+  if (inherits(account, "mx_crypto_account")) {
     return(core(machine_sign(stored_machine(account), canonical_json)))
   }
   primitive(account_sign(pointer(account, "mxc_account"), canonical_json))
@@ -85,7 +85,7 @@ mxc_account_generate_one_time_keys <- function(account, n) {
 #' @rdname mxc_account
 #' @export
 mxc_account_one_time_keys <- function(account) {
-  if (is_stored(account)) {
+  if (inherits(account, "mx_crypto_account")) {
     return(core(machine_unpublished_one_time_keys(stored_machine(account))))
   }
   primitive(account_one_time_keys(pointer(account, "mxc_account")))

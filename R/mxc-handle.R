@@ -21,7 +21,7 @@ pointer <- function(
       call = call
     )
   }
-  if (!inherits(x, class)) {
+  if (!inherits(x, class) || !is.list(x)) {
     mx_abort(
       paste0("`", name, "` must be an object of class ", class, "."),
       c("mxc_error_handle", "mxc_error"),

@@ -48,7 +48,7 @@ mxc_ed25519_verify <- function(public_key, message, signature) {
 #' @export
 mxc_json_sign <- function(json, account, entity, key_id) {
   json <- as_json_text(json)
-  if (!is_stored(account)) {
+  if (!inherits(account, "mx_crypto_account")) {
     account <- pointer(account, "mxc_account")
     return(primitive(json_sign(json, account, entity, key_id)))
   }

@@ -97,7 +97,15 @@ check_same_store <- function(things, call = caller_env()) {
 }
 
 store_id_of <- function(x, name, call) {
-  if (is_stored(x)) {
+  maker <- c(
+    account = "mx_crypto_account",
+    sessions = "mx_crypto_sessions_load"
+  )
+  class <- c(account = "mx_crypto_account", sessions = "mx_crypto_sessions")
+  if (name %in% names(maker)) {
+    if (!inherits(x, class[[name]]) || !is.list(x)) {
+      argument_abort(name, paste0("what ", maker[[name]], "() returned"), call)
+    }
     return(unclass(x)[["store_id"]])
   }
   dir <- if (inherits(x, "mx_client")) x[["store_dir"]] else x

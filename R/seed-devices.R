@@ -52,6 +52,7 @@ mx_crypto_claim_otks <- function(client, devices, strict = FALSE) {
   if (length(devices) == 0L) {
     return(devices)
   }
+  check_devices(devices)
   column <- function(name) vapply(devices, function(x) x[[name]], "")
   users <- column("user_id")
   wanted <- lapply(split(column("device_id"), users), function(ids) {
@@ -74,6 +75,20 @@ mx_crypto_claim_otks <- function(client, devices, strict = FALSE) {
     devices[[i]][["otk"]] <- verdicts[["key"]][[i]]
   }
   devices
+}
+
+check_devices <- function(devices, call = caller_env()) {
+  fields <- c("user_id", "device_id", "curve25519", "ed25519")
+  is_device <- function(x) {
+    is.list(x) && all(vapply(x[fields], is_string, NA))
+  }
+  if (!is.list(devices) || !all(vapply(devices, is_device, NA))) {
+    argument_abort(
+      "devices",
+      "a list of devices, as from mx_crypto_known_devices()",
+      call
+    )
+  }
 }
 
 report_unclaimed <- function(devices, verdicts, strict, call = caller_env()) {

@@ -5,6 +5,7 @@
 #' trusted on first use.
 #'
 #' @inheritParams mx_crypto_account
+#' @param store_dir The directory of the store.
 #' @param room_id The room's id.
 #' @param content The content of an `m.room.message`: a list, or JSON text. It is
 #'   encrypted also where nothing says that the room is.
@@ -217,8 +218,21 @@ batch_machine <- function(batch) {
   mx_abort("The store of this batch is not open.", "mx_error_store_binding")
 }
 
-batch_events <- function(machine, batch) {
-  new_events(core(machine_peek(machine, batch[["first"]], batch[["last"]])))
+batch_events <- function(machine, batch, call = caller_env()) {
+  first <- batch[["first"]]
+  last <- batch[["last"]]
+  events <- new_events(core(machine_peek(machine, first, last), call = call))
+  if (nrow(events) < last - first + 1) {
+    mx_abort(
+      c(
+        "The events of this batch are gone.",
+        i = "Process a batch before the next mx_sync_update()."
+      ),
+      c("mx_error_batch", "mx_error_argument"),
+      call = call
+    )
+  }
+  events
 }
 
 event_records <- function(events) {

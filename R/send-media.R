@@ -41,21 +41,39 @@ mx_send_media <- function(
       "mx_error_media_unencrypted"
     )
   }
-  size <- file.size(path)
-  bytes <- readBin(path, "raw", size)
+  bytes <- read_file(path)
   uploaded <- http_json(
     client,
     "POST",
     paste0("/_matrix/media/v3/upload?filename=", encode_segment(body)),
     content = list(bytes = bytes, type = content_type)
   )
+  url <- uploaded[["content_uri"]]
+  if (!is_string(url) || !startsWith(url, "mxc://")) {
+    mx_abort(
+      "The server took the file and gave it no address.",
+      "mx_error_answer"
+    )
+  }
   content <- list(
     msgtype = media_msgtype(content_type),
     body = body,
-    url = uploaded[["content_uri"]],
-    info = list(mimetype = content_type, size = size)
+    url = url,
+    info = list(mimetype = content_type, size = length(bytes))
   )
   mx_send(client, room_id, content)
+}
+
+read_file <- function(path, call = caller_env()) {
+  if (!file.exists(path) || dir.exists(path)) {
+    argument_abort("path", "a file that can be read", call)
+  }
+  tryCatch(
+    suppressWarnings(readBin(path, "raw", file.size(path))),
+    error = function(condition) {
+      argument_abort("path", "a file that can be read", call)
+    }
+  )
 }
 
 media_msgtype <- function(content_type) {

@@ -32,8 +32,12 @@ mx_send_table <- function(
 table_content <- function(x, title, max_rows, row_names) {
   left_out <- max(0, nrow(x) - max_rows)
   x <- utils::head(x, max_rows)
-  cells <- vapply(x, format_cells, character(nrow(x)))
-  cells <- matrix(cells, nrow = nrow(x), dimnames = list(NULL, names(x)))
+  cells <- matrix(
+    unlist(lapply(x, format_cells), use.names = FALSE) %||% character(),
+    nrow = nrow(x),
+    ncol = ncol(x),
+    dimnames = list(NULL, names(x))
+  )
   if (row_names) {
     cells <- cbind(" " = rownames(x), cells)
   }
@@ -50,20 +54,33 @@ table_content <- function(x, title, max_rows, row_names) {
   )
 }
 
+# What is missing is an empty cell. Text is taken as it is: format() would write
+# it in the locale's encoding.
 format_cells <- function(column) {
-  text <- if (is.list(column)) {
-    vapply(column, function(cell) paste(format(cell), collapse = ", "), "")
-  } else {
-    format(column, trim = TRUE)
+  if (length(column) == 0L) {
+    return(character())
   }
-  text <- enc2utf8(as.character(text))
-  text[is.na(column) & !is.list(column)] <- ""
-  text
+  # A matrix or data frame as a column.
+  if (length(dim(column)) == 2L) {
+    column <- apply(as.matrix(column), 1, toString)
+  }
+  if (is.list(column)) {
+    return(vapply(column, function(x) toString(format_cells(x)), ""))
+  }
+  text <- if (is.character(column) || is.factor(column)) {
+    as.character(column)
+  } else {
+    trimws(format(column, trim = TRUE))
+  }
+  text[is.na(column)] <- ""
+  enc2utf8(as.character(text))
 }
 
 html_table <- function(cells) {
   row <- function(cells, tag) {
-    inside <- paste0("<", tag, ">", escape_html(cells), "</", tag, ">")
+    open <- paste0("<", tag, ">")
+    close <- paste0("</", tag, ">")
+    inside <- paste0(open, escape_html(cells), close, recycle0 = TRUE)
     paste0("<tr>", paste(inside, collapse = ""), "</tr>")
   }
   rows <- apply(cells, 1, row, tag = "td")
@@ -78,14 +95,11 @@ html_table <- function(cells) {
 
 plain_table <- function(cells) {
   lines <- rbind(colnames(cells), cells)
-  widths <- apply(lines, 2, function(column) max(nchar(column)))
-  padded <- vapply(
-    seq_along(widths),
-    function(i) formatC(lines[, i], width = -widths[[i]]),
-    character(nrow(lines))
-  )
-  trimws(
-    apply(matrix(padded, nrow = nrow(lines)), 1, paste, collapse = "  "),
-    "right"
-  )
+  padded <- apply(lines, 2, function(column) {
+    column <- gsub("[[:space:]]+", " ", column)
+    width <- nchar(column, "width")
+    paste0(column, strrep(" ", max(width) - width))
+  })
+  padded <- matrix(padded, nrow = nrow(lines))
+  trimws(apply(padded, 1, paste, collapse = "  "), "right")
 }

@@ -120,7 +120,7 @@ report_refusals <- function(outcomes, call) {
   if (length(refused) == 0L) {
     return(invisible())
   }
-  code <- refused[[1]][["code"]]
+  code <- error_code(refused[[1]][["code"]])
   text <- printable(refused[[1]][["message"]])
   if (length(outcomes) == 1L) {
     mx_abort(

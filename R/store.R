@@ -3,17 +3,15 @@
 #' Where the store of an app lies
 #'
 #' @inheritParams mx_client_config_path
-#' @param path Another place, which is returned as it is, expanded.
+#' @param path Another place, which is returned as an absolute path.
 #' @return A path; nothing is made there.
 #' @examples
 #' mx_crypto_store_dir("my-app")
 #' @export
 mx_crypto_store_dir <- function(app = "mxcrypt", path = NULL) {
-  check_string(app)
-  if (!is.null(path)) {
-    return(path.expand(check_string(path)))
-  }
-  file.path(tools::R_user_dir(app, "data"), "crypto")
+  check_app(app)
+  check_path(path, null = TRUE) %||%
+    file.path(tools::R_user_dir(app, "data"), "crypto")
 }
 
 # The machine over the store in `dir`, begun where there is none. Its key comes
@@ -34,12 +32,12 @@ open_store <- function(dir, call = caller_env()) {
 }
 
 # The machine of a client, whose store must be that of the login.
-machine_of <- function(client, call = caller_env()) {
+machine_of <- function(client, session = client, call = caller_env()) {
   check_client(client, call = call)
   machine <- open_store(client[["store_dir"]], call = call)
   bound <- core(machine_binding(machine), call = call)
   if (is.null(bound)) {
-    check_is_new(client, call)
+    check_is_new(client, session, call)
   }
   ids <- c("user_id", "device_id")
   if (!identical(bound[ids], unclass(client)[ids])) {
@@ -52,8 +50,8 @@ machine_of <- function(client, call = caller_env()) {
 # Before a store is bound to a login: the server says whose login it is, and that
 # the device has no keys yet. If it has, they are in another store, which is lost
 # or elsewhere; under new keys the device would be deaf for whoever knows it.
-check_is_new <- function(client, call) {
-  who <- http_json(client, "GET", api_path("account", "whoami"), call = call)
+check_is_new <- function(client, session, call) {
+  who <- http_json(session, "GET", api_path("account", "whoami"), call = call)
   same <- identical(who[["user_id"]], client[["user_id"]]) &&
     identical(who[["device_id"]], client[["device_id"]])
   query <- list(
@@ -63,7 +61,8 @@ check_is_new <- function(client, call) {
     )
   )
   path <- api_path("keys", "query")
-  answer <- http_perform(client, "POST", path, as_json_text(query), call = call)
+  query <- as_json_text(query)
+  answer <- http_perform(session, "POST", path, query, call = call)
   has_keys <- core(
     judge_known_device(
       answer[["body"]],

@@ -69,7 +69,7 @@ sync_once <- function(client, timeout, call = caller_env()) {
   since <- core(machine_sync_token(machine), call = call)
   path <- api_path(
     "sync",
-    query = list(since = since, timeout = round(timeout), filter = sync_filter)
+    query = list(since = since, timeout = timeout, filter = sync_filter)
   )
   answer <- http_perform(client, "GET", path, timeout = timeout, call = call)
   if (answer[["status"]] != 200L) {
@@ -97,7 +97,7 @@ pump_or_warn <- function(client) {
         x = conditionMessage(condition)
       ),
       "mx_warning_pump",
-      parent = condition
+      cause = condition
     )
   })
 }

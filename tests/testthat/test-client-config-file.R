@@ -1,5 +1,8 @@
 test_that("each app has its place, which an environment variable overrides", {
-  withr::local_envvar(R_USER_CONFIG_DIR = "/somewhere", MY_APP_MATRIX_CONFIG = NA)
+  withr::local_envvar(
+    R_USER_CONFIG_DIR = "/somewhere",
+    MY_APP_MATRIX_CONFIG = NA
+  )
   path <- mx_client_config_path("my-app")
   expect_equal(path, "/somewhere/R/my-app/matrix.json")
   expect_false(path == mx_client_config_path("my-other-app"))
@@ -18,7 +21,10 @@ test_that("an app name is a name and not a way out of the directory", {
 test_that("a configuration is written whole or not at all, for its owner", {
   skip_on_os("windows")
   path <- file.path(withr::local_tempdir(), "a", "b", "matrix.json")
-  write_config(list(server = "s", user_id = NULL, name = "d\u00e9j\u00e0"), path)
+  write_config(
+    list(server = "s", user_id = NULL, name = "d\u00e9j\u00e0"),
+    path
+  )
   expect_equal(format(file.mode(path)), "600")
   config <- read_config(path)
   expect_equal(config, list(name = "d\u00e9j\u00e0", server = "s"))

@@ -73,7 +73,11 @@ test_that("an access token can be given instead of a password", {
   bare <- list(server = demo_address(homeserver))
   login <- log_in(bare, "alice", "demo", "TOKENDEVICE", NULL)
   here <- places()
-  alice <- configure(homeserver, places = here, access_token = login$access_token)
+  alice <- configure(
+    homeserver,
+    places = here,
+    access_token = login$access_token
+  )
   expect_equal(alice$user_id, "@alice:demo")
   expect_equal(alice$device_id, "TOKENDEVICE")
   expect_equal(config_at(here$path)[["token"]], login$access_token)
@@ -148,7 +152,13 @@ test_that("a login as another device is refused, and ended again", {
   alice <- configure(homeserver, "alice", here, password = "demo")
   before <- readLines(here$path)
   expect_error(
-    configure(homeserver, "alice", here, password = "demo", device_id = "OTHER"),
+    configure(
+      homeserver,
+      "alice",
+      here,
+      password = "demo",
+      device_id = "OTHER"
+    ),
     class = "mx_error_store_binding"
   )
   expect_identical(readLines(here$path), before)

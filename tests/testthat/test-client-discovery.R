@@ -80,7 +80,11 @@ test_that("an address at which there is no homeserver is refused", {
       discover_server("https://example.org"),
       class = "mx_error_discovery"
     )
-    expect_match(conditionMessage(condition), "https://example.org", fixed = TRUE)
+    expect_match(
+      conditionMessage(condition),
+      "https://example.org",
+      fixed = TRUE
+    )
   }
   local_web()
   expect_error(

@@ -11,7 +11,10 @@ test_that("a client is loaded from its file, and nothing is asked", {
 test_that("where there is no configuration, the error says what to do", {
   dir <- withr::local_tempdir()
   path <- file.path(dir, "matrix.json")
-  missing <- expect_error(mx_client_load(path = path), class = "mx_error_config")
+  missing <- expect_error(
+    mx_client_load(path = path),
+    class = "mx_error_config"
+  )
   expect_match(conditionMessage(missing), path, fixed = TRUE)
   expect_match(conditionMessage(missing), "mx_client_configure")
   odd <- c(

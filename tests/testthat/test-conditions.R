@@ -72,7 +72,7 @@ test_that("a failure of the core has its group", {
 test_that("a warning can have an error of the server as its cause", {
   cause <- catch(matrix_abort("M_X", "y", 500L, body = list(errcode = "M_X")))
   warning <- rlang::catch_cnd(
-    mx_warn("x", "mx_warning_pump", parent = cause),
+    mx_warn("x", "mx_warning_pump", cause = cause),
     "warning"
   )
   expect_match(conditionMessage(warning), "x")

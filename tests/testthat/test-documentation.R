@@ -15,7 +15,11 @@ parts <- function(page, tag) {
 }
 
 aliases_of <- function(page) {
-  trimws(vapply(parts(page, "\\alias"), function(x) paste(x, collapse = ""), ""))
+  trimws(vapply(
+    parts(page, "\\alias"),
+    function(x) paste(x, collapse = ""),
+    ""
+  ))
 }
 
 test_that("every exported name has a page with an example and a value", {

@@ -72,7 +72,11 @@ test_that("nothing a server or sender says steers the terminal", {
   events <- server_says(paste0("org.x", evil), list(body = "x"))
   expect_equal(nrow(events), 1)
   expect_no_match(format(events), odd)
-  events <- server_says("m.room.message", list(body = "x"), paste0("@a", evil, ":b"))
+  events <- server_says(
+    "m.room.message",
+    list(body = "x"),
+    paste0("@a", evil, ":b")
+  )
   expect_no_match(format(events), odd)
 })
 

@@ -1,57 +1,57 @@
 # R forks itself for parallel::mclapply(). A child has the memory of its parent,
-# and must not go on with its ratchets.
+# and must not go on with its ratchets. Each parent here is an R of its own: in
+# this one, callr looks after the children.
 
 skip_on_os("windows")
 skip_on_cran()
 
-forked <- function(fun, n = 1) {
-  children <- lapply(seq_len(n), function(i) parallel::mcparallel(fun(i)))
-  results <- parallel::mccollect(children)
-  for (result in results) {
-    if (inherits(result, "try-error")) {
-      stop(result)
-    }
-  }
-  unname(results)
-}
-
 test_that("a ratchet of the parent is refused in a child, and goes on outside", {
-  held <- handles()
-  outcome <- forked(function(i) {
-    list(
-      account = class(catch(mxc_account_sign(held$mxc_account, "x"))),
-      olm = class(catch(mxc_olm_encrypt(held$mxc_olm_session, "x"))),
-      megolm = class(catch(mxc_megolm_encrypt(held$mxc_megolm_outbound, "x"))),
-      pickle = class(catch(
-        mxc_megolm_outbound_pickle(held$mxc_megolm_outbound, pickle_key)
-      )),
-      reads = is.list(mxc_megolm_inbound_info(held$mxc_megolm_inbound)),
-      own = mxc_account_identity_keys(mxc_account_new())$ed25519
-    )
-  })[[1]]
+  found <- in_other_r(function() {
+    held <- handles()
+    child <- forked(function(i) {
+      list(
+        account = class(catch(mxc_account_sign(held$mxc_account, "x"))),
+        olm = class(catch(mxc_olm_encrypt(held$mxc_olm_session, "x"))),
+        megolm = class(catch(mxc_megolm_encrypt(
+          held$mxc_megolm_outbound,
+          "x"
+        ))),
+        pickle = class(catch(
+          mxc_megolm_outbound_pickle(held$mxc_megolm_outbound, pickle_key)
+        )),
+        reads = is.list(mxc_megolm_inbound_info(held$mxc_megolm_inbound)),
+        own = mxc_account_identity_keys(mxc_account_new())$ed25519
+      )
+    })[[1]]
+    index <- mxc_megolm_message_index(held$mxc_megolm_outbound)
+    ciphertext <- mxc_megolm_encrypt(held$mxc_megolm_outbound, "x")
+    list(child = child, index = index, ciphertext = ciphertext)
+  })
   for (name in c("account", "olm", "megolm", "pickle")) {
-    expect_true("mxc_error_handle" %in% outcome[[name]], label = name)
+    expect_true("mxc_error_handle" %in% found$child[[name]], label = name)
   }
-  expect_true(outcome$reads)
-  expect_match(outcome$own, "^[A-Za-z0-9+/]{43}$")
-  expect_equal(mxc_megolm_message_index(held$mxc_megolm_outbound), 0L)
-  expect_match(mxc_megolm_encrypt(held$mxc_megolm_outbound, "x"), "^Aw")
+  expect_true(found$child$reads)
+  expect_match(found$child$own, "^[A-Za-z0-9+/]{43}$")
+  expect_equal(found$index, 0L)
+  expect_match(found$ciphertext, "^Aw")
 })
 
 test_that("children make other keys than each other and their parent", {
-  make <- function(...) {
-    account <- mxc_account_new()
-    mxc_account_generate_one_time_keys(account, 1)
-    peer <- mxc_account_new()
-    c(
-      unlist(mxc_account_identity_keys(account)),
-      mxc_account_one_time_keys(account)[[1]],
-      mxc_account_fallback_key(account)$curve25519,
-      mxc_megolm_session_id(mxc_megolm_outbound_new())
-    )
-  }
-  make()
-  keys <- c(forked(make, 3), list(make()))
+  keys <- in_other_r(function() {
+    make <- function(...) {
+      account <- mxc_account_new()
+      mxc_account_generate_one_time_keys(account, 1)
+      c(
+        unlist(mxc_account_identity_keys(account)),
+        mxc_account_one_time_keys(account)[[1]],
+        mxc_account_fallback_key(account)$curve25519,
+        mxc_megolm_session_id(mxc_megolm_outbound_new())
+      )
+    }
+    make()
+    c(forked(make, 3), list(make()))
+  })
+  expect_length(unlist(keys), 20)
   expect_equal(anyDuplicated(unlist(keys)), 0)
 })
 
@@ -60,7 +60,12 @@ test_that("two children that begin sessions begin different ones", {
   clients <- list(fake_client(fake), fake_client(fake))
   rooms <- lapply(clients, mx_room_create)
   fake$forget()
-  forked(function(i) mx_send_text(clients[[i]], rooms[[i]], "x"), 2)
+  in_other_r(
+    function(clients, rooms) {
+      forked(function(i) mx_send_text(clients[[i]], rooms[[i]], "x"), 2)
+    },
+    list(clients, rooms)
+  )
   bodies <- lapply(fake$seen("PUT", "/send/"), function(x) json_decode(x$body))
   ids <- vapply(bodies, function(x) x[["session_id"]], "")
   expect_length(ids, 2)
@@ -76,14 +81,22 @@ test_that("two children that send at once never share an index", {
   bob <- fake_client(fake)
   room <- mx_room_create(alice, invite = bob$user_id)
   mx_room_join(bob, room)
-  mx_send_text(alice, room, "parent")
   fake$forget()
-  ids <- forked(function(i) {
-    vapply(1:8, function(j) mx_send_text(alice, room, paste(i, j)), "")
-  }, 2)
-  mx_send_text(alice, room, "parent again")
-  ids <- unlist(ids)
-  expect_length(unique(ids), 16)
+  ids <- in_other_r(
+    function(alice, room) {
+      mx_send_text(alice, room, "parent")
+      ids <- forked(
+        function(i) {
+          vapply(1:8, function(j) mx_send_text(alice, room, paste(i, j)), "")
+        },
+        2
+      )
+      mx_send_text(alice, room, "parent again")
+      ids
+    },
+    list(alice, room)
+  )
+  expect_length(unique(unlist(ids)), 16)
 
   events <- messages(mx_sync(bob))
   expect_true(all(events$decrypted))
@@ -102,8 +115,9 @@ test_that("two children that send at once never share an index", {
     },
     0L
   )
+  expect_setequal(index, 0:17)
+  expect_equal(anyDuplicated(index), 0)
   session <- vapply(bodies, function(x) x[["session_id"]], "")
-  expect_false(anyDuplicated(paste(session, index)) > 0)
   expect_length(unique(session), 1)
 })
 
@@ -113,19 +127,26 @@ test_that("a child receives for its parent", {
   bob <- fake_client(fake)
   room <- mx_room_create(alice, invite = bob$user_id)
   mx_room_join(bob, room)
-  mx_sync(bob)
   mx_send_text(alice, room, "one")
-  expect_equal(forked(function(i) new_bodies(bob))[[1]], "one")
-  mx_send_text(alice, room, "two")
-  expect_equal(new_bodies(bob), "two")
+  bodies <- in_other_r(
+    function(alice, bob, room) {
+      first <- forked(function(i) new_bodies(bob))[[1]]
+      mx_send_text(alice, room, "two")
+      list(first, new_bodies(bob))
+    },
+    list(alice, bob, room)
+  )
+  expect_equal(bodies, list("one", "two"))
 })
 
 test_that("batches that use threads work in a child", {
-  account <- mxc_account_new()
-  key <- mxc_account_identity_keys(account)[["ed25519"]]
-  messages <- lapply(1:200, function(i) as.raw(i %% 256))
-  signatures <- mxc_account_sign(account, messages)
-  expect_true(all(mxc_ed25519_verify(key, messages, signatures)))
-  verified <- forked(function(i) mxc_ed25519_verify(key, messages, signatures))
-  expect_true(all(verified[[1]]))
+  verified <- in_other_r(function() {
+    account <- mxc_account_new()
+    key <- mxc_account_identity_keys(account)[["ed25519"]]
+    messages <- lapply(1:200, function(i) as.raw(i %% 256))
+    signatures <- mxc_account_sign(account, messages)
+    verify <- function(i) all(mxc_ed25519_verify(key, messages, signatures))
+    list(verify(), forked(verify, 2))
+  })
+  expect_true(all(unlist(verified)))
 })

@@ -17,7 +17,11 @@ hostile_bodies <- function() {
     odd_types = '{"errcode":["M_X"],"error":{"a":1},"retry_after_ms":"x"}',
     twice = '{"errcode":"M_A","errcode":"M_B","next_batch":1,"next_batch":2}',
     raw_nul = as.raw(c(0x7b, 0x00, 0x7d)),
-    not_utf8 = c(charToRaw('{"error":"'), as.raw(c(0xff, 0xfe)), charToRaw('"}')),
+    not_utf8 = c(
+      charToRaw('{"error":"'),
+      as.raw(c(0xff, 0xfe)),
+      charToRaw('"}')
+    ),
     array = "[]",
     number = "5",
     null = "null",
@@ -148,7 +152,13 @@ test_that("every hostile answer is a result or a classed condition", {
   bodies <- c(
     hostile_bodies(),
     lapply(
-      c(number = "5", list = "[1]", object = '{"a":{}}', text = '"%s"', null = "null"),
+      c(
+        number = "5",
+        list = "[1]",
+        object = '{"a":{}}',
+        text = '"%s"',
+        null = "null"
+      ),
       twisted
     )
   )

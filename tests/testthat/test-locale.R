@@ -20,9 +20,14 @@ test_that("text goes out and comes in as UTF-8 in the C locale", {
       events <- mx_sync(bob)
       list(
         locale = l10n_info()[["UTF-8"]],
-        bodies = lapply(events$body[events$type == "m.room.message"], charToRaw),
+        bodies = lapply(
+          events$body[events$type == "m.room.message"],
+          charToRaw
+        ),
         content = events$content[events$type == "org.x"][[1]],
-        reaction = charToRaw(events$relates_to[events$type == "m.reaction"][[1]]$key),
+        reaction = charToRaw(
+          events$relates_to[events$type == "m.reaction"][[1]]$key
+        ),
         name = charToRaw(mx_rooms(bob)$name),
         records = lapply(
           mx_extract_text_events(mx_sync_update(bob)$sync, bob$user_id),

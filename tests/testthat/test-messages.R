@@ -4,7 +4,12 @@ test_that("history is read page by page, oldest first", {
   mx_send_text(pair$alice, pair$room, texts)
   last <- mx_messages(pair$bob, pair$room, limit = 5)
   expect_equal(last$body, texts[8:12])
-  before <- mx_messages(pair$bob, pair$room, limit = 5, from = attr(last, "end"))
+  before <- mx_messages(
+    pair$bob,
+    pair$room,
+    limit = 5,
+    from = attr(last, "end")
+  )
   expect_equal(before$body, texts[3:7])
   all <- mx_messages(pair$bob, pair$room, limit = 1000)
   expect_equal(messages(all)$body, texts)
@@ -35,11 +40,19 @@ test_that("history that was replayed or altered by the server says so", {
   alice <- fake_client(fake)
   room <- mx_room_create(alice)
   mx_send_text(alice, room, c("pay 1", "pay 2"))
-  path <- api_path("rooms", room, "messages", query = list(dir = "b", limit = 2))
+  path <- api_path(
+    "rooms",
+    room,
+    "messages",
+    query = list(dir = "b", limit = 2)
+  )
   page <- json_decode(rawToChar(http_perform(alice, "GET", path)$body))
   event <- page[["chunk"]][[2]]
   altered <- edit(event, "event_id", "$altered")
-  altered[["content"]][["ciphertext"]] <- altered(event[["content"]][["ciphertext"]], 60)
+  altered[["content"]][["ciphertext"]] <- altered(
+    event[["content"]][["ciphertext"]],
+    60
+  )
   page[["chunk"]] <- list(
     edit(event, "event_id", "$replayed"),
     altered,
@@ -62,7 +75,11 @@ test_that("a page that is none is an error", {
   room <- mx_room_create(alice)
   for (body in c("", "[]", "<html>", '{"chunk":5}', '{"chunk":[],"end":5}')) {
     fake$fault("GET", "/messages", body = body)
-    expect_error(mx_messages(alice, room), class = "mx_error_answer", info = body)
+    expect_error(
+      mx_messages(alice, room),
+      class = "mx_error_answer",
+      info = body
+    )
   }
 })
 

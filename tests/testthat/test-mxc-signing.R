@@ -12,7 +12,8 @@ test_that("vectors of the specification hold", {
     "sha256": "5jM4wQpv6lnBo7CLIghJuHdW+s2CMBJPUOGOC89ncos"},
     "origin": "domain", "origin_server_ts": 1000000, "prev_events": [],
     "room_id": "!x:domain", "sender": "@a:domain", "signatures": {"domain":
-    {"ed25519:1": "KxwGjPSDEtvnFgU00fwFz+l6d2pJM6XBIaMEn81SXPTRl16AqLAYqfIReFGZlHi5KLjAWbOoMszkwsQma+lYAg"}},
+    {"ed25519:1":
+    "KxwGjPSDEtvnFgU00fwFz+l6d2pJM6XBIaMEn81SXPTRl16AqLAYqfIReFGZlHi5KLjAWbOoMszkwsQma+lYAg"}},
     "type": "X", "unsigned": {"age_ts": 1000000}}'
   for (signed in c(empty, data, event)) {
     verify <- function(json, ...) mxc_json_verify(json, ..., vector_key)

@@ -2,7 +2,10 @@ test_that("a room is encrypted from its first event on, unless told not to", {
   pair <- demo_pair()
   plain <- mx_room_create(pair$alice, encrypted = FALSE)
   rooms <- mx_rooms(pair$alice)
-  expect_equal(rooms$encrypted[match(c(pair$room, plain), rooms$room_id)], c(TRUE, FALSE))
+  expect_equal(
+    rooms$encrypted[match(c(pair$room, plain), rooms$room_id)],
+    c(TRUE, FALSE)
+  )
   state <- room_state(pair$alice, pair$room, "m.room.encryption")
   expect_equal(state[["algorithm"]], "m.megolm.v1.aes-sha2")
 })
@@ -19,7 +22,10 @@ test_that("name, topic, alias, invitations and access are as told", {
     public = TRUE
   )
   expect_match(room, "^!")
-  expect_equal(room_text(alice, room, "m.room.name", "name"), "D\u00e9j\u00e0 \"vu\" %s")
+  expect_equal(
+    room_text(alice, room, "m.room.name", "name"),
+    "D\u00e9j\u00e0 \"vu\" %s"
+  )
   expect_equal(room_text(alice, room, "m.room.topic", "topic"), "nightly")
   expect_equal(expect_invisible(mx_room_join(bob, "#vu:demo")), room)
   # Nobody was invited into a room of one's own.
@@ -70,7 +76,8 @@ test_that("who is invited, or joins, reads the next message at once", {
     events$body[events$decrypted],
     c("invited", "joined")
   )
-  expect_equal(events$utd_reason[!events$decrypted], "unknown_session")
+  # Its key came, but from a later index on.
+  expect_equal(events$utd_reason[!events$decrypted], "unknown_index")
 })
 
 test_that("who has left cannot read what is said afterwards", {
@@ -88,5 +95,5 @@ test_that("who has left cannot read what is said afterwards", {
     events$body[events$decrypted],
     c("together", "together again")
   )
-  expect_length(unique(events$session_id), 3)
+  expect_length(unique(events$session_id), 2)
 })

@@ -64,7 +64,13 @@ test_that("an alias that leads to no id is an error", {
   withr::local_options(mxcrypt.max_tries = 1)
   fake <- fake_homeserver()
   alice <- fake_client(fake)
-  for (body in c("{}", '{"room_id":5}', '{"room_id":""}', '{"room_id":"x"}', "[]")) {
+  for (body in c(
+    "{}",
+    '{"room_id":5}',
+    '{"room_id":""}',
+    '{"room_id":"x"}',
+    "[]"
+  )) {
     fake$fault("GET", "/directory/", body = body)
     expect_error(mx_send_text(alice, "#x:fake", "x"), class = "mx_error")
   }

@@ -50,7 +50,10 @@ test_that("periods of rotation are told to all, and kept to", {
   mx_send_text(pair$alice, pair$room, as.character(1:5))
   events <- messages(mx_sync(pair$bob))
   expect_equal(events$body, as.character(1:5))
-  expect_equal(as.vector(table(match(events$session_id, unique(events$session_id)))), c(2, 2, 1))
+  expect_equal(
+    as.vector(table(match(events$session_id, unique(events$session_id)))),
+    c(2, 2, 1)
+  )
   for (period in list(0, -1, NA, "x", NaN, c(1, 2), Inf, 1.5, 1e300)) {
     expect_error(
       mx_room_encrypt(pair$alice, pair$room, rotation_period_msgs = period),

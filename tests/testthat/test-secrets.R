@@ -89,14 +89,26 @@ test_that("a password or token that was typed into a call is not repeated", {
   conditions <- rlang::inject(list(
     catch(mx_client_relogin(alice, password = !!word)),
     catch(mx_client_configure(gone, "a", !!word)),
-    catch(mx_client_configure(fake$url, "a", !!word, path = path, store_dir = store)),
+    catch(mx_client_configure(
+      fake$url,
+      "a",
+      !!word,
+      path = path,
+      store_dir = store
+    )),
     catch(mx_client_configure(
       fake$url,
       access_token = !!word,
       path = path,
       store_dir = store
     )),
-    catch(mx_client_configure(fake$url, "m", !!word, path = path, store_dir = mine)),
+    catch(mx_client_configure(
+      fake$url,
+      "m",
+      !!word,
+      path = path,
+      store_dir = mine
+    )),
     catch(mx_client_configure(fake$url, "a", !!word, app = NA))
   ))
   for (condition in conditions) {

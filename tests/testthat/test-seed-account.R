@@ -116,7 +116,8 @@ test_that("a server that has other keys under our ids ends the publishing", {
   withr::local_options(mxcrypt.max_tries = 1)
   fake <- fake_homeserver()
   alice <- fake_client(fake)
-  exists <- '{"errcode":"M_UNKNOWN","error":"One time key signed_curve25519:AAAAAA already exists. 100%"}'
+  text <- "One time key signed_curve25519:AAAAAA already exists. 100%"
+  exists <- sprintf('{"errcode":"M_UNKNOWN","error":"%s"}', text)
   fake$forget()
   fake$fault("POST", "/keys/upload", status = 400, body = exists, times = 99)
   s <- seed(alice)
@@ -125,7 +126,11 @@ test_that("a server that has other keys under our ids ends the publishing", {
       mx_crypto_publish_keys(alice, s$account, s$store, 60L),
       class = "mx_error_own_keys"
     )
-    expect_match(conditionMessage(condition), "already exists. 100%", fixed = TRUE)
+    expect_match(
+      conditionMessage(condition),
+      "already exists. 100%",
+      fixed = TRUE
+    )
   }
   expect_length(fake$seen("POST", "/keys/upload"), 1)
 })

@@ -78,7 +78,10 @@ test_that("a device's signing key is remembered, and another is not taken", {
     edit(devices, bob$device_id, json_decode(keys))
   })
   fake$fault("POST", "/keys/query", body = forged)
-  expect_equal(suppressWarnings(mx_crypto_known_devices(alice, bob$user_id)), known)
+  expect_equal(
+    suppressWarnings(mx_crypto_known_devices(alice, bob$user_id)),
+    known
+  )
 })
 
 test_that("servers that could not be reached are named, when it matters", {

@@ -49,7 +49,10 @@ test_that("the seed's loop sends and receives, and loses nothing by forgetting",
     forget_open_stores()
   }
   # One session, and one key for both.
-  expect_length(unique(messages(mx_messages(pair$bob, pair$room))$session_id), 1)
+  expect_length(
+    unique(messages(mx_messages(pair$bob, pair$room))$session_id),
+    1
+  )
 })
 
 test_that("a record has what the seed reads, and more", {
@@ -149,7 +152,8 @@ test_that("recipients, other stores and odd contents are refused", {
       content = content,
       store_dir = a$store
     )
-    do.call(mx_send_encrypted, utils::modifyList(usual, list(...)))
+    usual[...names()] <- list(...)
+    do.call(mx_send_encrypted, usual)
   }
   for (recipients in list(list(), list(list(user_id = "@a:b")), "@a:b")) {
     expect_error(call(recipients = recipients), class = "mx_error_argument")

@@ -27,7 +27,12 @@ test_that("where the server does not say, the file is not sent", {
   file <- withr::local_tempfile(lines = "figures")
   for (status in c(500, 403, 404)) {
     fake$forget()
-    fake$fault("GET", "/state/m.room.encryption", status = status, body = "<html>")
+    fake$fault(
+      "GET",
+      "/state/m.room.encryption",
+      status = status,
+      body = "<html>"
+    )
     expect_error(mx_send_media(alice, room, file), class = "mx_error")
     expect_length(fake$seen("POST", "/upload"), 0)
   }
@@ -49,7 +54,11 @@ test_that("a file is sent to a room that is not encrypted", {
   )
   upload <- fake$seen("POST", "/upload")[[1]]
   expect_equal(upload$body, 256)
-  expect_match(upload$path, "filename=d%C3%A9j%C3%A0%20%26%20vu.png", fixed = TRUE)
+  expect_match(
+    upload$path,
+    "filename=d%C3%A9j%C3%A0%20%26%20vu.png",
+    fixed = TRUE
+  )
   events <- messages(mx_sync(alice))
   expect_equal(events$event_id, id)
   content <- events$content[[1]]
@@ -85,7 +94,11 @@ test_that("an upload that brings no address is an error, and no event is sent", 
   )
   for (body in bodies) {
     fake$fault("POST", "/upload", body = body)
-    expect_error(mx_send_media(alice, room, alice$path), class = "mx_error", info = body)
+    expect_error(
+      mx_send_media(alice, room, alice$path),
+      class = "mx_error",
+      info = body
+    )
   }
   expect_equal(nrow(messages(mx_sync(alice))), 0)
 })

@@ -8,7 +8,11 @@ html_of <- function(x) {
 
 test_that("a data frame is a table in HTML, and columns of text", {
   pair <- demo_pair()
-  x <- data.frame(name = c("a", "b & c"), n = c(1.5, 10), stringsAsFactors = FALSE)
+  x <- data.frame(
+    name = c("a", "b & c"),
+    n = c(1.5, 10),
+    stringsAsFactors = FALSE
+  )
   id <- expect_invisible(
     mx_send_table(pair$alice, pair$room, x, title = "Counts < today")
   )
@@ -102,6 +106,9 @@ test_that("columns stand under each other also in other scripts", {
 test_that("what is no table is refused", {
   pair <- demo_pair()
   for (x in list(1:3, list(a = 1), "x", NULL, NA, array(1:8, c(2, 2, 2)))) {
-    expect_error(mx_send_table(pair$alice, pair$room, x), class = "mx_error_argument")
+    expect_error(
+      mx_send_table(pair$alice, pair$room, x),
+      class = "mx_error_argument"
+    )
   }
 })

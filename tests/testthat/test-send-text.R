@@ -58,7 +58,10 @@ test_that("Markdown is sent as HTML beside its source", {
   expect_match(html("# Title"), "<h1>Title</h1>")
   expect_match(html("- a\n- b"), "<ul>\\s*<li>a</li>\\s*<li>b</li>\\s*</ul>")
   expect_match(html("1. a\n2. b"), "<ol>")
-  expect_match(html("```r\nx <- 1\n```"), "<pre><code[^>]*>x &lt;- 1\n</code></pre>")
+  expect_match(
+    html("```r\nx <- 1\n```"),
+    "<pre><code[^>]*>x &lt;- 1\n</code></pre>"
+  )
   expect_match(html("`a<b`"), "<code>a&lt;b</code>", fixed = TRUE)
   expect_match(html("|a|b|\n|-|-|\n|1|2|"), "<table>")
   expect_match(html("one\n\ntwo"), "<p>one</p>\\s*<p>two</p>")
@@ -117,5 +120,8 @@ test_that("replies and threads relate outside of the ciphertext", {
 })
 
 test_that("bots send notices", {
-  expect_equal(sent(demo_pair(), "beep", msgtype = "m.notice")$msgtype, "m.notice")
+  expect_equal(
+    sent(demo_pair(), "beep", msgtype = "m.notice")$msgtype,
+    "m.notice"
+  )
 })

@@ -77,7 +77,15 @@ test_that("a transaction id gives the same event, however often it is sent", {
 
 test_that("a transaction id that is none is refused before anything is sent", {
   pair <- demo_pair()
-  for (id in list("", NA_character_, 5, c("a", "b"), list("a"), "a\nb", strrep("x", 300))) {
+  for (id in list(
+    "",
+    NA_character_,
+    5,
+    c("a", "b"),
+    list("a"),
+    "a\nb",
+    strrep("x", 300)
+  )) {
     expect_error(
       mx_send_text(pair$alice, pair$room, "x", transaction_id = id),
       class = "mx_error",
@@ -89,7 +97,18 @@ test_that("a transaction id that is none is refused before anything is sent", {
 
 test_that("what cannot be an event is refused, and none of its batch is sent", {
   pair <- demo_pair()
-  odd <- list(NULL, NA, 5, "x", "[]", "5", "", c("{}", "nonsense"), list(1), Sys.Date())
+  odd <- list(
+    NULL,
+    NA,
+    5,
+    "x",
+    "[]",
+    "5",
+    "",
+    c("{}", "nonsense"),
+    list(1),
+    Sys.Date()
+  )
   odd <- c(odd, list(list(list(a = 1), list(b = NaN)), data.frame(a = 1)))
   for (content in odd) {
     expect_error(
@@ -98,7 +117,15 @@ test_that("what cannot be an event is refused, and none of its batch is sent", {
       info = deparse(content)
     )
   }
-  for (type in list("", "m.room.encrypted", NA, 5, c("a", "b"), "a\nb", strrep("x", 300))) {
+  for (type in list(
+    "",
+    "m.room.encrypted",
+    NA,
+    5,
+    c("a", "b"),
+    "a\nb",
+    strrep("x", 300)
+  )) {
     expect_error(
       mx_send(pair$alice, pair$room, list(a = 1), type = type),
       class = "mx_error"
@@ -160,7 +187,10 @@ test_that("what could not be sent is sent by the next call, once and in order", 
   # The answer is lost after the server acted; then before.
   for (acts in c(TRUE, FALSE)) {
     fake$fault("PUT", "/send/", status = 502, body = "<html>", acts = acts)
-    expect_error(mx_send_text(alice, room, paste("lost", acts)), class = "mx_error_http")
+    expect_error(
+      mx_send_text(alice, room, paste("lost", acts)),
+      class = "mx_error_http"
+    )
     forget_open_stores()
   }
   fake$fault("POST", "/keys/claim", status = 502, body = "<html>")

@@ -138,7 +138,9 @@ test_that("a store serves one device, and clients share it", {
 
   thief <- pair$bob
   thief$store_dir <- pair$alice$store_dir
-  for (use in list(mx_sync, mx_rooms, function(x) mx_send_text(x, pair$room, "x"))) {
+  for (use in list(mx_sync, mx_rooms, function(x) {
+    mx_send_text(x, pair$room, "x")
+  })) {
     expect_error(use(thief), class = "mx_error_store_binding")
   }
   other <- pair$alice

@@ -28,7 +28,12 @@ expect_columns <- function(events) {
 test_that("events are a data frame of stable columns, also when there are none", {
   pair <- demo_pair()
   before <- Sys.time()
-  id <- mx_send_text(pair$alice, pair$room, "hello", mentions = pair$bob$user_id)
+  id <- mx_send_text(
+    pair$alice,
+    pair$room,
+    "hello",
+    mentions = pair$bob$user_id
+  )
   events <- mx_sync(pair$bob)
   expect_columns(events)
   expect_columns(mx_sync(pair$bob))
@@ -144,12 +149,20 @@ test_that("one bad event costs only itself, and is told", {
   bad_to_device <- list(
     5,
     list(type = "m.room.encrypted"),
-    list(type = "m.room.encrypted", sender = "@a:b", content = list(algorithm = "x")),
+    list(
+      type = "m.room.encrypted",
+      sender = "@a:b",
+      content = list(algorithm = "x")
+    ),
     list(type = "m.room_key", sender = "@a:b", content = list(room_id = "x"))
   )
   to_device <- json_decode(answer)[["to_device"]][["events"]]
   answer <- edit_json(answer, timeline, c(bad, events))
-  answer <- edit_json(answer, c("to_device", "events"), c(bad_to_device, to_device))
+  answer <- edit_json(
+    answer,
+    c("to_device", "events"),
+    c(bad_to_device, to_device)
+  )
   read <- hand_in(pair$bob, answer)
   expect_equal(vapply(read$events, function(x) x$body, ""), c("one", "two"))
   rows <- mx_sync(pair$bob)
@@ -165,12 +178,22 @@ test_that("a ciphertext that is shown again, or in another room, is refused", {
   mx_send_text(pair$alice, pair$room, "transfer 100")
   answer <- raw_sync(pair$bob)
   timeline <- c("rooms", "join", pair$room, "timeline", "events")
-  event <- json_decode(answer)[["rooms"]][["join"]][[pair$room]][["timeline"]][["events"]][[1]]
+  event <- json_decode(answer)[["rooms"]][["join"]][[pair$room]][["timeline"]][[
+    "events"
+  ]][[1]]
   again <- edit(event, "event_id", "$replayed")
   later <- edit(event, "origin_server_ts", event[["origin_server_ts"]] + 1)
   elsewhere <- edit(event, "event_id", "$elsewhere")
-  mallory <- edit(edit(event, "event_id", "$mallory"), "sender", "@mallory:demo")
-  answer <- edit_json(answer, timeline, list(event, again, event, later, mallory))
+  mallory <- edit(
+    edit(event, "event_id", "$mallory"),
+    "sender",
+    "@mallory:demo"
+  )
+  answer <- edit_json(
+    answer,
+    timeline,
+    list(event, again, event, later, mallory)
+  )
   answer <- edit_json(
     answer,
     c("rooms", "join", other, "timeline", "events"),
@@ -182,7 +205,10 @@ test_that("a ciphertext that is shown again, or in another room, is refused", {
   expect_equal(of("$replayed"), "replayed")
   expect_equal(of("$elsewhere"), "unknown_session")
   expect_equal(of("$mallory"), "sender_mismatch")
-  expect_equal(unique(rows$body[rows$event_id == event[["event_id"]]]), c("transfer 100", NA))
+  expect_equal(
+    unique(rows$body[rows$event_id == event[["event_id"]]]),
+    c("transfer 100", NA)
+  )
   expect_equal(sum(rows$body %in% "transfer 100"), 2)
 })
 
@@ -194,7 +220,14 @@ test_that("an answer that is no sync changes nothing", {
   mx_sync(alice)
   token <- core(machine_sync_token(machine_of(alice)))
   mx_send_text(alice, room, "kept")
-  for (body in c("", "{}", "[]", "<html>", '{"next_batch":5}', '{"next_batch":""}')) {
+  for (body in c(
+    "",
+    "{}",
+    "[]",
+    "<html>",
+    '{"next_batch":5}',
+    '{"next_batch":""}'
+  )) {
     fake$fault("GET", "/sync", body = body)
     expect_error(mx_sync(alice), class = "mx_error_answer")
     expect_equal(core(machine_sync_token(machine_of(alice))), token)

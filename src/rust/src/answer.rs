@@ -5,9 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use extendr_api::prelude::*;
 use mxcrypt_core::{Error, Kind, Result};
 
+use crate::fork;
+
 /// Does `work`; an error, and even a panic, becomes a value of class `mxcrypt_failure`.
 pub(crate) fn answer<T: Into<Robj>>(work: impl FnOnce() -> Result<T>) -> Robj {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match catch_unwind(AssertUnwindSafe(|| fork::notice().and_then(|()| work()))) {
         Ok(Ok(value)) => value.into(),
         Ok(Err(error)) => failure(&error),
         Err(_) => failure(&Error::new(

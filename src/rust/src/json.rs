@@ -41,7 +41,7 @@ fn from_r(value: &Robj, deeper: usize) -> Result<Json> {
         value.class().map(|names| names.map(str::to_owned).collect()).unwrap_or_default();
     let is = |name: &str| value.get_attrib("class").is_some() && classes.iter().any(|c| c == name);
     if is("json") {
-        return Json::parse(&arguments::text(value, "json")?);
+        return Json::parse_exact(&arguments::text(value, "json")?);
     }
     let always_array = is("AsIs");
     let has_class = value.get_attrib("class").is_some();

@@ -14,6 +14,7 @@ mod arguments;
 mod canonical_json;
 mod demo;
 mod events;
+mod fork;
 mod handle;
 mod json;
 mod judgement;

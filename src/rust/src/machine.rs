@@ -413,6 +413,12 @@ fn machine_note_members_changed(handle: Robj, room_id: Robj) -> Robj {
     on(&handle, |machine| machine.note_members_changed(&arguments::text(&room_id, "room")?))
 }
 
+/// Has the device keys published anew, for a login that is new.
+#[extendr]
+fn machine_publish_anew(handle: Robj) -> Robj {
+    on(&handle, Machine::publish_anew)
+}
+
 #[extendr]
 fn machine_note_own_membership(handle: Robj, room_id: Robj, membership: Robj) -> Robj {
     on(&handle, |machine| {
@@ -491,6 +497,7 @@ extendr_module! {
     fn machine_note_encryption;
     fn machine_note_members_changed;
     fn machine_note_own_membership;
+    fn machine_publish_anew;
     fn machine_refresh_devices;
     fn machine_devices;
     fn machine_outdated_users;

@@ -100,9 +100,19 @@ impl Machine {
 }
 
 impl Work<'_> {
+    /// A consumer. One that comes for the first time begins with the oldest event there is; from
+    /// then on, what it has not dealt with is kept for it.
     fn consumer(&self, name: &str) -> Result<Consumer> {
-        let fresh = || Consumer { name: name.to_owned(), cursor: 0, handed: 0 };
-        Ok(self.tx.get(&[name.into()])?.unwrap_or_else(fresh))
+        if let Some(known) = self.tx.get(&[name.into()])? {
+            return Ok(known);
+        }
+        let place = match self.inbox_after(0, 1)?.first() {
+            Some(oldest) => oldest.number - 1,
+            None => self.tx.last_number("inbox")?,
+        };
+        let fresh = Consumer { name: name.to_owned(), cursor: place, handed: place };
+        self.tx.put(&fresh)?;
+        Ok(fresh)
     }
 
     fn inbox_after(&self, cursor: i64, limit: usize) -> Result<Vec<InboxRow>> {
@@ -149,10 +159,7 @@ impl Work<'_> {
 
     /// A row for a consumer whose next events were deleted before it came.
     fn lost_before(&self, state: &Consumer, next: Option<&InboxRow>) -> Result<Option<Handed>> {
-        let Some(next) = next.filter(|row| row.number > state.cursor + 1 && state.cursor > 0)
-        else {
-            return Ok(None);
-        };
+        let Some(next) = next.filter(|row| row.number > state.cursor + 1) else { return Ok(None) };
         let message = format!(
             "{} events were kept too long for this consumer and are gone.",
             next.number - state.cursor - 1

@@ -48,6 +48,23 @@ impl Machine {
     pub fn key_upload(&mut self) -> Result<KeyUpload> {
         self.work(0, |work| work.key_upload())
     }
+
+    /// Has the device keys published anew. A server that ended a login may have forgotten the
+    /// device and its keys; keys that it still has, it takes again.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn publish_anew(&mut self) -> Result<()> {
+        self.work(0, |work| {
+            let mut upload = work.key_upload()?;
+            upload.published = false;
+            if upload.pending.is_some() {
+                // The same keys as before, and the device keys with them.
+                upload.pending = Some(work.upload_body(true)?);
+            }
+            work.tx.put_single(&upload)
+        })
+    }
 }
 
 impl Work<'_> {
@@ -87,7 +104,7 @@ impl Work<'_> {
         if with_fallback {
             account.generate_fallback_key();
         }
-        if upload.fallback_used {
+        if with_fallback {
             upload.fallback_replaced_at = Some(self.now);
         }
         upload.pending = Some(self.upload_body(!upload.published)?);

@@ -156,7 +156,10 @@ fn check_message(message: &Message) -> Result<()> {
     if message.transaction_id.as_deref().is_some_and(|id| !identifier::is_sound(id)) {
         return Err(Error::new(Kind::Argument, "This cannot be a transaction id."));
     }
-    Json::parse_object(&message.content).map(drop)
+    match Json::parse_exact(&message.content)? {
+        Json::Object(_) => Ok(()),
+        _ => Err(Error::new(Kind::Json, "The content of an event is a JSON object.")),
+    }
 }
 
 fn check_room(room_id: &str) -> Result<()> {

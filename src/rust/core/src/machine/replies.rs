@@ -78,7 +78,8 @@ impl Work<'_> {
             Ask::Encryption { .. } | Ask::HistoryVisibility { .. } if trouble.is_absence() => {
                 self.take_answer(&ask, None)
             }
-            Ask::KeysUpload if trouble.is_final() => {
+            // Other refusals (terms to be read, a proxy's own page) pass, and so does this upload.
+            Ask::KeysUpload if status == 400 => {
                 self.key_upload_refused(&trouble.message)?;
                 return Ok(None);
             }

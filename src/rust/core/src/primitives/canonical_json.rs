@@ -58,6 +58,30 @@ impl Json {
         serde_json::from_str(text).or_fail(Kind::Json, "This is not JSON that can be relied on")
     }
 
+    /// Reads `text` of a caller, who must hear of a number that readers would take for another.
+    ///
+    /// # Errors
+    /// As [`Json::parse`], and [`Kind::Json`] for a whole number beyond 2^53 - 1.
+    pub fn parse_exact(text: &str) -> Result<Self> {
+        let json = Self::parse(text)?;
+        if json.is_exact() {
+            return Ok(json);
+        }
+        Err(Error::new(
+            Kind::Json,
+            "JSON holds no whole number beyond 2^53 - 1 exactly. Write it as text.",
+        ))
+    }
+
+    fn is_exact(&self) -> bool {
+        match self {
+            Json::Float(value) => value.fract() != 0.0 || value.abs() <= MAX_INTEGER as f64,
+            Json::Array(elements) => elements.iter().all(Self::is_exact),
+            Json::Object(members) => members.values().all(Self::is_exact),
+            _ => true,
+        }
+    }
+
     /// Reads `text`, which must be an object.
     ///
     /// # Errors

@@ -6,7 +6,9 @@ use vodozemac::megolm::{
     GroupSession, InboundGroupSession, MegolmMessage, SessionConfig, SessionKey,
 };
 
-use super::contained;
+use zeroize::Zeroizing;
+
+use super::{contained, keys::decode_base64};
 use crate::error::{Kind, OrFail, Result};
 
 /// A message that was decrypted.
@@ -28,10 +30,10 @@ pub fn outbound() -> GroupSession {
 /// # Errors
 /// [`Kind::Megolm`]
 pub fn inbound(session_key: &str) -> Result<InboundGroupSession> {
-    let key = contained(|| {
-        SessionKey::from_base64(session_key)
-            .or_fail(Kind::Megolm, "This is not a Megolm session key")
-    })?;
+    let wrong = "This is not a Megolm session key";
+    // vodozemac's own reading of base64 refuses padding here.
+    let bytes = Zeroizing::new(decode_base64(session_key).or_fail(Kind::Megolm, wrong)?);
+    let key = contained(|| SessionKey::from_bytes(&bytes).or_fail(Kind::Megolm, wrong))?;
     Ok(InboundGroupSession::new(&key, SessionConfig::version_1()))
 }
 
