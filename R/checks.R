@@ -38,6 +38,19 @@ check_strings <- function(
   checked_text(x, name, call)
 }
 
+# Specification: appendices, "User identifiers".
+check_user_ids <- function(
+  x,
+  name = rlang::caller_arg(x),
+  call = caller_env()
+) {
+  check_strings(x, name, call)
+  if (!all(grepl("^@[^:]+:.+$", x) & nchar(x, "bytes") <= 255L)) {
+    argument_abort(name, "user ids like `@alice:example.org`", call)
+  }
+  x
+}
+
 # Text in UTF-8, whatever the encoding it came in.
 checked_text <- function(x, name, call) {
   if (any(Encoding(x) == "bytes") || !all(validUTF8(enc2utf8(x)))) {
@@ -65,6 +78,9 @@ check_path <- function(
   path <- check_string(x, name, null, call)
   if (is.null(path)) {
     return(NULL)
+  }
+  if (nchar(path) > 4000L) {
+    argument_abort(name, "shorter than 4,000 characters", call)
   }
   path <- path.expand(path)
   absolute <- grepl("^([/\\\\]|[A-Za-z]:)", path)

@@ -38,10 +38,7 @@ mxc_ed25519_verify <- function(public_key, message, signature) {
     )
   }
   n <- if (is.raw(message)) 1L else length(message)
-  if (length(public_key) == 1L) {
-    public_key <- rep(public_key, n)
-  }
-  primitive(ed25519_verify(public_key, message, signature))
+  primitive(ed25519_verify(recycled(public_key, n), message, signature))
 }
 
 #' @rdname mxc_ed25519_verify

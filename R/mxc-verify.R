@@ -40,10 +40,11 @@ mxc_verify_device_keys <- function(
     required <- c("m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2")
   }
   texts <- as_json_texts(device_keys)
+  n <- length(texts)
   verdict <- judge_device_keys(
     texts,
-    rep_len(expected_user_id, length(texts)),
-    rep_len(expected_device_id, length(texts)),
+    recycled(expected_user_id, n),
+    recycled(expected_device_id, n),
     required
   )
   verdicts(primitive(verdict), c("curve25519", "ed25519"))
@@ -63,9 +64,9 @@ mxc_verify_one_time_key <- function(
   verdict <- judge_one_time_keys(
     algorithm_key_id,
     texts,
-    rep_len(signing_ed25519, n),
-    rep_len(expected_user_id, n),
-    rep_len(expected_device_id, n)
+    recycled(signing_ed25519, n),
+    recycled(expected_user_id, n),
+    recycled(expected_device_id, n)
   )
   found <- verdicts(primitive(verdict), "key")
   if (is.data.frame(found)) found else found[["key"]]
@@ -74,6 +75,11 @@ mxc_verify_one_time_key <- function(
 # Strings are JSON text each; anything else is one R value.
 as_json_texts <- function(x) {
   if (is.character(x)) unclass(x) else unclass(mxc_json(x))
+}
+
+# One string stands for each of `n`; whether anything else fits, the core says.
+recycled <- function(x, n) {
+  if (is_string(x)) rep(x, n) else x
 }
 
 # One verdict is a value or an error, several are rows.

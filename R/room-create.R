@@ -92,7 +92,7 @@ mx_room_join <- function(client, room) {
 #' @rdname mx_room
 #' @export
 mx_room_leave <- function(client, room) {
-  room_id <- resolve_room(check_client(client), room)
+  room_id <- resolve_room(client, room)
   http_json(client, "POST", api_path("rooms", room_id, "leave"), "{}")
   core(machine_note_own_membership(machine_of(client), room_id, "leave"))
   invisible()
@@ -101,7 +101,7 @@ mx_room_leave <- function(client, room) {
 #' @rdname mx_room
 #' @export
 mx_room_invite <- function(client, room, user_id, reason = NULL) {
-  room_id <- resolve_room(check_client(client), room)
+  room_id <- resolve_room(client, room)
   body <- list(user_id = check_string(user_id))
   body[["reason"]] <- check_string(reason, null = TRUE)
   http_json(client, "POST", api_path("rooms", room_id, "invite"), body)

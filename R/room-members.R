@@ -10,7 +10,7 @@
 #' mx_room_members(alice, room)
 #' @export
 mx_room_members <- function(client, room) {
-  room_id <- resolve_room(check_client(client), room)
+  room_id <- resolve_room(client, room)
   path <- api_path("rooms", room_id, "members")
   events <- http_json(client, "GET", path)[["chunk"]]
   text <- function(event, ...) {

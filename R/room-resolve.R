@@ -2,6 +2,7 @@
 # error: to guess would send a message to another room.
 
 resolve_room <- function(client, room, call = caller_env()) {
+  check_client(client, call = call)
   if (is.null(room)) {
     room <- unclass(client)[["room_id"]]
     if (is.null(room)) {

@@ -23,7 +23,7 @@ mx_room_encrypt <- function(
   rotation_period_msgs = NULL,
   rotation_period_ms = NULL
 ) {
-  room_id <- resolve_room(check_client(client), room)
+  room_id <- resolve_room(client, room)
   content <- megolm_content()
   for (name in c("rotation_period_msgs", "rotation_period_ms")) {
     value <- get(name)
@@ -60,6 +60,9 @@ mx_set_state <- function(
   session <- as_session(session)
   check_string(room_id)
   check_string(event_type)
+  if (!is_string(state_key)) {
+    argument_abort("state_key", "one string", caller_env())
+  }
   path <- api_path("rooms", room_id, "state", event_type)
   if (nzchar(state_key)) {
     path <- api_path("rooms", room_id, "state", event_type, state_key)

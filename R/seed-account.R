@@ -39,8 +39,7 @@ NULL
 #' @rdname mx_crypto_account
 #' @export
 mx_crypto_account <- function(store_dir) {
-  check_string(store_dir)
-  account <- new_stored(store_dir, "mx_crypto_account")
+  account <- new_stored(check_path(store_dir), "mx_crypto_account")
   # Minted now, if ever, so that it is there when its keys are asked for.
   core(machine_identity_keys(stored_machine(account)))
   account
@@ -49,8 +48,7 @@ mx_crypto_account <- function(store_dir) {
 #' @rdname mx_crypto_account
 #' @export
 mx_crypto_sessions_load <- function(store) {
-  check_string(store)
-  new_stored(store, "mx_crypto_sessions")
+  new_stored(check_path(store), "mx_crypto_sessions")
 }
 
 #' @rdname mx_crypto_account
@@ -108,9 +106,10 @@ store_id_of <- function(x, name, call) {
     }
     return(unclass(x)[["store_id"]])
   }
-  dir <- if (inherits(x, "mx_client")) x[["store_dir"]] else x
-  if (!is_string(dir)) {
-    argument_abort(name, "of a store", call)
+  dir <- if (inherits(x, "mx_client")) {
+    x[["store_dir"]]
+  } else {
+    check_path(x, name, call = call)
   }
   core(machine_store_id(open_store(dir, call = call)), call = call)
 }

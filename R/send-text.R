@@ -14,7 +14,7 @@ mx_send_text <- function(
   check_client(client)
   check_strings(text)
   check_flag(markdown)
-  check_strings(mentions)
+  check_user_ids(mentions)
   relation <- relation_to(
     check_string(reply_to, null = TRUE),
     check_string(thread, null = TRUE)

@@ -55,6 +55,15 @@ local_replaced <- function(name, value, .local_envir = parent.frame()) {
   withr::defer(put(old), envir = .local_envir)
 }
 
+# What the seed's code holds.
+seed <- function(client) {
+  list(
+    store = client$store_dir,
+    account = mx_crypto_account(client$store_dir),
+    sessions = mx_crypto_sessions_load(client$store_dir)
+  )
+}
+
 # What a new process knows: nothing.
 forget_open_stores <- function() {
   the[["stores"]] <- list()

@@ -1,12 +1,4 @@
 # The seed's forms, on the machine.
-seed <- function(client) {
-  list(
-    store = client$store_dir,
-    account = mx_crypto_account(client$store_dir),
-    sessions = mx_crypto_sessions_load(client$store_dir)
-  )
-}
-
 test_that("an account is a reference to its store, which is begun once", {
   store <- file.path(withr::local_tempdir(), "crypto")
   account <- mx_crypto_account(store)

@@ -1,11 +1,3 @@
-seed <- function(client) {
-  list(
-    store = client$store_dir,
-    account = mx_crypto_account(client$store_dir),
-    sessions = mx_crypto_sessions_load(client$store_dir)
-  )
-}
-
 send <- function(client, room, text, ...) {
   s <- seed(client)
   content <- list(msgtype = "m.text", body = text)

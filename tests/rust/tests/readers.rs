@@ -150,7 +150,10 @@ proptest! {
         let mut bytes = keys::decode_base64(&megolm::encrypt(&mut sender, b"hello")).unwrap();
         let place = position.index(bytes.len());
         bytes[place] ^= bits;
-        prop_assert!(megolm::decrypt(&mut receiver, &keys::encode_base64(&bytes)).is_err());
+        // vodozemac signs what a message says and not how its protobuf is written: one that is
+        // written otherwise may open, and must say the same.
+        let opened = megolm::decrypt(&mut receiver, &keys::encode_base64(&bytes));
+        prop_assert!(opened.map_or(true, |m| m.plaintext == b"hello" && m.message_index == 0));
     }
 
     /// What is canonical stays as it is, and says the same.

@@ -1,0 +1,76 @@
+# Whatever stands for an argument: a result, or a condition of this package. It is
+# tried in another R, so that a dead one is a failure and not the end of all tests.
+
+test_that("every exported function is tried, with every argument", {
+  calls <- good_calls()
+  expect_setequal(names(calls), getNamespaceExports("mxcrypt"))
+  for (name in names(calls)) {
+    formals <- names(formals(getExportedValue("mxcrypt", name)))
+    expect_identical(names(calls[[name]]), formals, info = name)
+  }
+})
+
+test_that("calls with good arguments succeed", {
+  skip_on_cran()
+  calls <- good_calls()
+  calls[["mx_send_media"]] <- NULL
+  for (name in names(calls)) {
+    expect_error(do.call(name, calls[[name]]), NA)
+  }
+})
+
+test_that("an odd argument is an error of this package, and never a dead R", {
+  skip_on_cran()
+  complaints <- in_other_r(
+    function() {
+      # What an odd path may leave behind.
+      setwd(tempdir())
+      options(mxcrypt.max_tries = 1, mxcrypt.timeout = 1)
+      Sys.setenv(R_USER_DATA_DIR = tempdir(), R_USER_CONFIG_DIR = tempdir())
+      complaint <- function(call, name) {
+        said <- function(condition) {
+          substr(
+            paste(class(condition)[[1]], conditionMessage(condition)),
+            1,
+            99
+          )
+        }
+        tryCatch(
+          {
+            suppressWarnings(do.call(name, call, quote = TRUE), "mx_warning")
+            NULL
+          },
+          mx_error = function(condition) NULL,
+          error = said,
+          warning = said
+        )
+      }
+      odd <- odd_arguments()
+      calls <- good_calls()
+      complaints <- character()
+      for (name in names(calls)) {
+        for (argument in names(calls[[name]])) {
+          # To listen for so long is allowed.
+          for (what in setdiff(
+            names(odd),
+            if (argument == "seconds") "1e300"
+          )) {
+            call <- calls[[name]]
+            call[argument] <- list(odd[[what]])
+            found <- complaint(call, name)
+            where <- sprintf("%s(%s = %s):", name, argument, what)
+            complaints <- c(
+              complaints,
+              if (!is.null(found)) paste(where, found)
+            )
+          }
+        }
+      }
+      complaints
+    },
+    timeout = 600
+  )
+  # A handler's own error is its caller's.
+  complaints <- complaints[!startsWith(complaints, "mx_listen(handler")]
+  expect_identical(complaints, character())
+})
