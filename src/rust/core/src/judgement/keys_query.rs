@@ -10,8 +10,8 @@ use super::{
     unique_map::{UniqueMap, read_object},
 };
 use crate::{
-    error::{Kind, OrFail, Result},
-    primitives::parallel,
+    error::{Error, Kind, OrFail, Result},
+    primitives::{canonical_json::Json, parallel},
 };
 
 /// A device the server told of: its keys, or why they are refused.
@@ -42,8 +42,42 @@ pub struct Answer {
 struct Body<'a> {
     #[serde(borrow, default)]
     device_keys: UniqueMap<&'a RawValue>,
+    #[serde(borrow)]
+    master_keys: Option<&'a RawValue>,
+    #[serde(borrow)]
+    self_signing_keys: Option<&'a RawValue>,
+    #[serde(borrow)]
+    user_signing_keys: Option<&'a RawValue>,
     #[serde(borrow, default)]
     failures: UniqueMap<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct CrossSigningKey {
+    #[serde(default)]
+    keys: UniqueMap<Json>,
+}
+
+impl Body<'_> {
+    /// The public cross-signing keys of all users. A signature names its key by the name of a
+    /// device or by such a key: a device of that name would have its signature taken for the
+    /// user's (specification: "Key and signature security").
+    fn cross_signing_keys(&self) -> BTreeSet<(String, String)> {
+        let kinds = [self.master_keys, self.self_signing_keys, self.user_signing_keys];
+        let mut found = BTreeSet::new();
+        for kind in kinds.into_iter().flatten() {
+            let users: UniqueMap<&RawValue> = serde_json::from_str(kind.get()).unwrap_or_default();
+            for (user_id, object) in users.0 {
+                let key: CrossSigningKey = serde_json::from_str(object.get()).unwrap_or_default();
+                for (id, value) in key.keys.0 {
+                    let names = [id.split_once(':').map(|(_, name)| name), value.as_str()];
+                    let names = names.into_iter().flatten().map(str::to_owned);
+                    found.extend(names.map(|name| (user_id.clone(), name)));
+                }
+            }
+        }
+        found
+    }
 }
 
 /// Judges `text` as an answer about `asked`. Users nobody asked for are left out.
@@ -52,6 +86,7 @@ struct Body<'a> {
 /// [`Kind::Answer`] when it is no such answer at all.
 pub fn judge(text: &str, asked: &BTreeSet<String>) -> Result<Answer> {
     let body: Body<'_> = read_object(text).or_fail(Kind::Answer, "The answer to /keys/query")?;
+    let cross_signing_keys = body.cross_signing_keys();
     let mut users = BTreeSet::new();
     let mut objects = Vec::new();
     for (user_id, of_user) in body.device_keys.0 {
@@ -67,7 +102,11 @@ pub fn judge(text: &str, asked: &BTreeSet<String>) -> Result<Answer> {
         }
     }
     let devices = parallel::map(objects, |(user_id, device_id, object)| {
-        let keys = device_keys::judge(object.get(), &user_id, &device_id);
+        let keys = if cross_signing_keys.contains(&(user_id.clone(), device_id.clone())) {
+            Err(Error::new(Kind::Signature, "The device has the name of a cross-signing key."))
+        } else {
+            device_keys::judge(object.get(), &user_id, &device_id)
+        };
         Verdict { user_id, device_id, text: object.get().to_owned(), keys }
     });
     Ok(Answer { users, devices, failures: body.failures.0.into_keys().collect() })
@@ -99,6 +138,23 @@ mod tests {
         assert_eq!(answer.devices.len(), 4);
         assert_eq!(answer.users, BTreeSet::from([ALICE.to_owned()]));
         assert!(answer.failures.contains("there"));
+    }
+
+    #[test]
+    fn a_device_named_like_a_cross_signing_key_is_refused() {
+        let good = account::device_keys(&Account::new(), ALICE, "GOOD").unwrap();
+        for kind in ["master_keys", "self_signing_keys", "user_signing_keys"] {
+            for keys in [r#"{"ed25519:GOOD":"x"}"#, r#"{"ed25519:x":"GOOD"}"#] {
+                for (owner, holds) in [(ALICE, false), ("@bob:there", true)] {
+                    let text = format!(
+                        r#"{{"device_keys":{{"{ALICE}":{{"GOOD":{good}}}}},
+                            "{kind}":{{"{owner}":{{"keys":{keys}}}}}}}"#
+                    );
+                    let answer = judge(&text, &asked()).unwrap();
+                    assert_eq!(answer.devices[0].keys.is_ok(), holds, "{kind} {keys} {owner}");
+                }
+            }
+        }
     }
 
     #[test]
