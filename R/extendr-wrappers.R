@@ -37,8 +37,28 @@ demo_handle <- function(demo, method, path, token, body) .Call(wrap__demo_handle
 # Every request body the server has seen, as raw vectors.
 demo_seen <- function(demo) .Call(wrap__demo_seen, demo)
 
+# Begins to track the devices of users, or marks them as outdated.
+machine_refresh_devices <- function(handle, user_ids) .Call(wrap__machine_refresh_devices, handle, user_ids)
+
+# Those of some users whose devices are not up to date.
+machine_outdated_users <- function(handle, user_ids) .Call(wrap__machine_outdated_users, handle, user_ids)
+
+machine_devices <- function(handle, user_ids) .Call(wrap__machine_devices, handle, user_ids)
+
 # What a handle holds, for printing. Says why if it cannot be used.
 handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
+
+machine_take <- function(handle, consumer, limit) .Call(wrap__machine_take, handle, consumer, limit)
+
+machine_handed <- function(handle, consumer, number) .Call(wrap__machine_handed, handle, consumer, number)
+
+machine_acknowledge <- function(handle, consumer, number) .Call(wrap__machine_acknowledge, handle, consumer, number)
+
+machine_peek <- function(handle, first, last) .Call(wrap__machine_peek, handle, first, last)
+
+machine_last_event <- function(handle) .Call(wrap__machine_last_event, handle)
+
+machine_read_history <- function(handle, room_id, body) .Call(wrap__machine_read_history, handle, room_id, body)
 
 # The JSON text of an R value.
 json_encode <- function(value) .Call(wrap__json_encode, value)
@@ -64,69 +84,9 @@ machine_close <- function(handle) .Call(wrap__machine_close, handle)
 
 machine_store_id <- function(handle) .Call(wrap__machine_store_id, handle)
 
-machine_identity_keys <- function(handle) .Call(wrap__machine_identity_keys, handle)
-
 machine_binding <- function(handle) .Call(wrap__machine_binding, handle)
 
 machine_bind <- function(handle, user_id, device_id) .Call(wrap__machine_bind, handle, user_id, device_id)
-
-machine_sign <- function(handle, message) .Call(wrap__machine_sign, handle, message)
-
-machine_unpublished_one_time_keys <- function(handle) .Call(wrap__machine_unpublished_one_time_keys, handle)
-
-machine_set_one_time_key_target <- function(handle, n) .Call(wrap__machine_set_one_time_key_target, handle, n)
-
-machine_key_upload <- function(handle) .Call(wrap__machine_key_upload, handle)
-
-machine_sync_token <- function(handle) .Call(wrap__machine_sync_token, handle)
-
-machine_receive_sync <- function(handle, since, body) .Call(wrap__machine_receive_sync, handle, since, body)
-
-machine_requests <- function(handle) .Call(wrap__machine_requests, handle)
-
-# `statuses` are those of HTTP; 0 stands for no answer, -1 for not tried.
-machine_replies <- function(handle, numbers, statuses, bodies) .Call(wrap__machine_replies, handle, numbers, statuses, bodies)
-
-machine_send <- function(handle, room_id, types, contents, transaction_ids, demand_encryption, audience) .Call(wrap__machine_send, handle, room_id, types, contents, transaction_ids, demand_encryption, audience)
-
-machine_redact <- function(handle, room_id, event_id, content) .Call(wrap__machine_redact, handle, room_id, event_id, content)
-
-machine_outcomes <- function(handle, numbers) .Call(wrap__machine_outcomes, handle, numbers)
-
-machine_forget <- function(handle, numbers) .Call(wrap__machine_forget, handle, numbers)
-
-machine_waiting_to_send <- function(handle) .Call(wrap__machine_waiting_to_send, handle)
-
-machine_take <- function(handle, consumer, limit) .Call(wrap__machine_take, handle, consumer, limit)
-
-machine_handed <- function(handle, consumer, number) .Call(wrap__machine_handed, handle, consumer, number)
-
-machine_acknowledge <- function(handle, consumer, number) .Call(wrap__machine_acknowledge, handle, consumer, number)
-
-machine_peek <- function(handle, first, last) .Call(wrap__machine_peek, handle, first, last)
-
-machine_read_history <- function(handle, room_id, body) .Call(wrap__machine_read_history, handle, room_id, body)
-
-machine_rooms <- function(handle) .Call(wrap__machine_rooms, handle)
-
-machine_note_encryption <- function(handle, room_id, content) .Call(wrap__machine_note_encryption, handle, room_id, content)
-
-machine_note_members_changed <- function(handle, room_id) .Call(wrap__machine_note_members_changed, handle, room_id)
-
-machine_note_own_membership <- function(handle, room_id, membership) .Call(wrap__machine_note_own_membership, handle, room_id, membership)
-
-# Has the device keys published anew, for a login that is new.
-machine_publish_anew <- function(handle) .Call(wrap__machine_publish_anew, handle)
-
-# Begins to track the devices of users, or marks them as outdated.
-machine_refresh_devices <- function(handle, user_ids) .Call(wrap__machine_refresh_devices, handle, user_ids)
-
-machine_devices <- function(handle, user_ids) .Call(wrap__machine_devices, handle, user_ids)
-
-# Those of some users whose devices are not up to date.
-machine_outdated_users <- function(handle, user_ids) .Call(wrap__machine_outdated_users, handle, user_ids)
-
-machine_last_event <- function(handle) .Call(wrap__machine_last_event, handle)
 
 megolm_outbound_new <- function() .Call(wrap__megolm_outbound_new)
 
@@ -167,11 +127,51 @@ olm_session_pickle <- function(session, key) .Call(wrap__olm_session_pickle, ses
 
 olm_session_unpickle <- function(blob, key) .Call(wrap__olm_session_unpickle, blob, key)
 
+machine_send <- function(handle, room_id, types, contents, transaction_ids, demand_encryption, audience) .Call(wrap__machine_send, handle, room_id, types, contents, transaction_ids, demand_encryption, audience)
+
+machine_redact <- function(handle, room_id, event_id, content) .Call(wrap__machine_redact, handle, room_id, event_id, content)
+
+machine_outcomes <- function(handle, numbers) .Call(wrap__machine_outcomes, handle, numbers)
+
+machine_forget <- function(handle, numbers) .Call(wrap__machine_forget, handle, numbers)
+
+machine_waiting_to_send <- function(handle) .Call(wrap__machine_waiting_to_send, handle)
+
+machine_identity_keys <- function(handle) .Call(wrap__machine_identity_keys, handle)
+
+machine_sign <- function(handle, message) .Call(wrap__machine_sign, handle, message)
+
+machine_unpublished_one_time_keys <- function(handle) .Call(wrap__machine_unpublished_one_time_keys, handle)
+
+machine_set_one_time_key_target <- function(handle, n) .Call(wrap__machine_set_one_time_key_target, handle, n)
+
+machine_key_upload <- function(handle) .Call(wrap__machine_key_upload, handle)
+
+# Has the device keys published anew, for a login that is new.
+machine_publish_anew <- function(handle) .Call(wrap__machine_publish_anew, handle)
+
 # Writes a file that only its owner may read, whole or not at all.
 private_file_write <- function(path, text) .Call(wrap__private_file_write, path, text)
 
 # Makes a directory that only its owner may enter, unless it is there.
 private_directory_create <- function(path) .Call(wrap__private_directory_create, path)
+
+machine_sync_token <- function(handle) .Call(wrap__machine_sync_token, handle)
+
+machine_receive_sync <- function(handle, since, body) .Call(wrap__machine_receive_sync, handle, since, body)
+
+machine_requests <- function(handle) .Call(wrap__machine_requests, handle)
+
+# `statuses` are those of HTTP; 0 stands for no answer, -1 for not tried.
+machine_replies <- function(handle, numbers, statuses, bodies) .Call(wrap__machine_replies, handle, numbers, statuses, bodies)
+
+machine_rooms <- function(handle) .Call(wrap__machine_rooms, handle)
+
+machine_note_encryption <- function(handle, room_id, content) .Call(wrap__machine_note_encryption, handle, room_id, content)
+
+machine_note_members_changed <- function(handle, room_id) .Call(wrap__machine_note_members_changed, handle, room_id)
+
+machine_note_own_membership <- function(handle, room_id, membership) .Call(wrap__machine_note_own_membership, handle, room_id, membership)
 
 ed25519_verify <- function(public_keys, messages, signatures) .Call(wrap__ed25519_verify, public_keys, messages, signatures)
 

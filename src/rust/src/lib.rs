@@ -13,15 +13,21 @@ mod answer;
 mod arguments;
 mod canonical_json;
 mod demo;
+mod devices;
 mod events;
 mod fork;
 mod handle;
+mod inbox;
 mod json;
 mod judgement;
 mod machine;
 mod megolm;
 mod olm;
+mod outbox;
+mod own_account;
 mod private_file;
+mod pump;
+mod rooms;
 mod signing;
 
 /// Lets batches use at most `threads` threads.
@@ -39,13 +45,19 @@ extendr_module! {
     use account;
     use canonical_json;
     use demo;
+    use devices;
     use handle;
+    use inbox;
     use json;
     use judgement;
     use machine;
     use megolm;
     use olm;
+    use outbox;
+    use own_account;
     use private_file;
+    use pump;
+    use rooms;
     use signing;
     fn core_limit_threads;
 }
