@@ -66,9 +66,6 @@ foreign_pointers <- function() {
   if (requireNamespace("curl", quietly = TRUE)) {
     pointers[["curl"]] <- curl::new_handle()
   }
-  if (requireNamespace("xml2", quietly = TRUE)) {
-    pointers[["xml2"]] <- unclass(xml2::read_xml("<a/>"))[["doc"]]
-  }
   pointers
 }
 
