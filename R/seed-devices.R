@@ -78,7 +78,7 @@ mx_crypto_claim_otks <- function(client, devices, strict = FALSE) {
 }
 
 check_devices <- function(devices, call = caller_env()) {
-  fields <- c("user_id", "device_id", "curve25519", "ed25519")
+  fields <- c("user_id", "device_id", "ed25519")
   is_device <- function(x) {
     is.list(x) && all(vapply(x[fields], is_string, NA))
   }
