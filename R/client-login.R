@@ -28,10 +28,11 @@ mx_client_relogin <- function(client, password = NULL) {
   invisible(client)
 }
 
-relogin <- function(client, password) {
+relogin <- function(client, password, call = caller_env()) {
   bare <- list(server = client[["server"]])
   device_id <- client[["device_id"]]
-  login <- log_in(bare, client[["user_id"]], password, device_id, NULL)
+  user <- client[["user_id"]]
+  login <- log_in(bare, user, password, device_id, NULL, call = call)
   # The server decides which device this is; the store belongs to one only.
   ids <- c("user_id", "device_id")
   if (!identical(login[ids], unclass(client)[ids])) {
@@ -57,7 +58,14 @@ mx_logout <- function(client) {
   invisible()
 }
 
-log_in <- function(bare, user, password, device_id, device_name) {
+log_in <- function(
+  bare,
+  user,
+  password,
+  device_id,
+  device_name,
+  call = caller_env()
+) {
   body <- list(
     type = "m.login.password",
     identifier = list(type = "m.id.user", user = user),
@@ -68,7 +76,14 @@ log_in <- function(bare, user, password, device_id, device_name) {
   body[["initial_device_display_name"]] <- device_name %||% "mxcrypt (R)"
   path <- api_path("login")
   # With a device id, a second login is the first one again.
-  login <- http_json(bare, "POST", path, body, idempotent = !is.null(device_id))
+  login <- http_json(
+    bare,
+    "POST",
+    path,
+    body,
+    idempotent = !is.null(device_id),
+    call = call
+  )
   if (!is_token(login[["access_token"]])) {
     mx_abort(
       "The server's answer to the login has no token.",

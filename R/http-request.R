@@ -224,6 +224,7 @@ error_code <- function(code) {
 matrix_help <- function(code) {
   switch(
     code,
+    M_MISSING_TOKEN = ,
     M_UNKNOWN_TOKEN = "Sign in again with mx_client_relogin().",
     M_LIMIT_EXCEEDED = "The server asks for patience; try again later."
   )

@@ -96,11 +96,12 @@ test_that("after logging out nothing is sent, and history stays readable", {
     c(NA_character_, NA_character_)
   )
   withr::local_envvar(MXCRYPT_PASSWORD = NA)
-  expect_error(mx_sync(pair$alice), class = "mx_error_http")
-  expect_error(
+  expect_error(mx_sync(pair$alice), class = "mx_error_M_MISSING_TOKEN")
+  condition <- expect_error(
     mx_send_text(pair$alice, pair$room, "x"),
-    class = "mx_error_http"
+    class = "mx_error_M_MISSING_TOKEN"
   )
+  expect_match(conditionMessage(condition), "mx_client_relogin")
   devices <- mx_crypto_known_devices(pair$bob, pair$alice$user_id)
   expect_length(devices, 0)
   machine <- machine_of(pair$alice)

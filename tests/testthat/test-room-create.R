@@ -50,6 +50,7 @@ test_that("people are invited, come and go", {
   rooms <- mx_rooms(bob)
   expect_equal(rooms$inviter, alice$user_id)
   expect_equal(rooms$name, "Pipeline")
+  expect_true(rooms$encrypted)
 
   mx_room_join(bob, room)
   members <- mx_room_members(alice, "Pipeline")

@@ -73,7 +73,9 @@ impl Work<'_> {
         };
         let trouble = trouble(ask.kind(), status, &body);
         let taken = match ask {
-            Ask::Send { number } => self.send_answered(number, status, &body, &trouble),
+            Ask::Send { number } if status == 200 || trouble.is_final() => {
+                self.send_answered(number, status, &body, &trouble)
+            }
             _ if status == 200 => self.take_answer(&ask, Some(&body)),
             Ask::Encryption { .. } | Ask::HistoryVisibility { .. } if trouble.is_absence() => {
                 self.take_answer(&ask, None)
@@ -146,14 +148,13 @@ impl Work<'_> {
                     .ok_or_else(|| Error::new(Kind::Answer, "An event was sent and has no id."))?;
                 self.sent(row, event_id)
             }
-            _ if trouble.is_final() && is_keys => {
+            _ if is_keys => {
                 // Whoever should have got it did not, so the session must not be used.
                 self.end_outbound_session(&row.room_id)?;
                 self.refuse_queued(&row.room_id, &trouble.code, &trouble.message)?;
                 self.tx.delete::<OutboxRow>(&row.key())
             }
-            _ if trouble.is_final() => self.refuse(row, &trouble.code, &trouble.message),
-            _ => Err(Error::new(Kind::Answer, trouble.message.clone())),
+            _ => self.refuse(row, &trouble.code, &trouble.message),
         }
     }
 }

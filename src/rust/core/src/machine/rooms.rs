@@ -99,19 +99,31 @@ impl Work<'_> {
         let text = |name: &str| event.content.get(name).and_then(Json::as_str).map(str::to_owned);
         let state_key = event.state_key.as_deref();
         match (event.event_type.as_str(), state_key) {
-            ("m.room.encryption", Some("")) => {
-                self.change_room(room_id, |room| set_encryption(room, &event.content))
-            }
             ("m.room.history_visibility", Some("")) => {
                 self.set_history_visibility(room_id, text("history_visibility"))
             }
-            ("m.room.name", Some("")) => self.change_room(room_id, |room| room.name = text("name")),
-            ("m.room.canonical_alias", Some("")) => {
-                self.change_room(room_id, |room| room.alias = text("alias"))
-            }
+            (event_type, Some("")) => self.note_description(room_id, event_type, &event.content),
             ("m.room.member", Some(user_id)) if identifier::is_user_id(user_id) => {
                 let membership = Membership::parse(&text("membership").unwrap_or_default());
                 self.set_member(room_id, user_id, membership, limited)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in what a room is called and how it is encrypted: of these an invitation tells too.
+    pub(super) fn note_description(
+        &self,
+        room_id: &str,
+        event_type: &str,
+        content: &Object,
+    ) -> Result<()> {
+        let text = |name: &str| content.get(name).and_then(Json::as_str).map(str::to_owned);
+        match event_type {
+            "m.room.encryption" => self.change_room(room_id, |room| set_encryption(room, content)),
+            "m.room.name" => self.change_room(room_id, |room| room.name = text("name")),
+            "m.room.canonical_alias" => {
+                self.change_room(room_id, |room| room.alias = text("alias"))
             }
             _ => Ok(()),
         }

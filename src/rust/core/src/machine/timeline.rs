@@ -6,7 +6,7 @@ use crate::{
     judgement::room_event::{RoomEvent, unreadable},
     store::{
         Query, Record,
-        records::{Event, InboxRow, Room, WaitingEvent},
+        records::{Event, InboxRow, WaitingEvent},
     },
 };
 
@@ -72,12 +72,11 @@ impl Work<'_> {
         for text in state {
             let Ok(event) = Json::parse_object(text) else { continue };
             let member = |name: &str| event.get(name).and_then(Json::as_str);
-            let content = event.get("content").and_then(Json::as_object);
-            let in_content = |name: &str| content.and_then(|c| c.get(name)).and_then(Json::as_str);
             match (member("type"), member("state_key")) {
-                (Some("m.room.name"), _) => {
-                    let name = in_content("name").map(str::to_owned);
-                    self.change_room(room_id, |room: &mut Room| room.name = name)?;
+                (Some(event_type), Some("")) => {
+                    if let Some(content) = event.get("content").and_then(Json::as_object) {
+                        self.note_description(room_id, event_type, content)?;
+                    }
                 }
                 (Some("m.room.member"), Some(user)) if user == self.own.user_id => {
                     let inviter = member("sender").unwrap_or_default().to_owned();
