@@ -25,6 +25,12 @@ pub enum Kind {
     Pickle,
     /// A handle is of another type, from another session, or from before a fork.
     Handle,
+    /// A recovery key or passphrase is mistyped, or another's.
+    RecoveryKey,
+    /// Secret storage on the server is missing, or does not hold what it should.
+    SecretStorage,
+    /// The server shows another identity of this user than the one this store knows.
+    Identity,
     /// The server's answer is not what the specification promises.
     Answer,
     /// The room cannot be sent to: left, unknown, or encrypted in an unknown way.
@@ -63,6 +69,9 @@ impl Kind {
             Kind::Megolm => "megolm",
             Kind::Pickle => "pickle",
             Kind::Handle => "handle",
+            Kind::RecoveryKey => "recovery_key",
+            Kind::SecretStorage => "secret_storage",
+            Kind::Identity => "identity",
             Kind::Answer => "answer",
             Kind::Room => "room",
             Kind::OwnKeys => "own_keys",

@@ -2,11 +2,14 @@
 
 pub mod account;
 pub mod canonical_json;
+pub mod cross_signing;
 pub mod keys;
 pub mod megolm;
 pub mod olm;
 pub mod parallel;
+pub mod recovery_key;
 pub mod seal;
+pub mod secret_storage;
 pub mod signing;
 pub mod store_key;
 
