@@ -3,10 +3,10 @@
 # A password that can be had without asking: from the environment, or from the
 # system keyring (service "mxcrypt", user name the user id).
 quiet_password <- function(user_id) {
-  env_value("MXCRYPT_PASSWORD") %||% keyring_password(user_id)
+  env_value("MXCRYPT_PASSWORD") %||% keyring_secret("mxcrypt", user_id)
 }
 
-keyring_password <- function(user_id) {
+keyring_secret <- function(service, user_id) {
   if (!isTRUE(getOption("mxcrypt.keyring", interactive()))) {
     return(NULL)
   }
@@ -14,7 +14,7 @@ keyring_password <- function(user_id) {
     return(NULL)
   }
   tryCatch(
-    keyring::key_get("mxcrypt", username = user_id),
+    keyring::key_get(service, username = user_id),
     error = function(condition) NULL
   )
 }

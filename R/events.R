@@ -1,9 +1,23 @@
 # Events as a data frame.
 
-trust_levels <- c("none", "key_changed", "unknown_device", "unsigned")
+trust_levels <- c(
+  "none",
+  "key_changed",
+  "unknown_device",
+  "identity_changed",
+  "unsigned",
+  "signed",
+  "verified"
+)
+
+as_trust <- function(levels) {
+  structure(
+    factor(levels, levels = trust_levels, ordered = TRUE),
+    class = c("mx_trust", "ordered", "factor")
+  )
+}
 
 new_events <- function(columns) {
-  n <- length(columns[["room_id"]])
   lists <- c("content", "relates_to", "mentions")
   events <- data.frame(columns[setdiff(names(columns), lists)])
   for (name in lists) {
@@ -15,11 +29,8 @@ new_events <- function(columns) {
     origin = "1970-01-01",
     tz = "UTC"
   )
-  events[["trust"]] <- structure(
-    factor(events[["trust"]], levels = trust_levels, ordered = TRUE),
-    class = c("mx_trust", "ordered", "factor")
-  )
-  events[["sender_verified"]] <- rep(FALSE, n)
+  events[["trust"]] <- as_trust(events[["trust"]])
+  events[["sender_verified"]] <- events[["trust"]] == "verified"
   events <- events[c(
     "room_id",
     "event_id",

@@ -48,6 +48,27 @@ machine_devices <- function(handle, user_ids) .Call(wrap__machine_devices, handl
 # What a handle holds, for printing. Says why if it cannot be used.
 handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
 
+machine_identity_status <- function(handle) .Call(wrap__machine_identity_status, handle)
+
+# Makes an identity, with a new key of secret storage or with the one there is.
+machine_make_identity <- function(handle, key_id, description, recovery_key, passphrase) .Call(wrap__machine_make_identity, handle, key_id, description, recovery_key, passphrase)
+
+machine_abandon_identity <- function(handle) .Call(wrap__machine_abandon_identity, handle)
+
+machine_identity_account_data <- function(handle) .Call(wrap__machine_identity_account_data, handle)
+
+machine_signing_keys_upload <- function(handle, auth) .Call(wrap__machine_signing_keys_upload, handle, auth)
+
+machine_identity_published <- function(handle) .Call(wrap__machine_identity_published, handle)
+
+machine_import_identity <- function(handle, key_id, description, recovery_key, passphrase, secrets) .Call(wrap__machine_import_identity, handle, key_id, description, recovery_key, passphrase, secrets)
+
+machine_signatures_upload <- function(handle) .Call(wrap__machine_signatures_upload, handle)
+
+machine_recovery_key <- function(handle) .Call(wrap__machine_recovery_key, handle)
+
+machine_recovery_key_saved <- function(handle) .Call(wrap__machine_recovery_key_saved, handle)
+
 machine_take <- function(handle, consumer, limit) .Call(wrap__machine_take, handle, consumer, limit)
 
 machine_handed <- function(handle, consumer, number) .Call(wrap__machine_handed, handle, consumer, number)

@@ -29,6 +29,7 @@ fn machine_devices(handle: Robj, user_ids: Robj) -> Robj {
     on(&handle, |machine| {
         let devices = machine.devices(&arguments::texts(&user_ids, "user_ids")?)?;
         let column = |pick: fn(&Device) -> Option<&str>| strings(devices.iter().map(pick));
+        let trust = machine.trust_in(&devices)?;
         let changed: Vec<bool> = devices.iter().map(|device| device.key_changed).collect();
         Ok(record([
             ("user_id", column(|device| Some(&device.user_id))),
@@ -37,6 +38,7 @@ fn machine_devices(handle: Robj, user_ids: Robj) -> Robj {
             ("curve25519", column(|device| Some(&device.identity_key))),
             ("ed25519", column(|device| Some(&device.signing_key))),
             ("key_changed", changed.into()),
+            ("trust", strings(trust.into_iter().map(|trust| Some(trust.as_str())))),
         ]))
     })
 }

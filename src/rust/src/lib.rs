@@ -17,6 +17,7 @@ mod devices;
 mod events;
 mod fork;
 mod handle;
+mod identity;
 mod inbox;
 mod json;
 mod judgement;
@@ -47,6 +48,7 @@ extendr_module! {
     use demo;
     use devices;
     use handle;
+    use identity;
     use inbox;
     use json;
     use judgement;

@@ -1,11 +1,16 @@
 //! The answer to `POST /keys/query`.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use vodozemac::Ed25519PublicKey;
 
 use super::{
+    cross_signing::{self, CrossSigningKeys},
     device_keys::{self, DeviceKeys},
     unique_map::{UniqueMap, read_object},
 };
@@ -25,6 +30,19 @@ pub struct Verdict {
     pub text: String,
     /// The judgement.
     pub keys: Result<DeviceKeys>,
+    /// The self-signing key of the owner that signed it.
+    pub signed_by: Option<String>,
+}
+
+/// The cross-signing keys of a user, or why they are refused.
+#[derive(Debug)]
+pub struct Identity {
+    /// The user.
+    pub user_id: String,
+    /// The object of the master key as it came.
+    pub master: String,
+    /// The judgement.
+    pub keys: Result<CrossSigningKeys>,
 }
 
 /// What the server told.
@@ -34,6 +52,8 @@ pub struct Answer {
     pub users: BTreeSet<String>,
     /// Their devices.
     pub devices: Vec<Verdict>,
+    /// Their identities, of those who have one.
+    pub identities: Vec<Identity>,
     /// The servers it could not reach: for their users this is no answer.
     pub failures: BTreeSet<String>,
 }
@@ -52,32 +72,56 @@ struct Body<'a> {
     failures: UniqueMap<&'a RawValue>,
 }
 
-#[derive(Default, Deserialize)]
-struct CrossSigningKey {
-    #[serde(default)]
-    keys: UniqueMap<Json>,
+/// The cross-signing keys of all users, by use, each as text.
+struct CrossSigning<'a> {
+    by_usage: [BTreeMap<String, &'a RawValue>; 3],
 }
 
-impl Body<'_> {
-    /// The public cross-signing keys of all users. A signature names its key by the name of a
-    /// device or by such a key: a device of that name would have its signature taken for the
-    /// user's (specification: "Key and signature security").
-    fn cross_signing_keys(&self) -> BTreeSet<(String, String)> {
-        let kinds = [self.master_keys, self.self_signing_keys, self.user_signing_keys];
+impl<'a> CrossSigning<'a> {
+    fn new(body: &Body<'a>) -> Self {
+        let read = |part: Option<&'a RawValue>| {
+            let users = part.and_then(|part| serde_json::from_str(part.get()).ok());
+            users.map_or_else(BTreeMap::new, |users: UniqueMap<&RawValue>| users.0)
+        };
+        let parts = [body.master_keys, body.self_signing_keys, body.user_signing_keys];
+        Self { by_usage: parts.map(read) }
+    }
+
+    fn identity_of(&self, user_id: &str) -> Option<Identity> {
+        let [master, self_signing, user_signing] =
+            self.by_usage.each_ref().map(|users| users.get(user_id).map(|text| text.get()));
+        let master = master?;
+        let keys = cross_signing::judge(user_id, master, self_signing, user_signing);
+        Some(Identity { user_id: user_id.to_owned(), master: master.to_owned(), keys })
+    }
+
+    /// The names of the cross-signing keys of a user, also of those that do not hold. A signature
+    /// names its key by the name of a device or by such a key: a device of that name would have its
+    /// signature taken for the user's (specification: "Key and signature security").
+    fn names(&self, user_id: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
-        for kind in kinds.into_iter().flatten() {
-            let users: UniqueMap<&RawValue> = serde_json::from_str(kind.get()).unwrap_or_default();
-            for (user_id, object) in users.0 {
-                let key: CrossSigningKey = serde_json::from_str(object.get()).unwrap_or_default();
-                for (id, value) in key.keys.0 {
-                    let names = [id.split_once(':').map(|(_, name)| name), value.as_str()];
-                    let names = names.into_iter().flatten().map(str::to_owned);
-                    found.extend(names.map(|name| (user_id.clone(), name)));
-                }
+        for object in self.by_usage.iter().filter_map(|users| users.get(user_id)) {
+            let key: KeyNames = serde_json::from_str(object.get()).unwrap_or_default();
+            for (id, value) in key.keys.0 {
+                let names = [id.split_once(':').map(|(_, name)| name), value.as_str()];
+                found.extend(names.into_iter().flatten().map(str::to_owned));
             }
         }
         found
     }
+}
+
+#[derive(Default, Deserialize)]
+struct KeyNames {
+    #[serde(default)]
+    keys: UniqueMap<Json>,
+}
+
+/// What is checked of all devices of one user.
+struct Owner {
+    user_id: String,
+    self_signing: Option<Ed25519PublicKey>,
+    taken_names: BTreeSet<String>,
 }
 
 /// Judges `text` as an answer about `asked`. Users nobody asked for are left out.
@@ -86,30 +130,54 @@ impl Body<'_> {
 /// [`Kind::Answer`] when it is no such answer at all.
 pub fn judge(text: &str, asked: &BTreeSet<String>) -> Result<Answer> {
     let body: Body<'_> = read_object(text).or_fail(Kind::Answer, "The answer to /keys/query")?;
-    let cross_signing_keys = body.cross_signing_keys();
+    let cross_signing = CrossSigning::new(&body);
     let mut users = BTreeSet::new();
+    let mut identities = Vec::new();
     let mut objects = Vec::new();
     for (user_id, of_user) in body.device_keys.0 {
         if !asked.contains(&user_id) {
             continue;
         }
         // A user whose part cannot be read is not a user without devices.
-        if let Ok(devices) = serde_json::from_str::<UniqueMap<&RawValue>>(of_user.get()) {
-            for (device_id, object) in devices.0 {
-                objects.push((user_id.clone(), device_id, object));
-            }
-            users.insert(user_id);
-        }
-    }
-    let devices = parallel::map(objects, |(user_id, device_id, object)| {
-        let keys = if cross_signing_keys.contains(&(user_id.clone(), device_id.clone())) {
-            Err(Error::new(Kind::Signature, "The device has the name of a cross-signing key."))
-        } else {
-            device_keys::judge(object.get(), &user_id, &device_id)
+        let Ok(devices) = serde_json::from_str::<UniqueMap<&RawValue>>(of_user.get()) else {
+            continue;
         };
-        Verdict { user_id, device_id, text: object.get().to_owned(), keys }
+        let identity = cross_signing.identity_of(&user_id);
+        let keys = identity.as_ref().and_then(|identity| identity.keys.as_ref().ok());
+        let owner = Arc::new(Owner {
+            user_id: user_id.clone(),
+            self_signing: keys.and_then(|keys| keys.self_signing),
+            taken_names: cross_signing.names(&user_id),
+        });
+        for (device_id, object) in devices.0 {
+            objects.push((Arc::clone(&owner), device_id, object));
+        }
+        identities.extend(identity);
+        users.insert(user_id);
+    }
+    let devices = parallel::map(objects, |(owner, device_id, object)| {
+        judge_device(&owner, device_id, object.get())
     });
-    Ok(Answer { users, devices, failures: body.failures.0.into_keys().collect() })
+    Ok(Answer { users, devices, identities, failures: body.failures.0.into_keys().collect() })
+}
+
+fn judge_device(owner: &Owner, device_id: String, text: &str) -> Verdict {
+    let mut signed_by = None;
+    let mut judge = || {
+        if owner.taken_names.contains(&device_id) {
+            let message = "The device has the name of a cross-signing key.";
+            return Err(Error::new(Kind::Signature, message));
+        }
+        let object = Json::parse_object(text)?;
+        let required = &device_keys::REQUIRED_ALGORITHMS;
+        let keys = device_keys::judge_object(&object, &owner.user_id, &device_id, required)?;
+        let signs =
+            |key: &Ed25519PublicKey| cross_signing::is_signed_by(&object, &owner.user_id, *key);
+        signed_by = owner.self_signing.filter(signs).map(|key| key.to_base64());
+        Ok(keys)
+    };
+    let keys = judge();
+    Verdict { user_id: owner.user_id.clone(), device_id, text: text.to_owned(), keys, signed_by }
 }
 
 #[cfg(test)]

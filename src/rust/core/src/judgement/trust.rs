@@ -11,15 +11,27 @@ pub enum Trust {
     KeyChanged,
     /// The device that made its session is not known.
     UnknownDevice,
-    /// The device is known, and its owner has not signed it with a cross-signing key that we
-    /// checked.
+    /// The owner of the device has another identity than the one that was pinned.
+    IdentityChanged,
+    /// The device is known, and not signed by its owner's identity.
     Unsigned,
+    /// Its owner signed it, with an identity that was pinned when it was first seen.
+    Signed,
+    /// Its owner signed it, with an identity that we verified, or that is ours.
+    Verified,
 }
 
 impl Trust {
     /// All levels, lowest first.
-    pub const LEVELS: [Trust; 4] =
-        [Trust::None, Trust::KeyChanged, Trust::UnknownDevice, Trust::Unsigned];
+    pub const LEVELS: [Trust; 7] = [
+        Trust::None,
+        Trust::KeyChanged,
+        Trust::UnknownDevice,
+        Trust::IdentityChanged,
+        Trust::Unsigned,
+        Trust::Signed,
+        Trust::Verified,
+    ];
 
     /// The name of the level.
     pub const fn as_str(self) -> &'static str {
@@ -27,8 +39,34 @@ impl Trust {
             Trust::None => "none",
             Trust::KeyChanged => "key_changed",
             Trust::UnknownDevice => "unknown_device",
+            Trust::IdentityChanged => "identity_changed",
             Trust::Unsigned => "unsigned",
+            Trust::Signed => "signed",
+            Trust::Verified => "verified",
         }
+    }
+}
+
+/// What is known of the identity of a user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The self-signing key.
+    pub self_signing_key: Option<String>,
+    /// It is another identity than the one that was pinned.
+    pub changed: bool,
+    /// We verified it, or it is our own.
+    pub verified: bool,
+}
+
+/// The trust in a device.
+pub fn of_device(device: &Device, owner: &Owner) -> Trust {
+    let signed = device.signed_by.is_some() && device.signed_by == owner.self_signing_key;
+    match () {
+        () if device.key_changed => Trust::KeyChanged,
+        () if owner.changed => Trust::IdentityChanged,
+        () if !signed => Trust::Unsigned,
+        () if owner.verified => Trust::Verified,
+        () => Trust::Signed,
     }
 }
 
@@ -39,16 +77,18 @@ pub struct MessageFacts<'a> {
     pub claimed_signing_key: Option<&'a str>,
     /// The device of the sender that owns the session's Curve25519 key, if one is known.
     pub device: Option<&'a Device>,
+    /// The identity of the sender.
+    pub owner: &'a Owner,
 }
 
 /// The trust in a message that was decrypted.
 pub fn of_message(facts: MessageFacts<'_>) -> Trust {
     let Some(device) = facts.device else { return Trust::UnknownDevice };
     // A device that copied another's Curve25519 key cannot also claim its Ed25519 key.
-    if device.key_changed || facts.claimed_signing_key != Some(device.signing_key.as_str()) {
+    if facts.claimed_signing_key != Some(device.signing_key.as_str()) {
         return Trust::KeyChanged;
     }
-    Trust::Unsigned
+    of_device(device, facts.owner)
 }
 
 #[cfg(test)]
@@ -63,6 +103,7 @@ mod tests {
             signing_key: "ed".into(),
             display_name: None,
             device_keys: String::new(),
+            signed_by: None,
             first_seen_at: 0,
             deleted: false,
             key_changed,
@@ -74,14 +115,32 @@ mod tests {
     #[test]
     fn table_of_cases() {
         let (good, changed) = (device(false), device(true));
-        for (claimed, device, expected) in [
-            (Some("ed"), None, Trust::UnknownDevice),
-            (Some("ed"), Some(&good), Trust::Unsigned),
-            (Some("other"), Some(&good), Trust::KeyChanged),
-            (None, Some(&good), Trust::KeyChanged),
-            (Some("ed"), Some(&changed), Trust::KeyChanged),
+        let signed = |by: &str| Device { signed_by: Some(by.into()), ..device(false) };
+        let (ours, theirs) = (signed("ssk"), signed("another"));
+        let owner = |self_signing_key: Option<&str>, changed, verified| Owner {
+            self_signing_key: self_signing_key.map(str::to_owned),
+            changed,
+            verified,
+        };
+        let nobody = Owner::default();
+        let (pinned, verified) =
+            (owner(Some("ssk"), false, false), owner(Some("ssk"), false, true));
+        let (moved, lost) = (owner(Some("ssk"), true, false), owner(Some("ssk"), true, true));
+        for (claimed, device, owner, expected) in [
+            (Some("ed"), None, &verified, Trust::UnknownDevice),
+            (Some("other"), Some(&ours), &verified, Trust::KeyChanged),
+            (None, Some(&ours), &verified, Trust::KeyChanged),
+            (Some("ed"), Some(&changed), &nobody, Trust::KeyChanged),
+            (Some("ed"), Some(&good), &nobody, Trust::Unsigned),
+            (Some("ed"), Some(&good), &verified, Trust::Unsigned),
+            (Some("ed"), Some(&theirs), &verified, Trust::Unsigned),
+            (Some("ed"), Some(&ours), &nobody, Trust::Unsigned),
+            (Some("ed"), Some(&ours), &pinned, Trust::Signed),
+            (Some("ed"), Some(&ours), &verified, Trust::Verified),
+            (Some("ed"), Some(&ours), &moved, Trust::IdentityChanged),
+            (Some("ed"), Some(&ours), &lost, Trust::IdentityChanged),
         ] {
-            let facts = MessageFacts { claimed_signing_key: claimed, device };
+            let facts = MessageFacts { claimed_signing_key: claimed, device, owner };
             assert_eq!(of_message(facts), expected);
         }
     }

@@ -142,6 +142,9 @@ impl Work<'_> {
     ) -> Result<()> {
         let users: BTreeSet<String> = asked.iter().map(|(user, _)| user.clone()).collect();
         let answer = keys_query::judge(body, &users)?;
+        for identity in answer.identities {
+            self.take_identity(identity)?;
+        }
         let mut verdicts: Vec<Verdict> = answer.devices;
         for (user_id, generation) in asked {
             let of_user = verdicts.extract_if(.., |verdict| verdict.user_id == *user_id).collect();
@@ -199,7 +202,7 @@ impl Work<'_> {
             self.tx.get(&[verdict.user_id.as_str().into(), verdict.device_id.as_str().into()])?;
         let signing_key = keys.signing_key.to_base64();
         if verdict.user_id == self.own.user_id && verdict.device_id == self.own.device_id {
-            return self.check_own_device(&signing_key, &keys.identity_key.to_base64());
+            return self.check_own_device(verdict, &signing_key, &keys.identity_key.to_base64());
         }
         if let Some(mut device) = known.clone()
             && device.signing_key != signing_key
@@ -217,6 +220,7 @@ impl Work<'_> {
             signing_key,
             display_name: keys.display_name.clone(),
             device_keys: verdict.text.clone(),
+            signed_by: verdict.signed_by.clone(),
             first_seen_at: known.as_ref().map_or(self.now, |device| device.first_seen_at),
             deleted: false,
             key_changed: known.as_ref().is_some_and(|device| device.key_changed),
@@ -230,9 +234,21 @@ impl Work<'_> {
     }
 
     /// A server that shows others another device under our name cuts us off from every new key.
-    fn check_own_device(&mut self, signing_key: &str, identity_key: &str) -> Result<bool> {
+    fn check_own_device(
+        &mut self,
+        verdict: &Verdict,
+        signing_key: &str,
+        identity_key: &str,
+    ) -> Result<bool> {
         if signing_key != self.own.signing_key || identity_key != self.own.identity_key {
             self.key_upload_refused("It shows other keys under this device's name.")?;
+            return Ok(false);
+        }
+        if let Some(mut own) = self.own_device()?
+            && own.signed_by != verdict.signed_by
+        {
+            own.signed_by = verdict.signed_by.clone();
+            self.tx.put(&own)?;
         }
         Ok(false)
     }

@@ -125,6 +125,7 @@ impl Work<'_> {
             of_message(MessageFacts {
                 claimed_signing_key: event.sender_signing_key.as_deref(),
                 device: device.as_ref(),
+                owner: self.owner(&event.sender)?.as_ref(),
             })
         } else {
             Trust::None

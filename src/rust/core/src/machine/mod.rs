@@ -9,6 +9,7 @@
 //! | `room_keys` | who gets the key of a room, and keys that came |
 //! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
 //! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
+//! | `identity` | cross-signing: our own identity, those of others, and the trust they give |
 //! | `outbox`, `send_to_room` | what must be sent, in which order, and what must come before it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
 //! | `inbox`, `history` | hands events over, reads old ones |
@@ -16,6 +17,7 @@
 mod device_lists;
 mod gaps;
 mod history;
+mod identity;
 mod inbox;
 mod key_upload;
 mod olm_sessions;
@@ -32,10 +34,11 @@ mod sync;
 mod timeline;
 mod to_device;
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 pub use self::{
     history::History,
+    identity::{IdentityStatus, Storage, StorageSecret, UnderWay},
     inbox::Handed,
     outbox::{Message, Outcome},
     pump::{Requests, WireRequest},
@@ -44,6 +47,7 @@ pub use self::{
 };
 use crate::{
     error::{Error, Kind, Result},
+    judgement::trust::Owner,
     store::{
         Store, Transaction,
         records::{Binding, InboundSession, OwnAccount},
@@ -83,8 +87,15 @@ impl Machine {
                     "This store belongs to no device yet. Publish its keys first.",
                 )
             })?;
-            let mut open =
-                Work { tx, own, now, account: None, account_changed: false, read: HashMap::new() };
+            let mut open = Work {
+                tx,
+                own,
+                now,
+                account: None,
+                account_changed: false,
+                read: HashMap::new(),
+                owners: RefCell::default(),
+            };
             let done = work(&mut open)?;
             open.finish()?;
             Ok(done)
@@ -103,6 +114,8 @@ struct Work<'a> {
     /// Megolm sessions that were read, by room, session and sender. Their ratchets advance in
     /// memory, which saves doing it again for the next event.
     read: HashMap<(String, String, String), InboundSession>,
+    /// Identities that were judged.
+    owners: RefCell<HashMap<String, Rc<Owner>>>,
 }
 
 impl Work<'_> {

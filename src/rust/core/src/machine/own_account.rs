@@ -105,6 +105,7 @@ fn own_device(own: &Binding) -> Device {
         signing_key: own.signing_key.clone(),
         display_name: None,
         device_keys: own.device_keys.clone(),
+        signed_by: None,
         first_seen_at: 0,
         deleted: false,
         key_changed: false,

@@ -48,6 +48,9 @@ pub struct Device {
     pub display_name: Option<String>,
     /// The signed object as it came, for signatures that are judged later.
     pub device_keys: String,
+    /// The self-signing key of its owner whose signature on it was checked.
+    #[serde(default)]
+    pub signed_by: Option<String>,
     /// When it was first seen.
     pub first_seen_at: i64,
     /// It is no longer on the server. It is remembered, because messages from it may still come.

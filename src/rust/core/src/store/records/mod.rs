@@ -3,6 +3,7 @@
 mod account;
 mod device;
 mod event;
+mod identity;
 mod outbox;
 mod room;
 mod session;
@@ -11,6 +12,7 @@ pub use self::{
     account::{Binding, KeyCheck, KeyUpload, OwnAccount, SyncPosition},
     device::{Device, DeviceList},
     event::{Consumer, Event, HeldPart, HeldTimeline, InboxRow, Unreadable, WaitingEvent},
+    identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
     outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},
     room::{Encryption, Member, Membership, Room},
     session::{InboundSession, KeyShare, KeySource, OlmSession, OutboundSession},
@@ -26,6 +28,7 @@ pub(super) const TABLES: &[Table] = &[
     KeyShare::TABLE,
     DeviceList::TABLE,
     Device::TABLE,
+    Identity::TABLE,
     Room::TABLE,
     Member::TABLE,
     Request::TABLE,

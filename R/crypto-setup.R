@@ -1,0 +1,245 @@
+#' A verified device with one call
+#'
+#' Clients such as Element withhold keys from devices that their owner has not
+#' signed. `mx_crypto_setup()` has this device signed: on a new account it makes
+#' an identity (cross-signing keys) and secret storage, and returns a recovery
+#' key; on an account that has them it opens secret storage with the recovery key
+#' and signs this device. Call it at every start: where nothing is to be done, it
+#' does nothing. After a crash it goes on where it was.
+#'
+#' @inheritParams mx_client_session
+#' @param recovery_key The recovery key of the account. Better leave it out: it is
+#'   then read from the environment variable `MXCRYPT_RECOVERY_KEY`, from the file
+#'   that `MXCRYPT_RECOVERY_KEY_FILE` names, or from the system keyring (service
+#'   `mxcrypt-recovery-key`).
+#' @param passphrase The passphrase of secret storage, in place of a recovery
+#'   key: to open it, or to make it with.
+#' @param reset Whether to replace an identity and secret storage that are there.
+#'   Everybody who verified you has to do so again, and what only the old secret
+#'   storage held is lost.
+#' @param password Your password, where the server asks for it before it takes an
+#'   identity; as for [mx_client_configure()].
+#' @return An object of class `mx_crypto_setup`, invisibly where nothing was to be
+#'   done: a list of `user_id`, `device_id`, `master_key` (the public key that
+#'   stands for you), `steps` (what was done) and `recovery_key`, which is `NULL`
+#'   or an [mx_recovery_key][mx_recovery_key_write].
+#' @section Errors:
+#' `mx_error_recovery_key` (none to be had, mistyped, or of another account),
+#' `mx_error_secret_storage` (missing, or does not hold what it should),
+#' `mx_error_identity` (the server shows another identity than secret storage
+#' holds, or does not take the signatures), `mx_error_password`,
+#' `mx_error_approval` (the server wants its web page to be visited: see the `url`
+#' of the condition, and call again).
+#' @references Client-server API, "Cross-signing" and "Secrets":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#cross-signing>
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' setup <- mx_crypto_setup(alice)
+#' setup
+#' key <- format(setup$recovery_key, reveal = TRUE)
+#' mx_recovery_key_saved(setup$recovery_key)
+#'
+#' # Another device, on a machine that has nothing but the recovery key:
+#' bot <- mx_demo_client(homeserver, "alice")
+#' mx_crypto_setup(bot, recovery_key = key)
+#' mx_devices(bot, bot$user_id)[c("device_id", "trust")]
+#' @export
+mx_crypto_setup <- function(
+  client,
+  recovery_key = NULL,
+  passphrase = NULL,
+  reset = FALSE,
+  password = NULL
+) {
+  machine <- machine_of(check_client(client))
+  given <- list(
+    recovery_key = check_string(recovery_key, null = TRUE),
+    passphrase = check_string(passphrase, null = TRUE)
+  )
+  check_flag(reset)
+  check_string(password, null = TRUE)
+  status <- own_identity(client, machine)
+  steps <- character()
+  if (identical(status[["under_way"]], "overtaken")) {
+    core(machine_abandon_identity(machine))
+    status[["under_way"]] <- NULL
+  }
+  goes_on <- !is.null(status[["under_way"]])
+  if (goes_on || reset || is.null(status[["master_key"]])) {
+    if (!goes_on) {
+      make_identity(client, machine, given, reset)
+    }
+    publish_identity(client, machine, status, password)
+    steps <- c(steps, "made an identity, and keeps it in secret storage")
+  } else if (!all(identity_keys %in% status[["held"]])) {
+    open_identity(client, machine, given)
+    steps <- c(steps, "opened secret storage")
+  }
+  if (!own_identity(client, machine)[["device_signed"]]) {
+    sign_device(client, machine)
+    steps <- c(steps, "signed this device")
+  }
+  setup <- new_crypto_setup(client, machine, steps)
+  if (length(steps) > 0L) setup else invisible(setup)
+}
+
+identity_keys <- c("master", "self_signing", "user_signing")
+
+# How far our own identity is, by what the server shows now.
+own_identity <- function(client, machine, call = caller_env()) {
+  user_id <- client[["user_id"]]
+  core(machine_refresh_devices(machine, user_id), call = call)
+  pump(client, call = call)
+  core(machine_identity_status(machine), call = call)
+}
+
+# Secret storage that is there already is used: a new one in its place would lock
+# other clients out of what it holds.
+make_identity <- function(client, machine, given, reset, call = caller_env()) {
+  storage <- if (!reset) secret_storage(client)
+  if (is.null(storage)) {
+    if (!is.null(given[["recovery_key"]]) && !reset) {
+      mx_abort(
+        c(
+          "The server shows no identity that this recovery key could be of.",
+          i = "Leave it out to make a new identity, with a key of its own."
+        ),
+        "mx_error_identity",
+        call = call
+      )
+    }
+    storage <- list(key_id = NULL, description = NULL)
+    given[["recovery_key"]] <- NULL
+  } else {
+    given <- storage_secret(client, given, call)
+  }
+  made <- machine_make_identity(
+    machine,
+    storage[["key_id"]],
+    storage[["description"]],
+    given[["recovery_key"]],
+    given[["passphrase"]]
+  )
+  core(made, call = call)
+}
+
+# Private parts first, so that no identity is published that nobody could use.
+publish_identity <- function(
+  client,
+  machine,
+  status,
+  password,
+  call = caller_env()
+) {
+  if (!identical(status[["under_way"]], "published")) {
+    data <- core(machine_identity_account_data(machine), call = call)
+    for (i in seq_along(data[["type"]])) {
+      path <- account_data_path(client, data[["type"]][[i]])
+      text <- data[["content"]][[i]]
+      http_json(client, "PUT", path, text, call = call)
+    }
+    path <- api_path("keys", "device_signing", "upload")
+    with_authentication(client, path, password, call, body = function(auth) {
+      core(machine_signing_keys_upload(machine, auth), call = call)
+    })
+  }
+  core(machine_identity_published(machine), call = call)
+}
+
+open_identity <- function(client, machine, given, call = caller_env()) {
+  storage <- secret_storage(client)
+  if (is.null(storage)) {
+    mx_abort(
+      c(
+        "The account has an identity, and no secret storage to take it from.",
+        i = "Set up recovery with the client that made it, or use `reset = TRUE`."
+      ),
+      "mx_error_secret_storage",
+      call = call
+    )
+  }
+  given <- storage_secret(client, given, call)
+  secret <- function(name) {
+    account_data(client, paste0("m.cross_signing.", name)) %||% "{}"
+  }
+  found <- machine_import_identity(
+    machine,
+    storage[["key_id"]],
+    storage[["description"]],
+    given[["recovery_key"]],
+    given[["passphrase"]],
+    vapply(identity_keys, secret, "")
+  )
+  if (!"self_signing" %in% core(found, call = call)) {
+    mx_abort(
+      "Secret storage does not hold the key that signs devices.",
+      "mx_error_secret_storage",
+      call = call
+    )
+  }
+}
+
+sign_device <- function(client, machine, call = caller_env()) {
+  body <- core(machine_signatures_upload(machine), call = call)
+  if (!is.null(body)) {
+    path <- api_path("keys", "signatures", "upload")
+    answer <- http_json(client, "POST", path, body, call = call)
+  }
+  # Success is what the server shows then, and not what it said.
+  if (!own_identity(client, machine, call)[["device_signed"]]) {
+    mx_abort(
+      c(
+        "The server does not show this device as signed.",
+        x = if (!is.null(body)) failure_text(answer[["failures"]])
+      ),
+      "mx_error_identity",
+      call = call
+    )
+  }
+}
+
+failure_text <- function(failures) {
+  texts <- Filter(
+    is_string,
+    rapply(list(failures), as.character, how = "unlist")
+  )
+  printable(paste(texts, collapse = ": "))
+}
+
+new_crypto_setup <- function(client, machine, steps) {
+  status <- core(machine_identity_status(machine))
+  structure(
+    list(
+      user_id = client[["user_id"]],
+      device_id = client[["device_id"]],
+      master_key = status[["master_key"]],
+      steps = steps,
+      recovery_key = if (status[["recovery_key"]]) new_recovery_key(client)
+    ),
+    class = "mx_crypto_setup"
+  )
+}
+
+#' @export
+print.mx_crypto_setup <- function(x, ...) {
+  cat(format(x, ...), sep = "\n")
+  invisible(x)
+}
+
+#' @export
+format.mx_crypto_setup <- function(x, ...) {
+  steps <- x[["steps"]]
+  c(
+    paste0("<mx_crypto_setup> ", x[["user_id"]]),
+    paste0("device: ", x[["device_id"]], ", signed by its owner"),
+    paste0("identity: ", x[["master_key"]]),
+    if (length(steps) > 0L) paste0("now: ", steps),
+    if (!is.null(x[["recovery_key"]])) {
+      c(
+        "A recovery key was made. Save it, for instance with",
+        "mx_recovery_key_write(x$recovery_key, \"<file>\")"
+      )
+    }
+  )
+}

@@ -1,0 +1,71 @@
+#' Keep a recovery key
+#'
+#' A new recovery key is kept, sealed, in the store until its owner says to have
+#' it: a process that is killed loses nothing. `mx_recovery_key_write()` writes it
+#' to a file that only you can read; `mx_recovery_key_saved()` says that it is
+#' kept in another way. After either it can not be had from here any more.
+#'
+#' @param key A recovery key, from [mx_crypto_setup()]. It prints masked;
+#'   `format(key, reveal = TRUE)` is its text.
+#' @param path The file, which must not be there yet.
+#' @return The path, or `NULL`, invisibly.
+#' @section Errors:
+#' `mx_error_recovery_key` when there is none any more; `mx_error_store` when the
+#' file cannot be written.
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' setup <- mx_crypto_setup(alice)
+#' setup$recovery_key
+#' mx_recovery_key_write(setup$recovery_key, tempfile())
+#' @export
+mx_recovery_key_write <- function(key, path) {
+  check_path(path)
+  text <- reveal_recovery_key(key)
+  if (file.exists(path)) {
+    argument_abort("path", "a file that is not there yet", caller_env())
+  }
+  core(private_file_write(path, paste0(text, "\n")))
+  mx_recovery_key_saved(key)
+  invisible(path)
+}
+
+#' @rdname mx_recovery_key_write
+#' @export
+mx_recovery_key_saved <- function(key) {
+  check_recovery_key(key)
+  core(machine_recovery_key_saved(stored_machine(key)))
+  invisible()
+}
+
+new_recovery_key <- function(client) {
+  new_stored(client[["store_dir"]], "mx_recovery_key")
+}
+
+check_recovery_key <- function(key, call = caller_env()) {
+  if (!inherits(key, "mx_recovery_key") || !is.list(key)) {
+    argument_abort("key", "a recovery key, from mx_crypto_setup()", call)
+  }
+}
+
+reveal_recovery_key <- function(key, call = caller_env()) {
+  check_recovery_key(key, call)
+  text <- core(machine_recovery_key(stored_machine(key)), call = call)
+  if (is.null(text)) {
+    mx_abort(
+      "The recovery key was saved, and is not kept here any more.",
+      "mx_error_recovery_key",
+      call = call
+    )
+  }
+  text
+}
+
+#' @export
+format.mx_recovery_key <- function(x, ..., reveal = FALSE) {
+  if (isTRUE(reveal)) {
+    return(reveal_recovery_key(x))
+  }
+  masked <- paste(rep("\u2022\u2022\u2022\u2022", 12), collapse = " ")
+  c("<mx_recovery_key>", masked)
+}

@@ -1,0 +1,149 @@
+//! Cross-signing and secret storage of one's own user, for R.
+
+use extendr_api::prelude::*;
+use mxcrypt_core::{
+    Error, Kind, Result,
+    machine::{Storage, StorageSecret, UnderWay},
+    primitives::cross_signing::Usage,
+};
+
+use crate::{
+    answer::{optional_string, record, string, strings},
+    arguments,
+    machine::on,
+};
+
+#[extendr]
+fn machine_identity_status(handle: Robj) -> Robj {
+    on(&handle, |machine| {
+        let status = machine.identity_status()?;
+        let held = Usage::ALL.iter().zip(status.held).filter(|(_, held)| *held);
+        Ok(record([
+            ("master_key", optional_string(status.published.as_deref())),
+            ("changed", status.changed.into()),
+            ("held", strings(held.map(|(usage, _)| Some(usage.as_str())))),
+            ("device_signed", status.device_signed.into()),
+            ("under_way", optional_string(status.under_way.map(UnderWay::as_str))),
+            ("recovery_key", status.recovery_key.into()),
+        ]))
+    })
+}
+
+/// Makes an identity, with a new key of secret storage or with the one there is.
+#[extendr]
+fn machine_make_identity(
+    handle: Robj,
+    key_id: Robj,
+    description: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let passphrase = arguments::optional_text(&passphrase, "passphrase")?;
+        if key_id.is_null() {
+            return machine.make_identity(&Storage::New { passphrase: passphrase.as_deref() });
+        }
+        let recovery_key = arguments::optional_text(&recovery_key, "recovery_key")?;
+        machine.make_identity(&Storage::Existing {
+            key_id: &arguments::text(&key_id, "key_id")?,
+            description: &arguments::text(&description, "description")?,
+            secret: secret(recovery_key.as_deref(), passphrase.as_deref())?,
+        })
+    })
+}
+
+fn secret<'a>(
+    recovery_key: Option<&'a str>,
+    passphrase: Option<&'a str>,
+) -> Result<StorageSecret<'a>> {
+    match (recovery_key, passphrase) {
+        (Some(key), _) => Ok(StorageSecret::RecoveryKey(key)),
+        (None, Some(text)) => Ok(StorageSecret::Passphrase(text)),
+        (None, None) => Err(Error::new(Kind::RecoveryKey, "A recovery key is needed.")),
+    }
+}
+
+#[extendr]
+fn machine_abandon_identity(handle: Robj) -> Robj {
+    on(&handle, |machine| machine.abandon_identity())
+}
+
+#[extendr]
+fn machine_identity_account_data(handle: Robj) -> Robj {
+    on(&handle, |machine| {
+        let data = machine.identity_account_data()?;
+        Ok(record([
+            ("type", strings(data.iter().map(|(event_type, _)| Some(event_type.as_str())))),
+            ("content", strings(data.iter().map(|(_, content)| Some(content.as_str())))),
+        ]))
+    })
+}
+
+#[extendr]
+fn machine_signing_keys_upload(handle: Robj, auth: Robj) -> Robj {
+    on(&handle, |machine| {
+        let auth = arguments::optional_text(&auth, "auth")?;
+        Ok(string(&machine.signing_keys_upload(auth.as_deref())?))
+    })
+}
+
+#[extendr]
+fn machine_identity_published(handle: Robj) -> Robj {
+    on(&handle, |machine| machine.identity_published())
+}
+
+#[extendr]
+fn machine_import_identity(
+    handle: Robj,
+    key_id: Robj,
+    description: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+    secrets: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let recovery_key = arguments::optional_text(&recovery_key, "recovery_key")?;
+        let passphrase = arguments::optional_text(&passphrase, "passphrase")?;
+        // The secrets stand in the order of Usage::ALL; one that is missing is "{}".
+        let secrets = arguments::texts(&secrets, "secrets")?;
+        let secrets: Vec<(Usage, String)> = Usage::ALL.into_iter().zip(secrets).collect();
+        let found = machine.import_identity(
+            &arguments::text(&key_id, "key_id")?,
+            &arguments::text(&description, "description")?,
+            secret(recovery_key.as_deref(), passphrase.as_deref())?,
+            &secrets,
+        )?;
+        Ok(strings(found.into_iter().map(|usage| Some(usage.as_str()))))
+    })
+}
+
+#[extendr]
+fn machine_signatures_upload(handle: Robj) -> Robj {
+    on(&handle, |machine| Ok(optional_string(machine.signatures_upload()?.as_deref())))
+}
+
+#[extendr]
+fn machine_recovery_key(handle: Robj) -> Robj {
+    on(&handle, |machine| {
+        Ok(optional_string(machine.recovery_key()?.as_deref().map(String::as_str)))
+    })
+}
+
+#[extendr]
+fn machine_recovery_key_saved(handle: Robj) -> Robj {
+    on(&handle, |machine| machine.recovery_key_saved())
+}
+
+extendr_module! {
+    mod identity;
+    fn machine_identity_status;
+    fn machine_make_identity;
+    fn machine_abandon_identity;
+    fn machine_identity_account_data;
+    fn machine_signing_keys_upload;
+    fn machine_identity_published;
+    fn machine_import_identity;
+    fn machine_signatures_upload;
+    fn machine_recovery_key;
+    fn machine_recovery_key_saved;
+}

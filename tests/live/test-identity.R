@@ -1,0 +1,133 @@
+# A verified device with one call, beside a foreign client that reads signed
+# devices only.
+
+# What is left when a container loses its disk: user, password, recovery key.
+fresh_machine <- function(user, key, .local_envir = parent.frame()) {
+  bot <- live_client(user, .local_envir = .local_envir)
+  withr::with_envvar(c(MXCRYPT_RECOVERY_KEY = key), {
+    setup <- mx_crypto_setup(bot)
+  })
+  expect_null(setup$recovery_key)
+  bot
+}
+
+# The bot and a stranger in strict mode read each other, without a shield.
+expect_strict_conversation <- function(bot, stranger) {
+  stranger$call("bootstrapCrossSigning", password = "of no use at first")
+  stranger$call("setIsolation", mode = "signed")
+  room <- mx_room_create(bot, invite = stranger$user_id)
+  stranger$call("join", roomId = room)
+  stranger$call("waitForMember", roomId = room, userId = bot$user_id)
+  mx_send_text(bot, room, "from the bot")
+  event <- stranger$call("waitForMessage", roomId = room, body = "from the bot")
+  expect_null(event[["failure"]])
+  expect_identical(event[["shield"]], list(color = "NONE", reason = NULL))
+
+  stranger$call("sendText", roomId = room, body = "to the bot")
+  found <- NULL
+  end <- Sys.time() + 20
+  while (is.null(found) && Sys.time() < end) {
+    events <- messages(mx_sync(bot, timeout = 2000))
+    events <- events[!events$is_self, ]
+    if (nrow(events) > 0L) {
+      found <- events
+    }
+  }
+  expect_equal(found$body, "to the bot")
+  expect_equal(as.character(found$trust), "signed")
+  room
+}
+
+trust_in <- function(client, device) {
+  devices <- mx_devices(client, device[["user_id"]])
+  trust <- devices$trust[devices$device_id == device[["device_id"]]]
+  as.character(trust)
+}
+
+test_that("an identity made here is recovered by a foreign client", {
+  alice <- live_user("alice")
+  laptop <- live_client(alice)
+  setup <- mx_crypto_setup(laptop)
+  expect_length(setup$steps, 2)
+  key <- format(setup$recovery_key, reveal = TRUE)
+  expect_match(key, "^Es")
+
+  phone <- foreign_client(alice[["user"]], alice[["password"]])
+  phone$call("enterRecoveryKey", recoveryKey = key)
+  status <- phone$call("bootstrapCrossSigning", password = alice[["password"]])
+  expect_true(status[["ready"]])
+  cached <- status[["privateKeysCachedLocally"]]
+  expect_true(all(unlist(cached)))
+  expect_equal(trust_in(laptop, phone), "verified")
+  expect_true(phone$call(
+    "deviceStatus",
+    userId = laptop$user_id,
+    deviceId = laptop$device_id
+  )[["crossSigningVerified"]])
+
+  # It is there again on a machine that has nothing, and does nothing twice.
+  bot <- fresh_machine(alice, key)
+  expect_equal(trust_in(laptop, bot), "verified")
+  expect_length(mx_crypto_setup(bot)$steps, 0)
+  expect_strict_conversation(bot, live_foreign())
+})
+
+test_that("an identity made by a foreign client is recovered here", {
+  alice <- live_user("alice")
+  phone <- foreign_client(alice[["user"]], alice[["password"]])
+  phone$call("bootstrapCrossSigning", password = alice[["password"]])
+  key <- phone$call("bootstrapSecretStorage", keyBackup = FALSE)
+
+  bot <- live_client(alice)
+  expect_equal(trust_in(bot, bot), "unsigned")
+  expect_error(mx_crypto_setup(bot), class = "mx_error_recovery_key")
+  other <- "EsTc LW2K PGiF wKEA 3As5 g5c4 BXwk qeeJ ZJV8 Q9fu gUMN UE4d"
+  expect_error(
+    mx_crypto_setup(bot, recovery_key = other),
+    class = "mx_error_recovery_key"
+  )
+  mx_crypto_setup(bot, recovery_key = key)
+  expect_equal(trust_in(bot, bot), "verified")
+  expect_equal(trust_in(bot, phone), "verified")
+  expect_true(phone$call(
+    "deviceStatus",
+    userId = bot$user_id,
+    deviceId = bot$device_id
+  )[["crossSigningVerified"]])
+  expect_strict_conversation(bot, live_foreign())
+})
+
+test_that("secret storage of a passphrase is opened by either side", {
+  alice <- live_user("alice")
+  phone <- foreign_client(alice[["user"]], alice[["password"]])
+  phone$call("bootstrapCrossSigning", password = alice[["password"]])
+  phone$call(
+    "bootstrapSecretStorage",
+    passphrase = "the eagle lands",
+    keyBackup = FALSE
+  )
+  bot <- live_client(alice)
+  expect_error(
+    mx_crypto_setup(bot, passphrase = "the eagle"),
+    class = "mx_error_recovery_key"
+  )
+  mx_crypto_setup(bot, passphrase = "the eagle lands")
+  expect_equal(trust_in(bot, bot), "verified")
+})
+
+test_that("an identity that was reset is seen to have changed", {
+  alice <- live_user("alice")
+  laptop <- live_client(alice)
+  mx_crypto_setup(laptop)
+  bob <- live_client()
+  expect_equal(trust_in(bob, laptop), "signed")
+
+  bot <- live_client(alice)
+  setup <- mx_crypto_setup(bot, reset = TRUE, password = alice[["password"]])
+  expect_false(is.null(setup$recovery_key))
+  expect_equal(trust_in(bot, bot), "verified")
+  expect_equal(trust_in(bob, bot), "identity_changed")
+  # The other device is not of the new identity.
+  expect_equal(trust_in(bot, laptop), "unsigned")
+  expect_equal(trust_in(laptop, bot), "identity_changed")
+})
