@@ -65,7 +65,10 @@ recovery_key_file <- function(call = caller_env()) {
   if (is.null(path)) {
     return(NULL)
   }
-  text <- tryCatch(readLines(path, warn = FALSE), error = function(e) NULL)
+  text <- tryCatch(
+    suppressWarnings(readLines(path, warn = FALSE)),
+    error = function(condition) NULL
+  )
   if (is.null(text)) {
     mx_abort(
       paste0(

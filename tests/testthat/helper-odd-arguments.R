@@ -22,6 +22,7 @@ good_calls <- function() {
   stored <- seed(alice)
   own <- mxc_account_identity_keys(stored$account)$curve25519
   devices <- mx_crypto_known_devices(alice, pair$bob$user_id)
+  recovery_key <- mx_crypto_setup(alice)$recovery_key
   batch <- mx_sync_update(alice)$sync
   message <- list(msgtype = "m.text", body = "x")
   file <- tempfile()
@@ -75,6 +76,13 @@ good_calls <- function() {
       store = alice$store_dir,
       n_otks = 50
     ),
+    mx_crypto_setup = list(
+      client = alice,
+      recovery_key = NULL,
+      passphrase = NULL,
+      reset = FALSE,
+      password = NULL
+    ),
     mx_crypto_sessions_load = list(store = alice$store_dir),
     mx_crypto_sessions_save = list(
       sessions = stored$sessions,
@@ -88,6 +96,7 @@ good_calls <- function() {
     ),
     mx_demo_homeserver = list(users = "x"),
     mx_demo_seen = list(homeserver = pair$homeserver),
+    mx_devices = list(client = alice, user_ids = "@bob:demo"),
     mx_extract_text_events = list(
       sync_resp = batch,
       self_id = alice$user_id,
@@ -105,6 +114,11 @@ good_calls <- function() {
     mx_logout = list(client = mx_demo_client(pair$homeserver, "gone")),
     mx_messages = list(client = alice, room = room, limit = 5, from = NULL),
     mx_react = list(client = alice, room = room, event_id = event, key = "!"),
+    mx_recovery_key_saved = list(key = recovery_key),
+    mx_recovery_key_write = list(
+      key = mx_crypto_setup(pair$bob)$recovery_key,
+      path = tempfile()
+    ),
     mx_redact = list(
       client = alice,
       room = room,

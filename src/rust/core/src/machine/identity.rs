@@ -3,7 +3,7 @@
 //! An identity is made, saved, and then published: private parts to secret storage, public parts,
 //! signatures. After a crash at any step the same keys go on.
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use zeroize::Zeroizing;
 
@@ -252,8 +252,8 @@ impl Machine {
         })
     }
 
-    /// Opens secret storage and takes the private parts of the published identity from it. Says
-    /// which were found.
+    /// Opens secret storage and takes the private parts of the published identity from it: all that
+    /// are there, and at least the one that signs devices.
     ///
     /// # Errors
     /// [`Kind::RecoveryKey`] when the key is mistyped or another's; [`Kind::SecretStorage`] when a
@@ -264,14 +264,14 @@ impl Machine {
         description: &str,
         secret: StorageSecret<'_>,
         secrets: &[(Usage, String)],
-    ) -> Result<Vec<Usage>> {
+    ) -> Result<()> {
         let key = open(description, secret)?;
         self.work(0, |work| {
             let shown = work.identity(&work.own.user_id)?.ok_or_else(|| {
                 Error::new(Kind::Identity, "The server shows no identity of this user.")
             })?;
             let mut own = work.own_identity()?;
-            let mut found = Vec::new();
+            let mut found = BTreeSet::new();
             for (usage, content) in secrets {
                 let content = Json::parse_object(content)?;
                 let sealed = content.get("encrypted").and_then(Json::as_object);
@@ -292,15 +292,20 @@ impl Machine {
                     ));
                 }
                 own.private.set(*usage, private);
-                found.push(*usage);
+                found.insert(*usage);
+            }
+            if !found.contains(&Usage::SelfSigning) {
+                return Err(Error::new(
+                    Kind::SecretStorage,
+                    "Secret storage does not hold the key that signs devices.",
+                ));
             }
             if found.contains(&Usage::Master) && shown.changed() {
                 // Whoever has the private part says whose identity it is.
                 let pinned = shown.master_key.clone();
                 work.tx.put(&Identity { pinned, ..shown })?;
             }
-            work.tx.put_single(&own)?;
-            Ok(found)
+            work.tx.put_single(&own)
         })
     }
 

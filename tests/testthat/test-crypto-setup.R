@@ -1,0 +1,321 @@
+identity_of <- function(client) {
+  core(machine_identity_status(machine_of(client)))
+}
+
+trust_of <- function(viewer, client) {
+  devices <- mx_devices(viewer, client$user_id)
+  as.character(devices$trust[devices$device_id == client$device_id])
+}
+
+# The next requests that match `pattern` die: before they reach the server, or
+# after it acted.
+local_death <- function(at, acted, .local_envir = parent.frame()) {
+  real <- http_once
+  count <- 0
+  deadly <- function(session, method, path, ...) {
+    changes <- method == "PUT" || grepl("/keys/.*upload", path)
+    count <<- count + changes
+    dies <- changes && count == at
+    if (!dies || acted) {
+      answer <- real(session, method, path, ...)
+    }
+    if (dies) {
+      rlang::abort("killed", class = "killed")
+    }
+    answer
+  }
+  local_replaced("http_once", deadly, .local_envir = .local_envir)
+}
+
+test_that("a new account gets an identity, secret storage and a recovery key", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  setup <- mx_crypto_setup(alice)
+  expect_s3_class(setup, "mx_crypto_setup")
+  expect_equal(setup$user_id, alice$user_id)
+  expect_match(setup$master_key, "^[A-Za-z0-9+/]{43}$")
+  expect_length(setup$steps, 2)
+  expect_setequal(identity_of(alice)[["held"]], identity_keys)
+  expect_equal(trust_of(alice, alice), "verified")
+  bob <- mx_demo_client(homeserver, "bob")
+  expect_equal(trust_of(bob, alice), "signed")
+})
+
+test_that("run again it changes nothing, and asks for no key", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  first <- mx_crypto_setup(alice)
+  asked <- requests_during(again <- mx_crypto_setup(alice))
+  expect_length(again$steps, 0)
+  expect_equal(again$master_key, first$master_key)
+  expect_false(any(grepl("^PUT|upload", asked)))
+})
+
+test_that("a recovery key is masked until it is wanted, and kept until it is saved", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  setup <- mx_crypto_setup(alice)
+  key <- setup$recovery_key
+  text <- format(key, reveal = TRUE)
+  expect_match(text, "^Es[1-9A-HJ-NP-Za-km-z ]+$")
+  expect_equal(nchar(gsub(" ", "", text)), 48)
+  shown <- c(
+    capture.output(print(setup), print(key), str(setup)),
+    deparse(unclass(key))
+  )
+  expect_false(any(grepl(substr(text, 6, 14), shown, fixed = TRUE)))
+  # A kill after the upload does not lose it.
+  forget_open_stores()
+  again <- mx_crypto_setup(mx_client_load(path = alice$path))
+  expect_equal(format(again$recovery_key, reveal = TRUE), text)
+
+  file <- file.path(withr::local_tempdir(), "recovery.key")
+  mx_recovery_key_write(key, file)
+  expect_equal(readLines(file), text)
+  if (.Platform$OS.type == "unix") {
+    expect_equal(format(file.mode(file)), "600")
+  }
+  expect_error(format(key, reveal = TRUE), class = "mx_error_recovery_key")
+  expect_error(mx_recovery_key_write(key, file), class = "mx_error")
+  expect_null(mx_crypto_setup(alice)$recovery_key)
+})
+
+test_that("a recovery key is found where a bot can leave it", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  setup <- mx_crypto_setup(alice)
+  key <- format(setup$recovery_key, reveal = TRUE)
+  file <- withr::local_tempfile(lines = c(key, ""))
+  places <- list(
+    c(MXCRYPT_RECOVERY_KEY = key),
+    c(MXCRYPT_RECOVERY_KEY = gsub(" ", "", key)),
+    c(MXCRYPT_RECOVERY_KEY_FILE = file)
+  )
+  for (place in places) {
+    bot <- mx_demo_client(homeserver, "alice")
+    expect_error(mx_crypto_setup(bot), class = "mx_error_recovery_key")
+    withr::with_envvar(place, mx_crypto_setup(bot))
+    expect_equal(trust_of(alice, bot), "verified")
+  }
+  bot <- mx_demo_client(homeserver, "alice")
+  withr::with_envvar(c(MXCRYPT_RECOVERY_KEY_FILE = "/nowhere/at/all"), {
+    expect_error(mx_crypto_setup(bot), class = "mx_error_recovery_key")
+  })
+})
+
+test_that("a typo in a recovery key is named, and nothing is changed", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  setup <- mx_crypto_setup(alice)
+  key <- gsub(" ", "", format(setup$recovery_key, reveal = TRUE))
+  bot <- mx_demo_client(homeserver, "alice")
+  typo <- function(key, says) {
+    condition <- expect_error(
+      mx_crypto_setup(bot, recovery_key = key),
+      class = "mx_error_recovery_key"
+    )
+    expect_match(conditionMessage(condition), says)
+    expect_false(grepl(substr(key, 5, 12), conditionMessage(condition)))
+  }
+  typo(substr(key, 1, 47), "48 characters")
+  typo(sub("^E", "0", key), "character")
+  swapped <- if (substr(key, 20, 20) == "z") "y" else "z"
+  typo(
+    paste0(substr(key, 1, 19), swapped, substr(key, 21, 48)),
+    "parity|begins"
+  )
+  expect_length(identity_of(bot)[["held"]], 0)
+  expect_equal(trust_of(alice, bot), "unsigned")
+})
+
+test_that("what is given to the wrong account, or to none, is an error", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  bob <- mx_demo_client(homeserver, "bob")
+  key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
+  # Bob has no identity: to make one under this key is not what was meant.
+  expect_error(
+    mx_crypto_setup(bob, recovery_key = key),
+    class = "mx_error_identity"
+  )
+  mx_crypto_setup(bob)
+  again <- mx_demo_client(homeserver, "bob")
+  expect_error(
+    mx_crypto_setup(again, recovery_key = key),
+    class = "mx_error_recovery_key"
+  )
+})
+
+test_that("killed at any step, it goes on with the same identity", {
+  for (acted in c(FALSE, TRUE)) {
+    for (at in 1:7) {
+      homeserver <- mx_demo_homeserver()
+      alice <- mx_demo_client(homeserver, "alice")
+      local({
+        local_death(at, acted)
+        expect_error(mx_crypto_setup(alice), class = "killed")
+      })
+      forget_open_stores()
+      alice <- mx_client_load(path = alice$path)
+      setup <- mx_crypto_setup(alice)
+      where <- sprintf("request %d, acted: %s", at, acted)
+      expect_equal(trust_of(alice, alice), "verified", info = where)
+      expect_length(mx_crypto_setup(alice)$steps, 0)
+      key <- format(setup$recovery_key, reveal = TRUE)
+      bot <- mx_demo_client(homeserver, "alice")
+      mx_crypto_setup(bot, recovery_key = key)
+      expect_equal(trust_of(bot, bot), "verified", info = where)
+      seen <- mx_demo_seen(homeserver)
+      masters <- regmatches(seen, regexpr('"master_key".*', seen))
+      expect_length(unique(masters), 1)
+    }
+  }
+})
+
+test_that("an identity that somebody else made meanwhile is not replaced", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  local({
+    local_death(1, FALSE)
+    expect_error(mx_crypto_setup(alice), class = "killed")
+  })
+  other <- mx_demo_client(homeserver, "alice")
+  setup <- mx_crypto_setup(other)
+  condition <- expect_error(
+    mx_crypto_setup(alice),
+    class = "mx_error_recovery_key"
+  )
+  key <- format(setup$recovery_key, reveal = TRUE)
+  expect_equal(
+    mx_crypto_setup(alice, recovery_key = key)$master_key,
+    setup$master_key
+  )
+})
+
+test_that("a reset makes another identity, which others see", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  bob <- mx_demo_client(homeserver, "bob")
+  first <- mx_crypto_setup(alice)
+  expect_equal(trust_of(bob, alice), "signed")
+  # The server wants to know that it is she.
+  withr::local_envvar(MXCRYPT_PASSWORD = NA)
+  expect_error(
+    mx_crypto_setup(alice, reset = TRUE),
+    class = "mx_error_password"
+  )
+  # It goes on where it was, also without being told to reset again.
+  second <- mx_crypto_setup(alice, password = "demo")
+  expect_false(second$master_key == first$master_key)
+  expect_equal(trust_of(alice, alice), "verified")
+  expect_equal(trust_of(bob, alice), "identity_changed")
+  expect_error(
+    mx_crypto_setup(alice, reset = TRUE, password = "wrong"),
+    class = "mx_error_http"
+  )
+})
+
+# What a server may do to secret storage.
+set_account_data <- function(client, type, text) {
+  http_json(client, "PUT", account_data_path(client, type), text)
+}
+
+test_that("secrets that a server swaps, alters or withholds are refused", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
+  type <- function(name) paste0("m.cross_signing.", name)
+  good <- lapply(type(identity_keys), function(x) account_data(alice, x))
+  names(good) <- identity_keys
+  refused <- function(class) {
+    bot <- mx_demo_client(homeserver, "alice")
+    expect_error(mx_crypto_setup(bot, recovery_key = key), class = class)
+    expect_length(identity_of(bot)[["held"]], 0)
+    expect_false(trust_of(alice, bot) == "verified")
+  }
+  set_account_data(alice, type("master"), good$self_signing)
+  set_account_data(alice, type("self_signing"), good$master)
+  refused("mx_error_secret_storage")
+  set_account_data(alice, type("master"), good$master)
+  for (bad in c("{}", '{"encrypted":{}}', '{"encrypted":5}')) {
+    set_account_data(alice, type("self_signing"), bad)
+    refused("mx_error_secret_storage")
+  }
+  set_account_data(alice, type("self_signing"), good$self_signing)
+
+  # A false identity in place of the one that secret storage holds.
+  mallory <- mx_demo_client(homeserver, "alice")
+  old <- lapply(type(identity_keys), function(x) account_data(alice, x))
+  id <- json_decode(account_data(alice, "m.secret_storage.default_key"))[[
+    "key"
+  ]]
+  mx_crypto_setup(mallory, reset = TRUE, password = "demo")
+  for (i in seq_along(old)) {
+    set_account_data(alice, type(identity_keys[[i]]), old[[i]])
+  }
+  text <- unclass(mxc_json(list(key = id)))
+  set_account_data(alice, "m.secret_storage.default_key", text)
+  refused("mx_error_identity")
+  # And who holds the true one is told.
+  expect_equal(trust_of(alice, mallory), "identity_changed")
+})
+
+test_that("a description of the key is taken without a check, and not without sense", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
+  storage <- secret_storage(alice)
+  type <- paste0("m.secret_storage.key.", storage[["key_id"]])
+  algorithm <- "m.secret_storage.v1.aes-hmac-sha2"
+  set_account_data(alice, type, sprintf('{"algorithm":"%s"}', algorithm))
+  bot <- mx_demo_client(homeserver, "alice")
+  mx_crypto_setup(bot, recovery_key = key)
+  expect_equal(trust_of(alice, bot), "verified")
+  for (bad in c("{}", '{"algorithm":"m.other"}', '{"algorithm":5}')) {
+    set_account_data(alice, type, bad)
+    bot <- mx_demo_client(homeserver, "alice")
+    expect_error(
+      mx_crypto_setup(bot, recovery_key = key),
+      class = "mx_error_secret_storage"
+    )
+  }
+  endless <- sprintf(
+    '{"algorithm":"%s","passphrase":{"algorithm":"m.pbkdf2","salt":"x","iterations":%s}}',
+    algorithm,
+    "4000000000"
+  )
+  set_account_data(alice, type, endless)
+  expect_error(
+    mx_crypto_setup(bot, passphrase = "x"),
+    class = "mx_error_secret_storage"
+  )
+})
+
+test_that("secret storage can have a passphrase", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  setup <- mx_crypto_setup(alice, passphrase = "the eagle lands \u00e9")
+  expect_null(setup$recovery_key)
+  bot <- mx_demo_client(homeserver, "alice")
+  expect_error(
+    mx_crypto_setup(bot, passphrase = "the eagle"),
+    class = "mx_error_recovery_key"
+  )
+  mx_crypto_setup(bot, passphrase = "the eagle lands \u00e9")
+  expect_equal(trust_of(alice, bot), "verified")
+})
+
+test_that("signatures that the server does not take are told", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  failures <- sprintf(
+    '{"failures":{"%s":{"%s":{"errcode":"M_INVALID_SIGNATURE","error":"100%% wrong"}}}}',
+    alice$user_id,
+    alice$device_id
+  )
+  fake$fault("POST", "/signatures/upload", body = failures)
+  condition <- expect_error(mx_crypto_setup(alice), class = "mx_error_identity")
+  expect_match(conditionMessage(condition), "100% wrong", fixed = TRUE)
+  expect_equal(mx_crypto_setup(alice)$steps, "signed this device")
+})
