@@ -63,6 +63,18 @@ main <- function() {
   bob <- device(server, dir, "bob", "bob-laptop")
   bob_phone <- device(server, dir, "bob", "bob-phone")
   print(alice)
+
+  say("Each person gets an identity, and each device is signed by its owner")
+  for (devices in list(list(alice, alice_cron), list(bob, bob_phone))) {
+    first <- mx_crypto_setup(devices[[1]])
+    key <- format(first$recovery_key, reveal = TRUE)
+    mx_recovery_key_saved(first$recovery_key)
+    # The other device has nothing but the recovery key.
+    second <- mx_crypto_setup(devices[[2]], recovery_key = key)
+    stopifnot(identical(second$master_key, first$master_key))
+  }
+  print(mx_devices(bob, alice$user_id)[c("user_id", "device_id", "trust")])
+
   room <- mx_room_create(alice, name = "Pipeline", invite = bob$user_id)
   mx_room_join(bob, room)
 
@@ -104,6 +116,8 @@ main <- function() {
   events <- mx_sync(bob_phone)
   print(events[events$type == "m.room.message", ], n = 30L)
   stopifnot(all(events$decrypted[events$encrypted]))
+  trust <- unique(as.character(events$trust[events$encrypted]))
+  cat("trust:", paste(sort(trust), collapse = ", "), "\n")
 
   say("What the server holds")
   rows <- synapse_sql(
