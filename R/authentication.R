@@ -37,7 +37,8 @@ next_stage <- function(client, asked, password, call) {
   if (length(possible) == 0L) {
     approval_abort(client, asked, unlist(flows), call)
   }
-  stage <- possible[[1]][1]
+  stages <- possible[[1]]
+  stage <- if (length(stages) > 0L) stages[[1]]
   auth <- list(type = stage, session = session)
   if (identical(stage, "m.login.password")) {
     auth[["identifier"]] <- list(type = "m.id.user", user = client[["user_id"]])
