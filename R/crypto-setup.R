@@ -176,29 +176,12 @@ open_identity <- function(client, machine, given, call = caller_env()) {
 
 sign_device <- function(client, machine, call = caller_env()) {
   body <- core(machine_signatures_upload(machine), call = call)
-  if (!is.null(body)) {
-    path <- api_path("keys", "signatures", "upload")
-    answer <- http_json(client, "POST", path, body, call = call)
-  }
+  answer <- if (!is.null(body)) upload_signatures(client, body, call)
   # Success is what the server shows then, and not what it said.
   if (!own_identity(client, machine, call)[["device_signed"]]) {
-    mx_abort(
-      c(
-        "The server does not show this device as signed.",
-        x = if (!is.null(body)) failure_text(answer[["failures"]])
-      ),
-      "mx_error_identity",
-      call = call
-    )
+    message <- "The server does not show this device as signed."
+    signature_abort(message, answer, call)
   }
-}
-
-failure_text <- function(failures) {
-  texts <- Filter(
-    is_string,
-    rapply(list(failures), as.character, how = "unlist")
-  )
-  printable(paste(texts, collapse = ": "))
 }
 
 new_crypto_setup <- function(client, machine, steps) {

@@ -1,16 +1,37 @@
 #' Devices of users, and the trust in them
 #'
+#' `mx_devices()` lists devices. The others are for your own: `mx_device_sign()`
+#' signs one after you compared its fingerprint with what it shows,
+#' `mx_device_rename()` gives one another name, `mx_device_delete()` signs some
+#' out.
+#'
 #' @inheritParams mx_client_session
 #' @param user_ids User ids.
-#' @return A data frame with a row for each device: `user_id`, `device_id`,
-#'   `display_name`, `ed25519` (its fingerprint), `curve25519`, and `trust`, an
-#'   ordered factor as in [mx_sync()].
+#' @param device_id,device_ids Your own devices.
+#' @param fingerprint The Ed25519 key that the device shows.
+#' @param display_name What the device is called; other users see it.
+#' @param password Your password, where the server asks for it; as for
+#'   [mx_client_configure()].
+#' @return `mx_devices()`: a data frame with a row for each device: `user_id`,
+#'   `device_id`, `display_name`, `ed25519` (its fingerprint), `curve25519`, and
+#'   `trust`, an ordered factor as in [mx_sync()]. The others `NULL`, invisibly.
+#' @section Errors:
+#' `mx_error_identity`: no such device, another fingerprint, or this device cannot
+#' sign for you (see [mx_crypto_setup()]). `mx_error_approval`: the server wants
+#' its web page to be visited.
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
 #' mx_devices(alice, alice$user_id)[c("device_id", "trust")]
 #' mx_crypto_setup(alice)
 #' mx_devices(alice, alice$user_id)[c("device_id", "trust")]
+#'
+#' other <- mx_demo_client(homeserver, "alice")
+#' fingerprint <- mxc_account_identity_keys(mx_crypto_account(other$store_dir))
+#' mx_device_sign(alice, other$device_id, fingerprint$ed25519)
+#' mx_device_rename(alice, other$device_id, "nightly bot")
+#' mx_devices(alice, alice$user_id)[c("display_name", "trust")]
+#' mx_device_delete(alice, other$device_id, password = "demo")
 #' @export
 mx_devices <- function(client, user_ids) {
   machine <- machine_of(check_client(client))
@@ -27,4 +48,54 @@ mx_devices <- function(client, user_ids) {
   )])
   devices[["trust"]] <- as_trust(columns[["trust"]])
   devices
+}
+
+#' @rdname mx_devices
+#' @export
+mx_device_sign <- function(client, device_id, fingerprint) {
+  machine <- machine_of(check_client(client))
+  check_string(device_id)
+  check_string(fingerprint)
+  own_identity(client, machine)
+  upload <- machine_device_signature_upload(machine, device_id, fingerprint)
+  answer <- upload_signatures(client, core(upload))
+  devices <- mx_devices(client, client[["user_id"]])
+  trust <- devices[["trust"]][devices[["device_id"]] == device_id]
+  if (!isTRUE(trust == "verified")) {
+    signature_abort(paste(device_id, "does not show as signed."), answer)
+  }
+  invisible()
+}
+
+#' @rdname mx_devices
+#' @export
+mx_device_rename <- function(client, device_id, display_name) {
+  check_client(client)
+  path <- api_path("devices", check_string(device_id))
+  body <- list(display_name = check_string(display_name))
+  http_json(client, "PUT", path, body)
+  invisible()
+}
+
+#' @rdname mx_devices
+#' @export
+mx_device_delete <- function(client, device_ids, password = NULL) {
+  machine <- machine_of(check_client(client))
+  check_strings(device_ids)
+  check_string(password, null = TRUE)
+  if (client[["device_id"]] %in% device_ids) {
+    argument_abort(
+      "device_ids",
+      "other devices than this one, which mx_logout() signs out",
+      caller_env()
+    )
+  }
+  path <- api_path("delete_devices")
+  with_authentication(client, path, password, caller_env(), function(auth) {
+    body <- list(devices = I(device_ids))
+    body[["auth"]] <- if (!is.null(auth)) structure(auth, class = "json")
+    as_json_text(body)
+  })
+  own_identity(client, machine)
+  invisible()
 }

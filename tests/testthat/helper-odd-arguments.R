@@ -23,6 +23,9 @@ good_calls <- function() {
   own <- mxc_account_identity_keys(stored$account)$curve25519
   devices <- mx_crypto_known_devices(alice, pair$bob$user_id)
   recovery_key <- mx_crypto_setup(alice)$recovery_key
+  bobs <- mx_crypto_setup(pair$bob)
+  second <- mx_demo_client(pair$homeserver, "alice")
+  second_keys <- mxc_account_identity_keys(mx_crypto_account(second$store_dir))
   batch <- mx_sync_update(alice)$sync
   message <- list(msgtype = "m.text", body = "x")
   file <- tempfile()
@@ -96,6 +99,29 @@ good_calls <- function() {
     ),
     mx_demo_homeserver = list(users = "x"),
     mx_demo_seen = list(homeserver = pair$homeserver),
+    mx_device_delete = list(
+      client = alice,
+      device_ids = mx_demo_client(pair$homeserver, "alice")$device_id,
+      password = "demo"
+    ),
+    mx_device_rename = list(
+      client = alice,
+      device_id = alice$device_id,
+      display_name = "x"
+    ),
+    mx_device_sign = list(
+      client = alice,
+      device_id = second$device_id,
+      fingerprint = second_keys$ed25519
+    ),
+    mx_identity_pin = list(client = alice, user_id = "@bob:demo"),
+    mx_user_sign = list(
+      client = alice,
+      user_id = "@bob:demo",
+      master_key = bobs$master_key
+    ),
+    mx_user_trust = list(client = alice, user_ids = "@bob:demo"),
+    mx_verification_withdraw = list(client = alice, user_id = "@bob:demo"),
     mx_devices = list(client = alice, user_ids = "@bob:demo"),
     mx_extract_text_events = list(
       sync_resp = batch,
@@ -116,7 +142,7 @@ good_calls <- function() {
     mx_react = list(client = alice, room = room, event_id = event, key = "!"),
     mx_recovery_key_saved = list(key = recovery_key),
     mx_recovery_key_write = list(
-      key = mx_crypto_setup(pair$bob)$recovery_key,
+      key = bobs$recovery_key,
       path = tempfile()
     ),
     mx_redact = list(

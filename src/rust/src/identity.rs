@@ -3,7 +3,7 @@
 use extendr_api::prelude::*;
 use mxcrypt_core::{
     Error, Kind, Result,
-    machine::{Storage, StorageSecret, UnderWay},
+    machine::{Storage, StorageSecret, UnderWay, UserTrust},
     primitives::cross_signing::Usage,
 };
 
@@ -122,6 +122,52 @@ fn machine_signatures_upload(handle: Robj) -> Robj {
 }
 
 #[extendr]
+fn machine_user_trust(handle: Robj, user_ids: Robj) -> Robj {
+    on(&handle, |machine| {
+        let user_ids = arguments::texts(&user_ids, "user_ids")?;
+        let trust = machine.user_trust(&user_ids)?;
+        let flags = |pick: fn(&UserTrust) -> bool| -> Robj {
+            trust.iter().map(pick).collect::<Vec<bool>>().into()
+        };
+        Ok(record([
+            ("user_id", strings(user_ids.iter().map(|user_id| Some(user_id.as_str())))),
+            ("master_key", strings(trust.iter().map(|trust| trust.master_key.as_deref()))),
+            ("verified", flags(|trust| trust.verified)),
+            ("was_verified", flags(|trust| trust.was_verified)),
+            ("needs_approval", flags(|trust| trust.changed)),
+        ]))
+    })
+}
+
+#[extendr]
+fn machine_pin_identity(handle: Robj, user_id: Robj) -> Robj {
+    on(&handle, |machine| machine.pin_identity(&arguments::text(&user_id, "user_id")?))
+}
+
+#[extendr]
+fn machine_withdraw_verification(handle: Robj, user_id: Robj) -> Robj {
+    on(&handle, |machine| machine.withdraw_verification(&arguments::text(&user_id, "user_id")?))
+}
+
+#[extendr]
+fn machine_user_signature_upload(handle: Robj, user_id: Robj, master_key: Robj) -> Robj {
+    on(&handle, |machine| {
+        let user_id = arguments::text(&user_id, "user_id")?;
+        let master_key = arguments::text(&master_key, "master_key")?;
+        Ok(string(&machine.user_signature_upload(&user_id, &master_key)?))
+    })
+}
+
+#[extendr]
+fn machine_device_signature_upload(handle: Robj, device_id: Robj, fingerprint: Robj) -> Robj {
+    on(&handle, |machine| {
+        let device_id = arguments::text(&device_id, "device_id")?;
+        let fingerprint = arguments::text(&fingerprint, "fingerprint")?;
+        Ok(string(&machine.device_signature_upload(&device_id, &fingerprint)?))
+    })
+}
+
+#[extendr]
 fn machine_recovery_key(handle: Robj) -> Robj {
     on(&handle, |machine| {
         Ok(optional_string(machine.recovery_key()?.as_deref().map(String::as_str)))
@@ -143,6 +189,11 @@ extendr_module! {
     fn machine_identity_published;
     fn machine_import_identity;
     fn machine_signatures_upload;
+    fn machine_user_trust;
+    fn machine_pin_identity;
+    fn machine_withdraw_verification;
+    fn machine_user_signature_upload;
+    fn machine_device_signature_upload;
     fn machine_recovery_key;
     fn machine_recovery_key_saved;
 }

@@ -254,7 +254,7 @@ impl Work<'_> {
     }
 
     /// Lets every room of this user work out anew who gets its key.
-    fn recipients_changed(&self, user_id: &str) -> Result<()> {
+    pub(super) fn recipients_changed(&self, user_id: &str) -> Result<()> {
         for member in self.tx.select::<Member>(&Query::equal("user_id", user_id))? {
             if let Some(mut room) = self.tx.get::<Room>(&[member.room_id.as_str().into()])? {
                 room.recipients_generation += 1;

@@ -54,6 +54,19 @@ pub enum Storage<'a> {
     },
 }
 
+/// What is known of the identity of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserTrust {
+    /// The master key the server shows.
+    pub master_key: Option<String>,
+    /// It is the one that was pinned, and we verified it, or it is ours.
+    pub verified: bool,
+    /// The pinned one was verified.
+    pub was_verified: bool,
+    /// It is another than the one that was pinned.
+    pub changed: bool,
+}
+
 /// What has become of an identity that was made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnderWay {
@@ -359,6 +372,125 @@ impl Machine {
         })
     }
 
+    /// What is known of the identities of users, in their order.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn user_trust(&mut self, user_ids: &[String]) -> Result<Vec<UserTrust>> {
+        self.work(0, |work| {
+            let trust = |user_id: &String| {
+                let identity = work.identity(user_id)?;
+                let owner = work.owner(user_id)?;
+                Ok(UserTrust {
+                    verified: owner.verified && !owner.changed,
+                    was_verified: identity.as_ref().is_some_and(|known| known.was_verified),
+                    changed: owner.changed,
+                    master_key: identity.map(|known| known.master_key),
+                })
+            };
+            user_ids.iter().map(trust).collect()
+        })
+    }
+
+    /// Accepts the identity that the server shows of a user now. It counts as not verified.
+    ///
+    /// # Errors
+    /// [`Kind::Identity`] when there is none.
+    pub fn pin_identity(&mut self, user_id: &str) -> Result<()> {
+        self.work(0, |work| {
+            let shown = work.known_identity(user_id)?;
+            if !shown.changed() {
+                return Ok(());
+            }
+            let pinned = shown.master_key.clone();
+            work.tx.put(&Identity { pinned, was_verified: false, ..shown })?;
+            work.recipients_changed(user_id)
+        })
+    }
+
+    /// Takes in that a user is not to count as verified once, so that a changed identity does not
+    /// keep messages back any more. It stays marked as changed.
+    ///
+    /// # Errors
+    /// [`Kind::Identity`] when nothing is known of the user's identity.
+    pub fn withdraw_verification(&mut self, user_id: &str) -> Result<()> {
+        self.work(0, |work| {
+            let shown = work.known_identity(user_id)?;
+            work.tx.put(&Identity { was_verified: false, ..shown })?;
+            work.recipients_changed(user_id)
+        })
+    }
+
+    /// The body of `POST /keys/signatures/upload` by which we sign the identity of another user,
+    /// whose master key the caller has compared.
+    ///
+    /// # Errors
+    /// [`Kind::Identity`] when the server shows another master key than the one that was compared,
+    /// or when our own identity cannot sign.
+    pub fn user_signature_upload(&mut self, user_id: &str, master_key: &str) -> Result<String> {
+        self.work(0, |work| {
+            let shown = work.known_identity(user_id)?;
+            if keys::ed25519(master_key)?.to_base64() != shown.master_key {
+                return Err(Error::new(
+                    Kind::Identity,
+                    "The server shows another identity of this user than the one you compared.",
+                ));
+            }
+            let own = work.own_identity()?;
+            let ours = work.identity(&work.own.user_id)?;
+            let holds = work.holds(&own.private, ours.as_ref(), Usage::UserSigning);
+            let Some(user_signing) = own.private.user_signing.filter(|_| holds) else {
+                return Err(cannot_sign());
+            };
+            let mut master = Json::parse_object(&shown.master)?;
+            // Only our own signature is added; the others are the server's already.
+            master.remove("signatures");
+            user_signing.sign(&mut master, &work.own.user_id)?;
+            let signed = Object::from([(shown.master_key, Json::Object(master))]);
+            let body = Object::from([(user_id.to_owned(), Json::Object(signed))]);
+            Json::Object(body).canonical(Numbers::Canonical)
+        })
+    }
+
+    /// The body of `POST /keys/signatures/upload` by which another device of ours, whose
+    /// fingerprint the caller has compared, is signed.
+    ///
+    /// # Errors
+    /// [`Kind::Identity`] when the device is not known, has another fingerprint, or our own
+    /// identity cannot sign.
+    pub fn device_signature_upload(
+        &mut self,
+        device_id: &str,
+        fingerprint: &str,
+    ) -> Result<String> {
+        self.work(0, |work| {
+            let user_id = work.own.user_id.clone();
+            let device: Option<Device> =
+                work.tx.get(&[user_id.as_str().into(), device_id.into()])?;
+            let device = device.filter(|device| !device.deleted).ok_or_else(|| {
+                Error::new(Kind::Identity, format!("You have no device {device_id}."))
+            })?;
+            if keys::ed25519(fingerprint)?.to_base64() != device.signing_key || device.key_changed {
+                return Err(Error::new(
+                    Kind::Identity,
+                    "This device has another fingerprint than the one you compared.",
+                ));
+            }
+            let own = work.own_identity()?;
+            let ours = work.identity(&user_id)?;
+            let holds = work.holds(&own.private, ours.as_ref(), Usage::SelfSigning);
+            let Some(self_signing) = own.private.self_signing.filter(|_| holds) else {
+                return Err(cannot_sign());
+            };
+            let mut object = Json::parse_object(&device.device_keys)?;
+            object.remove("unsigned");
+            self_signing.sign(&mut object, &user_id)?;
+            let signed = Object::from([(device_id.to_owned(), Json::Object(object))]);
+            let body = Object::from([(user_id, Json::Object(signed))]);
+            Json::Object(body).canonical(Numbers::Canonical)
+        })
+    }
+
     /// The trust in devices of users, in their order.
     ///
     /// # Errors
@@ -379,6 +511,12 @@ impl Work<'_> {
 
     fn new_identity(&self) -> Result<NewIdentity> {
         self.own_identity()?.new.ok_or_else(incomplete)
+    }
+
+    fn known_identity(&self, user_id: &str) -> Result<Identity> {
+        self.identity(user_id)?.ok_or_else(|| {
+            Error::new(Kind::Identity, format!("The server shows no identity of {user_id}."))
+        })
     }
 
     fn identity(&self, user_id: &str) -> Result<Option<Identity>> {
@@ -404,13 +542,36 @@ impl Work<'_> {
         let identity = Identity {
             pinned,
             first_seen_at: known.as_ref().map_or(self.now, |known| known.first_seen_at),
+            was_verified: known.as_ref().is_some_and(|known| known.was_verified),
             user_id: shown.user_id,
             master_key,
             master: shown.master,
             self_signing_key: found.self_signing.map(|key| key.to_base64()),
             user_signing_key: found.user_signing.map(|key| key.to_base64()),
         };
-        if known.as_ref() == Some(&identity) { Ok(()) } else { self.tx.put(&identity) }
+        let identity = if self.is_verified(&identity)? {
+            // Whoever signed a master key has accepted it.
+            Identity { was_verified: true, pinned: identity.master_key.clone(), ..identity }
+        } else {
+            identity
+        };
+        if known.as_ref() == Some(&identity) {
+            return Ok(());
+        }
+        self.tx.put(&identity)?;
+        self.recipients_changed(&identity.user_id)
+    }
+
+    /// Those of `users` who were verified and have another identity now.
+    pub(super) fn violations(&self, users: &BTreeSet<String>) -> Result<Vec<String>> {
+        let mut violations = Vec::new();
+        for user_id in users.iter().filter(|user_id| **user_id != self.own.user_id) {
+            let identity = self.identity(user_id)?;
+            if identity.is_some_and(|known| known.was_verified && known.changed()) {
+                violations.push(user_id.clone());
+            }
+        }
+        Ok(violations)
     }
 
     /// Whether the private key for `usage` is held, and is that of the identity shown.
@@ -478,6 +639,10 @@ fn open(description: &str, secret: StorageSecret<'_>) -> Result<StorageKey> {
     };
     key.check(&description)?;
     Ok(key)
+}
+
+fn cannot_sign() -> Error {
+    Error::new(Kind::Identity, "This device cannot sign for you. Run mx_crypto_setup() first.")
 }
 
 fn incomplete() -> Error {

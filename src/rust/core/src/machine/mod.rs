@@ -38,7 +38,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 pub use self::{
     history::History,
-    identity::{IdentityStatus, Storage, StorageSecret, UnderWay},
+    identity::{IdentityStatus, Storage, StorageSecret, UnderWay, UserTrust},
     inbox::Handed,
     outbox::{Message, Outcome},
     pump::{Requests, WireRequest},

@@ -39,6 +39,8 @@ pub(super) enum Sharing {
     WantsOneTimeKeys(Vec<(String, String)>),
     /// There are devices that should have it, and none could be given it.
     ReachesNobody,
+    /// These users were verified, and the server shows another identity of them.
+    Violation(Vec<String>),
 }
 
 impl Work<'_> {
@@ -61,6 +63,10 @@ impl Work<'_> {
         let lists = users.iter().map(|user| self.track(user)).collect::<Result<Vec<_>>>()?;
         if lists.iter().any(|list| list.outdated && list.retry_at <= self.now) {
             return Ok(Sharing::WantsDevices);
+        }
+        let violations = self.violations(&users)?;
+        if !violations.is_empty() {
+            return Ok(Sharing::Violation(violations));
         }
         // A server that is down must not keep everybody else waiting.
         let mut retry_at = lists.iter().filter(|l| l.outdated).map(|l| l.retry_at).min();

@@ -124,6 +124,14 @@ impl Pump<'_, '_> {
                 let message = "No device of anybody could be given the key: nobody could read it.";
                 return self.work.refuse_queued(room_id, "MXCRYPT_REACHES_NOBODY", message);
             }
+            Sharing::Violation(users) => {
+                let message = format!(
+                    "{} had been verified, and has another identity now. Verify again, or withdraw \
+                     the verification with mx_verification_withdraw().",
+                    users.join(", ")
+                );
+                return self.work.refuse_queued(room_id, "MXCRYPT_IDENTITY_CHANGED", &message);
+            }
             Sharing::Done => {}
         }
         let fixed = self.work.rows(room_id, OutboxState::Fixed)?;

@@ -24,6 +24,10 @@ pub struct Identity {
     /// The master key that counts as this user's: the first one seen, or one that was accepted
     /// since.
     pub pinned: String,
+    /// The pinned identity was verified. If the server shows another then, nothing is sent to this
+    /// user before it is settled.
+    #[serde(default)]
+    pub was_verified: bool,
     /// When the first one was seen.
     pub first_seen_at: i64,
 }
