@@ -29,9 +29,9 @@ next_stage <- function(client, asked, password, call) {
   texts <- function(x) Filter(is_string, unlist(x, use.names = FALSE))
   done <- texts(asked[["completed"]])
   flows <- lapply(asked[["flows"]], function(flow) {
-    setdiff(texts(flow[["stages"]]), done)
+    setdiff(texts(json_at(flow, "stages")), done)
   })
-  session <- asked[["session"]]
+  session <- json_at(asked, "session")
   known <- c("m.login.dummy", "m.login.password")
   possible <- Filter(function(stages) all(stages %in% known), flows)
   if (length(possible) == 0L) {
@@ -48,13 +48,13 @@ next_stage <- function(client, asked, password, call) {
 }
 
 approval_abort <- function(client, asked, stages, call) {
-  oauth <- asked[["params"]][["m.oauth"]][["url"]]
-  url <- if (is_string(oauth)) {
-    oauth
-  } else {
-    stage <- api_path("auth", stages[[1]], "fallback", "web")
-    session <- encode_segment(as.character(asked[["session"]] %||% ""))
-    paste0(client[["server"]], stage, "?session=", session)
+  url <- json_at(asked, "params", "m.oauth", "url")
+  if (!is_string(url)) {
+    stage <- if (length(stages) > 0L) stages[[1]] else "unknown"
+    session <- json_at(asked, "session")
+    query <- list(session = if (is_string(session)) session)
+    page <- api_path("auth", stage, "fallback", "web", query = query)
+    url <- paste0(client[["server"]], page)
   }
   mx_abort(
     c(

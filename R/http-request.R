@@ -180,6 +180,11 @@ json_body <- function(answer) {
   }
 }
 
+# What stands at a place of JSON, or NULL where a server says something else.
+json_at <- function(x, ...) {
+  tryCatch(x[[c(...)]], error = function(condition) NULL)
+}
+
 checked_json <- function(text) {
   Encoding(text) <- "UTF-8"
   if (validUTF8(text)) text else ""

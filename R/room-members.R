@@ -14,7 +14,7 @@ mx_room_members <- function(client, room) {
   path <- api_path("rooms", room_id, "members")
   events <- http_json(client, "GET", path)[["chunk"]]
   text <- function(event, ...) {
-    value <- tryCatch(event[[c(...)]], error = function(condition) NULL)
+    value <- json_at(event, ...)
     if (is_string(value)) value else NA_character_
   }
   members <- data.frame(

@@ -131,3 +131,58 @@ test_that("an identity that was reset is seen to have changed", {
   expect_equal(trust_in(bot, laptop), "unsigned")
   expect_equal(trust_in(laptop, bot), "identity_changed")
 })
+
+test_that("our trust in devices and users is that of a foreign client", {
+  alice <- live_client()
+  setup <- mx_crypto_setup(alice)
+  key <- format(setup$recovery_key, reveal = TRUE)
+  user <- list(user = sub("^@(.*):.*$", "\\1", alice$user_id))
+  user$password <- paste0("password of ", user$user)
+  phone <- foreign_client(user$user, user$password)
+  phone$call("enterRecoveryKey", recoveryKey = key)
+  phone$call("bootstrapCrossSigning", password = user$password)
+  bob <- live_foreign()
+
+  # What both say of Bob's device, and of Bob.
+  agree <- function(trust, ...) {
+    expect_equal(trust_in(alice, bob), trust)
+    theirs <- phone$call(
+      "deviceStatus",
+      userId = bob$user_id,
+      deviceId = bob$device_id
+    )
+    expect_equal(theirs$signedByOwner, trust %in% c("signed", "verified"))
+    expect_equal(theirs$crossSigningVerified, trust == "verified")
+    expected <- c(...)
+    ours <- mx_user_trust(alice, bob$user_id)
+    expect_equal(
+      unlist(ours[c("verified", "was_verified", "needs_approval")]),
+      expected
+    )
+    theirs <- phone$call("userStatus", userId = bob$user_id)
+    expect_equal(
+      unlist(theirs[c("verified", "wasVerified", "needsUserApproval")]),
+      stats::setNames(
+        expected,
+        c("verified", "wasVerified", "needsUserApproval")
+      )
+    )
+  }
+  no <- c(verified = FALSE, was_verified = FALSE, needs_approval = FALSE)
+  room <- mx_room_create(alice, invite = bob$user_id)
+  bob$call("join", roomId = room)
+  phone$call("waitForMember", roomId = room, userId = bob$user_id)
+  agree("unsigned", no)
+
+  bobs <- bob$call("bootstrapCrossSigning", password = "not asked for")
+  agree("signed", no)
+  master <- mx_user_trust(alice, bob$user_id)$master_key
+  expect_equal(bobs$keyIds$master_key, master)
+  mx_user_sign(alice, bob$user_id, master)
+  agree(
+    "verified",
+    verified = TRUE,
+    was_verified = TRUE,
+    needs_approval = FALSE
+  )
+})

@@ -1,0 +1,94 @@
+test_that("devices are rows, with the trust in them", {
+  pair <- demo_pair()
+  devices <- mx_devices(pair$alice, c(pair$alice$user_id, pair$bob$user_id))
+  expect_equal(devices$user_id, c(pair$alice$user_id, pair$bob$user_id))
+  expect_equal(as.character(devices$trust), c("unsigned", "unsigned"))
+  expect_s3_class(devices$trust, "ordered")
+  keys <- mxc_account_identity_keys(mx_crypto_account(pair$bob$store_dir))
+  expect_equal(devices$ed25519[[2]], keys$ed25519)
+  expect_equal(nrow(mx_devices(pair$alice, "@nobody:demo")), 0)
+})
+
+test_that("a device is signed by its fingerprint, and by nobody else's", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  other <- mx_demo_client(homeserver, "alice")
+  keys <- mxc_account_identity_keys(mx_crypto_account(other$store_dir))
+  own <- mxc_account_identity_keys(mx_crypto_account(alice$store_dir))
+  sign <- function(...) {
+    expect_error(mx_device_sign(alice, ...), class = "mx_error_identity")
+  }
+  sign(other$device_id, keys$ed25519)
+  mx_crypto_setup(alice)
+  sign(other$device_id, own$ed25519)
+  sign("NONE", keys$ed25519)
+  expect_null(expect_invisible(
+    mx_device_sign(alice, other$device_id, keys$ed25519)
+  ))
+  expect_equal(
+    as.character(mx_devices(alice, alice$user_id)$trust),
+    c("verified", "verified")
+  )
+  # The device itself knows that it is, when it holds no private key.
+  expect_equal(
+    as.character(mx_devices(other, alice$user_id)$trust),
+    c("signed", "signed")
+  )
+})
+
+test_that("devices are renamed and deleted, with the password", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  other <- mx_demo_client(homeserver, "alice")
+  mx_device_rename(alice, other$device_id, "nightly \u2603")
+  named <- mx_devices(alice, alice$user_id)
+  expect_true("nightly \u2603" %in% named$display_name)
+  expect_error(
+    mx_device_delete(alice, alice$device_id, "demo"),
+    class = "mx_error_argument"
+  )
+  expect_error(
+    mx_device_delete(alice, other$device_id, "wrong"),
+    class = "mx_error_M_FORBIDDEN"
+  )
+  withr::local_envvar(MXCRYPT_PASSWORD = NA)
+  expect_error(
+    mx_device_delete(alice, other$device_id),
+    class = "mx_error_password"
+  )
+  mx_device_delete(alice, other$device_id, "demo")
+  expect_equal(mx_devices(alice, alice$user_id)$device_id, alice$device_id)
+  expect_error(mx_sync(other), class = "mx_error_M_UNKNOWN_TOKEN")
+})
+
+test_that("a server that wants its page to be visited is told with the page", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  asks <- function(body) {
+    fake$fault("POST", "/delete_devices", status = 401, body = body)
+    expect_error(
+      mx_device_delete(alice, "OTHER", "x"),
+      class = "mx_error_approval"
+    )
+  }
+  condition <- asks(
+    '{"session":"a b","flows":[{"stages":["m.login.sso"]}],"params":{}}'
+  )
+  expect_equal(
+    condition$url,
+    paste0(
+      fake$url,
+      "/_matrix/client/v3/auth/m.login.sso/fallback/web?session=a%20b"
+    )
+  )
+  condition <- asks(paste0(
+    '{"session":"x","flows":[{"stages":["m.oauth"]}],',
+    '"params":{"m.oauth":{"url":"https://example.org/approve"}}}'
+  ))
+  expect_equal(condition$url, "https://example.org/approve")
+  for (odd in c('{"flows":[]}', '{"flows":[5]}', '{"flows":{"a":1}}')) {
+    fake$fault("POST", "/delete_devices", status = 401, body = odd)
+    expect_error(mx_device_delete(alice, "OTHER", "x"), class = "mx_error")
+  }
+})
