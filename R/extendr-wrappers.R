@@ -164,6 +164,12 @@ machine_redact <- function(handle, room_id, event_id, content) .Call(wrap__machi
 
 machine_outcomes <- function(handle, numbers) .Call(wrap__machine_outcomes, handle, numbers)
 
+# The isolation mode; set to `mode` if that is not `NULL`.
+machine_isolation <- function(handle, mode) .Call(wrap__machine_isolation, handle, mode)
+
+# The devices that were refused the key of a room's current session.
+machine_withheld <- function(handle, room_id) .Call(wrap__machine_withheld, handle, room_id)
+
 machine_forget <- function(handle, numbers) .Call(wrap__machine_forget, handle, numbers)
 
 machine_waiting_to_send <- function(handle) .Call(wrap__machine_waiting_to_send, handle)

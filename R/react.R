@@ -45,5 +45,5 @@ mx_redact <- function(client, room, event_id, reason = NULL) {
   content <- as_object(Filter(Negate(is.null), list(reason = reason)))
   text <- as_json_text(content)
   number <- core(machine_redact(machine, room_id, event_id, text))
-  invisible(see_them_sent(client, machine, number, caller_env()))
+  invisible(see_them_sent(client, machine, room_id, number, caller_env()))
 }

@@ -32,7 +32,8 @@
 #' in its place, and a warning of class `mx_warning_refused`). `mx_error_network`
 #' and `mx_error_http` when it was not reached: the event stays in the outbox.
 #' A warning of class `mx_warning_unreached` names devices that could not be
-#' given the key; its `devices` is a data frame.
+#' given the key, one of class `mx_warning_withheld` those that the isolation mode
+#' ([mx_isolation_mode()]) left out; their `devices` is a data frame.
 #' @references Client-server API, "`m.room.message` msgtypes", "Rich replies",
 #'   "Threading", "User and room mentions":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#instant-messaging>
@@ -99,70 +100,94 @@ send_events <- function(
     ),
     call = call
   )
-  see_them_sent(client, machine, numbers, call)
+  see_them_sent(client, machine, room_id, numbers, call)
 }
 
-see_them_sent <- function(client, machine, numbers, call) {
+see_them_sent <- function(client, machine, room_id, numbers, call) {
   outcomes <- function() core(machine_outcomes(machine, numbers), call = call)
   is_waiting <- function(outcome) outcome[["state"]] == "waiting"
   all_done <- function() !any(vapply(outcomes(), is_waiting, NA))
   pump(client, until = all_done, call = call)
   outcomes <- outcomes()
   core(machine_forget(machine, numbers), call = call)
-  report_refusals(outcomes, call)
-  report_unreached(outcomes)
+  report_refusals(client, room_id, outcomes, call)
+  place <- paste(client[["store_dir"]], room_id)
+  report_left_out(outcomes, "unreached", place, warn_unreached)
+  report_left_out(outcomes, "withheld", place, warn_withheld)
   id <- function(outcome) outcome[["event_id"]] %||% NA_character_
   vapply(outcomes, id, "")
 }
 
-report_refusals <- function(outcomes, call) {
+report_refusals <- function(client, room_id, outcomes, call) {
   refused <- Filter(function(x) x[["state"]] == "refused", outcomes)
   if (length(refused) == 0L) {
     return(invisible())
   }
   code <- error_code(refused[[1]][["code"]])
   text <- printable(refused[[1]][["message"]])
+  devices <- refused_devices(client, room_id, code)
   if (length(outcomes) == 1L) {
     mx_abort(
-      c("The message will never be sent.", x = paste0(code, ": ", text)),
+      c(
+        "The message will never be sent.",
+        x = paste0(code, ": ", text),
+        i = refusal_help(code)
+      ),
       c(paste0("mx_error_", code), "mx_error_refused"),
       errcode = code,
+      devices = devices,
       call = call
     )
   }
   mx_warn(
     c(
       paste(length(refused), "of", length(outcomes), "messages were refused."),
-      x = paste0(code, ": ", text)
+      x = paste0(code, ": ", text),
+      i = refusal_help(code)
     ),
-    "mx_warning_refused"
+    "mx_warning_refused",
+    devices = devices
   )
 }
 
-report_unreached <- function(outcomes) {
-  # Told with one of the messages of a room.
-  some <- function(outcome) length(outcome[["unreached_users"]]) > 0L
-  outcomes <- Filter(some, outcomes)
-  if (length(outcomes) == 0L) {
+# The devices that made the isolation mode refuse a message.
+refused_devices <- function(client, room_id, code) {
+  if (code %in% c("MXCRYPT_ONLY_UNSIGNED", "MXCRYPT_UNSIGNED_DEVICES")) {
+    data.frame(core(machine_withheld(machine_of(client), room_id)))
+  }
+}
+
+refusal_help <- function(code) {
+  if (code %in% c("MXCRYPT_ONLY_UNSIGNED", "MXCRYPT_UNSIGNED_DEVICES")) {
+    "Have the owners verify these devices, or see mx_isolation_mode()."
+  }
+}
+
+# Each device is told of once a room: a bot that sends every minute would drown in
+# it.
+report_left_out <- function(outcomes, which, place, warn) {
+  rows <- lapply(outcomes, function(x) data.frame(x[[which]]))
+  devices <- unique(do.call(rbind, rows))
+  if (is.null(devices) || nrow(devices) == 0L) {
     return(invisible())
   }
-  devices <- unique(do.call(rbind, lapply(outcomes, unreached_devices)))
   names <- paste(devices[["user_id"]], devices[["device_id"]])
-  # Once for each device: a bot that sends every minute would drown in it.
-  news <- !names %in% the[["unreached"]]
-  devices <- devices[news, , drop = FALSE]
-  names <- names[news]
-  if (length(names) == 0L) {
-    return(invisible())
+  keys <- paste(which, place, names)
+  news <- !keys %in% the[["left_out"]]
+  if (any(news)) {
+    the[["left_out"]] <- c(the[["left_out"]], keys[news])
+    warn(devices[news, , drop = FALSE], paste(names[news], collapse = ", "))
   }
-  the[["unreached"]] <- c(the[["unreached"]], names)
+}
+
+warn_unreached <- function(devices, names) {
   mx_warn(
     c(
       paste(
         nrow(devices),
         "devices could not be given the key, and cannot read this:"
       ),
-      x = paste(names, collapse = ", "),
+      x = names,
       i = "They offer no valid one-time key. They are tried again later."
     ),
     "mx_warning_unreached",
@@ -170,9 +195,17 @@ report_unreached <- function(outcomes) {
   )
 }
 
-unreached_devices <- function(outcome) {
-  data.frame(
-    user_id = as.character(outcome[["unreached_users"]]),
-    device_id = as.character(outcome[["unreached_devices"]])
+warn_withheld <- function(devices, names) {
+  mx_warn(
+    c(
+      paste(
+        nrow(devices),
+        "devices are not signed by their owners, and cannot read this:"
+      ),
+      x = names,
+      i = "Have them verified, or see mx_isolation_mode()."
+    ),
+    "mx_warning_withheld",
+    devices = devices
   )
 }

@@ -128,6 +128,7 @@ good_calls <- function() {
       self_id = alice$user_id,
       msgtypes = "m.text"
     ),
+    mx_isolation_mode = list(client = alice, mode = "all"),
     mx_listen = list(
       client = alice,
       handler = function(event, client) NULL,

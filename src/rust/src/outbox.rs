@@ -1,7 +1,11 @@
 //! What is to be sent, for R.
 
 use extendr_api::prelude::*;
-use mxcrypt_core::{Error, Kind, machine::Message, machine::Outcome};
+use mxcrypt_core::{
+    Error, Kind,
+    machine::{Message, Outcome},
+    store::records::Isolation,
+};
 
 use crate::{
     answer::{number, record, string, strings},
@@ -74,14 +78,11 @@ fn machine_outcomes(handle: Robj, numbers: Robj) -> Robj {
 fn outcome(outcome: &Outcome) -> Robj {
     match outcome {
         Outcome::Waiting => record([("state", string("waiting"))]),
-        Outcome::Sent { event_id, unreached } => record([
+        Outcome::Sent { event_id, unreached, withheld } => record([
             ("state", string("sent")),
             ("event_id", string(event_id)),
-            ("unreached_users", strings(unreached.iter().map(|(user, _)| Some(user.as_str())))),
-            (
-                "unreached_devices",
-                strings(unreached.iter().map(|(_, device)| Some(device.as_str()))),
-            ),
+            ("unreached", devices(unreached)),
+            ("withheld", devices(withheld)),
         ]),
         Outcome::Refused { code, message } => record([
             ("state", string("refused")),
@@ -89,6 +90,35 @@ fn outcome(outcome: &Outcome) -> Robj {
             ("message", string(message)),
         ]),
     }
+}
+
+fn devices(names: &[(String, String)]) -> Robj {
+    record([
+        ("user_id", strings(names.iter().map(|(user_id, _)| Some(user_id.as_str())))),
+        ("device_id", strings(names.iter().map(|(_, device_id)| Some(device_id.as_str())))),
+    ])
+}
+
+/// The isolation mode; set to `mode` if that is not `NULL`.
+#[extendr]
+fn machine_isolation(handle: Robj, mode: Robj) -> Robj {
+    on(&handle, |machine| {
+        if let Some(mode) = arguments::optional_text(&mode, "mode")? {
+            let known = Isolation::ALL.into_iter().find(|known| known.as_str() == mode);
+            machine.set_isolation(
+                known.ok_or_else(|| {
+                    Error::new(Kind::Argument, "There is no such isolation mode.")
+                })?,
+            )?;
+        }
+        Ok(string(machine.isolation()?.as_str()))
+    })
+}
+
+/// The devices that were refused the key of a room's current session.
+#[extendr]
+fn machine_withheld(handle: Robj, room_id: Robj) -> Robj {
+    on(&handle, |machine| Ok(devices(&machine.withheld(&arguments::text(&room_id, "room_id")?)?)))
 }
 
 #[extendr]
@@ -106,6 +136,8 @@ extendr_module! {
     fn machine_send;
     fn machine_redact;
     fn machine_outcomes;
+    fn machine_isolation;
+    fn machine_withheld;
     fn machine_forget;
     fn machine_waiting_to_send;
 }

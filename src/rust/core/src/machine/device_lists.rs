@@ -227,7 +227,11 @@ impl Work<'_> {
             claim_failures: known.as_ref().map_or(0, |device| device.claim_failures),
             claim_retry_at: known.as_ref().map_or(0, |device| device.claim_retry_at),
         };
-        let same = |known: &Device| !known.deleted && known.identity_key == device.identity_key;
+        let same = |known: &Device| {
+            !known.deleted
+                && known.identity_key == device.identity_key
+                && known.signed_by == device.signed_by
+        };
         let news = !known.as_ref().is_some_and(same);
         self.tx.put(&device)?;
         Ok(news)

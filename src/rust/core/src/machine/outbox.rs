@@ -51,6 +51,8 @@ pub enum Outcome {
         event_id: String,
         /// Devices that could not be given the key, as user and device ids.
         unreached: Vec<(String, String)>,
+        /// Devices that were not given the key, because of the isolation mode.
+        withheld: Vec<(String, String)>,
     },
     /// It will never be sent.
     Refused {
@@ -199,10 +201,15 @@ impl Work<'_> {
             event_id: None,
             refusal: None,
         };
-        if let OutboxBody::RoomKeys { content } = &mut row.body {
+        let event_type = row.body.to_device();
+        if let (
+            Some(event_type),
+            OutboxBody::RoomKeys { content } | OutboxBody::Withheld { content },
+        ) = (event_type, &mut row.body)
+        {
             // Kept once, as the bytes that are sent.
             let content = std::mem::take(content);
-            fix(&mut row, &["sendToDevice", ENCRYPTED], content);
+            fix(&mut row, &["sendToDevice", event_type], content);
         }
         self.tx.put(&row)?;
         Ok(number)
@@ -251,7 +258,7 @@ impl Work<'_> {
             OutboxBody::Redaction { event_id, content } => {
                 fix(row, &["rooms", &room_id, "redact", &event_id], content);
             }
-            OutboxBody::RoomKeys { .. } => {}
+            OutboxBody::RoomKeys { .. } | OutboxBody::Withheld { .. } => {}
         }
         Ok(())
     }
@@ -319,7 +326,7 @@ impl Work<'_> {
     /// changed meanwhile.
     pub(super) fn not_attempted(&self, mut row: OutboxRow) -> Result<()> {
         row.attempts = row.attempts.saturating_sub(1);
-        if row.attempts == 0 && !matches!(row.body, OutboxBody::RoomKeys { .. }) {
+        if row.attempts == 0 && row.body.to_device().is_none() {
             row.state = OutboxState::Queued;
             row.wire = None;
         }
@@ -351,8 +358,11 @@ impl Work<'_> {
                 } else {
                     None
                 };
-                let unreached = session.map(|session| session.unreached).unwrap_or_default();
-                Outcome::Sent { event_id, unreached }
+                let (unreached, withheld) = session
+                    .map(|session| (session.unreached, session.withheld))
+                    .unwrap_or_default();
+                let withheld = withheld.into_iter().collect();
+                Outcome::Sent { event_id, unreached, withheld }
             }
             (None, Some((code, message))) => Outcome::Refused { code, message },
             (None, None) => Outcome::Waiting,

@@ -7,16 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{json, value::to_raw_value};
 use vodozemac::megolm::SessionOrdering;
 
-use super::{Millis, Work};
+use super::{Machine, Millis, Work};
 use crate::{
     error::{Error, Kind, OrFail, Result},
-    judgement::olm_payload::OlmPayload,
+    judgement::{
+        olm_payload::OlmPayload,
+        trust::{self, Trust},
+    },
     primitives::{account::MEGOLM, canonical_json::Json, megolm},
     store::{
         Query, Record,
         records::{
-            Device, Encryption, InboundSession, KeyShare, KeySource, Member, Membership,
-            OutboundSession, OutboxBody, Room,
+            Device, Encryption, InboundSession, Isolation, IsolationMode, KeyShare, KeySource,
+            Member, Membership, OutboundSession, OutboxBody, Room,
         },
     },
 };
@@ -39,11 +42,52 @@ pub(super) enum Sharing {
     WantsOneTimeKeys(Vec<(String, String)>),
     /// There are devices that should have it, and none could be given it.
     ReachesNobody,
+    /// There are devices that could have it, and the isolation mode forbids all of them.
+    OnlyUnsigned,
+    /// Verified users have devices that are not signed, and the isolation mode makes that an error.
+    UnsignedOfVerified,
     /// These users were verified, and the server shows another identity of them.
     Violation(Vec<String>),
 }
 
+impl Machine {
+    /// The isolation mode of everyday messages.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn isolation(&mut self) -> Result<Isolation> {
+        self.work(0, |work| work.isolation())
+    }
+
+    /// Sets the isolation mode.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn set_isolation(&mut self, mode: Isolation) -> Result<()> {
+        self.work(0, |work| work.tx.put_single(&IsolationMode { mode }))
+    }
+
+    /// The devices that were refused the key of the current session of a room.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn withheld(&mut self, room_id: &str) -> Result<Vec<(String, String)>> {
+        self.work(0, |work| {
+            let session = work.tx.get::<OutboundSession>(&[room_id.into()])?;
+            Ok(session.map(|session| session.withheld.into_iter().collect()).unwrap_or_default())
+        })
+    }
+}
+
+fn names(devices: &[Device]) -> BTreeSet<(String, String)> {
+    devices.iter().map(|device| (device.user_id.clone(), device.device_id.clone())).collect()
+}
+
 impl Work<'_> {
+    pub(super) fn isolation(&self) -> Result<Isolation> {
+        Ok(self.tx.get_single::<IsolationMode>()?.unwrap_or_default().mode)
+    }
+
     /// Makes sure that everyone entitled to the messages of `room` can read the next one, and
     /// nobody else: begins a new session where the old one must not be used any more, and puts
     /// its key in the outbox for those who lack it.
@@ -53,10 +97,14 @@ impl Work<'_> {
         &mut self,
         room: &Room,
         audience: Option<&BTreeSet<String>>,
+        isolation: Isolation,
     ) -> Result<Sharing> {
         let current = self.tx.get::<OutboundSession>(&[room.room_id.as_str().into()])?;
         let current = current.filter(|session| !self.must_rotate(session, room));
-        if current.as_ref().is_some_and(|session| self.is_shared(session, room, audience)) {
+        if current
+            .as_ref()
+            .is_some_and(|session| self.is_shared(session, room, audience, isolation))
+        {
             return Ok(Sharing::Done);
         }
         let users = self.recipients(room, audience)?;
@@ -70,7 +118,7 @@ impl Work<'_> {
         }
         // A server that is down must not keep everybody else waiting.
         let mut retry_at = lists.iter().filter(|l| l.outdated).map(|l| l.retry_at).min();
-        let devices = self.recipient_devices(&users)?;
+        let (devices, unsigned): (Vec<_>, Vec<_>) = self.isolated(&users, isolation)?;
         let mut session = match current {
             Some(session) if !self.was_given_to_others(&session, &users, &devices)? => session,
             _ => self.new_outbound_session(room)?,
@@ -95,11 +143,23 @@ impl Work<'_> {
             }
         }
         session.audience = audience.cloned();
+        session.isolation = isolation;
+        if isolation == Isolation::VerifiedUsers && !unsigned.is_empty() {
+            session.withheld = names(&unsigned);
+            self.tx.put(&session)?;
+            return Ok(Sharing::UnsignedOfVerified);
+        }
         if !wanted.is_empty() {
             self.tx.put(&session)?;
             return Ok(Sharing::WantsOneTimeKeys(wanted));
         }
         self.stage_room_key(&session, &missing)?;
+        self.withhold(&mut session, &unsigned)?;
+        let others = |device: &Device| device.user_id != self.own.user_id;
+        if unsigned.iter().any(others) && self.shares(&session)?.is_empty() {
+            self.tx.put(&session)?;
+            return Ok(Sharing::OnlyUnsigned);
+        }
         if !unreached.is_empty() && self.shares(&session)?.is_empty() {
             self.tx.put(&session)?;
             return Ok(Sharing::ReachesNobody);
@@ -126,8 +186,10 @@ impl Work<'_> {
         session: &OutboundSession,
         room: &Room,
         audience: Option<&BTreeSet<String>>,
+        isolation: Isolation,
     ) -> bool {
         session.shared_generation == Some(room.recipients_generation)
+            && session.isolation == isolation
             && session.audience.as_ref() == audience
             && session.retry_at.is_none_or(|at| self.now < at)
     }
@@ -162,6 +224,51 @@ impl Work<'_> {
         }
         devices.retain(|d| d.user_id != self.own.user_id || d.device_id != self.own.device_id);
         Ok(devices)
+    }
+
+    /// The devices that the isolation mode lets have the key, and those it does not.
+    fn isolated(
+        &self,
+        users: &BTreeSet<String>,
+        isolation: Isolation,
+    ) -> Result<(Vec<Device>, Vec<Device>)> {
+        let (mut admitted, mut unsigned) = (Vec::new(), Vec::new());
+        for device in self.recipient_devices(users)? {
+            let owner = self.owner(&device.user_id)?;
+            let signed = trust::of_device(&device, &owner) >= Trust::Signed;
+            let refused = match isolation {
+                Isolation::All => false,
+                Isolation::VerifiedUsers => owner.verified && !signed,
+                Isolation::Signed => !signed,
+            };
+            if refused { unsigned.push(device) } else { admitted.push(device) }
+        }
+        Ok((admitted, unsigned))
+    }
+
+    /// Tells devices, once a session, that they get no key. (Specification: "Reporting that
+    /// decryption keys are withheld".)
+    fn withhold(&self, session: &mut OutboundSession, devices: &[Device]) -> Result<()> {
+        let told = std::mem::replace(&mut session.withheld, names(devices));
+        let mut messages: BTreeMap<&str, BTreeMap<&str, serde_json::Value>> = BTreeMap::new();
+        for device in devices {
+            if !told.contains(&(device.user_id.clone(), device.device_id.clone())) {
+                let content = json!({
+                    "algorithm": MEGOLM,
+                    "room_id": session.room_id,
+                    "session_id": session.session_id,
+                    "sender_key": self.own.identity_key,
+                    "code": "m.unverified",
+                    "reason": "The sender shares keys with devices only that their owner signed.",
+                });
+                messages.entry(&device.user_id).or_default().insert(&device.device_id, content);
+            }
+        }
+        if !messages.is_empty() {
+            let content = json!({ "messages": messages }).to_string();
+            self.enqueue(&session.room_id, OutboxBody::Withheld { content })?;
+        }
+        Ok(())
     }
 
     /// Whether someone holds the key who must not read what comes next: a member who left, a
@@ -226,6 +333,8 @@ impl Work<'_> {
             audience: None,
             unreached: Vec::new(),
             retry_at: None,
+            isolation: Isolation::All,
+            withheld: BTreeSet::new(),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Kind, Result},
     primitives::account::MEGOLM,
     store::records::{
-        Ask, OutboundSession, OutboxBody, OutboxRow, OutboxState, Room, SyncPosition,
+        Ask, Isolation, OutboundSession, OutboxBody, OutboxRow, OutboxState, Room, SyncPosition,
     },
 };
 
@@ -25,10 +25,10 @@ impl Pump<'_, '_> {
     /// reads it.
     pub(super) fn send_to_room(&mut self, room_id: &str) -> Result<()> {
         let fixed = self.work.rows(room_id, OutboxState::Fixed)?;
-        let (keys, events): (Vec<_>, Vec<_>) =
-            fixed.into_iter().partition(|row| matches!(row.body, OutboxBody::RoomKeys { .. }));
-        if !keys.is_empty() {
-            return self.send_rows(keys);
+        let (to_device, events): (Vec<_>, Vec<_>) =
+            fixed.into_iter().partition(|row| row.body.to_device().is_some());
+        if !to_device.is_empty() {
+            return self.send_rows(to_device);
         }
         let room = self.work.room(room_id)?;
         let events = self.work.refuse_plain(&room, events)?;
@@ -40,8 +40,8 @@ impl Pump<'_, '_> {
         match &first.body {
             OutboxBody::Event { demand_encryption, audience, plain_allowed, .. } => {
                 if room.encryption.is_some() || *demand_encryption {
-                    let audience = audience.clone();
-                    return self.send_encrypted(&room, audience.as_ref(), queued);
+                    let readers = (audience.clone(), *demand_encryption);
+                    return self.send_encrypted(&room, readers, queued);
                 }
                 if *plain_allowed { self.send_plain(queued) } else { self.ask_encryption(room_id) }
             }
@@ -103,7 +103,7 @@ impl Pump<'_, '_> {
     fn send_encrypted(
         &mut self,
         room: &Room,
-        audience: Option<&BTreeSet<String>>,
+        (audience, demanded): (Option<BTreeSet<String>>, bool),
         queued: Vec<OutboxRow>,
     ) -> Result<()> {
         let room_id = room.room_id.as_str();
@@ -116,13 +116,23 @@ impl Pump<'_, '_> {
         if self.ask_about(room)? {
             return Ok(());
         }
-        match self.work.share_room_key(room, audience)? {
+        // The form that demands encryption has always been for all devices.
+        let isolation = if demanded { Isolation::All } else { self.work.isolation()? };
+        match self.work.share_room_key(room, audience.as_ref(), isolation)? {
             // They are asked for after all rooms had their turn, together.
             Sharing::WantsDevices => return Ok(()),
             Sharing::WantsOneTimeKeys(devices) => return self.claim_one_time_keys(devices),
             Sharing::ReachesNobody => {
                 let message = "No device of anybody could be given the key: nobody could read it.";
                 return self.work.refuse_queued(room_id, "MXCRYPT_REACHES_NOBODY", message);
+            }
+            Sharing::OnlyUnsigned => {
+                let message = "No device of anybody is signed by its owner, and others get no key.";
+                return self.work.refuse_queued(room_id, "MXCRYPT_ONLY_UNSIGNED", message);
+            }
+            Sharing::UnsignedOfVerified => {
+                let message = "Users you verified have devices that they did not sign.";
+                return self.work.refuse_queued(room_id, "MXCRYPT_UNSIGNED_DEVICES", message);
             }
             Sharing::Violation(users) => {
                 let message = format!(
@@ -146,7 +156,9 @@ impl Pump<'_, '_> {
         let mut rows = Vec::new();
         for mut row in queued.into_iter().take(left) {
             match &row.body {
-                OutboxBody::Event { audience: of_row, .. } if of_row.as_ref() == audience => {
+                OutboxBody::Event { audience: of_row, demand_encryption, .. }
+                    if *of_row == audience && *demand_encryption == demanded =>
+                {
                     self.work.fix_encrypted(&mut row, &mut session)?;
                 }
                 OutboxBody::Redaction { .. } => self.work.fix_plain(&mut row)?,

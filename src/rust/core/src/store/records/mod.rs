@@ -15,7 +15,9 @@ pub use self::{
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
     outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},
     room::{Encryption, Member, Membership, Room},
-    session::{InboundSession, KeyShare, KeySource, OlmSession, OutboundSession},
+    session::{
+        InboundSession, Isolation, IsolationMode, KeyShare, KeySource, OlmSession, OutboundSession,
+    },
 };
 use super::{Record, SINGLE, Table};
 

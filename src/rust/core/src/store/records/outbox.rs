@@ -61,6 +61,22 @@ pub enum OutboxBody {
         /// `{"messages": …}`
         content: String,
     },
+    /// Word to some devices that they get no room key.
+    Withheld {
+        /// `{"messages": …}`
+        content: String,
+    },
+}
+
+impl OutboxBody {
+    /// The type of the to-device events this is, if it is some.
+    pub fn to_device(&self) -> Option<&'static str> {
+        match self {
+            OutboxBody::RoomKeys { .. } => Some("m.room.encrypted"),
+            OutboxBody::Withheld { .. } => Some("m.room_key.withheld"),
+            _ => None,
+        }
+    }
 }
 
 /// Something in the outbox.

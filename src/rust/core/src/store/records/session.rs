@@ -9,7 +9,7 @@ use vodozemac::{
 };
 
 use super::{pickled_inbound, pickled_olm, pickled_outbound};
-use crate::store::{Record, Table, Value};
+use crate::store::{Record, Single, Table, Value};
 
 /// An Olm session with the device that owns `identity_key`.
 #[derive(Serialize, Deserialize)]
@@ -82,6 +82,44 @@ impl Record for InboundSession {
     }
 }
 
+/// Which devices of the users who may read are given room keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// All.
+    #[default]
+    All,
+    /// All; but nothing is sent as long as a verified user has a device that is not signed.
+    VerifiedUsers,
+    /// Those that their owner has signed.
+    Signed,
+}
+
+impl Isolation {
+    /// All modes.
+    pub const ALL: [Isolation; 3] = [Isolation::All, Isolation::VerifiedUsers, Isolation::Signed];
+
+    /// The name of the mode.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Isolation::All => "all",
+            Isolation::VerifiedUsers => "verified_users",
+            Isolation::Signed => "signed",
+        }
+    }
+}
+
+/// The mode that holds for everyday messages.
+#[derive(Default, Serialize, Deserialize)]
+pub struct IsolationMode {
+    /// The mode.
+    pub mode: Isolation,
+}
+
+impl Single for IsolationMode {
+    const NAME: &'static str = "isolation mode";
+}
+
 /// The Megolm session we encrypt with in a room.
 #[derive(Serialize, Deserialize)]
 pub struct OutboundSession {
@@ -104,6 +142,12 @@ pub struct OutboundSession {
     pub unreached: Vec<(String, String)>,
     /// When it makes sense to try them again.
     pub retry_at: Option<i64>,
+    /// Which devices it is for.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Devices that were told that they get no key, as user and device ids.
+    #[serde(default)]
+    pub withheld: BTreeSet<(String, String)>,
 }
 
 impl Record for OutboundSession {

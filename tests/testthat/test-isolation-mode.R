@@ -1,0 +1,166 @@
+# Alice, who sends; Bob with a signed device and another that is not.
+scene <- function() {
+  pair <- demo_pair()
+  mx_crypto_setup(pair$alice)
+  mx_crypto_setup(pair$bob)
+  pair$other <- mx_demo_client(pair$homeserver, "bob")
+  # What was in the room before.
+  mx_sync(pair$other)
+  mx_sync(pair$bob)
+  mx_sync(pair$alice)
+  pair
+}
+
+reasons <- function(client) {
+  messages(mx_sync(client))$utd_reason
+}
+
+test_that("the mode is kept, and a mode that is none is refused", {
+  pair <- demo_pair()
+  expect_equal(mx_isolation_mode(pair$alice), "all")
+  expect_equal(
+    expect_invisible(mx_isolation_mode(pair$alice, "signed")),
+    "signed"
+  )
+  forget_open_stores()
+  expect_equal(
+    mx_isolation_mode(mx_client_load(path = pair$alice$path)),
+    "signed"
+  )
+  expect_equal(mx_isolation_mode(pair$bob), "all")
+  expect_error(
+    mx_isolation_mode(pair$alice, "none"),
+    class = "mx_error_argument"
+  )
+})
+
+test_that("all devices read, where all may", {
+  pair <- scene()
+  mx_send_text(pair$alice, pair$room, "for all")
+  expect_equal(new_bodies(pair$bob), "for all")
+  expect_equal(new_bodies(pair$other), "for all")
+})
+
+test_that("signed devices read, and the others are told once why not", {
+  pair <- scene()
+  mx_isolation_mode(pair$alice, "signed")
+  warning <- expect_warning(
+    mx_send_text(pair$alice, pair$room, "one"),
+    class = "mx_warning_withheld"
+  )
+  expect_equal(warning$devices$device_id, pair$other$device_id)
+  expect_no_warning(mx_send_text(pair$alice, pair$room, "two"))
+  expect_equal(new_bodies(pair$bob), c("one", "two"))
+  withheld <- grepl("m.unverified", mx_demo_seen(pair$homeserver), fixed = TRUE)
+  expect_equal(sum(withheld), 1)
+  expect_true(all(!is.na(reasons(pair$other))))
+
+  # Once it is signed, it reads what comes then.
+  keys <- mxc_account_identity_keys(mx_crypto_account(pair$other$store_dir))
+  mx_device_sign(pair$bob, pair$other$device_id, keys$ed25519)
+  mx_sync(pair$alice)
+  mx_send_text(pair$alice, pair$room, "three")
+  expect_equal(new_bodies(pair$other), "three")
+})
+
+test_that("a device that had the key gets no more of it when the mode changes", {
+  pair <- scene()
+  mx_send_text(pair$alice, pair$room, "for all")
+  mx_isolation_mode(pair$alice, "signed")
+  expect_warning(
+    mx_send_text(pair$alice, pair$room, "for the signed"),
+    class = "mx_warning_withheld"
+  )
+  expect_equal(new_bodies(pair$bob), c("for all", "for the signed"))
+  events <- messages(mx_sync(pair$other))
+  expect_equal(events$body[events$decrypted], "for all")
+  # And back: what comes then is for all again.
+  mx_isolation_mode(pair$alice, "all")
+  mx_send_text(pair$alice, pair$room, "for all again")
+  expect_equal(new_bodies(pair$other), "for all again")
+})
+
+test_that("where nobody has a signed device, nothing is sent", {
+  pair <- demo_pair()
+  mx_crypto_setup(pair$alice)
+  mx_isolation_mode(pair$alice, "signed")
+  condition <- expect_error(
+    mx_send_text(pair$alice, pair$room, "for whom?"),
+    class = "mx_error_MXCRYPT_ONLY_UNSIGNED"
+  )
+  expect_equal(condition$devices$device_id, pair$bob$device_id)
+  expect_equal(condition$devices$user_id, pair$bob$user_id)
+  expect_length(new_bodies(pair$bob), 0)
+  mx_crypto_setup(pair$bob)
+  mx_sync(pair$alice)
+  mx_send_text(pair$alice, pair$room, "for Bob")
+  expect_equal(new_bodies(pair$bob), "for Bob")
+})
+
+test_that("one's own devices are no exception", {
+  pair <- scene()
+  mine <- mx_demo_client(pair$homeserver, "alice")
+  mx_sync(mine)
+  mx_isolation_mode(pair$alice, "signed")
+  expect_warning(
+    mx_send_text(pair$alice, pair$room, "not for my old phone"),
+    class = "mx_warning_withheld"
+  )
+  expect_true(all(!is.na(reasons(mine))))
+})
+
+test_that("a verified user with an unsigned device is an error where it should", {
+  pair <- scene()
+  mx_isolation_mode(pair$alice, "verified_users")
+  # Bob is not verified: his other device reads.
+  mx_send_text(pair$alice, pair$room, "one")
+  expect_equal(new_bodies(pair$other), "one")
+  master <- mx_user_trust(pair$alice, pair$bob$user_id)$master_key
+  mx_user_sign(pair$alice, pair$bob$user_id, master)
+  condition <- expect_error(
+    mx_send_text(pair$alice, pair$room, "two"),
+    class = "mx_error_MXCRYPT_UNSIGNED_DEVICES"
+  )
+  expect_equal(condition$devices$device_id, pair$other$device_id)
+  expect_length(new_bodies(pair$bob), 1)
+  mx_device_delete(pair$bob, pair$other$device_id, "demo")
+  mx_sync(pair$alice)
+  mx_send_text(pair$alice, pair$room, "three")
+  expect_equal(new_bodies(pair$bob), "three")
+})
+
+test_that("an identity that changed gets no key, signed or not", {
+  pair <- scene()
+  mx_isolation_mode(pair$alice, "signed")
+  suppressWarnings(mx_send_text(pair$alice, pair$room, "before"))
+  mx_crypto_setup(pair$bob, reset = TRUE, password = "demo")
+  mx_sync(pair$alice)
+  expect_error(
+    mx_send_text(pair$alice, pair$room, "after"),
+    class = "mx_error_MXCRYPT_ONLY_UNSIGNED"
+  )
+  mx_identity_pin(pair$alice, pair$bob$user_id)
+  mx_send_text(pair$alice, pair$room, "accepted")
+  expect_equal(tail(new_bodies(pair$bob), 1), "accepted")
+})
+
+test_that("the seed's form is for all devices, in any mode", {
+  pair <- scene()
+  mx_isolation_mode(pair$alice, "signed")
+  s <- seed(pair$alice)
+  content <- list(msgtype = "m.text", body = "for all")
+  mx_send_encrypted(
+    pair$alice,
+    s$account,
+    s$sessions,
+    pair$room,
+    content,
+    s$store
+  )
+  expect_equal(new_bodies(pair$other), "for all")
+  expect_warning(
+    mx_send_text(pair$alice, pair$room, "for the signed"),
+    class = "mx_warning_withheld"
+  )
+  expect_true(all(!is.na(reasons(pair$other))))
+})
