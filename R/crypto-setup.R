@@ -34,14 +34,14 @@
 #'   <https://spec.matrix.org/v1.19/client-server-api/#cross-signing>
 #' @examples
 #' homeserver <- mx_demo_homeserver()
-#' alice <- mx_demo_client(homeserver, "alice")
+#' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
 #' setup <- mx_crypto_setup(alice)
 #' setup
 #' key <- format(setup$recovery_key, reveal = TRUE)
 #' mx_recovery_key_saved(setup$recovery_key)
 #'
 #' # Another device, on a machine that has nothing but the recovery key:
-#' bot <- mx_demo_client(homeserver, "alice")
+#' bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
 #' mx_crypto_setup(bot, recovery_key = key)
 #' mx_devices(bot, bot$user_id)[c("device_id", "trust")]
 #' @export

@@ -3,12 +3,14 @@
 #' `mx_demo_homeserver()` makes a small homeserver inside of this R session: no
 #' network, no account, gone when R ends. Everything else is real: the verbs
 #' encrypt, share keys and decrypt as with any server. `mx_demo_client()` signs a
-#' user in there, with a configuration and a store in a temporary directory.
+#' user in there, with a configuration and a store in a temporary directory, and
+#' has the device signed by its owner, as [mx_crypto_setup()] does.
 #'
 #' @param users Local parts of users to register. Their password is `demo`.
 #' @param homeserver A demo homeserver.
 #' @param user The local part of the user, registered if need be.
 #' @param device_id A name for the device, or `NULL`.
+#' @param verified Whether the device is to be signed by its owner.
 #' @return `mx_demo_homeserver()`: an object of class `mx_demo_homeserver`, which
 #'   [mx_client_configure()] takes as `server`. `mx_demo_client()`: a client.
 #'   `mx_demo_seen()`: the body of every request the server has got, as text, in
@@ -40,12 +42,18 @@ mx_demo_homeserver <- function(users = character()) {
 
 #' @rdname mx_demo_homeserver
 #' @export
-mx_demo_client <- function(homeserver, user, device_id = NULL) {
+mx_demo_client <- function(
+  homeserver,
+  user,
+  device_id = NULL,
+  verified = TRUE
+) {
   check_homeserver(homeserver)
   check_string(user)
+  check_flag(verified)
   demo_register(homeserver, user)
   dir <- tempfile(paste0("mxcrypt-", user, "-"))
-  mx_client_configure(
+  client <- mx_client_configure(
     homeserver,
     user,
     password = "demo",
@@ -53,6 +61,22 @@ mx_demo_client <- function(homeserver, user, device_id = NULL) {
     store_dir = file.path(dir, "crypto"),
     device_id = device_id
   )
+  if (verified) {
+    demo_verify(client)
+  }
+  client
+}
+
+# What a person does with a recovery key: it is kept, and given to the next device.
+demo_verify <- function(client) {
+  keys <- the[["demo_keys"]]
+  person <- paste(client[["server"]], client[["user_id"]])
+  setup <- mx_crypto_setup(client, recovery_key = keys[[person]])
+  if (!is.null(setup[["recovery_key"]])) {
+    keys[[person]] <- format(setup[["recovery_key"]], reveal = TRUE)
+    the[["demo_keys"]] <- keys
+    mx_recovery_key_saved(setup[["recovery_key"]])
+  }
 }
 
 #' @rdname mx_demo_homeserver

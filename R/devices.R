@@ -21,12 +21,12 @@
 #' its web page to be visited.
 #' @examples
 #' homeserver <- mx_demo_homeserver()
-#' alice <- mx_demo_client(homeserver, "alice")
+#' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
 #' mx_devices(alice, alice$user_id)[c("device_id", "trust")]
 #' mx_crypto_setup(alice)
 #' mx_devices(alice, alice$user_id)[c("device_id", "trust")]
 #'
-#' other <- mx_demo_client(homeserver, "alice")
+#' other <- mx_demo_client(homeserver, "alice", verified = FALSE)
 #' fingerprint <- mxc_account_identity_keys(mx_crypto_account(other$store_dir))
 #' mx_device_sign(alice, other$device_id, fingerprint$ed25519)
 #' mx_device_rename(alice, other$device_id, "nightly bot")

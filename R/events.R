@@ -57,6 +57,33 @@ new_events <- function(columns) {
   events
 }
 
+# In the mode "signed", messages of devices that their owner did not sign are rows
+# that say so, and nothing of what they say: anybody could have written it who
+# can add a device to a user.
+hold_back <- function(events, machine) {
+  if (core(machine_isolation(machine, NULL)) != "signed") {
+    return(events)
+  }
+  held <- events[["decrypted"]] &
+    events[["encrypted"]] &
+    !events[["is_self"]] &
+    events[["trust"]] < "signed"
+  if (!any(held)) {
+    return(events)
+  }
+  events[held, c("body", "msgtype")] <- NA_character_
+  events[["content"]][held] <- list(list())
+  events[["relates_to"]][held] <- list(NULL)
+  events[["mentions"]][held] <- list(character())
+  events[["decrypted"]][held] <- FALSE
+  events[["utd_reason"]][held] <- "unsigned_sender"
+  events[["utd_message"]][held] <- paste(
+    "The sender's device is not signed by its owner.",
+    "mx_messages(unsigned = TRUE) reads it; see mx_isolation_mode()."
+  )
+  events
+}
+
 #' @export
 print.mx_events <- function(x, ..., n = 20L) {
   # A part of the columns is a data frame like any other.

@@ -69,8 +69,6 @@ machine_user_trust <- function(handle, user_ids) .Call(wrap__machine_user_trust,
 
 machine_pin_identity <- function(handle, user_id) .Call(wrap__machine_pin_identity, handle, user_id)
 
-machine_withdraw_verification <- function(handle, user_id) .Call(wrap__machine_withdraw_verification, handle, user_id)
-
 machine_user_signature_upload <- function(handle, user_id, master_key) .Call(wrap__machine_user_signature_upload, handle, user_id, master_key)
 
 machine_device_signature_upload <- function(handle, device_id, fingerprint) .Call(wrap__machine_device_signature_upload, handle, device_id, fingerprint)

@@ -4,10 +4,13 @@
 #'   one of them can read along; the device's trust is `unsigned`.
 #' * `"verified_users"`: the same, but nothing is sent as long as a user you
 #'   verified (you are one) has a device that the user did not sign.
-#' * `"signed"`: devices only that their owner has signed, as the specification
+#' * `"signed"`, the default: devices only that their owner has signed, as the specification
 #'   recommends. The others are told why they get no key. A server cannot add a
 #'   device that reads along, other than together with a whole new identity, which
 #'   is noticed. Users whose client knows no cross-signing cannot read you.
+#'
+#'   What devices say that their owner did not sign is held back: its row says
+#'   so, and `mx_messages(unsigned = TRUE)` reads it.
 #'
 #' The mode is kept in the store. [mx_send_encrypted()] always means all devices.
 #'
@@ -24,10 +27,9 @@
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
-#' bob <- mx_demo_client(homeserver, "bob")
+#' bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
 #' room <- mx_room_create(alice, invite = bob$user_id)
 #' mx_isolation_mode(alice)
-#' mx_isolation_mode(alice, "signed")
 #'
 #' # Bob's device is not signed by him.
 #' try(mx_send_text(alice, room, "for whom?"))

@@ -18,7 +18,8 @@ mx_listen <- function(
   own = FALSE,
   seconds = Inf,
   timeout = 30000,
-  consumer = "mx_listen"
+  consumer = "mx_listen",
+  unsigned = FALSE
 ) {
   check_client(client)
   check_function(handler)
@@ -26,6 +27,7 @@ mx_listen <- function(
   check_number(seconds)
   check_number(timeout)
   check_string(consumer)
+  check_flag(unsigned)
   if (!is.null(types)) {
     check_strings(types)
   }
@@ -39,7 +41,7 @@ mx_listen <- function(
     left <- max(0, as.numeric(difftime(end, Sys.time(), units = "secs")))
     sync_patiently(client, min(timeout, left * 1000), end)
     pump_or_warn(client)
-    handed <- handed + hand_over(client, handler, wanted, consumer)
+    handed <- handed + hand_over(client, handler, wanted, consumer, unsigned)
     if (Sys.time() >= end) {
       return(invisible(handed))
     }
@@ -75,7 +77,7 @@ is_passing <- function(trouble) {
 }
 
 # Gives each event to the handler; it is dealt with when the handler returned.
-hand_over <- function(client, handler, wanted, consumer) {
+hand_over <- function(client, handler, wanted, consumer, unsigned) {
   machine <- machine_of(client)
   handed <- 0
   repeat {
@@ -85,6 +87,9 @@ hand_over <- function(client, handler, wanted, consumer) {
       return(handed)
     }
     events <- new_events(columns)
+    if (!unsigned) {
+      events <- hold_back(events, machine)
+    }
     for (i in seq_along(numbers)) {
       event <- event_at(events, i)
       if (wanted(event)) {

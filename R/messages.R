@@ -8,6 +8,7 @@
 #' @param limit The most events to return.
 #' @param from Where to go on: the attribute `end` of an earlier result. `NULL`
 #'   begins with the newest event.
+#' @param unsigned As for [mx_sync()].
 #' @return A data frame as from [mx_sync()], oldest event first. Its attribute
 #'   `end` is where older events begin, or `NULL` at the beginning of the room.
 #'   Fewer events than `limit` with an `end` mean that the server answered with
@@ -21,10 +22,17 @@
 #' mx_send_text(alice, room, c("one", "two", "three"))
 #' mx_messages(alice, room, limit = 2)
 #' @export
-mx_messages <- function(client, room, limit = 50, from = NULL) {
+mx_messages <- function(
+  client,
+  room,
+  limit = 50,
+  from = NULL,
+  unsigned = FALSE
+) {
   machine <- machine_of(check_client(client))
   check_number(limit, least = 1)
   check_string(from, null = TRUE)
+  check_flag(unsigned)
   room_id <- resolve_room(client, room)
   # Keys come with a sync. What else comes with it waits for mx_sync().
   sync_once(client, timeout = 0)
@@ -53,6 +61,9 @@ mx_messages <- function(client, room, limit = 50, from = NULL) {
   events <- new_events(bind_columns(pages))
   events <- events[rev(seq_len(nrow(events))), , drop = FALSE]
   rownames(events) <- NULL
+  if (!unsigned) {
+    events <- hold_back(events, machine)
+  }
   attr(events, "end") <- from
   events
 }

@@ -14,7 +14,7 @@
 #' file cannot be written.
 #' @examples
 #' homeserver <- mx_demo_homeserver()
-#' alice <- mx_demo_client(homeserver, "alice")
+#' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
 #' setup <- mx_crypto_setup(alice)
 #' setup$recovery_key
 #' mx_recovery_key_write(setup$recovery_key, tempfile())

@@ -159,7 +159,10 @@ refused_devices <- function(client, room_id, code) {
 
 refusal_help <- function(code) {
   if (code %in% c("MXCRYPT_ONLY_UNSIGNED", "MXCRYPT_UNSIGNED_DEVICES")) {
-    "Have the owners verify these devices, or see mx_isolation_mode()."
+    paste(
+      "Have the owners verify these devices, accept a new identity with",
+      "mx_identity_pin(), or see mx_isolation_mode()."
+    )
   }
 }
 

@@ -16,6 +16,10 @@
 #' @param timeout How long the server may wait for something new, in
 #'   milliseconds.
 #' @param limit The most events to return; the rest comes with the next call.
+#' @param unsigned Whether to hand over what devices say that their owner did not
+#'   sign. In the isolation mode `"signed"`, the default (see
+#'   [mx_isolation_mode()]), such a row has the `utd_reason` `unsigned_sender`
+#'   otherwise, and [mx_messages()] can read it later.
 #' @return `mx_sync()`: a data frame of class `mx_events`, with a row for each
 #'   event of the timelines of your rooms, and for each invitation:
 #'   `room_id`, `event_id`, `type`, `sender`, `origin_server_ts` (POSIXct, what
@@ -53,13 +57,15 @@
 #'   seconds = 0
 #' )
 #' @export
-mx_sync <- function(client, timeout = 0, limit = 1000) {
+mx_sync <- function(client, timeout = 0, limit = 1000, unsigned = FALSE) {
   check_client(client)
   check_number(timeout)
   check_number(limit, least = 1)
+  check_flag(unsigned)
   report <- sync_once(client, timeout)
   pump_or_warn(client)
-  take_events(client, "mx_sync", limit, report[["problems"]])
+  events <- take_events(client, "mx_sync", limit, report[["problems"]])
+  if (unsigned) events else hold_back(events, machine_of(client))
 }
 
 # Asks for what is new and has it taken in, whole or not at all. If another

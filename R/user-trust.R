@@ -2,10 +2,12 @@
 #'
 #' A user's identity is the master key that vouches for the user's devices. The
 #' first one seen is pinned. If the server shows another one later, the devices
-#' behind it have the trust `identity_changed`; and if the user had been verified,
-#' nothing is sent into a room with that user before it is settled: by verifying
-#' the new identity, accepting it with `mx_identity_pin()`, or giving up the old
-#' verification with `mx_verification_withdraw()`.
+#' behind it have the trust `identity_changed`, and are given no keys in the
+#' isolation mode `"signed"` ([mx_isolation_mode()]); and if the user had been
+#' verified, nothing is sent into a room with that user in any mode. Either ends
+#' when the new identity is verified, or accepted with `mx_identity_pin()`.
+#' `mx_verification_withdraw()` is the same under the name it has where a
+#' verification is given up.
 #'
 #' `mx_user_sign()` signs another user's identity with yours, after you compared
 #' its master key with the user, by another channel than this server. All your
@@ -26,8 +28,8 @@
 #'   <https://spec.matrix.org/v1.19/client-server-api/#cross-signing>
 #' @examples
 #' homeserver <- mx_demo_homeserver()
-#' alice <- mx_demo_client(homeserver, "alice")
-#' bob <- mx_demo_client(homeserver, "bob")
+#' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+#' bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
 #' mx_crypto_setup(alice)
 #' shown_to_bob <- mx_crypto_setup(bob)$master_key
 #'
@@ -72,12 +74,7 @@ mx_identity_pin <- function(client, user_id) {
 
 #' @rdname mx_user_trust
 #' @export
-mx_verification_withdraw <- function(client, user_id) {
-  machine <- machine_of(check_client(client))
-  check_user_ids(check_string(user_id))
-  core(machine_withdraw_verification(machine, user_id))
-  invisible(data.frame(core(machine_user_trust(machine, user_id))))
-}
+mx_verification_withdraw <- mx_identity_pin
 
 upload_signatures <- function(client, body, call = caller_env()) {
   path <- api_path("keys", "signatures", "upload")

@@ -104,13 +104,16 @@ remove_copies <- function(fixtures) {
 
 # Alice on a prepared store, signed in at a new demo homeserver.
 alice_on <- function(store, homeserver = mx_demo_homeserver("alice")) {
-  mx_client_configure(
+  client <- mx_client_configure(
     homeserver,
     "alice",
     password = "demo",
     path = file.path(dirname(store), "matrix.json"),
     store_dir = store
   )
+  # The fixtures are devices without identities.
+  mx_isolation_mode(client, "all")
+  client
 }
 
 # A room of Alice's whose session is used for as many events as the package

@@ -2,14 +2,16 @@
 
 library(mxcrypt)
 
-# A client of a fresh user, or of `user`, with its own configuration and store.
+# A client of a fresh user, or of `user`, with its own configuration and store. It
+# sends to all devices unless it is told otherwise: identities have their tests.
 live_client <- function(
   user = live_user("r"),
   ...,
+  isolation = "all",
   .local_envir = parent.frame()
 ) {
   dir <- withr::local_tempdir(.local_envir = .local_envir)
-  mx_client_configure(
+  client <- mx_client_configure(
     live_synapse()[["url"]],
     user[["user"]],
     password = user[["password"]],
@@ -17,6 +19,8 @@ live_client <- function(
     store_dir = file.path(dir, "crypto"),
     ...
   )
+  mx_isolation_mode(client, isolation)
+  client
 }
 
 # A foreign client of a fresh user.

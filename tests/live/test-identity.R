@@ -3,7 +3,7 @@
 
 # What is left when a container loses its disk: user, password, recovery key.
 fresh_machine <- function(user, key, .local_envir = parent.frame()) {
-  bot <- live_client(user, .local_envir = .local_envir)
+  bot <- live_client(user, isolation = "signed", .local_envir = .local_envir)
   withr::with_envvar(c(MXCRYPT_RECOVERY_KEY = key), {
     setup <- mx_crypto_setup(bot)
   })
@@ -46,7 +46,7 @@ trust_in <- function(client, device) {
 
 test_that("an identity made here is recovered by a foreign client", {
   alice <- live_user("alice")
-  laptop <- live_client(alice)
+  laptop <- live_client(alice, isolation = "signed")
   setup <- mx_crypto_setup(laptop)
   expect_length(setup$steps, 2)
   key <- format(setup$recovery_key, reveal = TRUE)
@@ -78,7 +78,7 @@ test_that("an identity made by a foreign client is recovered here", {
   phone$call("bootstrapCrossSigning", password = alice[["password"]])
   key <- phone$call("bootstrapSecretStorage", keyBackup = FALSE)
 
-  bot <- live_client(alice)
+  bot <- live_client(alice, isolation = "signed")
   expect_equal(trust_in(bot, bot), "unsigned")
   expect_error(mx_crypto_setup(bot), class = "mx_error_recovery_key")
   other <- "EsTc LW2K PGiF wKEA 3As5 g5c4 BXwk qeeJ ZJV8 Q9fu gUMN UE4d"
@@ -106,7 +106,7 @@ test_that("secret storage of a passphrase is opened by either side", {
     passphrase = "the eagle lands",
     keyBackup = FALSE
   )
-  bot <- live_client(alice)
+  bot <- live_client(alice, isolation = "signed")
   expect_error(
     mx_crypto_setup(bot, passphrase = "the eagle"),
     class = "mx_error_recovery_key"
@@ -117,12 +117,12 @@ test_that("secret storage of a passphrase is opened by either side", {
 
 test_that("an identity that was reset is seen to have changed", {
   alice <- live_user("alice")
-  laptop <- live_client(alice)
+  laptop <- live_client(alice, isolation = "signed")
   mx_crypto_setup(laptop)
-  bob <- live_client()
+  bob <- live_client(isolation = "signed")
   expect_equal(trust_in(bob, laptop), "signed")
 
-  bot <- live_client(alice)
+  bot <- live_client(alice, isolation = "signed")
   setup <- mx_crypto_setup(bot, reset = TRUE, password = alice[["password"]])
   expect_false(is.null(setup$recovery_key))
   expect_equal(trust_in(bot, bot), "verified")
@@ -133,7 +133,7 @@ test_that("an identity that was reset is seen to have changed", {
 })
 
 test_that("our trust in devices and users is that of a foreign client", {
-  alice <- live_client()
+  alice <- live_client(isolation = "signed")
   setup <- mx_crypto_setup(alice)
   key <- format(setup$recovery_key, reveal = TRUE)
   user <- list(user = sub("^@(.*):.*$", "\\1", alice$user_id))

@@ -1,10 +1,10 @@
 # Clients on the homeserver inside of R.
 
 # Two users, signed in, in a room together.
-demo_pair <- function(encrypted = TRUE, ...) {
+demo_pair <- function(encrypted = TRUE, verified = TRUE, ...) {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
-  bob <- mx_demo_client(homeserver, "bob")
+  alice <- mx_demo_client(homeserver, "alice", verified = verified)
+  bob <- mx_demo_client(homeserver, "bob", verified = verified)
   room <- mx_room_create(
     alice,
     invite = bob$user_id,

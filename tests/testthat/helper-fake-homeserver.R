@@ -182,7 +182,7 @@ fake_client <- function(
   user <- paste0(name, fakes[["users"]])
   fake_register(fake, user)
   dir <- withr::local_tempdir(.local_envir = .local_envir)
-  mx_client_configure(
+  client <- mx_client_configure(
     fake[["url"]],
     user,
     password = "secret word",
@@ -190,6 +190,9 @@ fake_client <- function(
     store_dir = file.path(dir, "crypto"),
     ...
   )
+  # Identities have tests of their own.
+  mx_isolation_mode(client, "all")
+  client
 }
 
 fake_register <- function(fake, user) {

@@ -1,8 +1,11 @@
 # Each exported function, as a call that works, by its name.
 good_calls <- function() {
-  pair <- demo_pair()
+  pair <- demo_pair(verified = FALSE)
   alice <- pair$alice
   room <- pair$room
+  recovery_key <- mx_crypto_setup(alice)$recovery_key
+  bobs <- mx_crypto_setup(pair$bob)
+  mx_sync(alice)
   event <- mx_send_text(alice, room, "hello")
   account <- mxc_account_new()
   mxc_account_generate_one_time_keys(account, 5)
@@ -22,9 +25,7 @@ good_calls <- function() {
   stored <- seed(alice)
   own <- mxc_account_identity_keys(stored$account)$curve25519
   devices <- mx_crypto_known_devices(alice, pair$bob$user_id)
-  recovery_key <- mx_crypto_setup(alice)$recovery_key
-  bobs <- mx_crypto_setup(pair$bob)
-  second <- mx_demo_client(pair$homeserver, "alice")
+  second <- mx_demo_client(pair$homeserver, "alice", verified = FALSE)
   second_keys <- mxc_account_identity_keys(mx_crypto_account(second$store_dir))
   batch <- mx_sync_update(alice)$sync
   message <- list(msgtype = "m.text", body = "x")
@@ -94,14 +95,19 @@ good_calls <- function() {
     mx_crypto_store_dir = list(app = "a", path = NULL),
     mx_demo_client = list(
       homeserver = pair$homeserver,
-      user = "alice",
-      device_id = NULL
+      user = "dora",
+      device_id = NULL,
+      verified = TRUE
     ),
     mx_demo_homeserver = list(users = "x"),
     mx_demo_seen = list(homeserver = pair$homeserver),
     mx_device_delete = list(
       client = alice,
-      device_ids = mx_demo_client(pair$homeserver, "alice")$device_id,
+      device_ids = mx_demo_client(
+        pair$homeserver,
+        "alice",
+        verified = FALSE
+      )$device_id,
       password = "demo"
     ),
     mx_device_rename = list(
@@ -136,10 +142,17 @@ good_calls <- function() {
       own = FALSE,
       seconds = 0,
       timeout = 0,
-      consumer = "x"
+      consumer = "x",
+      unsigned = FALSE
     ),
     mx_logout = list(client = mx_demo_client(pair$homeserver, "gone")),
-    mx_messages = list(client = alice, room = room, limit = 5, from = NULL),
+    mx_messages = list(
+      client = alice,
+      room = room,
+      limit = 5,
+      from = NULL,
+      unsigned = FALSE
+    ),
     mx_react = list(client = alice, room = room, event_id = event, key = "!"),
     mx_recovery_key_saved = list(key = recovery_key),
     mx_recovery_key_write = list(
@@ -229,7 +242,7 @@ good_calls <- function() {
       content = list(topic = "x"),
       state_key = ""
     ),
-    mx_sync = list(client = alice, timeout = 0, limit = 5),
+    mx_sync = list(client = alice, timeout = 0, limit = 5, unsigned = FALSE),
     mx_sync_update = list(client = alice, timeout = 0),
     mxc_account_fallback_key = list(account = account),
     mxc_account_forget_fallback_key = list(account = account),

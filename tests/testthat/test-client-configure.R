@@ -100,6 +100,9 @@ test_that("a room is joined and remembered", {
   )
   expect_equal(carol$room_id, pair$room)
   expect_equal(mx_client_load(path = here$path)$room_id, pair$room)
+  for (client in list(carol, pair$bob)) {
+    mx_isolation_mode(client, "all")
+  }
   mx_send_text(carol, NULL, "to my room")
   expect_equal(new_bodies(pair$bob), "to my room")
 })

@@ -29,7 +29,7 @@ local_death <- function(at, acted, .local_envir = parent.frame()) {
 
 test_that("a new account gets an identity, secret storage and a recovery key", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   setup <- mx_crypto_setup(alice)
   expect_s3_class(setup, "mx_crypto_setup")
   expect_equal(setup$user_id, alice$user_id)
@@ -37,13 +37,13 @@ test_that("a new account gets an identity, secret storage and a recovery key", {
   expect_length(setup$steps, 2)
   expect_setequal(identity_of(alice)[["held"]], identity_keys)
   expect_equal(trust_of(alice, alice), "verified")
-  bob <- mx_demo_client(homeserver, "bob")
+  bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
   expect_equal(trust_of(bob, alice), "signed")
 })
 
 test_that("run again it changes nothing, and asks for no key", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   first <- mx_crypto_setup(alice)
   asked <- requests_during(again <- mx_crypto_setup(alice))
   expect_length(again$steps, 0)
@@ -53,7 +53,7 @@ test_that("run again it changes nothing, and asks for no key", {
 
 test_that("a recovery key is masked until it is wanted, and kept until it is saved", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   setup <- mx_crypto_setup(alice)
   key <- setup$recovery_key
   text <- format(key, reveal = TRUE)
@@ -82,7 +82,7 @@ test_that("a recovery key is masked until it is wanted, and kept until it is sav
 
 test_that("a recovery key is found where a bot can leave it", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   setup <- mx_crypto_setup(alice)
   key <- format(setup$recovery_key, reveal = TRUE)
   file <- withr::local_tempfile(lines = c(key, ""))
@@ -92,12 +92,12 @@ test_that("a recovery key is found where a bot can leave it", {
     c(MXCRYPT_RECOVERY_KEY_FILE = file)
   )
   for (place in places) {
-    bot <- mx_demo_client(homeserver, "alice")
+    bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
     expect_error(mx_crypto_setup(bot), class = "mx_error_recovery_key")
     withr::with_envvar(place, mx_crypto_setup(bot))
     expect_equal(trust_of(alice, bot), "verified")
   }
-  bot <- mx_demo_client(homeserver, "alice")
+  bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
   withr::with_envvar(c(MXCRYPT_RECOVERY_KEY_FILE = "/nowhere/at/all"), {
     expect_error(mx_crypto_setup(bot), class = "mx_error_recovery_key")
   })
@@ -105,10 +105,10 @@ test_that("a recovery key is found where a bot can leave it", {
 
 test_that("a typo in a recovery key is named, and nothing is changed", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   setup <- mx_crypto_setup(alice)
   key <- gsub(" ", "", format(setup$recovery_key, reveal = TRUE))
-  bot <- mx_demo_client(homeserver, "alice")
+  bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
   typo <- function(key, says) {
     condition <- expect_error(
       mx_crypto_setup(bot, recovery_key = key),
@@ -130,8 +130,8 @@ test_that("a typo in a recovery key is named, and nothing is changed", {
 
 test_that("what is given to the wrong account, or to none, is an error", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
-  bob <- mx_demo_client(homeserver, "bob")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
   key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
   # Bob has no identity: to make one under this key is not what was meant.
   expect_error(
@@ -139,7 +139,7 @@ test_that("what is given to the wrong account, or to none, is an error", {
     class = "mx_error_identity"
   )
   mx_crypto_setup(bob)
-  again <- mx_demo_client(homeserver, "bob")
+  again <- mx_demo_client(homeserver, "bob", verified = FALSE)
   expect_error(
     mx_crypto_setup(again, recovery_key = key),
     class = "mx_error_recovery_key"
@@ -150,7 +150,7 @@ test_that("killed at any step, it goes on with the same identity", {
   for (acted in c(FALSE, TRUE)) {
     for (at in 1:7) {
       homeserver <- mx_demo_homeserver()
-      alice <- mx_demo_client(homeserver, "alice")
+      alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
       local({
         local_death(at, acted)
         expect_error(mx_crypto_setup(alice), class = "killed")
@@ -162,7 +162,7 @@ test_that("killed at any step, it goes on with the same identity", {
       expect_equal(trust_of(alice, alice), "verified", info = where)
       expect_length(mx_crypto_setup(alice)$steps, 0)
       key <- format(setup$recovery_key, reveal = TRUE)
-      bot <- mx_demo_client(homeserver, "alice")
+      bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
       mx_crypto_setup(bot, recovery_key = key)
       expect_equal(trust_of(bot, bot), "verified", info = where)
       seen <- mx_demo_seen(homeserver)
@@ -174,12 +174,12 @@ test_that("killed at any step, it goes on with the same identity", {
 
 test_that("an identity that somebody else made meanwhile is not replaced", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   local({
     local_death(1, FALSE)
     expect_error(mx_crypto_setup(alice), class = "killed")
   })
-  other <- mx_demo_client(homeserver, "alice")
+  other <- mx_demo_client(homeserver, "alice", verified = FALSE)
   setup <- mx_crypto_setup(other)
   condition <- expect_error(
     mx_crypto_setup(alice),
@@ -194,8 +194,8 @@ test_that("an identity that somebody else made meanwhile is not replaced", {
 
 test_that("a reset makes another identity, which others see", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
-  bob <- mx_demo_client(homeserver, "bob")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
   first <- mx_crypto_setup(alice)
   expect_equal(trust_of(bob, alice), "signed")
   # The server wants to know that it is she.
@@ -222,13 +222,13 @@ set_account_data <- function(client, type, text) {
 
 test_that("secrets that a server swaps, alters or withholds are refused", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
   type <- function(name) paste0("m.cross_signing.", name)
   good <- lapply(type(identity_keys), function(x) account_data(alice, x))
   names(good) <- identity_keys
   refused <- function(class) {
-    bot <- mx_demo_client(homeserver, "alice")
+    bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
     expect_error(mx_crypto_setup(bot, recovery_key = key), class = class)
     expect_length(identity_of(bot)[["held"]], 0)
     expect_false(trust_of(alice, bot) == "verified")
@@ -244,7 +244,7 @@ test_that("secrets that a server swaps, alters or withholds are refused", {
   set_account_data(alice, type("self_signing"), good$self_signing)
 
   # A false identity in place of the one that secret storage holds.
-  mallory <- mx_demo_client(homeserver, "alice")
+  mallory <- mx_demo_client(homeserver, "alice", verified = FALSE)
   old <- lapply(type(identity_keys), function(x) account_data(alice, x))
   id <- json_decode(account_data(alice, "m.secret_storage.default_key"))[[
     "key"
@@ -262,18 +262,18 @@ test_that("secrets that a server swaps, alters or withholds are refused", {
 
 test_that("a description of the key is taken without a check, and not without sense", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
   storage <- secret_storage(alice)
   type <- paste0("m.secret_storage.key.", storage[["key_id"]])
   algorithm <- "m.secret_storage.v1.aes-hmac-sha2"
   set_account_data(alice, type, sprintf('{"algorithm":"%s"}', algorithm))
-  bot <- mx_demo_client(homeserver, "alice")
+  bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
   mx_crypto_setup(bot, recovery_key = key)
   expect_equal(trust_of(alice, bot), "verified")
   for (bad in c("{}", '{"algorithm":"m.other"}', '{"algorithm":5}')) {
     set_account_data(alice, type, bad)
-    bot <- mx_demo_client(homeserver, "alice")
+    bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
     expect_error(
       mx_crypto_setup(bot, recovery_key = key),
       class = "mx_error_secret_storage"
@@ -293,10 +293,10 @@ test_that("a description of the key is taken without a check, and not without se
 
 test_that("secret storage can have a passphrase", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   setup <- mx_crypto_setup(alice, passphrase = "the eagle lands \u00e9")
   expect_null(setup$recovery_key)
-  bot <- mx_demo_client(homeserver, "alice")
+  bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
   expect_error(
     mx_crypto_setup(bot, passphrase = "the eagle"),
     class = "mx_error_recovery_key"

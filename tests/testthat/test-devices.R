@@ -1,5 +1,5 @@
 test_that("devices are rows, with the trust in them", {
-  pair <- demo_pair()
+  pair <- demo_pair(verified = FALSE)
   devices <- mx_devices(pair$alice, c(pair$alice$user_id, pair$bob$user_id))
   expect_equal(devices$user_id, c(pair$alice$user_id, pair$bob$user_id))
   expect_equal(as.character(devices$trust), c("unsigned", "unsigned"))
@@ -11,8 +11,8 @@ test_that("devices are rows, with the trust in them", {
 
 test_that("a device is signed by its fingerprint, and by nobody else's", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
-  other <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  other <- mx_demo_client(homeserver, "alice", verified = FALSE)
   keys <- mxc_account_identity_keys(mx_crypto_account(other$store_dir))
   own <- mxc_account_identity_keys(mx_crypto_account(alice$store_dir))
   sign <- function(...) {
@@ -38,8 +38,8 @@ test_that("a device is signed by its fingerprint, and by nobody else's", {
 
 test_that("devices are renamed and deleted, with the password", {
   homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice")
-  other <- mx_demo_client(homeserver, "alice")
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  other <- mx_demo_client(homeserver, "alice", verified = FALSE)
   mx_device_rename(alice, other$device_id, "nightly \u2603")
   named <- mx_devices(alice, alice$user_id)
   expect_true("nightly \u2603" %in% named$display_name)

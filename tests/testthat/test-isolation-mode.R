@@ -1,9 +1,12 @@
 # Alice, who sends; Bob with a signed device and another that is not.
 scene <- function() {
-  pair <- demo_pair()
+  pair <- demo_pair(verified = FALSE)
   mx_crypto_setup(pair$alice)
   mx_crypto_setup(pair$bob)
-  pair$other <- mx_demo_client(pair$homeserver, "bob")
+  pair$other <- mx_demo_client(pair$homeserver, "bob", verified = FALSE)
+  for (client in pair[c("alice", "bob", "other")]) {
+    mx_isolation_mode(client, "all")
+  }
   # What was in the room before.
   mx_sync(pair$other)
   mx_sync(pair$bob)
@@ -17,17 +20,11 @@ reasons <- function(client) {
 
 test_that("the mode is kept, and a mode that is none is refused", {
   pair <- demo_pair()
-  expect_equal(mx_isolation_mode(pair$alice), "all")
-  expect_equal(
-    expect_invisible(mx_isolation_mode(pair$alice, "signed")),
-    "signed"
-  )
+  expect_equal(mx_isolation_mode(pair$alice), "signed")
+  expect_equal(expect_invisible(mx_isolation_mode(pair$alice, "all")), "all")
   forget_open_stores()
-  expect_equal(
-    mx_isolation_mode(mx_client_load(path = pair$alice$path)),
-    "signed"
-  )
-  expect_equal(mx_isolation_mode(pair$bob), "all")
+  expect_equal(mx_isolation_mode(mx_client_load(path = pair$alice$path)), "all")
+  expect_equal(mx_isolation_mode(pair$bob), "signed")
   expect_error(
     mx_isolation_mode(pair$alice, "none"),
     class = "mx_error_argument"
@@ -81,7 +78,7 @@ test_that("a device that had the key gets no more of it when the mode changes", 
 })
 
 test_that("where nobody has a signed device, nothing is sent", {
-  pair <- demo_pair()
+  pair <- demo_pair(verified = FALSE)
   mx_crypto_setup(pair$alice)
   mx_isolation_mode(pair$alice, "signed")
   condition <- expect_error(
@@ -99,7 +96,7 @@ test_that("where nobody has a signed device, nothing is sent", {
 
 test_that("one's own devices are no exception", {
   pair <- scene()
-  mine <- mx_demo_client(pair$homeserver, "alice")
+  mine <- mx_demo_client(pair$homeserver, "alice", verified = FALSE)
   mx_sync(mine)
   mx_isolation_mode(pair$alice, "signed")
   expect_warning(
@@ -163,4 +160,46 @@ test_that("the seed's form is for all devices, in any mode", {
     class = "mx_warning_withheld"
   )
   expect_true(all(!is.na(reasons(pair$other))))
+})
+
+test_that("what an unsigned device says is held back, and not lost", {
+  pair <- scene()
+  mx_isolation_mode(pair$bob, "signed")
+  mx_send_text(pair$alice, pair$room, "signed")
+  mx_send_text(pair$other, pair$room, "of my own")
+  stranger <- mx_demo_client(pair$homeserver, "stranger", verified = FALSE)
+  mx_isolation_mode(stranger, "all")
+  mx_room_invite(pair$alice, pair$room, stranger$user_id)
+  mx_room_join(stranger, pair$room)
+  mx_send_text(stranger, pair$room, "unsigned", mentions = pair$bob$user_id)
+
+  events <- messages(mx_sync(pair$bob))
+  # One's own devices are no strangers.
+  expect_equal(events$body, c("signed", "of my own", NA))
+  held <- events[3, ]
+  expect_equal(held$utd_reason, "unsigned_sender")
+  expect_match(held$utd_message, "mx_messages")
+  expect_false(held$decrypted)
+  expect_equal(as.character(held$trust), "unsigned")
+  expect_length(held$content[[1]], 0)
+  expect_length(held$mentions[[1]], 0)
+  expect_match(format(held), "unsigned_sender", all = FALSE)
+  history <- function(...) {
+    messages(mx_messages(pair$bob, pair$room, limit = 1, ...))$body
+  }
+  expect_equal(history(), NA_character_)
+  expect_equal(history(unsigned = TRUE), "unsigned")
+
+  mx_send_text(stranger, pair$room, "again")
+  heard <- character()
+  hear <- function(event, client) heard <<- c(heard, event$body)
+  mx_listen(pair$bob, hear, "m.room.message", seconds = 0)
+  expect_equal(heard[length(heard)], NA_character_)
+  mx_send_text(stranger, pair$room, "and again")
+  mx_listen(pair$bob, hear, "m.room.message", seconds = 0, unsigned = TRUE)
+  expect_equal(heard[length(heard)], "and again")
+  # Once the sender's devices are signed, there is nothing to hold back.
+  mx_crypto_setup(stranger)
+  mx_send_text(stranger, pair$room, "signed")
+  expect_equal(new_bodies(pair$bob), c("again", "and again", "signed"))
 })

@@ -158,6 +158,7 @@ test_that("a new device whose process died while publishing is not deaf", {
   })
   uploads <- vapply(fake$seen("POST", "/keys/upload"), function(x) x$body, "")
   expect_length(unique(uploads), 1)
+  mx_isolation_mode(newborn, "all")
   alice <- fake_client(fake)
   room <- mx_room_create(alice, invite = newborn$user_id)
   mx_room_join(newborn, room)

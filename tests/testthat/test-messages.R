@@ -31,7 +31,7 @@ test_that("trust in old messages is told", {
   pair <- demo_pair()
   mx_send_text(pair$alice, pair$room, "one")
   events <- messages(mx_messages(pair$bob, pair$room))
-  expect_equal(as.character(events$trust), "unsigned")
+  expect_equal(as.character(events$trust), "signed")
 })
 
 test_that("history that was replayed or altered by the server says so", {

@@ -85,6 +85,8 @@ test_that("members can be narrowed, and never added", {
   mx_room_join(carol, pair$room)
   stranger <- mx_demo_client(pair$homeserver, "stranger")
   second <- mx_demo_client(pair$homeserver, "alice")
+  # A device that appeared since the last sync is not known yet.
+  mx_sync(pair$alice)
 
   send(pair$alice, pair$room, "for all")
   some <- c(pair$bob$user_id, stranger$user_id)

@@ -202,6 +202,7 @@ test_that("what could not be sent is sent by the next call, once and in order", 
 
 test_that("a device that cannot be reached is named once, and others read", {
   pair <- demo_pair()
+  mx_isolation_mode(pair$alice, "all")
   carol <- mx_demo_client(pair$homeserver, "carol")
   mx_room_invite(pair$alice, pair$room, carol$user_id)
   mx_room_join(carol, pair$room)

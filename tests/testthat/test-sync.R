@@ -48,7 +48,7 @@ test_that("events are a data frame of stable columns, also when there are none",
   expect_equal(event$msgtype, "m.text")
   expect_true(event$encrypted && event$decrypted)
   expect_equal(event$utd_reason, NA_character_)
-  expect_equal(as.character(event$trust), "unsigned")
+  expect_equal(as.character(event$trust), "signed")
   expect_false(event$sender_verified)
   expect_match(event$session_id, "^[A-Za-z0-9+/]{43}$")
   expect_false(event$is_self)

@@ -1,6 +1,6 @@
 # Alice and Bob with identities, in a room.
 identities <- function() {
-  pair <- demo_pair()
+  pair <- demo_pair(verified = FALSE)
   pair$alices <- mx_crypto_setup(pair$alice)
   pair$bobs <- mx_crypto_setup(pair$bob)
   pair
@@ -30,7 +30,7 @@ test_that("a user is signed by whoever compared the master key", {
   expect_true(event$sender_verified)
   # Another device of Alice knows it too, and Bob's of nothing.
   key <- format(pair$alices$recovery_key, reveal = TRUE)
-  second <- mx_demo_client(pair$homeserver, "alice")
+  second <- mx_demo_client(pair$homeserver, "alice", verified = FALSE)
   expect_false(mx_user_trust(second, bob)$verified)
   mx_crypto_setup(second, recovery_key = key)
   expect_true(mx_user_trust(second, bob)$verified)
@@ -47,7 +47,7 @@ test_that("what was not compared is not signed", {
   sign("@nobody:demo", pair$bobs$master_key)
   expect_false(mx_user_trust(pair$alice, pair$bob$user_id)$verified)
   # A device that holds no keys of its user cannot sign for the user.
-  second <- mx_demo_client(pair$homeserver, "alice")
+  second <- mx_demo_client(pair$homeserver, "alice", verified = FALSE)
   expect_error(
     mx_user_sign(second, pair$bob$user_id, pair$bobs$master_key),
     class = "mx_error_identity"
@@ -64,7 +64,12 @@ test_that("a changed identity is told, and accepted when said so", {
     as.character(mx_devices(pair$alice, bob)$trust),
     "identity_changed"
   )
-  # He was never verified: he may read, and it shows.
+  # He was never verified: where all devices may read he may, and it shows.
+  expect_error(
+    mx_send_text(pair$alice, pair$room, "to whom?"),
+    class = "mx_error_MXCRYPT_ONLY_UNSIGNED"
+  )
+  mx_isolation_mode(pair$alice, "all")
   mx_send_text(pair$alice, pair$room, "to whom?")
   expect_equal(new_bodies(pair$bob), "to whom?")
   expect_false(mx_identity_pin(pair$alice, bob)$needs_approval)

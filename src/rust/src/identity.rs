@@ -145,11 +145,6 @@ fn machine_pin_identity(handle: Robj, user_id: Robj) -> Robj {
 }
 
 #[extendr]
-fn machine_withdraw_verification(handle: Robj, user_id: Robj) -> Robj {
-    on(&handle, |machine| machine.withdraw_verification(&arguments::text(&user_id, "user_id")?))
-}
-
-#[extendr]
 fn machine_user_signature_upload(handle: Robj, user_id: Robj, master_key: Robj) -> Robj {
     on(&handle, |machine| {
         let user_id = arguments::text(&user_id, "user_id")?;
@@ -191,7 +186,6 @@ extendr_module! {
     fn machine_signatures_upload;
     fn machine_user_trust;
     fn machine_pin_identity;
-    fn machine_withdraw_verification;
     fn machine_user_signature_upload;
     fn machine_device_signature_upload;
     fn machine_recovery_key;

@@ -392,31 +392,18 @@ impl Machine {
         })
     }
 
-    /// Accepts the identity that the server shows of a user now. It counts as not verified.
+    /// Accepts the identity that the server shows of a user now, verified or not. That the user had
+    /// another one that was verified is forgotten.
     ///
     /// # Errors
     /// [`Kind::Identity`] when there is none.
     pub fn pin_identity(&mut self, user_id: &str) -> Result<()> {
         self.work(0, |work| {
             let shown = work.known_identity(user_id)?;
-            if !shown.changed() {
-                return Ok(());
-            }
             let pinned = shown.master_key.clone();
-            work.tx.put(&Identity { pinned, was_verified: false, ..shown })?;
-            work.recipients_changed(user_id)
-        })
-    }
-
-    /// Takes in that a user is not to count as verified once, so that a changed identity does not
-    /// keep messages back any more. It stays marked as changed.
-    ///
-    /// # Errors
-    /// [`Kind::Identity`] when nothing is known of the user's identity.
-    pub fn withdraw_verification(&mut self, user_id: &str) -> Result<()> {
-        self.work(0, |work| {
-            let shown = work.known_identity(user_id)?;
-            work.tx.put(&Identity { was_verified: false, ..shown })?;
+            // What is verified without being asked stays so.
+            let was_verified = work.is_verified(&shown)?;
+            work.tx.put(&Identity { pinned, was_verified, ..shown })?;
             work.recipients_changed(user_id)
         })
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    Millis, SECOND,
     path::path,
     pump::{Pump, TRANSACTION_IDS_LAST},
     room_keys::Sharing,
@@ -15,6 +16,10 @@ use crate::{
         Ask, Isolation, OutboundSession, OutboxBody, OutboxRow, OutboxState, Room, SyncPosition,
     },
 };
+
+/// How old the last sync may be when a message is encrypted. Who has left since then, or signed in
+/// with a new device, is not known here: a program that only sends would never hear of it.
+const FRESH: Millis = 10 * SECOND;
 
 /// How many events of a room are encrypted and given out at a time.
 const EVENTS_AT_A_TIME: usize = 100;
@@ -116,6 +121,10 @@ impl Pump<'_, '_> {
         if self.ask_about(room)? {
             return Ok(());
         }
+        if self.is_stale(room_id)? {
+            self.out.sync_first = true;
+            return Ok(());
+        }
         // The form that demands encryption has always been for all devices.
         let isolation = if demanded { Isolation::All } else { self.work.isolation()? };
         match self.work.share_room_key(room, audience.as_ref(), isolation)? {
@@ -127,7 +136,7 @@ impl Pump<'_, '_> {
                 return self.work.refuse_queued(room_id, "MXCRYPT_REACHES_NOBODY", message);
             }
             Sharing::OnlyUnsigned => {
-                let message = "No device of anybody is signed by its owner, and others get no key.";
+                let message = "No device of anybody is signed by an identity that counts, and others get no key.";
                 return self.work.refuse_queued(room_id, "MXCRYPT_ONLY_UNSIGNED", message);
             }
             Sharing::UnsignedOfVerified => {
@@ -169,6 +178,21 @@ impl Pump<'_, '_> {
         // The ratchet is saved in the transaction in which its messages are.
         self.work.tx.put(&session)?;
         self.send_rows(rows)
+    }
+
+    /// Whether what is known of a room's readers is too old. What was never synced was fetched for
+    /// the first message.
+    fn is_stale(&self, room_id: &str) -> Result<bool> {
+        let position = self.work.tx.get_single::<SyncPosition>()?.unwrap_or_default();
+        let known_at = match position.token {
+            Some(_) => position.committed_at,
+            None => match self.work.tx.get::<OutboundSession>(&[room_id.into()])? {
+                Some(session) => session.created_at,
+                None => return Ok(false),
+            },
+        };
+        // Also after the clock was set back.
+        Ok((self.work.now - known_at).abs() > FRESH)
     }
 
     fn ask_encryption(&mut self, room_id: &str) -> Result<()> {

@@ -88,6 +88,16 @@ fn when_a_member_left_and_came_back() {
     assert_ne!(session(&mut alice, &mut scene, &room_id), first);
 }
 
+/// A program that only sends never asks what is new, and must hear of it.
+#[test]
+fn for_whoever_only_sends() {
+    let (mut scene, mut alice, bob, room_id) = usual();
+    let first = session(&mut alice, &mut scene, &room_id);
+    scene.leave(&bob.token.clone(), &room_id);
+    scene.now += 11_000;
+    assert_ne!(session(&mut alice, &mut scene, &room_id), first);
+}
+
 #[test]
 fn when_a_device_is_gone() {
     let (mut scene, mut alice, mut bob, room_id) = usual();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mxcrypt_core::{
     machine::{Handed, Machine, Message, Reply, Requests, SyncReport, Trouble},
     primitives::{account, olm, store_key::StoreKey},
-    store::Store,
+    store::{Store, records::Isolation},
 };
 use mxcrypt_model_server::{ModelServer, Request, Response};
 use serde_json::{Value, json};
@@ -57,6 +57,8 @@ impl Scene {
         let machine = open(&disk, &key);
         let mut person = Person { user, device_id, token, disk, key, machine };
         person.machine.bind(&person.user, &person.device_id).unwrap();
+        // Nobody here has an identity.
+        person.machine.set_isolation(Isolation::All).unwrap();
         person.sync(self);
         person.pump(self);
         person
@@ -66,6 +68,7 @@ impl Scene {
     pub fn unsynced(&mut self, person: &Person) -> Machine {
         let mut machine = open(&Disk::default(), &person.key);
         machine.bind(&person.user, &person.device_id).unwrap();
+        machine.set_isolation(Isolation::All).unwrap();
         let upload = machine.requests(self.now).unwrap().requests.pop().unwrap();
         let reply = Reply::Answer {
             status: 200,
@@ -190,7 +193,7 @@ impl Person {
     ) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         for _ in 0..100 {
-            let Requests { requests, .. } = match self.machine.requests(scene.now) {
+            let Requests { requests, sync_first } = match self.machine.requests(scene.now) {
                 Ok(requests) => requests,
                 Err(error) => {
                     troubles.push(Trouble {
@@ -202,7 +205,9 @@ impl Person {
                     return troubles;
                 }
             };
-            if requests.is_empty() {
+            if sync_first {
+                self.sync(scene);
+            } else if requests.is_empty() {
                 return troubles;
             }
             for request in requests {

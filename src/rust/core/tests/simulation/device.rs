@@ -6,7 +6,7 @@ use mxcrypt_core::{
     Error, Result,
     machine::{Machine, Message, Reply, WireRequest},
     primitives::store_key::StoreKey,
-    store::{Store, Transaction},
+    store::{Store, Transaction, records::Isolation},
 };
 use mxcrypt_model_server::{ModelServer, Request, Response};
 use serde_json::{Value, json};
@@ -63,6 +63,8 @@ impl Device {
             deaths: 0,
         };
         device.machine.bind(&device.user, &device.device_id).unwrap();
+        // Nobody here has an identity.
+        device.machine.set_isolation(Isolation::All).unwrap();
         device
     }
 

@@ -87,11 +87,11 @@ impl Record for InboundSession {
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
     /// All.
-    #[default]
     All,
     /// All; but nothing is sent as long as a verified user has a device that is not signed.
     VerifiedUsers,
-    /// Those that their owner has signed.
+    /// Those that their owner has signed, as the specification recommends.
+    #[default]
     Signed,
 }
 
