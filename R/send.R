@@ -2,7 +2,8 @@
 #'
 #' `mx_send()` sends any event, `mx_send_text()` a text message,
 #' `mx_send_table()` a data frame as a table. In an encrypted room they are
-#' encrypted for every device of every member; in a room that was never seen to
+#' encrypted for every device of every member that its owner has signed (see
+#' [mx_isolation_mode()]); in a room that was never seen to
 #' be encrypted, the server is asked first.
 #'
 #' A message is saved before it is sent. If the network fails, or R is killed, it

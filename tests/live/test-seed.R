@@ -28,6 +28,8 @@ test_that("the seed's code runs as it is written", {
     password = "friend",
     app = "friend"
   )
+  # The seed has no identity, and wants to be read.
+  mx_isolation_mode(friend, "all")
   room <- mx_room_create(me, encrypted = FALSE, invite = friend$user_id)
   expect_equal(room, "!abc:example.org")
   mx_room_join(friend, room)
