@@ -75,6 +75,9 @@ main <- function() {
   }
   print(mx_devices(bob, alice$user_id)[c("user_id", "device_id", "trust")])
 
+  # So that the laptops hear of the devices that were signed meanwhile.
+  mx_sync(alice)
+  mx_sync(bob)
   room <- mx_room_create(alice, name = "Pipeline", invite = bob$user_id)
   mx_room_join(bob, room)
 
