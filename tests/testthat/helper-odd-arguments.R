@@ -87,6 +87,9 @@ good_calls <- function() {
       reset = FALSE,
       password = NULL
     ),
+    mx_crypto_status = list(client = alice),
+    mx_cross_signing_ready = list(client = alice),
+    mx_cross_signing_status = list(client = alice),
     mx_crypto_sessions_load = list(store = alice$store_dir),
     mx_crypto_sessions_save = list(
       sessions = stored$sessions,
