@@ -34,7 +34,8 @@
 #' and `mx_error_http` when it was not reached: the event stays in the outbox.
 #' A warning of class `mx_warning_unreached` names devices that could not be
 #' given the key, one of class `mx_warning_withheld` those that the isolation mode
-#' ([mx_isolation_mode()]) left out; their `devices` is a data frame.
+#' ([mx_isolation_mode()]) left out; their `devices` is a data frame. One of class
+#' `mx_warning_unsigned_device` says, once, that [mx_crypto_setup()] was not run.
 #' @references Client-server API, "`m.room.message` msgtypes", "Rich replies",
 #'   "Threading", "User and room mentions":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#instant-messaging>
@@ -101,7 +102,30 @@ send_events <- function(
     ),
     call = call
   )
-  see_them_sent(client, machine, room_id, numbers, call)
+  ids <- see_them_sent(client, machine, room_id, numbers, call)
+  if (!demand_encryption) {
+    warn_unsigned_device(client, machine)
+  }
+  ids
+}
+
+# Strict clients show nothing of what an unsigned device says: its owner should
+# not have to find out from them.
+warn_unsigned_device <- function(client, machine) {
+  told <- client[["store_dir"]] %in% the[["unsigned_told"]]
+  if (told || core(machine_isolation(machine, NULL)) != "signed") {
+    return(invisible())
+  }
+  if (!core(machine_identity_status(machine))[["device_signed"]]) {
+    the[["unsigned_told"]] <- c(the[["unsigned_told"]], client[["store_dir"]])
+    mx_warn(
+      c(
+        "This device is not signed by you: clients may not show what it sends.",
+        i = "Run mx_crypto_setup() at the start of your program."
+      ),
+      "mx_warning_unsigned_device"
+    )
+  }
 }
 
 see_them_sent <- function(client, machine, room_id, numbers, call) {

@@ -8,13 +8,16 @@ places <- function(.local_envir = parent.frame()) {
 }
 
 configure <- function(server, user = NULL, places, ...) {
-  mx_client_configure(
+  client <- mx_client_configure(
     server,
     user,
     path = places$path,
     store_dir = places$store_dir,
     ...
   )
+  # Identities have tests of their own.
+  mx_isolation_mode(client, "all")
+  client
 }
 
 config_at <- function(path) {

@@ -203,3 +203,15 @@ test_that("what an unsigned device says is held back, and not lost", {
   mx_send_text(stranger, pair$room, "signed")
   expect_equal(new_bodies(pair$bob), c("again", "and again", "signed"))
 })
+
+test_that("who sends from an unsigned device is told, once", {
+  pair <- demo_pair()
+  stranger <- mx_demo_client(pair$homeserver, "stranger", verified = FALSE)
+  mx_room_invite(pair$alice, pair$room, stranger$user_id)
+  mx_room_join(stranger, pair$room)
+  expect_warning(
+    mx_send_text(stranger, pair$room, "one"),
+    class = "mx_warning_unsigned_device"
+  )
+  expect_no_warning(mx_send_text(stranger, pair$room, "two"))
+})
