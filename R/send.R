@@ -194,11 +194,14 @@ refusal_help <- function(code) {
 # Each device is told of once a room: a bot that sends every minute would drown in
 # it.
 report_left_out <- function(outcomes, which, place, warn) {
-  rows <- lapply(outcomes, function(x) data.frame(x[[which]]))
-  devices <- unique(do.call(rbind, rows))
-  if (is.null(devices) || nrow(devices) == 0L) {
+  # They come with one of the messages of a room.
+  some <- function(x) length(x[[which]][["user_id"]]) > 0L
+  outcomes <- Filter(some, outcomes)
+  if (length(outcomes) == 0L) {
     return(invisible())
   }
+  rows <- lapply(outcomes, function(x) data.frame(x[[which]]))
+  devices <- unique(do.call(rbind, rows))
   names <- paste(devices[["user_id"]], devices[["device_id"]])
   keys <- paste(which, place, names)
   news <- !keys %in% the[["left_out"]]
