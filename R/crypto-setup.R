@@ -119,7 +119,8 @@ make_identity <- function(client, machine, given, reset, call = caller_env()) {
     storage[["key_id"]],
     storage[["description"]],
     given[["recovery_key"]],
-    given[["passphrase"]]
+    given[["passphrase"]],
+    reset
   )
   core(made, call = call)
 }

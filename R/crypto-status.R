@@ -79,12 +79,12 @@ secrets_are_stored <- function(client) {
   if (is.null(storage)) {
     return(FALSE)
   }
-  is_stored <- function(name) {
+  has_secret <- function(name) {
     text <- account_data(client, paste0("m.cross_signing.", name))
     content <- if (!is.null(text)) json_decode(text)
     is.list(json_at(content, "encrypted", storage[["key_id"]]))
   }
-  all(vapply(identity_keys, is_stored, NA))
+  all(vapply(identity_keys, has_secret, NA))
 }
 
 #' @export

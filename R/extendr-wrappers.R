@@ -51,7 +51,7 @@ handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
 machine_identity_status <- function(handle) .Call(wrap__machine_identity_status, handle)
 
 # Makes an identity, with a new key of secret storage or with the one there is.
-machine_make_identity <- function(handle, key_id, description, recovery_key, passphrase) .Call(wrap__machine_make_identity, handle, key_id, description, recovery_key, passphrase)
+machine_make_identity <- function(handle, key_id, description, recovery_key, passphrase, reset) .Call(wrap__machine_make_identity, handle, key_id, description, recovery_key, passphrase, reset)
 
 machine_abandon_identity <- function(handle) .Call(wrap__machine_abandon_identity, handle)
 

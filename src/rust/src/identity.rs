@@ -37,18 +37,22 @@ fn machine_make_identity(
     description: Robj,
     recovery_key: Robj,
     passphrase: Robj,
+    reset: Robj,
 ) -> Robj {
     on(&handle, |machine| {
+        let reset = arguments::flag(&reset, "reset")?;
         let passphrase = arguments::optional_text(&passphrase, "passphrase")?;
         if key_id.is_null() {
-            return machine.make_identity(&Storage::New { passphrase: passphrase.as_deref() });
+            let storage = Storage::New { passphrase: passphrase.as_deref() };
+            return machine.make_identity(&storage, reset);
         }
         let recovery_key = arguments::optional_text(&recovery_key, "recovery_key")?;
-        machine.make_identity(&Storage::Existing {
+        let storage = Storage::Existing {
             key_id: &arguments::text(&key_id, "key_id")?,
             description: &arguments::text(&description, "description")?,
             secret: secret(recovery_key.as_deref(), passphrase.as_deref())?,
-        })
+        };
+        machine.make_identity(&storage, reset)
     })
 }
 

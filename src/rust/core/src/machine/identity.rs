@@ -139,11 +139,12 @@ impl Machine {
         })
     }
 
-    /// Makes an identity and saves it. One that is under way is gone on with instead.
+    /// Makes an identity and saves it. One that is under way is gone on with instead. Without `reset`
+    /// none is made where the server shows one, also one that does not hold.
     ///
     /// # Errors
-    /// [`Kind::RecoveryKey`], [`Kind::SecretStorage`] when the storage does not open.
-    pub fn make_identity(&mut self, storage: &Storage<'_>) -> Result<()> {
+    /// [`Kind::Identity`] when there is one; [`Kind::RecoveryKey`], [`Kind::SecretStorage`] when the storage does not open.
+    pub fn make_identity(&mut self, storage: &Storage<'_>, reset: bool) -> Result<()> {
         let (key_id, key, description, random) = match *storage {
             Storage::New { passphrase } => {
                 let (key, mut description) = match passphrase {
@@ -163,6 +164,15 @@ impl Machine {
             let mut own = work.own_identity()?;
             if own.new.is_some() {
                 return Ok(());
+            }
+            if !reset && (own.refused.is_some() || work.identity(&work.own.user_id)?.is_some()) {
+                return Err(Error::new(
+                    Kind::Identity,
+                    format!(
+                        "The server shows an identity of this user already. {}",
+                        own.refused.unwrap_or_default()
+                    ),
+                ));
             }
             let mut private = PrivateKeys::default();
             for usage in Usage::ALL {
@@ -517,6 +527,14 @@ impl Work<'_> {
     /// Takes in the identity a server shows of a user. The first one is pinned; another one is
     /// remembered beside it, and counts for nothing until it is accepted.
     pub(super) fn take_identity(&self, shown: keys_query::Identity) -> Result<()> {
+        if shown.user_id == self.own.user_id {
+            let mut own = self.own_identity()?;
+            let refused = shown.keys.as_ref().err().map(|error| error.message.clone());
+            if own.refused != refused {
+                own.refused = refused;
+                self.tx.put_single(&own)?;
+            }
+        }
         let Ok(found) = shown.keys else { return Ok(()) };
         let known = self.identity(&shown.user_id)?;
         let master_key = found.master.to_base64();

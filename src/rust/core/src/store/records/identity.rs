@@ -101,6 +101,9 @@ pub struct OwnIdentity {
     pub private: PrivateKeys,
     /// An identity under way.
     pub new: Option<NewIdentity>,
+    /// Why the identity that the server shows is refused, if it is.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// A recovery key that its owner has not said to have saved.
     pub recovery_key: Option<Zeroizing<[u8; 32]>>,
 }
