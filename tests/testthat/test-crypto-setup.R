@@ -319,37 +319,3 @@ test_that("signatures that the server does not take are told", {
   expect_match(conditionMessage(condition), "100% wrong", fixed = TRUE)
   expect_equal(mx_crypto_setup(alice)$steps, "signed this device")
 })
-
-test_that("an identity that does not hold is not taken for none, and replaced", {
-  homeserver <- mx_demo_homeserver()
-  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
-  master <- mx_crypto_setup(alice)$master_key
-  # Nor is secret storage to be seen, which would ask for its key.
-  set_account_data(alice, "m.secret_storage.default_key", "{}")
-  withr::local_envvar(MXCRYPT_PASSWORD = "demo")
-  local({
-    real <- http_once
-    spoiled <- function(session, method, path, ...) {
-      answer <- real(session, method, path, ...)
-      if (grepl("/keys/query", path)) {
-        text <- rawToChar(answer[["body"]])
-        answer[["body"]] <- charToRaw(gsub(
-          '["master"]',
-          '["other"]',
-          text,
-          fixed = TRUE
-        ))
-      }
-      answer
-    }
-    local_replaced("http_once", spoiled)
-    # It never saw the true one.
-    bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
-    asked <- requests_during(
-      expect_error(mx_crypto_setup(bot), class = "mx_error_identity")
-    )
-    expect_false(any(grepl("PUT|upload", asked)))
-  })
-  shown <- mx_user_trust(alice, alice$user_id)
-  expect_equal(shown$master_key, master)
-})
