@@ -5,7 +5,14 @@
 #' an identity (cross-signing keys) and secret storage, and returns a recovery
 #' key; on an account that has them it opens secret storage with the recovery key
 #' and signs this device. Call it at every start: where nothing is to be done, it
-#' does nothing. After a crash it goes on where it was.
+#' does nothing. After a crash it goes on where it was. Each step that is done is
+#' told as a message.
+#'
+#' `mx_cross_signing_reset()` is for when the recovery key is lost, or the
+#' identity is not to be trusted any more: it replaces identity and secret storage
+#' by new ones, whether or not another of your devices is still signed in. Those
+#' that are warn on each call until `mx_crypto_setup()` is run there with the new
+#' recovery key.
 #'
 #' @inheritParams mx_client_session
 #' @param recovery_key The recovery key of the account. Better leave it out: it is
@@ -61,6 +68,10 @@ mx_crypto_setup <- function(
   check_string(password, null = TRUE)
   status <- own_identity(client, machine)
   steps <- character()
+  done <- function(step) {
+    cli::cli_alert_success("{step}")
+    steps <<- c(steps, step)
+  }
   if (identical(status[["under_way"]], "overtaken")) {
     core(machine_abandon_identity(machine))
     status[["under_way"]] <- NULL
@@ -69,29 +80,34 @@ mx_crypto_setup <- function(
   if (goes_on || reset || is.null(status[["master_key"]])) {
     if (!goes_on) {
       make_identity(client, machine, given, reset)
+      done("made an identity")
     }
-    publish_identity(client, machine, status, password)
-    steps <- c(steps, "made an identity, and keeps it in secret storage")
+    publish_identity(client, machine, status, password, done)
   } else if (!"self_signing" %in% status[["held"]]) {
     open_identity(client, machine, given)
-    steps <- c(steps, "opened secret storage")
+    done("took the identity from secret storage")
   }
   if (!own_identity(client, machine)[["device_signed"]]) {
     sign_device(client, machine)
-    steps <- c(steps, "signed this device")
+    done("signed this device")
   }
   setup <- new_crypto_setup(client, machine, steps)
   if (length(steps) > 0L) setup else invisible(setup)
 }
 
-identity_keys <- c("master", "self_signing", "user_signing")
-
-# How far our own identity is, by what the server shows now.
-own_identity <- function(client, machine, call = caller_env()) {
-  user_id <- client[["user_id"]]
-  core(machine_refresh_devices(machine, user_id), call = call)
-  pump(client, call = call)
-  core(machine_identity_status(machine), call = call)
+#' @rdname mx_crypto_setup
+#' @export
+mx_cross_signing_reset <- function(
+  client,
+  passphrase = NULL,
+  password = NULL
+) {
+  mx_crypto_setup(
+    client,
+    passphrase = passphrase,
+    reset = TRUE,
+    password = password
+  )
 }
 
 # Secret storage that is there already is used: a new one in its place would lock
@@ -131,6 +147,7 @@ publish_identity <- function(
   machine,
   status,
   password,
+  done,
   call = caller_env()
 ) {
   if (!identical(status[["under_way"]], "published")) {
@@ -140,12 +157,14 @@ publish_identity <- function(
       text <- data[["content"]][[i]]
       http_json(client, "PUT", path, text, call = call)
     }
+    done("put its private keys in secret storage")
     path <- api_path("keys", "device_signing", "upload")
     with_authentication(client, path, password, call, body = function(auth) {
       core(machine_signing_keys_upload(machine, auth), call = call)
     })
   }
   core(machine_identity_published(machine), call = call)
+  done("published its public keys")
 }
 
 open_identity <- function(client, machine, given, call = caller_env()) {

@@ -9,7 +9,8 @@
 #' @return
 #' * `mx_crypto_status()`: an object of class `mx_crypto_status`, a list of
 #'   `user_id`, `device_id`, `fingerprint`, `device_signed`, `isolation`,
-#'   `master_key`, `identity_changed`, `secret_storage` (whether there is some),
+#'   `master_key`, `identity_changed`, `identity_refused` (why what the server
+#'   shows is no identity, or `NULL`), `secret_storage` (whether there is some),
 #'   `recovery_key` (whether one waits to be saved), `one_time_keys` (how many the
 #'   server holds), `waiting_to_send` and `cross_signing`.
 #' * `mx_cross_signing_status()`: a list of `public_keys_on_device`,
@@ -37,6 +38,7 @@ mx_crypto_status <- function(client) {
       isolation = core(machine_isolation(machine, NULL)),
       master_key = identity[["master_key"]],
       identity_changed = identity[["changed"]],
+      identity_refused = identity[["refused"]],
       secret_storage = !is.null(secret_storage(client)),
       recovery_key = identity[["recovery_key"]],
       one_time_keys = core(machine_key_upload(machine))[["one_time_keys"]],
@@ -105,6 +107,9 @@ format.mx_crypto_status <- function(x, ...) {
     paste0("  keys go to:    ", x[["isolation"]]),
     paste0("identity:        ", x[["master_key"]] %||% "none"),
     if (x[["identity_changed"]]) "  CHANGED: another one than this device knew",
+    if (!is.null(x[["identity_refused"]])) {
+      paste0("  REFUSED: ", printable(x[["identity_refused"]]))
+    },
     paste0(
       "  private keys:  ",
       sum(cross_signing[["private_keys_cached"]]),

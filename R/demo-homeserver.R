@@ -71,7 +71,9 @@ mx_demo_client <- function(
 demo_verify <- function(client) {
   keys <- the[["demo_keys"]]
   person <- paste(client[["server"]], client[["user_id"]])
-  setup <- mx_crypto_setup(client, recovery_key = keys[[person]])
+  setup <- suppressMessages(
+    mx_crypto_setup(client, recovery_key = keys[[person]])
+  )
   if (!is.null(setup[["recovery_key"]])) {
     keys[[person]] <- format(setup[["recovery_key"]], reveal = TRUE)
     the[["demo_keys"]] <- keys

@@ -1,20 +1,27 @@
 #' Devices of users, and the trust in them
 #'
-#' `mx_devices()` lists devices. The others are for your own: `mx_device_sign()`
-#' signs one after you compared its fingerprint with what it shows,
-#' `mx_device_rename()` gives one another name, `mx_device_delete()` signs some
-#' out.
+#' `mx_devices()` lists devices. `mx_device_verify()` relies on one whose
+#' fingerprint you compared with what it shows, whoever signed it;
+#' `mx_device_block()` gives one no more room keys. Either holds on this device
+#' alone. The others are for your own devices: `mx_device_sign()` signs one after
+#' you compared its fingerprint, `mx_device_rename()` gives one another name,
+#' `mx_device_delete()` signs some out.
 #'
 #' @inheritParams mx_client_session
-#' @param user_ids User ids.
-#' @param device_id,device_ids Your own devices.
+#' @param user_ids,user_id User ids; one.
+#' @param device_id,device_ids Devices; your own, where there is no `user_id`.
 #' @param fingerprint The Ed25519 key that the device shows.
+#' @param blocked `FALSE` forgets that the device was blocked, or verified.
 #' @param display_name What the device is called; other users see it.
 #' @param password Your password, where the server asks for it; as for
 #'   [mx_client_configure()].
 #' @return `mx_devices()`: a data frame with a row for each device: `user_id`,
-#'   `device_id`, `display_name`, `ed25519` (its fingerprint), `curve25519`, and
-#'   `trust`, an ordered factor as in [mx_sync()]. The others `NULL`, invisibly.
+#'   `device_id`, `display_name`, `ed25519` (its fingerprint), `curve25519`,
+#'   `trust`, an ordered factor as in [mx_sync()], and what it rests on:
+#'   `signed_by_owner` (by the identity that the server shows now),
+#'   `cross_signing_verified` (by one that is verified), `locally_verified`,
+#'   `blocked` and `key_changed` (the server showed another key for it, which was
+#'   refused). The others `NULL`, invisibly.
 #' @section Errors:
 #' `mx_error_identity`: no such device, another fingerprint, or this device cannot
 #' sign for you (see [mx_crypto_setup()]). `mx_error_approval`: the server wants
@@ -32,6 +39,13 @@
 #' mx_device_rename(alice, other$device_id, "nightly bot")
 #' mx_devices(alice, alice$user_id)[c("display_name", "trust")]
 #' mx_device_delete(alice, other$device_id, password = "demo")
+#'
+#' bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
+#' device <- mx_devices(alice, bob$user_id)
+#' mx_device_verify(alice, bob$user_id, device$device_id, device$ed25519)
+#' mx_devices(alice, bob$user_id)[c("trust", "locally_verified")]
+#' mx_device_block(alice, bob$user_id, device$device_id)
+#' mx_devices(alice, bob$user_id)$trust
 #' @export
 mx_devices <- function(client, user_ids) {
   machine <- machine_of(check_client(client))
@@ -44,11 +58,63 @@ mx_devices <- function(client, user_ids) {
     "device_id",
     "display_name",
     "ed25519",
-    "curve25519"
+    "curve25519",
+    "trust",
+    "signed_by_owner",
+    "cross_signing_verified",
+    "locally_verified",
+    "blocked",
+    "key_changed"
   )])
-  devices[["trust"]] <- as_trust(columns[["trust"]])
+  devices[["trust"]] <- as_trust(devices[["trust"]])
   devices
 }
+
+#' @rdname mx_devices
+#' @export
+mx_device_verify <- function(client, user_id, device_id, fingerprint) {
+  check_client(client)
+  check_string(fingerprint)
+  decide_on_device(client, user_id, device_id, "verified", fingerprint)
+}
+
+#' @rdname mx_devices
+#' @export
+mx_device_block <- function(client, user_id, device_id, blocked = TRUE) {
+  check_client(client)
+  check_flag(blocked)
+  local <- if (blocked) "blocked" else "unset"
+  decide_on_device(client, user_id, device_id, local)
+}
+
+decide_on_device <- function(
+  client,
+  user_id,
+  device_id,
+  local,
+  fingerprint = NULL,
+  call = caller_env()
+) {
+  machine <- machine_of(client, call = call)
+  check_user_ids(check_string(user_id, call = call), call = call)
+  check_string(device_id, call = call)
+  if (identical(c(user_id, device_id), own_ids(client))) {
+    argument_abort("device_id", "another device than this one", call)
+  }
+  core(machine_refresh_devices(machine, user_id), call = call)
+  pump(client, call = call)
+  decided <- machine_set_local_trust(
+    machine,
+    user_id,
+    device_id,
+    fingerprint,
+    local
+  )
+  core(decided, call = call)
+  invisible()
+}
+
+own_ids <- function(client) c(client[["user_id"]], client[["device_id"]])
 
 #' @rdname mx_devices
 #' @export

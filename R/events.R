@@ -2,6 +2,7 @@
 
 trust_levels <- c(
   "none",
+  "blocked",
   "key_changed",
   "unknown_device",
   "identity_changed",
@@ -54,33 +55,6 @@ new_events <- function(columns) {
     "utd_message"
   )]
   class(events) <- c("mx_events", "data.frame")
-  events
-}
-
-# In the mode "signed", messages of devices that their owner did not sign are rows
-# that say so, and nothing of what they say: anybody could have written it who
-# can add a device to a user.
-hold_back <- function(events, machine) {
-  if (core(machine_isolation(machine, NULL)) != "signed") {
-    return(events)
-  }
-  held <- events[["decrypted"]] &
-    events[["encrypted"]] &
-    !events[["is_self"]] &
-    events[["trust"]] < "signed"
-  if (!any(held)) {
-    return(events)
-  }
-  events[held, c("body", "msgtype")] <- NA_character_
-  events[["content"]][held] <- list(list())
-  events[["relates_to"]][held] <- list(NULL)
-  events[["mentions"]][held] <- list(character())
-  events[["decrypted"]][held] <- FALSE
-  events[["utd_reason"]][held] <- "unsigned_sender"
-  events[["utd_message"]][held] <- paste(
-    "The sender's device is not signed by its owner.",
-    "mx_messages(unsigned = TRUE) reads it; see mx_isolation_mode()."
-  )
   events
 }
 
@@ -145,7 +119,8 @@ pad <- function(title, cells) {
 # type.
 event_text <- function(x) {
   text <- x[["body"]]
-  is_message <- x[["type"]] == "m.room.message"
+  is_message <- x[["type"]] == "m.room.message" |
+    startsWith(x[["type"]], "mxcrypt.")
   text[is.na(text) | !is_message] <- paste0("<", x[["type"]], ">")[
     is.na(text) | !is_message
   ]

@@ -45,6 +45,9 @@ machine_outdated_users <- function(handle, user_ids) .Call(wrap__machine_outdate
 
 machine_devices <- function(handle, user_ids) .Call(wrap__machine_devices, handle, user_ids)
 
+# Takes in what the user decided about a device: "verified", "blocked" or "unset".
+machine_set_local_trust <- function(handle, user_id, device_id, fingerprint, local) .Call(wrap__machine_set_local_trust, handle, user_id, device_id, fingerprint, local)
+
 # What a handle holds, for printing. Says why if it cannot be used.
 handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
 
@@ -77,7 +80,7 @@ machine_recovery_key <- function(handle) .Call(wrap__machine_recovery_key, handl
 
 machine_recovery_key_saved <- function(handle) .Call(wrap__machine_recovery_key_saved, handle)
 
-machine_take <- function(handle, consumer, limit) .Call(wrap__machine_take, handle, consumer, limit)
+machine_take <- function(handle, consumer, limit, unsigned) .Call(wrap__machine_take, handle, consumer, limit, unsigned)
 
 machine_handed <- function(handle, consumer, number) .Call(wrap__machine_handed, handle, consumer, number)
 
@@ -87,7 +90,7 @@ machine_peek <- function(handle, first, last) .Call(wrap__machine_peek, handle, 
 
 machine_last_event <- function(handle) .Call(wrap__machine_last_event, handle)
 
-machine_read_history <- function(handle, room_id, body) .Call(wrap__machine_read_history, handle, room_id, body)
+machine_read_history <- function(handle, room_id, body, unsigned) .Call(wrap__machine_read_history, handle, room_id, body, unsigned)
 
 # The JSON text of an R value.
 json_encode <- function(value) .Call(wrap__json_encode, value)

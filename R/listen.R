@@ -81,15 +81,12 @@ hand_over <- function(client, handler, wanted, consumer, unsigned) {
   machine <- machine_of(client)
   handed <- 0
   repeat {
-    columns <- core(machine_take(machine, consumer, 100))
+    columns <- core(machine_take(machine, consumer, 100, unsigned))
     numbers <- columns[["number"]]
     if (length(numbers) == 0L) {
       return(handed)
     }
     events <- new_events(columns)
-    if (!unsigned) {
-      events <- hold_back(events, machine)
-    }
     for (i in seq_along(numbers)) {
       event <- event_at(events, i)
       if (wanted(event)) {

@@ -47,7 +47,8 @@ mx_messages <- function(
     if (answer[["status"]] != 200L) {
       http_abort(answer)
     }
-    page <- core(machine_read_history(machine, room_id, answer[["body"]]))
+    body <- answer[["body"]]
+    page <- core(machine_read_history(machine, room_id, body, unsigned))
     pages <- c(pages, list(page[["events"]]))
     n <- length(page[["events"]][["room_id"]])
     found <- found + n
@@ -61,9 +62,6 @@ mx_messages <- function(
   events <- new_events(bind_columns(pages))
   events <- events[rev(seq_len(nrow(events))), , drop = FALSE]
   rownames(events) <- NULL
-  if (!unsigned) {
-    events <- hold_back(events, machine)
-  }
   attr(events, "end") <- from
   events
 }

@@ -133,6 +133,7 @@ see_them_sent <- function(client, machine, room_id, numbers, call) {
   is_waiting <- function(outcome) outcome[["state"]] == "waiting"
   all_done <- function() !any(vapply(outcomes(), is_waiting, NA))
   pump(client, until = all_done, call = call)
+  warn_own_identity(client)
   outcomes <- outcomes()
   core(machine_forget(machine, numbers), call = call)
   report_refusals(client, room_id, outcomes, call)
@@ -211,32 +212,30 @@ report_left_out <- function(outcomes, which, place, warn) {
   }
 }
 
-warn_unreached <- function(devices, names) {
+warn_left_out <- function(devices, names, why, help, class) {
   mx_warn(
-    c(
-      paste(
-        nrow(devices),
-        "devices could not be given the key, and cannot read this:"
-      ),
-      x = names,
-      i = "They offer no valid one-time key. They are tried again later."
-    ),
-    "mx_warning_unreached",
+    c(paste(nrow(devices), "devices", why), x = names, i = help),
+    class,
     devices = devices
   )
 }
 
+warn_unreached <- function(devices, names) {
+  warn_left_out(
+    devices,
+    names,
+    "could not be given the key, and cannot read this:",
+    "They offer no valid one-time key. They are tried again later.",
+    "mx_warning_unreached"
+  )
+}
+
 warn_withheld <- function(devices, names) {
-  mx_warn(
-    c(
-      paste(
-        nrow(devices),
-        "devices are not signed by their owners, and cannot read this:"
-      ),
-      x = names,
-      i = "Have them verified, or see mx_isolation_mode()."
-    ),
-    "mx_warning_withheld",
-    devices = devices
+  warn_left_out(
+    devices,
+    names,
+    "are not signed by their owners, and cannot read this:",
+    "Have them verified, or see mx_isolation_mode().",
+    "mx_warning_withheld"
   )
 }

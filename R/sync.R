@@ -9,6 +9,11 @@
 #' with at its next call; an event counts as dealt with by a listener when the
 #' handler has returned.
 #'
+#' That the trust in a user or a device changed is an event too, of type
+#' `mxcrypt.user_trust` or `mxcrypt.device_trust`: it belongs to no room and has no
+#' sender; its `state_key` is the user, its `body` a sentence, and its `content`
+#' what holds now. A login of your own that is new is one of them.
+#'
 #' An event that cannot be read yet comes with a `utd_reason`. It is kept, and
 #' comes again, with the same event id, as soon as its key has come.
 #'
@@ -34,7 +39,8 @@
 #' `mx_error_network`, `mx_error_http`, `mx_error_answer` (no sync at all; nothing
 #' has changed). What could not be done after the answer was saved, such as
 #' asking for devices, is a warning of class `mx_warning_pump`, and is done by
-#' the next call.
+#' the next call. One of class `mx_warning_own_identity` comes on each call while the
+#' server shows another identity of yours than this device knows.
 #' @references Client-server API, "Syncing":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#syncing>
 #' @examples
@@ -64,8 +70,7 @@ mx_sync <- function(client, timeout = 0, limit = 1000, unsigned = FALSE) {
   check_flag(unsigned)
   report <- sync_once(client, timeout)
   pump_or_warn(client)
-  events <- take_events(client, "mx_sync", limit, report[["problems"]])
-  if (unsigned) events else hold_back(events, machine_of(client))
+  take_events(client, "mx_sync", limit, unsigned, report[["problems"]])
 }
 
 # Asks for what is new and has it taken in, whole or not at all. If another
@@ -96,6 +101,7 @@ sync_filter <- paste0(
 # What was received is saved already: trouble with what comes after it must not
 # keep it from the user.
 pump_or_warn <- function(client) {
+  on.exit(warn_own_identity(client))
   tryCatch(pump(client), mx_error = function(condition) {
     mx_warn(
       c(
@@ -108,9 +114,9 @@ pump_or_warn <- function(client) {
   })
 }
 
-take_events <- function(client, consumer, limit, problems = character()) {
+take_events <- function(client, consumer, limit, unsigned, problems) {
   machine <- machine_of(client)
-  columns <- core(machine_take(machine, consumer, limit))
+  columns <- core(machine_take(machine, consumer, limit, unsigned))
   events <- new_events(columns)
   attr(events, "problems") <- problems
   if (nrow(events) > 0L) {

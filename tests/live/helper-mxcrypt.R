@@ -1,6 +1,7 @@
 # Clients of this package, signed in to the live homeserver.
 
 library(mxcrypt)
+options(cli.default_handler = function(message) invisible())
 
 # A client of a fresh user, or of `user`, with its own configuration and store. It
 # sends to all devices unless it is told otherwise: identities have their tests.
@@ -26,7 +27,13 @@ live_client <- function(
 # A foreign client of a fresh user.
 live_foreign <- function(.local_envir = parent.frame()) {
   user <- live_user("foreign")
-  foreign_client(user$user, user$password, .local_envir = .local_envir)
+  client <- foreign_client(
+    user$user,
+    user$password,
+    .local_envir = .local_envir
+  )
+  client[["password"]] <- user$password
+  client
 }
 
 messages <- function(events) {

@@ -48,7 +48,7 @@ test_that("an identity made here is recovered by a foreign client", {
   alice <- live_user("alice")
   laptop <- live_client(alice, isolation = "signed")
   setup <- mx_crypto_setup(laptop)
-  expect_length(setup$steps, 2)
+  expect_equal(tail(setup$steps, 1), "signed this device")
   key <- format(setup$recovery_key, reveal = TRUE)
   expect_match(key, "^Es")
 
@@ -143,46 +143,75 @@ test_that("our trust in devices and users is that of a foreign client", {
   phone$call("bootstrapCrossSigning", password = user$password)
   bob <- live_foreign()
 
-  # What both say of Bob's device, and of Bob.
-  agree <- function(trust, ...) {
-    expect_equal(trust_in(alice, bob), trust)
-    theirs <- phone$call(
-      "deviceStatus",
-      userId = bob$user_id,
-      deviceId = bob$device_id
-    )
-    expect_equal(theirs$signedByOwner, trust %in% c("signed", "verified"))
-    expect_equal(theirs$crossSigningVerified, trust == "verified")
-    expected <- c(...)
-    ours <- mx_user_trust(alice, bob$user_id)
-    expect_equal(
-      unlist(ours[c("verified", "was_verified", "needs_approval")]),
-      expected
-    )
-    theirs <- phone$call("userStatus", userId = bob$user_id)
-    expect_equal(
-      unlist(theirs[c("verified", "wasVerified", "needsUserApproval")]),
-      stats::setNames(
-        expected,
-        c("verified", "wasVerified", "needsUserApproval")
+  facts <- c("signed_by_owner", "cross_signing_verified", "locally_verified")
+  # What both say of Bob's device: in words, by each fact, and of Bob.
+  agree <- function(trust, device, user) {
+    ids <- list(userId = bob$user_id, deviceId = bob$device_id)
+    theirs <- NULL
+    # Their view changes some time after what changed it.
+    end <- Sys.time() + 20
+    repeat {
+      theirs <- c(
+        do.call(phone$call, c("deviceStatus", ids))[1:3],
+        do.call(phone$call, c("deviceIsBlocked", ids)),
+        phone$call("userStatus", userId = bob$user_id)[2:4]
       )
-    )
+      if (identical(as.logical(theirs), c(device, user)) || Sys.time() > end) {
+        break
+      }
+      Sys.sleep(0.2)
+    }
+    expect_identical(as.logical(theirs), c(device, user), info = trust)
+
+    expect_equal(trust_in(alice, bob), trust)
+    ours <- mx_devices(alice, bob$user_id)
+    ours <- unlist(ours[ours$device_id == bob$device_id, c(facts, "blocked")])
+    expect_identical(unname(ours), device, info = trust)
+    ours <- mx_user_trust(alice, bob$user_id)
+    ours <- unlist(ours[c("verified", "was_verified", "needs_approval")])
+    expect_identical(unname(ours), user, info = trust)
   }
-  no <- c(verified = FALSE, was_verified = FALSE, needs_approval = FALSE)
+  unknown <- c(FALSE, FALSE, FALSE)
   room <- mx_room_create(alice, invite = bob$user_id)
   bob$call("join", roomId = room)
   phone$call("waitForMember", roomId = room, userId = bob$user_id)
-  agree("unsigned", no)
+  agree("unsigned", c(FALSE, FALSE, FALSE, FALSE), unknown)
 
-  bobs <- bob$call("bootstrapCrossSigning", password = "not asked for")
-  agree("signed", no)
+  # Its fingerprint was compared, on each of our devices.
+  ids <- list(userId = bob$user_id, deviceId = bob$device_id)
+  mx_device_verify(alice, bob$user_id, bob$device_id, bob$ed25519)
+  do.call(phone$call, c("verifyDevice", ids))
+  agree("verified", c(FALSE, FALSE, TRUE, FALSE), unknown)
+  mx_device_block(alice, bob$user_id, bob$device_id, FALSE)
+  do.call(phone$call, c("verifyDevice", ids, verified = FALSE))
+  agree("unsigned", c(FALSE, FALSE, FALSE, FALSE), unknown)
+
+  bobs <- bob$call("bootstrapCrossSigning", password = bob$password)
+  agree("signed", c(TRUE, FALSE, FALSE, FALSE), unknown)
+
+  # Blocked, on each; and lifted again.
+  mx_device_block(alice, bob$user_id, bob$device_id)
+  do.call(phone$call, c("blockDevice", ids))
+  agree("blocked", c(TRUE, FALSE, FALSE, TRUE), unknown)
+  event <- mx_send_text(alice, room, "not for Bob")
+  bob$call(
+    "waitForUtd",
+    roomId = room,
+    eventId = event,
+    code = "MEGOLM_KEY_WITHHELD"
+  )
+  mx_device_block(alice, bob$user_id, bob$device_id, FALSE)
+  do.call(phone$call, c("verifyDevice", ids, verified = FALSE))
+
   master <- mx_user_trust(alice, bob$user_id)$master_key
   expect_equal(bobs$keyIds$master_key, master)
   mx_user_sign(alice, bob$user_id, master)
-  agree(
-    "verified",
-    verified = TRUE,
-    was_verified = TRUE,
-    needs_approval = FALSE
-  )
+  agree("verified", c(TRUE, TRUE, FALSE, FALSE), c(TRUE, TRUE, FALSE))
+
+  # Bob makes another identity: he has to be verified again, or given up.
+  bob$call("bootstrapCrossSigning", password = bob$password, reset = TRUE)
+  agree("identity_changed", c(TRUE, FALSE, FALSE, FALSE), c(FALSE, TRUE, TRUE))
+  mx_verification_withdraw(alice, bob$user_id)
+  phone$call("withdrawVerification", userId = bob$user_id)
+  agree("signed", c(TRUE, FALSE, FALSE, FALSE), unknown)
 })

@@ -23,6 +23,7 @@ test_that("what was said while the server was away is sent when it is back", {
     path = file.path(dir, "matrix.json"),
     store_dir = file.path(dir, "crypto")
   )
+  mx_isolation_mode(alice, "all")
   room <- mx_room_create(alice)
   mx_send_text(alice, room, "one")
   synapse_stop(server)
@@ -67,6 +68,7 @@ test_that("a refresh token is used when the access token runs out", {
     path = file.path(dir, "matrix.json"),
     store_dir = file.path(dir, "crypto")
   )
+  mx_isolation_mode(client, "all")
   token <- function() {
     jsonlite::fromJSON(file.path(dir, "matrix.json"))[["token"]]
   }
@@ -119,6 +121,7 @@ test_that("an access token can be given instead of a password", {
     path = file.path(dir, "matrix.json"),
     store_dir = file.path(dir, "crypto")
   )
+  mx_isolation_mode(client, "all")
   expect_equal(client$user_id, user$user_id)
   room <- mx_room_create(client)
   mx_send_text(client, room, "by token")

@@ -25,6 +25,7 @@ good_calls <- function() {
   stored <- seed(alice)
   own <- mxc_account_identity_keys(stored$account)$curve25519
   devices <- mx_crypto_known_devices(alice, pair$bob$user_id)
+  bobs_device <- mx_devices(alice, "@bob:demo")
   second <- mx_demo_client(pair$homeserver, "alice", verified = FALSE)
   second_keys <- mxc_account_identity_keys(mx_crypto_account(second$store_dir))
   batch <- mx_sync_update(alice)$sync
@@ -80,6 +81,11 @@ good_calls <- function() {
       store = alice$store_dir,
       n_otks = 50
     ),
+    mx_cross_signing_reset = list(
+      client = mx_demo_client(pair$homeserver, "erna", verified = FALSE),
+      passphrase = NULL,
+      password = "demo"
+    ),
     mx_crypto_setup = list(
       client = alice,
       recovery_key = NULL,
@@ -104,6 +110,18 @@ good_calls <- function() {
     ),
     mx_demo_homeserver = list(users = "x"),
     mx_demo_seen = list(homeserver = pair$homeserver),
+    mx_device_block = list(
+      client = alice,
+      user_id = "@bob:demo",
+      device_id = pair$bob$device_id,
+      blocked = FALSE
+    ),
+    mx_device_verify = list(
+      client = alice,
+      user_id = "@bob:demo",
+      device_id = pair$bob$device_id,
+      fingerprint = bobs_device$ed25519
+    ),
     mx_device_delete = list(
       client = alice,
       device_ids = mx_demo_client(

@@ -34,11 +34,24 @@ test_that("a new account gets an identity, secret storage and a recovery key", {
   expect_s3_class(setup, "mx_crypto_setup")
   expect_equal(setup$user_id, alice$user_id)
   expect_match(setup$master_key, "^[A-Za-z0-9+/]{43}$")
-  expect_length(setup$steps, 2)
+  expect_match(setup$steps, "^signed this device$", all = FALSE)
+  expect_match(format(setup), "put its private keys", all = FALSE)
   expect_setequal(identity_of(alice)[["held"]], identity_keys)
   expect_equal(trust_of(alice, alice), "verified")
   bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
   expect_equal(trust_of(bob, alice), "signed")
+})
+
+test_that("each step is told as it is done", {
+  withr::local_options(cli.default_handler = NULL)
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  told <- capture.output(setup <- mx_crypto_setup(alice), type = "message")
+  expect_length(told, length(setup$steps))
+  for (i in seq_along(told)) {
+    expect_match(told[[i]], setup$steps[[i]], fixed = TRUE)
+  }
+  expect_no_message(mx_crypto_setup(alice))
 })
 
 test_that("run again it changes nothing, and asks for no key", {
@@ -215,6 +228,44 @@ test_that("a reset makes another identity, which others see", {
   )
 })
 
+test_that("an identity that does not hold is not taken for none, and replaced", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  mx_crypto_setup(alice)
+  real <- http_once
+  # The server spoils the identity, and hides secret storage.
+  spoil <- function(session, method, path, ...) {
+    answer <- real(session, method, path, ...)
+    if (grepl("default_key", path, fixed = TRUE)) {
+      answer[["status"]] <- 404L
+    }
+    if (endsWith(path, "/keys/query")) {
+      text <- rawToChar(answer[["body"]])
+      text <- gsub(
+        '"usage":["self_signing"]',
+        '"usage":["other"]',
+        text,
+        fixed = TRUE
+      )
+      answer[["body"]] <- charToRaw(text)
+    }
+    answer
+  }
+  local_replaced("http_once", spoil)
+  bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  asked <- requests_during(
+    condition <- expect_error(
+      mx_crypto_setup(bot, password = "demo"),
+      class = "mx_error_identity"
+    )
+  )
+  expect_false(any(grepl("^PUT|upload", asked)))
+  expect_match(conditionMessage(condition), "already")
+  # It is an alert on each call, and on the page for trouble.
+  expect_warning(mx_sync(bot), class = "mx_warning_own_identity")
+  expect_match(format(mx_crypto_status(bot)), "REFUSED", all = FALSE)
+})
+
 # What a server may do to secret storage.
 set_account_data <- function(client, type, text) {
   http_json(client, "PUT", account_data_path(client, type), text)
@@ -318,4 +369,84 @@ test_that("signatures that the server does not take are told", {
   condition <- expect_error(mx_crypto_setup(alice), class = "mx_error_identity")
   expect_match(conditionMessage(condition), "100% wrong", fixed = TRUE)
   expect_equal(mx_crypto_setup(alice)$steps, "signed this device")
+})
+
+# Alice's phone, on which she has an identity, and a laptop.
+two_devices <- function() {
+  homeserver <- mx_demo_homeserver()
+  phone <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  key <- format(mx_crypto_setup(phone)$recovery_key, reveal = TRUE)
+  laptop <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  mx_crypto_setup(laptop, recovery_key = key)
+  list(homeserver = homeserver, phone = phone, laptop = laptop, key = key)
+}
+
+test_that("a reset is an alert on one's other device, until it is settled there", {
+  own <- two_devices()
+  expect_no_warning(mx_sync(own$phone))
+  room <- mx_room_create(own$phone)
+  setup <- mx_cross_signing_reset(own$laptop, password = "demo")
+  new <- format(setup$recovery_key, reveal = TRUE)
+  calls <- list(
+    function() mx_sync(own$phone),
+    function() mx_listen(own$phone, function(...) NULL, seconds = 0),
+    function() mx_messages(own$phone, room),
+    function() suppressMessages(mx_send_text(own$phone, room, "x"))
+  )
+  for (call in calls) {
+    conditions <- testthat::capture_warnings(call())
+    alert <- grepl("another identity of yours", conditions, fixed = TRUE)
+    expect_equal(sum(alert), 1)
+  }
+  forget_open_stores()
+  expect_warning(mx_sync(own$phone), class = "mx_warning_own_identity")
+  # The old key is not the new one's.
+  expect_error(
+    mx_crypto_setup(own$phone, recovery_key = own$key),
+    class = "mx_error_recovery_key"
+  )
+  expect_warning(mx_sync(own$phone), class = "mx_warning_own_identity")
+  expect_equal(
+    mx_crypto_setup(own$phone, recovery_key = new)$master_key,
+    setup$master_key
+  )
+  expect_no_warning(mx_sync(own$phone))
+  expect_equal(trust_of(own$phone, own$phone), "verified")
+  expect_equal(trust_of(own$phone, own$laptop), "verified")
+  expect_setequal(identity_of(own$phone)[["held"]], identity_keys)
+})
+
+test_that("without the master key in secret storage one says oneself whose it is", {
+  own <- two_devices()
+  setup <- mx_cross_signing_reset(own$laptop, password = "demo")
+  new <- format(setup$recovery_key, reveal = TRUE)
+  set_account_data(own$phone, "m.cross_signing.master", "{}")
+  expect_warning(mx_sync(own$phone), class = "mx_warning_own_identity")
+  mx_crypto_setup(own$phone, recovery_key = new)
+  # Signing keys alone do not say it: a server can put a master key above them.
+  expect_warning(mx_sync(own$phone), class = "mx_warning_own_identity")
+  mx_identity_pin(own$phone, own$phone$user_id)
+  mx_devices(own$phone, own$phone$user_id)
+  expect_no_warning(mx_sync(own$phone))
+  expect_equal(trust_of(own$phone, own$laptop), "verified")
+})
+
+test_that("a reset needs neither another session nor the old recovery key", {
+  own <- two_devices()
+  mx_logout(own$phone)
+  mx_logout(own$laptop)
+  fresh <- mx_demo_client(own$homeserver, "alice", verified = FALSE)
+  expect_error(mx_crypto_setup(fresh), class = "mx_error_recovery_key")
+  setup <- mx_cross_signing_reset(fresh, password = "demo")
+  expect_equal(trust_of(fresh, fresh), "verified")
+  later <- mx_demo_client(own$homeserver, "alice", verified = FALSE)
+  expect_error(
+    mx_crypto_setup(later, recovery_key = own$key),
+    class = "mx_error_recovery_key"
+  )
+  mx_crypto_setup(
+    later,
+    recovery_key = format(setup$recovery_key, reveal = TRUE)
+  )
+  expect_equal(trust_of(fresh, later), "verified")
 })

@@ -25,15 +25,86 @@ test_that("a device is signed by its fingerprint, and by nobody else's", {
   expect_null(expect_invisible(
     mx_device_sign(alice, other$device_id, keys$ed25519)
   ))
-  expect_equal(
-    as.character(mx_devices(alice, alice$user_id)$trust),
-    c("verified", "verified")
-  )
+  facts <- mx_devices(alice, alice$user_id)
+  expect_equal(as.character(facts$trust), c("verified", "verified"))
+  expect_true(all(facts$signed_by_owner, facts$cross_signing_verified))
+  expect_false(any(facts$locally_verified, facts$blocked, facts$key_changed))
   # The device itself knows that it is, when it holds no private key.
   expect_equal(
     as.character(mx_devices(other, alice$user_id)$trust),
     c("signed", "signed")
   )
+})
+
+test_that("a device whose fingerprint was compared is verified, here alone", {
+  pair <- demo_pair(verified = FALSE)
+  bob <- pair$bob
+  device <- mx_devices(pair$alice, bob$user_id)
+  own <- mxc_account_identity_keys(mx_crypto_account(pair$alice$store_dir))
+  verify <- function(...) {
+    expect_error(mx_device_verify(pair$alice, ...), class = "mx_error")
+  }
+  verify(bob$user_id, device$device_id, own$ed25519)
+  verify(bob$user_id, device$device_id, "nonsense")
+  verify(bob$user_id, "NONE", device$ed25519)
+  verify(pair$alice$user_id, pair$alice$device_id, own$ed25519)
+  expect_false(any(mx_devices(pair$alice, bob$user_id)$locally_verified))
+
+  expect_null(expect_invisible(
+    mx_device_verify(
+      pair$alice,
+      bob$user_id,
+      device$device_id,
+      device$ed25519
+    )
+  ))
+  # Also after a restart, and after the device list was fetched again.
+  forget_open_stores()
+  facts <- mx_devices(pair$alice, bob$user_id)
+  expect_equal(as.character(facts$trust), "verified")
+  expect_true(facts$locally_verified)
+  expect_false(facts$signed_by_owner)
+  expect_false(facts$cross_signing_verified)
+  # It gets keys where only trusted devices do, and what it says is read.
+  mx_isolation_mode(pair$alice, "signed")
+  suppressWarnings(mx_send_text(pair$alice, pair$room, "for you"))
+  expect_equal(new_bodies(bob), NA_character_)
+  expect_equal(
+    messages(mx_messages(bob, pair$room, unsigned = TRUE))$body,
+    "for you"
+  )
+  mx_isolation_mode(bob, "all")
+  mx_send_text(bob, pair$room, "for Alice")
+  event <- tail(messages(mx_sync(pair$alice)), 1)
+  expect_equal(event$body, "for Alice")
+  expect_true(event$sender_verified)
+})
+
+test_that("a blocked device gets no more keys, and is told so", {
+  pair <- demo_pair()
+  bob <- pair$bob
+  mx_send_text(pair$alice, pair$room, "before")
+  expect_equal(new_bodies(bob), "before")
+  mx_device_block(pair$alice, bob$user_id, bob$device_id)
+  facts <- mx_devices(pair$alice, bob$user_id)
+  expect_equal(as.character(facts$trust), "blocked")
+  expect_true(facts$blocked)
+  expect_true(facts$signed_by_owner)
+  for (mode in c("all", "verified_users", "signed")) {
+    mx_isolation_mode(pair$alice, mode)
+    # Whom Alice blocked herself she need not be told of.
+    expect_no_warning(mx_send_text(pair$alice, pair$room, "without Bob"))
+    expect_true(is.na(tail(new_bodies(bob), 1)))
+  }
+  blacklisted <- grepl("m.blacklisted", mx_demo_seen(pair$homeserver))
+  expect_true(any(blacklisted))
+  mx_send_text(bob, pair$room, "do you read me?")
+  event <- tail(messages(mx_sync(pair$alice)), 1)
+  expect_equal(as.character(event$trust), "blocked")
+  expect_equal(event$utd_reason, "unsigned_sender")
+  mx_device_block(pair$alice, bob$user_id, bob$device_id, FALSE)
+  mx_send_text(pair$alice, pair$room, "with Bob")
+  expect_equal(tail(new_bodies(bob), 1), "with Bob")
 })
 
 test_that("devices are renamed and deleted, with the password", {

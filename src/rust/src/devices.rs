@@ -1,7 +1,10 @@
 //! Devices of users, for R.
 
 use extendr_api::prelude::*;
-use mxcrypt_core::store::records::Device;
+use mxcrypt_core::{
+    machine::DeviceTrust,
+    store::records::{Device, LocalTrust},
+};
 
 use crate::{
     answer::{record, strings},
@@ -30,16 +33,47 @@ fn machine_devices(handle: Robj, user_ids: Robj) -> Robj {
         let devices = machine.devices(&arguments::texts(&user_ids, "user_ids")?)?;
         let column = |pick: fn(&Device) -> Option<&str>| strings(devices.iter().map(pick));
         let trust = machine.trust_in(&devices)?;
-        let changed: Vec<bool> = devices.iter().map(|device| device.key_changed).collect();
+        let flags = |pick: fn(&Device) -> bool| -> Robj {
+            devices.iter().map(pick).collect::<Vec<bool>>().into()
+        };
+        let facts = |pick: fn(&DeviceTrust) -> bool| -> Robj {
+            trust.iter().map(pick).collect::<Vec<bool>>().into()
+        };
         Ok(record([
             ("user_id", column(|device| Some(&device.user_id))),
             ("device_id", column(|device| Some(&device.device_id))),
             ("display_name", column(|device| device.display_name.as_deref())),
             ("curve25519", column(|device| Some(&device.identity_key))),
             ("ed25519", column(|device| Some(&device.signing_key))),
-            ("key_changed", changed.into()),
-            ("trust", strings(trust.into_iter().map(|trust| Some(trust.as_str())))),
+            ("key_changed", flags(|device| device.key_changed)),
+            ("trust", strings(trust.iter().map(|facts| Some(facts.trust.as_str())))),
+            ("signed_by_owner", facts(|facts| facts.signed_by_owner)),
+            ("cross_signing_verified", facts(|facts| facts.cross_signing_verified)),
+            ("locally_verified", flags(|device| device.local == LocalTrust::Verified)),
+            ("blocked", flags(|device| device.local == LocalTrust::Blocked)),
         ]))
+    })
+}
+
+/// Takes in what the user decided about a device: "verified", "blocked" or "unset".
+#[extendr]
+fn machine_set_local_trust(
+    handle: Robj,
+    user_id: Robj,
+    device_id: Robj,
+    fingerprint: Robj,
+    local: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let local = match arguments::text(&local, "local")?.as_str() {
+            "verified" => LocalTrust::Verified,
+            "blocked" => LocalTrust::Blocked,
+            _ => LocalTrust::Unset,
+        };
+        let user_id = arguments::text(&user_id, "user_id")?;
+        let device_id = arguments::text(&device_id, "device_id")?;
+        let fingerprint = arguments::optional_text(&fingerprint, "fingerprint")?;
+        machine.set_local_trust(&user_id, &device_id, fingerprint.as_deref(), local)
     })
 }
 
@@ -48,4 +82,5 @@ extendr_module! {
     fn machine_refresh_devices;
     fn machine_outdated_users;
     fn machine_devices;
+    fn machine_set_local_trust;
 }

@@ -21,6 +21,7 @@ fn machine_identity_status(handle: Robj) -> Robj {
         Ok(record([
             ("master_key", optional_string(status.published.as_deref())),
             ("changed", status.changed.into()),
+            ("refused", optional_string(status.refused.as_deref())),
             ("held", strings(held.map(|(usage, _)| Some(usage.as_str())))),
             ("device_signed", status.device_signed.into()),
             ("under_way", optional_string(status.under_way.map(UnderWay::as_str))),

@@ -1,6 +1,7 @@
 //! Events that are handed over, for R.
 
 use extendr_api::prelude::*;
+use mxcrypt_core::{Result, machine::Unsigned};
 
 use crate::{
     answer::{number, optional_string, record},
@@ -9,11 +10,11 @@ use crate::{
 };
 
 #[extendr]
-fn machine_take(handle: Robj, consumer: Robj, limit: Robj) -> Robj {
+fn machine_take(handle: Robj, consumer: Robj, limit: Robj, unsigned: Robj) -> Robj {
     on(&handle, |machine| {
         let consumer = arguments::text(&consumer, "consumer")?;
         let limit = usize::try_from(arguments::whole(&limit, "limit")?).unwrap_or(0);
-        Ok(events::columns(&machine.take(&consumer, limit)?))
+        Ok(events::columns(&machine.take(&consumer, limit, unsigned_of(&unsigned)?)?))
     })
 }
 
@@ -48,15 +49,21 @@ fn machine_last_event(handle: Robj) -> Robj {
 }
 
 #[extendr]
-fn machine_read_history(handle: Robj, room_id: Robj, body: Robj) -> Robj {
+fn machine_read_history(handle: Robj, room_id: Robj, body: Robj, unsigned: Robj) -> Robj {
     on(&handle, |machine| {
         let room_id = arguments::text(&room_id, "room")?;
-        let history = machine.read_history(&room_id, &arguments::body(&body, "body")?)?;
+        let body = arguments::body(&body, "body")?;
+        let history = machine.read_history(&room_id, &body, unsigned_of(&unsigned)?)?;
         Ok(record([
             ("events", events::columns(&history.events)),
             ("end", optional_string(history.end.as_deref())),
         ]))
     })
+}
+
+fn unsigned_of(unsigned: &Robj) -> Result<Unsigned> {
+    let handed_over = arguments::flag(unsigned, "unsigned")?;
+    Ok(if handed_over { Unsigned::HandedOver } else { Unsigned::AsTheModeSays })
 }
 
 extendr_module! {

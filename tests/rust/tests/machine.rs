@@ -2,7 +2,7 @@
 //! working afterwards.
 
 use mxcrypt_core::{
-    machine::{Machine, Message, Reply},
+    machine::{Machine, Message, Reply, Unsigned},
     store::{KeySource, Location},
 };
 use proptest::prelude::*;
@@ -103,7 +103,7 @@ proptest! {
                 token = machine.sync_token().unwrap();
             }
         }
-        let rows = machine.take("test", 1000).unwrap();
+        let rows = machine.take("test", 1000, Unsigned::AsTheModeSays).unwrap();
         prop_assert!(rows.iter().all(|row| row.number > 0));
         let good = machine.receive_sync(1, token.as_deref(), r#"{"next_batch":"good"}"#).unwrap();
         prop_assert!(!good.stale);

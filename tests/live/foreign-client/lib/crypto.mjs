@@ -1,6 +1,11 @@
 // Devices, identities and keys.
 
 import {
+  DeviceId,
+  LocalTrust,
+  UserId,
+} from "@matrix-org/matrix-sdk-crypto-wasm";
+import {
   AllDevicesIsolationMode,
   decodeRecoveryKey,
   OnlySignedDevicesIsolationMode,
@@ -57,6 +62,26 @@ export async function userStatus({ userId }) {
     wasVerified: status.wasCrossSigningVerified(),
     needsUserApproval: status.needsUserApproval,
   };
+}
+
+export async function verifyDevice({ userId, deviceId, verified = true }) {
+  await api().setDeviceVerified(userId, deviceId, verified);
+}
+
+// The SDK blocks devices, and its public interface does not say so.
+export async function blockDevice({ userId, deviceId }) {
+  const ids = [new UserId(userId), new DeviceId(deviceId)];
+  const device = await api().olmMachine.getDevice(...ids);
+  await device.setLocalTrust(LocalTrust.BlackListed);
+}
+
+export async function deviceIsBlocked({ userId, deviceId }) {
+  const ids = [new UserId(userId), new DeviceId(deviceId)];
+  return (await api().olmMachine.getDevice(...ids)).isBlacklisted();
+}
+
+export async function withdrawVerification({ userId }) {
+  await api().withdrawVerificationRequirement(userId);
 }
 
 // `reset` makes new keys even where there are some.

@@ -1,12 +1,14 @@
 //! How far a message can be trusted: one pure function from facts to one ordered level.
 
-use crate::store::records::Device;
+use crate::store::records::{Device, LocalTrust};
 
 /// Levels of trust, lowest first, so that a policy is a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trust {
     /// It came unencrypted, or cannot be read: nothing vouches for it.
     None,
+    /// Our user blocked its device.
+    Blocked,
     /// The key of its device changed, or contradicts what the device claims.
     KeyChanged,
     /// The device that made its session is not known.
@@ -17,14 +19,16 @@ pub enum Trust {
     Unsigned,
     /// Its owner signed it, with an identity that was pinned when it was first seen.
     Signed,
-    /// Its owner signed it, with an identity that we verified, or that is ours.
+    /// Its owner signed it, with an identity that we verified, or that is ours; or our user
+    /// compared its fingerprint.
     Verified,
 }
 
 impl Trust {
     /// All levels, lowest first.
-    pub const LEVELS: [Trust; 7] = [
+    pub const LEVELS: [Trust; 8] = [
         Trust::None,
+        Trust::Blocked,
         Trust::KeyChanged,
         Trust::UnknownDevice,
         Trust::IdentityChanged,
@@ -37,6 +41,7 @@ impl Trust {
     pub const fn as_str(self) -> &'static str {
         match self {
             Trust::None => "none",
+            Trust::Blocked => "blocked",
             Trust::KeyChanged => "key_changed",
             Trust::UnknownDevice => "unknown_device",
             Trust::IdentityChanged => "identity_changed",
@@ -58,11 +63,19 @@ pub struct Owner {
     pub verified: bool,
 }
 
+/// Whether its owner's identity signed a device, whatever that identity is worth.
+pub fn is_signed(device: &Device, owner: &Owner) -> bool {
+    device.signed_by.is_some() && device.signed_by == owner.self_signing_key
+}
+
 /// The trust in a device.
 pub fn of_device(device: &Device, owner: &Owner) -> Trust {
-    let signed = device.signed_by.is_some() && device.signed_by == owner.self_signing_key;
+    let signed = is_signed(device, owner);
     match () {
+        () if device.local == LocalTrust::Blocked => Trust::Blocked,
         () if device.key_changed => Trust::KeyChanged,
+        // The very key was compared: no other identity can change that.
+        () if device.local == LocalTrust::Verified => Trust::Verified,
         () if owner.changed => Trust::IdentityChanged,
         () if !signed => Trust::Unsigned,
         () if owner.verified => Trust::Verified,
@@ -104,6 +117,7 @@ mod tests {
             display_name: None,
             device_keys: String::new(),
             signed_by: None,
+            local: LocalTrust::Unset,
             first_seen_at: 0,
             deleted: false,
             key_changed,
@@ -126,6 +140,11 @@ mod tests {
         let (pinned, verified) =
             (owner(Some("ssk"), false, false), owner(Some("ssk"), false, true));
         let (moved, lost) = (owner(Some("ssk"), true, false), owner(Some("ssk"), true, true));
+        let local = |local, device: &Device| Device { local, ..device.clone() };
+        let compared = local(LocalTrust::Verified, &good);
+        let compared_and_changed = local(LocalTrust::Verified, &changed);
+        let (blocked, blocked_ours) =
+            (local(LocalTrust::Blocked, &changed), local(LocalTrust::Blocked, &ours));
         for (claimed, device, owner, expected) in [
             (Some("ed"), None, &verified, Trust::UnknownDevice),
             (Some("other"), Some(&ours), &verified, Trust::KeyChanged),
@@ -139,6 +158,13 @@ mod tests {
             (Some("ed"), Some(&ours), &verified, Trust::Verified),
             (Some("ed"), Some(&ours), &moved, Trust::IdentityChanged),
             (Some("ed"), Some(&ours), &lost, Trust::IdentityChanged),
+            (Some("ed"), Some(&compared), &nobody, Trust::Verified),
+            (Some("ed"), Some(&compared), &lost, Trust::Verified),
+            (Some("ed"), Some(&compared_and_changed), &verified, Trust::KeyChanged),
+            (Some("other"), Some(&compared), &verified, Trust::KeyChanged),
+            (Some("ed"), Some(&blocked), &nobody, Trust::Blocked),
+            (Some("ed"), Some(&blocked_ours), &verified, Trust::Blocked),
+            (Some("other"), Some(&blocked), &nobody, Trust::KeyChanged),
         ] {
             let facts = MessageFacts { claimed_signing_key: claimed, device, owner };
             assert_eq!(of_message(facts), expected);

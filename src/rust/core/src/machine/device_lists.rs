@@ -13,7 +13,7 @@ use crate::{
     },
     store::{
         Query,
-        records::{Device, DeviceList, Member, Room},
+        records::{Device, DeviceList, LocalTrust, Member, Room},
     },
 };
 
@@ -142,6 +142,15 @@ impl Work<'_> {
     ) -> Result<()> {
         let users: BTreeSet<String> = asked.iter().map(|(user, _)| user.clone()).collect();
         let answer = keys_query::judge(body, &users)?;
+        let names: Vec<&str> = users.iter().map(String::as_str).collect();
+        self.telling(&names, |work| work.take_keys_answer(asked, answer))
+    }
+
+    fn take_keys_answer(
+        &mut self,
+        asked: &[(String, u64)],
+        answer: keys_query::Answer,
+    ) -> Result<()> {
         for identity in answer.identities {
             self.take_identity(identity)?;
         }
@@ -221,6 +230,7 @@ impl Work<'_> {
             display_name: keys.display_name.clone(),
             device_keys: verdict.text.clone(),
             signed_by: verdict.signed_by.clone(),
+            local: known.as_ref().map_or(LocalTrust::Unset, |device| device.local),
             first_seen_at: known.as_ref().map_or(self.now, |device| device.first_seen_at),
             deleted: false,
             key_changed: known.as_ref().is_some_and(|device| device.key_changed),

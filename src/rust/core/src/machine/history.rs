@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Handed, Machine, Work, timeline::notice};
+use super::{Handed, Machine, Unsigned, Work, timeline::notice};
 use crate::{
     error::{Kind, OrFail, Result},
     judgement::{room_event::RoomEvent, unique_map::read_object},
@@ -32,21 +32,28 @@ impl Machine {
     ///
     /// # Errors
     /// [`Kind::Answer`] when `body` is no such page.
-    pub fn read_history(&mut self, room_id: &str, body: &str) -> Result<History> {
+    pub fn read_history(
+        &mut self,
+        room_id: &str,
+        body: &str,
+        unsigned: Unsigned,
+    ) -> Result<History> {
         let page: Page<'_> = read_object(body).or_fail(Kind::Answer, "A page of messages")?;
         self.work(0, |work| {
-            let events = page.chunk.iter().map(|text| work.read_old_event(room_id, text.get()));
+            let hold_back = work.holds_back(unsigned)?;
+            let read = |text: &&RawValue| work.read_old_event(room_id, text.get(), hold_back);
+            let events = page.chunk.iter().map(read);
             Ok(History { events: events.collect::<Result<_>>()?, end: page.end.clone() })
         })
     }
 }
 
 impl Work<'_> {
-    fn read_old_event(&mut self, room_id: &str, text: &str) -> Result<Handed> {
+    fn read_old_event(&mut self, room_id: &str, text: &str, hold_back: bool) -> Result<Handed> {
         let event = match RoomEvent::read(text) {
             Ok(event) => self.read_event(room_id, &event)?,
             Err(error) => notice(room_id, "", "malformed_event", &error.message),
         };
-        self.judged(0, event)
+        self.judged(0, event, hold_back)
     }
 }

@@ -1,24 +1,19 @@
-//! Cross-signing: our own identity, step by step, and what the identities of users are worth.
+//! Our own identity, step by step.
 //!
 //! An identity is made, saved, and then published: private parts to secret storage, public parts,
 //! signatures. After a crash at any step the same keys go on.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::collections::BTreeSet;
 
 use zeroize::Zeroizing;
 
 use super::{Machine, Work};
 use crate::{
     error::{Error, Kind, OrFail, Result},
-    judgement::{
-        cross_signing::is_signed_by,
-        keys_query,
-        trust::{self, Owner, Trust},
-    },
     primitives::{
         canonical_json::{Json, Numbers, Object},
         cross_signing::{SigningKey, Usage},
-        keys::{self, encode_base64},
+        keys::encode_base64,
         recovery_key,
         seal::random_bytes,
         secret_storage::StorageKey,
@@ -54,19 +49,6 @@ pub enum Storage<'a> {
     },
 }
 
-/// What is known of the identity of a user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserTrust {
-    /// The master key the server shows.
-    pub master_key: Option<String>,
-    /// It is the one that was pinned, and we verified it, or it is ours.
-    pub verified: bool,
-    /// The pinned one was verified.
-    pub was_verified: bool,
-    /// It is another than the one that was pinned.
-    pub changed: bool,
-}
-
 /// What has become of an identity that was made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnderWay {
@@ -96,6 +78,8 @@ pub struct IdentityStatus {
     pub published: Option<String>,
     /// It is another than the one that was pinned.
     pub changed: bool,
+    /// Why what the server shows is no identity at all, if it is none.
+    pub refused: Option<String>,
     /// Whether the private master, self-signing and user-signing keys of it are held here.
     pub held: [bool; 3],
     /// This device is signed by it.
@@ -130,6 +114,7 @@ impl Machine {
             Ok(IdentityStatus {
                 published: shown.as_ref().map(|shown| shown.master_key.clone()),
                 changed: shown.as_ref().is_some_and(Identity::changed),
+                refused: own.refused,
                 held,
                 device_signed: self_signing.is_some()
                     && device.and_then(|device| device.signed_by).as_ref() == self_signing,
@@ -294,6 +279,12 @@ impl Machine {
                 Error::new(Kind::Identity, "The server shows no identity of this user.")
             })?;
             let mut own = work.own_identity()?;
+            // Keys of an identity that was replaced vouch for nothing any more.
+            for usage in Usage::ALL {
+                if !work.holds(&own.private, Some(&shown), usage) {
+                    own.private.forget(usage);
+                }
+            }
             let mut found = BTreeSet::new();
             for (usage, content) in secrets {
                 let content = Json::parse_object(content)?;
@@ -381,128 +372,10 @@ impl Machine {
             work.tx.put_single(&own)
         })
     }
-
-    /// What is known of the identities of users, in their order.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn user_trust(&mut self, user_ids: &[String]) -> Result<Vec<UserTrust>> {
-        self.work(0, |work| {
-            let trust = |user_id: &String| {
-                let identity = work.identity(user_id)?;
-                let owner = work.owner(user_id)?;
-                Ok(UserTrust {
-                    verified: owner.verified && !owner.changed,
-                    was_verified: identity.as_ref().is_some_and(|known| known.was_verified),
-                    changed: owner.changed,
-                    master_key: identity.map(|known| known.master_key),
-                })
-            };
-            user_ids.iter().map(trust).collect()
-        })
-    }
-
-    /// Accepts the identity that the server shows of a user now, verified or not. That the user had
-    /// another one that was verified is forgotten.
-    ///
-    /// # Errors
-    /// [`Kind::Identity`] when there is none.
-    pub fn pin_identity(&mut self, user_id: &str) -> Result<()> {
-        self.work(0, |work| {
-            let shown = work.known_identity(user_id)?;
-            let pinned = shown.master_key.clone();
-            // What is verified without being asked stays so.
-            let was_verified = work.is_verified(&shown)?;
-            work.tx.put(&Identity { pinned, was_verified, ..shown })?;
-            work.recipients_changed(user_id)
-        })
-    }
-
-    /// The body of `POST /keys/signatures/upload` by which we sign the identity of another user,
-    /// whose master key the caller has compared.
-    ///
-    /// # Errors
-    /// [`Kind::Identity`] when the server shows another master key than the one that was compared,
-    /// or when our own identity cannot sign.
-    pub fn user_signature_upload(&mut self, user_id: &str, master_key: &str) -> Result<String> {
-        self.work(0, |work| {
-            let shown = work.known_identity(user_id)?;
-            if keys::ed25519(master_key)?.to_base64() != shown.master_key {
-                return Err(Error::new(
-                    Kind::Identity,
-                    "The server shows another identity of this user than the one you compared.",
-                ));
-            }
-            let own = work.own_identity()?;
-            let ours = work.identity(&work.own.user_id)?;
-            let holds = work.holds(&own.private, ours.as_ref(), Usage::UserSigning);
-            let Some(user_signing) = own.private.user_signing.filter(|_| holds) else {
-                return Err(cannot_sign());
-            };
-            let mut master = Json::parse_object(&shown.master)?;
-            // Only our own signature is added; the others are the server's already.
-            master.remove("signatures");
-            user_signing.sign(&mut master, &work.own.user_id)?;
-            let signed = Object::from([(shown.master_key, Json::Object(master))]);
-            let body = Object::from([(user_id.to_owned(), Json::Object(signed))]);
-            Json::Object(body).canonical(Numbers::Canonical)
-        })
-    }
-
-    /// The body of `POST /keys/signatures/upload` by which another device of ours, whose
-    /// fingerprint the caller has compared, is signed.
-    ///
-    /// # Errors
-    /// [`Kind::Identity`] when the device is not known, has another fingerprint, or our own
-    /// identity cannot sign.
-    pub fn device_signature_upload(
-        &mut self,
-        device_id: &str,
-        fingerprint: &str,
-    ) -> Result<String> {
-        self.work(0, |work| {
-            let user_id = work.own.user_id.clone();
-            let device: Option<Device> =
-                work.tx.get(&[user_id.as_str().into(), device_id.into()])?;
-            let device = device.filter(|device| !device.deleted).ok_or_else(|| {
-                Error::new(Kind::Identity, format!("You have no device {device_id}."))
-            })?;
-            if keys::ed25519(fingerprint)?.to_base64() != device.signing_key || device.key_changed {
-                return Err(Error::new(
-                    Kind::Identity,
-                    "This device has another fingerprint than the one you compared.",
-                ));
-            }
-            let own = work.own_identity()?;
-            let ours = work.identity(&user_id)?;
-            let holds = work.holds(&own.private, ours.as_ref(), Usage::SelfSigning);
-            let Some(self_signing) = own.private.self_signing.filter(|_| holds) else {
-                return Err(cannot_sign());
-            };
-            let mut object = Json::parse_object(&device.device_keys)?;
-            object.remove("unsigned");
-            self_signing.sign(&mut object, &user_id)?;
-            let signed = Object::from([(device_id.to_owned(), Json::Object(object))]);
-            let body = Object::from([(user_id, Json::Object(signed))]);
-            Json::Object(body).canonical(Numbers::Canonical)
-        })
-    }
-
-    /// The trust in devices of users, in their order.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn trust_in(&mut self, devices: &[Device]) -> Result<Vec<Trust>> {
-        self.work(0, |work| {
-            let trust =
-                |device: &Device| Ok(trust::of_device(device, &*work.owner(&device.user_id)?));
-            devices.iter().map(trust).collect()
-        })
-    }
 }
 
 impl Work<'_> {
-    fn own_identity(&self) -> Result<OwnIdentity> {
+    pub(super) fn own_identity(&self) -> Result<OwnIdentity> {
         Ok(self.tx.get_single()?.unwrap_or_default())
     }
 
@@ -510,13 +383,7 @@ impl Work<'_> {
         self.own_identity()?.new.ok_or_else(incomplete)
     }
 
-    fn known_identity(&self, user_id: &str) -> Result<Identity> {
-        self.identity(user_id)?.ok_or_else(|| {
-            Error::new(Kind::Identity, format!("The server shows no identity of {user_id}."))
-        })
-    }
-
-    fn identity(&self, user_id: &str) -> Result<Option<Identity>> {
+    pub(super) fn identity(&self, user_id: &str) -> Result<Option<Identity>> {
         self.tx.get(&[user_id.into()])
     }
 
@@ -524,100 +391,15 @@ impl Work<'_> {
         self.tx.get(&[self.own.user_id.as_str().into(), self.own.device_id.as_str().into()])
     }
 
-    /// Takes in the identity a server shows of a user. The first one is pinned; another one is
-    /// remembered beside it, and counts for nothing until it is accepted.
-    pub(super) fn take_identity(&self, shown: keys_query::Identity) -> Result<()> {
-        if shown.user_id == self.own.user_id {
-            let mut own = self.own_identity()?;
-            let refused = shown.keys.as_ref().err().map(|error| error.message.clone());
-            if own.refused != refused {
-                own.refused = refused;
-                self.tx.put_single(&own)?;
-            }
-        }
-        let Ok(found) = shown.keys else { return Ok(()) };
-        let known = self.identity(&shown.user_id)?;
-        let master_key = found.master.to_base64();
-        let first = || known.as_ref().map_or_else(|| master_key.clone(), |k| k.pinned.clone());
-        let pinned = match self.own_identity()?.private.master {
-            // Our own identity is the one whose private part is here, whatever a server shows.
-            Some(master) if shown.user_id == self.own.user_id => master.public(),
-            _ => first(),
-        };
-        let identity = Identity {
-            pinned,
-            first_seen_at: known.as_ref().map_or(self.now, |known| known.first_seen_at),
-            was_verified: known.as_ref().is_some_and(|known| known.was_verified),
-            user_id: shown.user_id,
-            master_key,
-            master: shown.master,
-            self_signing_key: found.self_signing.map(|key| key.to_base64()),
-            user_signing_key: found.user_signing.map(|key| key.to_base64()),
-        };
-        let identity = if self.is_verified(&identity)? {
-            // Whoever signed a master key has accepted it.
-            Identity { was_verified: true, pinned: identity.master_key.clone(), ..identity }
-        } else {
-            identity
-        };
-        if known.as_ref() == Some(&identity) {
-            return Ok(());
-        }
-        self.tx.put(&identity)?;
-        self.recipients_changed(&identity.user_id)
-    }
-
-    /// Those of `users` who were verified and have another identity now.
-    pub(super) fn violations(&self, users: &BTreeSet<String>) -> Result<Vec<String>> {
-        let mut violations = Vec::new();
-        for user_id in users.iter().filter(|user_id| **user_id != self.own.user_id) {
-            let identity = self.identity(user_id)?;
-            if identity.is_some_and(|known| known.was_verified && known.changed()) {
-                violations.push(user_id.clone());
-            }
-        }
-        Ok(violations)
-    }
-
     /// Whether the private key for `usage` is held, and is that of the identity shown.
-    fn holds(&self, private: &PrivateKeys, shown: Option<&Identity>, usage: Usage) -> bool {
+    pub(super) fn holds(
+        &self,
+        private: &PrivateKeys,
+        shown: Option<&Identity>,
+        usage: Usage,
+    ) -> bool {
         let published = shown.and_then(|shown| public(shown, usage));
         published.is_some() && private.get(usage).map(SigningKey::public) == published
-    }
-
-    /// What the identity of a user is worth.
-    pub(super) fn owner(&self, user_id: &str) -> Result<Rc<Owner>> {
-        if let Some(known) = self.owners.borrow().get(user_id) {
-            return Ok(Rc::clone(known));
-        }
-        let owner = Rc::new(match self.identity(user_id)? {
-            Some(identity) => Owner {
-                changed: identity.changed(),
-                verified: self.is_verified(&identity)?,
-                self_signing_key: identity.self_signing_key,
-            },
-            None => Owner::default(),
-        });
-        self.owners.borrow_mut().insert(user_id.to_owned(), Rc::clone(&owner));
-        Ok(owner)
-    }
-
-    /// An identity is verified when it is ours, that is when its private part is held here, or when
-    /// our user-signing key, of an identity that is ours, signed its master key.
-    fn is_verified(&self, identity: &Identity) -> Result<bool> {
-        let own = self.own_identity()?;
-        if identity.user_id == self.own.user_id {
-            return Ok(self.holds(&own.private, Some(identity), Usage::SelfSigning));
-        }
-        let ours = self.identity(&self.own.user_id)?;
-        if !self.holds(&own.private, ours.as_ref(), Usage::SelfSigning) {
-            return Ok(false);
-        }
-        let Some(user_signing) = ours.and_then(|ours| ours.user_signing_key) else {
-            return Ok(false);
-        };
-        let master = Json::parse_object(&identity.master)?;
-        Ok(is_signed_by(&master, &self.own.user_id, keys::ed25519(&user_signing)?))
     }
 
     fn sign_with_device(&mut self, object: &mut Object) -> Result<()> {
@@ -644,10 +426,6 @@ fn open(description: &str, secret: StorageSecret<'_>) -> Result<StorageKey> {
     };
     key.check(&description)?;
     Ok(key)
-}
-
-fn cannot_sign() -> Error {
-    Error::new(Kind::Identity, "This device cannot sign for you. Run mx_crypto_setup() first.")
 }
 
 fn incomplete() -> Error {

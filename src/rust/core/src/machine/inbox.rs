@@ -3,10 +3,13 @@
 use super::{Machine, Work, timeline::notice};
 use crate::{
     error::Result,
-    judgement::trust::{MessageFacts, Trust, of_message},
+    judgement::{
+        room_event::unreadable,
+        trust::{MessageFacts, Trust, of_message},
+    },
     store::{
         Query,
-        records::{Consumer, Device, Event, InboxRow},
+        records::{Consumer, Device, Event, InboxRow, Isolation},
     },
 };
 
@@ -27,14 +30,30 @@ pub struct Handed {
     pub is_self: bool,
 }
 
+/// What becomes of messages of devices that no trusted owner signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsigned {
+    /// Where only signed devices get keys, they are handed over without what they say: anybody
+    /// could have written them who can add a device to a user.
+    AsTheModeSays,
+    /// They are handed over like others.
+    HandedOver,
+}
+
 impl Machine {
     /// Up to `limit` events that `consumer` has not dealt with. Those it was handed by the call
     /// before, see [`Machine::handed`], count as dealt with now.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn take(&mut self, consumer: &str, limit: usize) -> Result<Vec<Handed>> {
+    pub fn take(
+        &mut self,
+        consumer: &str,
+        limit: usize,
+        unsigned: Unsigned,
+    ) -> Result<Vec<Handed>> {
         self.work(0, |work| {
+            let hold_back = work.holds_back(unsigned)?;
             let mut state = work.consumer(consumer)?;
             if state.cursor != state.handed {
                 state.cursor = state.handed;
@@ -45,7 +64,7 @@ impl Machine {
             let mut handed = Vec::with_capacity(rows.len());
             handed.extend(work.lost_before(&state, rows.first())?);
             for row in rows {
-                handed.push(work.judged(row.number, row.event)?);
+                handed.push(work.judged(row.number, row.event, hold_back)?);
             }
             Ok(handed)
         })
@@ -94,7 +113,7 @@ impl Machine {
         self.work(0, |work| {
             let range = Query::all().after("number", first - 1).until("number", last);
             let rows = work.tx.select::<InboxRow>(&range)?;
-            rows.into_iter().map(|row| work.judged(row.number, row.event)).collect()
+            rows.into_iter().map(|row| work.judged(row.number, row.event, false)).collect()
         })
     }
 }
@@ -119,7 +138,12 @@ impl Work<'_> {
         self.tx.select(&Query::all().after("number", cursor).limit(limit))
     }
 
-    pub(super) fn judged(&self, number: i64, event: Event) -> Result<Handed> {
+    /// Whether what unsigned devices say is held back.
+    pub(super) fn holds_back(&self, unsigned: Unsigned) -> Result<bool> {
+        Ok(unsigned == Unsigned::AsTheModeSays && self.isolation()? == Isolation::Signed)
+    }
+
+    pub(super) fn judged(&self, number: i64, mut event: Event, hold_back: bool) -> Result<Handed> {
         let trust = if event.encrypted && event.unreadable.is_none() {
             let device = self.sending_device(&event)?;
             of_message(MessageFacts {
@@ -131,6 +155,16 @@ impl Work<'_> {
             Trust::None
         };
         let is_self = event.sender == self.own.user_id;
+        let readable = event.encrypted && event.unreadable.is_none();
+        let by_this_device = event.sender_key.as_deref() == Some(&self.own.identity_key);
+        if hold_back && readable && trust < Trust::Signed && !by_this_device {
+            event.content = "{}".to_owned();
+            event.unreadable = Some(unreadable(
+                "unsigned_sender",
+                "The sender's device is not signed by an owner who is trusted. \
+                 mx_messages(unsigned = TRUE) reads it; see mx_isolation_mode().",
+            ));
+        }
         Ok(Handed { number, event, trust, is_self })
     }
 
@@ -165,6 +199,6 @@ impl Work<'_> {
             "{} events were kept too long for this consumer and are gone.",
             next.number - state.cursor - 1
         );
-        self.judged(next.number - 1, notice("", "", "inbox_overflow", &message)).map(Some)
+        self.judged(next.number - 1, notice("", "", "inbox_overflow", &message), false).map(Some)
     }
 }

@@ -9,7 +9,9 @@
 //! | `room_keys` | who gets the key of a room, and keys that came |
 //! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
 //! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
-//! | `identity` | cross-signing: our own identity, those of others, and the trust they give |
+//! | `identity` | cross-signing: our own identity, step by step |
+//! | `user_trust`, `trust_changes` | identities of users, the trust they give, and that it changed |
+//! | `isolation` | which devices get keys, and what the others are told |
 //! | `outbox`, `send_to_room` | what must be sent, in which order, and what must come before it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
 //! | `inbox`, `history` | hands events over, reads old ones |
@@ -19,6 +21,7 @@ mod gaps;
 mod history;
 mod identity;
 mod inbox;
+mod isolation;
 mod key_upload;
 mod olm_sessions;
 mod outbox;
@@ -33,17 +36,20 @@ mod send_to_room;
 mod sync;
 mod timeline;
 mod to_device;
+mod trust_changes;
+mod user_trust;
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 pub use self::{
     history::History,
-    identity::{IdentityStatus, Storage, StorageSecret, UnderWay, UserTrust},
-    inbox::Handed,
+    identity::{IdentityStatus, Storage, StorageSecret, UnderWay},
+    inbox::{Handed, Unsigned},
     outbox::{Message, Outcome},
     pump::{Requests, WireRequest},
     replies::{Reply, Trouble},
     sync::SyncReport,
+    user_trust::{DeviceTrust, UserTrust},
 };
 use crate::{
     error::{Error, Kind, Result},

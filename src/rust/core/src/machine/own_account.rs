@@ -9,7 +9,7 @@ use crate::{
     primitives::{account, keys},
     store::{
         Transaction,
-        records::{Binding, Device, OwnAccount},
+        records::{Binding, Device, LocalTrust, OwnAccount},
     },
 };
 
@@ -106,6 +106,7 @@ fn own_device(own: &Binding) -> Device {
         display_name: None,
         device_keys: own.device_keys.clone(),
         signed_by: None,
+        local: LocalTrust::Unset,
         first_seen_at: 0,
         deleted: false,
         key_changed: false,

@@ -7,19 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{json, value::to_raw_value};
 use vodozemac::megolm::SessionOrdering;
 
-use super::{Machine, Millis, Work};
+use super::{Millis, Work};
 use crate::{
     error::{Error, Kind, OrFail, Result},
-    judgement::{
-        olm_payload::OlmPayload,
-        trust::{self, Trust},
-    },
+    judgement::olm_payload::OlmPayload,
     primitives::{account::MEGOLM, canonical_json::Json, megolm},
     store::{
         Query, Record,
         records::{
-            Device, Encryption, InboundSession, Isolation, IsolationMode, KeyShare, KeySource,
-            Member, Membership, OutboundSession, OutboxBody, Room,
+            Device, Encryption, InboundSession, Isolation, KeyShare, KeySource, Member, Membership,
+            OutboundSession, OutboxBody, Room,
         },
     },
 };
@@ -50,44 +47,7 @@ pub(super) enum Sharing {
     Violation(Vec<String>),
 }
 
-impl Machine {
-    /// The isolation mode of everyday messages.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn isolation(&mut self) -> Result<Isolation> {
-        self.work(0, |work| work.isolation())
-    }
-
-    /// Sets the isolation mode.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn set_isolation(&mut self, mode: Isolation) -> Result<()> {
-        self.work(0, |work| work.tx.put_single(&IsolationMode { mode }))
-    }
-
-    /// The devices that were refused the key of the current session of a room.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn withheld(&mut self, room_id: &str) -> Result<Vec<(String, String)>> {
-        self.work(0, |work| {
-            let session = work.tx.get::<OutboundSession>(&[room_id.into()])?;
-            Ok(session.map(|session| session.withheld.into_iter().collect()).unwrap_or_default())
-        })
-    }
-}
-
-fn names(devices: &[Device]) -> BTreeSet<(String, String)> {
-    devices.iter().map(|device| (device.user_id.clone(), device.device_id.clone())).collect()
-}
-
 impl Work<'_> {
-    pub(super) fn isolation(&self) -> Result<Isolation> {
-        Ok(self.tx.get_single::<IsolationMode>()?.unwrap_or_default().mode)
-    }
-
     /// Makes sure that everyone entitled to the messages of `room` can read the next one, and
     /// nobody else: begins a new session where the old one must not be used any more, and puts
     /// its key in the outbox for those who lack it.
@@ -118,7 +78,8 @@ impl Work<'_> {
         }
         // A server that is down must not keep everybody else waiting.
         let mut retry_at = lists.iter().filter(|l| l.outdated).map(|l| l.retry_at).min();
-        let (devices, unsigned): (Vec<_>, Vec<_>) = self.isolated(&users, isolation)?;
+        let mut isolated = self.isolated(&users, isolation)?;
+        let devices = std::mem::take(&mut isolated.admitted);
         let mut session = match current {
             Some(session) if !self.was_given_to_others(&session, &users, &devices)? => session,
             _ => self.new_outbound_session(room)?,
@@ -144,9 +105,7 @@ impl Work<'_> {
         }
         session.audience = audience.cloned();
         session.isolation = isolation;
-        if isolation == Isolation::VerifiedUsers && !unsigned.is_empty() {
-            session.withheld = names(&unsigned);
-            self.tx.put(&session)?;
+        if isolation == Isolation::VerifiedUsers && !isolated.unsigned.is_empty() {
             return Ok(Sharing::UnsignedOfVerified);
         }
         if !wanted.is_empty() {
@@ -154,9 +113,9 @@ impl Work<'_> {
             return Ok(Sharing::WantsOneTimeKeys(wanted));
         }
         self.stage_room_key(&session, &missing)?;
-        self.withhold(&mut session, &unsigned)?;
+        self.withhold(&mut session, &isolated)?;
         let others = |device: &Device| device.user_id != self.own.user_id;
-        if unsigned.iter().any(others) && self.shares(&session)?.is_empty() {
+        if isolated.unsigned.iter().any(others) && self.shares(&session)?.is_empty() {
             self.tx.put(&session)?;
             return Ok(Sharing::OnlyUnsigned);
         }
@@ -196,7 +155,7 @@ impl Work<'_> {
 
     /// The users who may read: those in the room, those invited where history lets them read from
     /// their invitation on, and ourselves. An audience narrows the others and never adds.
-    fn recipients(
+    pub(super) fn recipients(
         &self,
         room: &Room,
         audience: Option<&BTreeSet<String>>,
@@ -217,58 +176,13 @@ impl Work<'_> {
         Ok(users)
     }
 
-    fn recipient_devices(&self, users: &BTreeSet<String>) -> Result<Vec<Device>> {
+    pub(super) fn recipient_devices(&self, users: &BTreeSet<String>) -> Result<Vec<Device>> {
         let mut devices = Vec::new();
         for user in users {
             devices.extend(self.devices_of(user)?);
         }
         devices.retain(|d| d.user_id != self.own.user_id || d.device_id != self.own.device_id);
         Ok(devices)
-    }
-
-    /// The devices that the isolation mode lets have the key, and those it does not.
-    fn isolated(
-        &self,
-        users: &BTreeSet<String>,
-        isolation: Isolation,
-    ) -> Result<(Vec<Device>, Vec<Device>)> {
-        let (mut admitted, mut unsigned) = (Vec::new(), Vec::new());
-        for device in self.recipient_devices(users)? {
-            let owner = self.owner(&device.user_id)?;
-            let signed = trust::of_device(&device, &owner) >= Trust::Signed;
-            let refused = match isolation {
-                Isolation::All => false,
-                Isolation::VerifiedUsers => owner.verified && !signed,
-                Isolation::Signed => !signed,
-            };
-            if refused { unsigned.push(device) } else { admitted.push(device) }
-        }
-        Ok((admitted, unsigned))
-    }
-
-    /// Tells devices, once a session, that they get no key. (Specification: "Reporting that
-    /// decryption keys are withheld".)
-    fn withhold(&self, session: &mut OutboundSession, devices: &[Device]) -> Result<()> {
-        let told = std::mem::replace(&mut session.withheld, names(devices));
-        let mut messages: BTreeMap<&str, BTreeMap<&str, serde_json::Value>> = BTreeMap::new();
-        for device in devices {
-            if !told.contains(&(device.user_id.clone(), device.device_id.clone())) {
-                let content = json!({
-                    "algorithm": MEGOLM,
-                    "room_id": session.room_id,
-                    "session_id": session.session_id,
-                    "sender_key": self.own.identity_key,
-                    "code": "m.unverified",
-                    "reason": "The sender shares keys with devices only that their owner signed.",
-                });
-                messages.entry(&device.user_id).or_default().insert(&device.device_id, content);
-            }
-        }
-        if !messages.is_empty() {
-            let content = json!({ "messages": messages }).to_string();
-            self.enqueue(&session.room_id, OutboxBody::Withheld { content })?;
-        }
-        Ok(())
     }
 
     /// Whether someone holds the key who must not read what comes next: a member who left, a
@@ -335,6 +249,7 @@ impl Work<'_> {
             retry_at: None,
             isolation: Isolation::All,
             withheld: BTreeSet::new(),
+            blocked: BTreeSet::new(),
         })
     }
 

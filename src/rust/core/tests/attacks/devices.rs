@@ -2,7 +2,7 @@
 
 use mxcrypt_core::{
     Kind,
-    machine::{Outcome, Reply},
+    machine::{Outcome, Reply, Unsigned},
     primitives::account,
 };
 use mxcrypt_model_server::Response;
@@ -343,7 +343,8 @@ fn a_new_device_gets_the_current_key_from_the_current_index() {
     assert_eq!(second.reads(&mut scene), ["(unknown_session)", "two"]);
     let path = format!("rooms/{}/messages?dir=b&limit=10", crate::scene::encoded(&room_id));
     let page = scene.call(Some(&second.token), "GET", &path, Value::Null);
-    let history = second.machine.read_history(&room_id, &page.body).unwrap();
+    let history =
+        second.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
     let texts: Vec<String> = history
         .events
         .iter()

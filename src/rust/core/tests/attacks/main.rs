@@ -8,6 +8,7 @@
 #[allow(dead_code)]
 mod database;
 mod devices;
+mod identities;
 mod messages;
 mod rooms;
 mod rotation;

@@ -1,5 +1,6 @@
 //! When a room gets a new key, and when it does not.
 
+use mxcrypt_core::{machine::Unsigned, store::records::LocalTrust};
 use serde_json::{Value, json};
 
 use crate::scene::{MEGOLM, Person, Scene, encoded};
@@ -71,7 +72,8 @@ fn when_a_member_leaves() {
     assert_eq!(bob.reads(&mut scene), ["hello", "hello"]);
     let path = format!("rooms/{}/messages?dir=b&limit=1", encoded(&room_id));
     let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
-    let history = carol.machine.read_history(&room_id, &page.body).unwrap();
+    let history =
+        carol.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
     assert!(history.events[0].event.unreadable.is_some());
 }
 
@@ -140,7 +142,8 @@ fn invited_members_get_the_key_where_history_lets_them_read() {
         carol.sync(&mut scene);
         let path = format!("rooms/{}/messages?dir=b&limit=1", encoded(&room_id));
         let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
-        let history = carol.machine.read_history(&room_id, &page.body).unwrap();
+        let history =
+            carol.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
         assert_eq!(history.events[0].event.unreadable.is_none(), reads, "{visibility}");
     }
 }
@@ -175,7 +178,8 @@ fn a_sync_that_crossed_the_list_of_members_brings_nobody_back() {
     carol.sync(&mut scene);
     let path = format!("rooms/{}/messages?dir=b&limit=2", encoded(&room_id));
     let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
-    let history = carol.machine.read_history(&room_id, &page.body).unwrap();
+    let history =
+        carol.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
     assert!(history.events.iter().all(|row| row.event.unreadable.is_some()));
 }
 
@@ -237,4 +241,26 @@ fn the_first_sync_has_all_devices_asked_for_again() {
     assert_eq!(fresh.outdated(std::slice::from_ref(&bob.user)).unwrap().len(), 0);
     fresh.receive_sync(scene.now, None, r#"{"next_batch":"s1"}"#).unwrap();
     assert_eq!(fresh.outdated(std::slice::from_ref(&bob.user)).unwrap().len(), 1);
+}
+
+/// A device that is blocked keeps the old key, and must not read what comes next.
+#[test]
+fn when_a_device_is_blocked() {
+    let (mut scene, mut alice, mut bob, room_id) = usual();
+    let first = session(&mut alice, &mut scene, &room_id);
+    assert_eq!(bob.reads(&mut scene), ["hello"]);
+    let (user, device_id) = (bob.user.clone(), bob.device_id.clone());
+    alice.machine.set_local_trust(&user, &device_id, None, LocalTrust::Blocked).unwrap();
+    let second = session(&mut alice, &mut scene, &room_id);
+    assert_ne!(second, first);
+    assert_eq!(bob.reads(&mut scene), ["(unknown_session)"]);
+    // A device list that is fetched again does not unblock it.
+    alice.machine.refresh_devices(std::slice::from_ref(&user)).unwrap();
+    assert_eq!(session(&mut alice, &mut scene, &room_id), second);
+    // Unblocked, it is given the key from here on.
+    alice.machine.set_local_trust(&user, &device_id, None, LocalTrust::Unset).unwrap();
+    assert_eq!(session(&mut alice, &mut scene, &room_id), second);
+    let reads = bob.reads(&mut scene);
+    assert_eq!(reads.last().map(String::as_str), Some("hello"));
+    assert_eq!(reads.iter().filter(|text| *text == "(unknown_session)").count(), 0);
 }

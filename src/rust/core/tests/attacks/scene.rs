@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mxcrypt_core::{
-    machine::{Handed, Machine, Message, Reply, Requests, SyncReport, Trouble},
+    machine::{Handed, Machine, Message, Reply, Requests, SyncReport, Trouble, Unsigned},
     primitives::{account, olm, store_key::StoreKey},
     store::{Store, records::Isolation},
 };
@@ -250,7 +250,7 @@ impl Person {
 
     /// All events that are new to it.
     pub fn events(&mut self) -> Vec<Handed> {
-        let rows = self.machine.take("test", 10_000).unwrap();
+        let rows = self.machine.take("test", 10_000, Unsigned::AsTheModeSays).unwrap();
         if let Some(last) = rows.last() {
             self.machine.handed("test", last.number).unwrap();
         }

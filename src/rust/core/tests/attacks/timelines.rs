@@ -1,6 +1,6 @@
 //! Syncs, gaps, and several processes.
 
-use mxcrypt_core::machine::{Outcome, Reply};
+use mxcrypt_core::machine::{Outcome, Reply, Unsigned};
 use mxcrypt_model_server::{Request, Response};
 use serde_json::{Value, json};
 
@@ -233,7 +233,8 @@ fn what_was_not_tried_is_encrypted_anew() {
     assert_eq!(bob.reads(&mut scene), ["0", "1"]);
     let path = format!("rooms/{}/messages?dir=b&limit=1", crate::scene::encoded(&room_id));
     let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
-    let history = carol.machine.read_history(&room_id, &page.body).unwrap();
+    let history =
+        carol.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
     assert!(history.events[0].event.unreadable.is_some(), "it was not hers any more");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mxcrypt_core::{
     Error, Result,
-    machine::{Machine, Message, Reply, WireRequest},
+    machine::{Machine, Message, Reply, Unsigned, WireRequest},
     primitives::store_key::StoreKey,
     store::{Store, Transaction, records::Isolation},
 };
@@ -234,7 +234,7 @@ impl Device {
 
     /// Shows its user what there is to show. A process may die before it could say that it did.
     pub fn show(&mut self) {
-        let taken = self.machine.take(NAME, 5);
+        let taken = self.machine.take(NAME, 5, Unsigned::AsTheModeSays);
         let Some(rows) = self.or_die(taken) else { return };
         let last = rows.last().map(|row| row.number);
         for row in rows {
@@ -255,7 +255,7 @@ impl Device {
     }
 
     pub fn has_more_to_show(&mut self) -> bool {
-        !self.machine.take(NAME, 1).unwrap().is_empty()
+        !self.machine.take(NAME, 1, Unsigned::AsTheModeSays).unwrap().is_empty()
     }
 
     pub fn waiting_to_send(&mut self) -> usize {
@@ -266,7 +266,7 @@ impl Device {
     /// What this device can read of all that was ever sent to a room, were it given everything.
     pub fn could_read(&mut self, room_id: &str, events: &[Value]) -> Vec<String> {
         let page = json!({"chunk": events}).to_string();
-        let history = self.machine.read_history(room_id, &page).unwrap();
+        let history = self.machine.read_history(room_id, &page, Unsigned::AsTheModeSays).unwrap();
         let readable = history.events.iter().filter(|row| row.event.unreadable.is_none());
         readable.filter_map(|row| row.event.event_id.clone()).collect()
     }

@@ -32,6 +32,19 @@ impl Record for DeviceList {
     }
 }
 
+/// What our user decided about a device, on this device alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalTrust {
+    /// Nothing.
+    #[default]
+    Unset,
+    /// Its fingerprint was compared.
+    Verified,
+    /// It gets no keys.
+    Blocked,
+}
+
 /// A device whose keys were judged. Its keys never change here: another Ed25519 key under a known
 /// name is refused and flagged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +64,9 @@ pub struct Device {
     /// The self-signing key of its owner whose signature on it was checked.
     #[serde(default)]
     pub signed_by: Option<String>,
+    /// What our user decided about it.
+    #[serde(default)]
+    pub local: LocalTrust,
     /// When it was first seen.
     pub first_seen_at: i64,
     /// It is no longer on the server. It is remembered, because messages from it may still come.

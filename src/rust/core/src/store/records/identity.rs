@@ -68,6 +68,15 @@ impl PrivateKeys {
         }
     }
 
+    /// Forgets the key for `usage`.
+    pub fn forget(&mut self, usage: Usage) {
+        match usage {
+            Usage::Master => self.master = None,
+            Usage::SelfSigning => self.self_signing = None,
+            Usage::UserSigning => self.user_signing = None,
+        }
+    }
+
     /// Takes the key for `usage`.
     pub fn set(&mut self, usage: Usage, key: SigningKey) {
         match usage {

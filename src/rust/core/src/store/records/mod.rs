@@ -10,7 +10,7 @@ mod session;
 
 pub use self::{
     account::{Binding, KeyCheck, KeyUpload, OwnAccount, SyncPosition},
-    device::{Device, DeviceList},
+    device::{Device, DeviceList, LocalTrust},
     event::{Consumer, Event, HeldPart, HeldTimeline, InboxRow, Unreadable, WaitingEvent},
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
     outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},

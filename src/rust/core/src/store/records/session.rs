@@ -145,9 +145,12 @@ pub struct OutboundSession {
     /// Which devices it is for.
     #[serde(default)]
     pub isolation: Isolation,
-    /// Devices that were told that they get no key, as user and device ids.
+    /// Devices that were told that they get no key because they are not signed.
     #[serde(default)]
     pub withheld: BTreeSet<(String, String)>,
+    /// Devices that were told that they are blocked.
+    #[serde(default)]
+    pub blocked: BTreeSet<(String, String)>,
 }
 
 impl Record for OutboundSession {

@@ -1,0 +1,35 @@
+# Our own identity, by what the server shows.
+
+identity_keys <- c("master", "self_signing", "user_signing")
+
+# How far our own identity is, by what the server shows now.
+own_identity <- function(client, machine, call = caller_env()) {
+  user_id <- client[["user_id"]]
+  core(machine_refresh_devices(machine, user_id), call = call)
+  pump(client, call = call)
+  core(machine_identity_status(machine), call = call)
+}
+
+# A user who did not do it must hear of it, on every call until it is settled: the
+# server, or somebody with the password, may have taken the user's place.
+warn_own_identity <- function(client) {
+  status <- core(machine_identity_status(machine_of(client)))
+  refused <- status[["refused"]]
+  if (!status[["changed"]] && is.null(refused)) {
+    return(invisible())
+  }
+  mx_warn(
+    c(
+      if (is.null(refused)) {
+        "The server shows another identity of yours than this device knows."
+      } else {
+        "The server shows an identity of yours that does not hold."
+      },
+      x = if (!is.null(refused)) printable(refused),
+      i = "If you made a new one elsewhere, run mx_crypto_setup() with its recovery key.",
+      i = "If you did not, somebody else may have: see mx_cross_signing_reset()."
+    ),
+    "mx_warning_own_identity",
+    master_key = status[["master_key"]]
+  )
+}

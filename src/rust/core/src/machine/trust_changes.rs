@@ -1,0 +1,117 @@
+//! Tells handlers when the trust in a user or a device changes: as rows of the inbox, between the
+//! events of rooms.
+
+use std::collections::BTreeMap;
+
+use super::{UserTrust, Work, timeline::notice};
+use crate::{
+    error::Result,
+    judgement::trust::{self, Trust},
+    primitives::canonical_json::{Json, Object},
+    store::records::Device,
+};
+
+/// The types of the rows.
+const USER_TRUST: &str = "mxcrypt.user_trust";
+const DEVICE_TRUST: &str = "mxcrypt.device_trust";
+
+/// What is known of a user and the user's devices.
+struct Known {
+    user: UserTrust,
+    devices: BTreeMap<String, Trust>,
+}
+
+impl Work<'_> {
+    /// Does `change`, and tells what it changed in the trust in `users` and their devices.
+    pub(super) fn telling<T>(
+        &mut self,
+        users: &[&str],
+        change: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let before = users.iter().map(|user| self.known(user)).collect::<Result<Vec<_>>>()?;
+        let done = change(self)?;
+        for (user, before) in users.iter().zip(before) {
+            // What is seen for the first time has not changed.
+            if before.user.master_key.is_some() || !before.devices.is_empty() {
+                self.tell(user, &before)?;
+            }
+        }
+        Ok(done)
+    }
+
+    fn known(&self, user_id: &str) -> Result<Known> {
+        let owner = self.owner(user_id)?;
+        let ours = |id: &str| user_id == self.own.user_id && id == self.own.device_id;
+        let mut devices = self.devices_of(user_id)?;
+        devices.retain(|device| !ours(&device.device_id));
+        let trust = |device: Device| (device.device_id.clone(), trust::of_device(&device, &owner));
+        Ok(Known {
+            devices: devices.into_iter().map(trust).collect(),
+            user: self.trust_in_user(user_id)?,
+        })
+    }
+
+    fn tell(&self, user_id: &str, before: &Known) -> Result<()> {
+        let now = self.known(user_id)?;
+        if before.user.master_key.is_some() && now.user != before.user {
+            let flag = |name: &str, value: bool| (name.to_owned(), Json::Bool(value));
+            let content = Object::from([
+                ("body".to_owned(), Json::String(sentence(user_id, &now.user))),
+                ("user_id".to_owned(), Json::String(user_id.to_owned())),
+                ("master_key".to_owned(), now.user.master_key.map_or(Json::Null, Json::String)),
+                flag("verified", now.user.verified),
+                flag("was_verified", now.user.was_verified),
+                flag("needs_approval", now.user.changed),
+            ]);
+            self.hand_over_trust(USER_TRUST, user_id, content)?;
+        }
+        for (device_id, trust) in now.devices {
+            let previous = before.devices.get(&device_id);
+            // A login of our own user is news; those of others come and go.
+            let is_news = previous.is_some() || user_id == self.own.user_id;
+            if is_news && previous != Some(&trust) {
+                let level = |level: &Trust| Json::String(level.as_str().to_owned());
+                let body = match previous {
+                    Some(was) => format!(
+                        "The device {device_id} of {user_id} is {} now; it was {}.",
+                        trust.as_str(),
+                        was.as_str()
+                    ),
+                    None => {
+                        format!("A new login of yours: device {device_id}, {}.", trust.as_str())
+                    }
+                };
+                let content = Object::from([
+                    ("body".to_owned(), Json::String(body)),
+                    ("user_id".to_owned(), Json::String(user_id.to_owned())),
+                    ("device_id".to_owned(), Json::String(device_id)),
+                    ("trust".to_owned(), level(&trust)),
+                    ("previous".to_owned(), previous.map_or(Json::Null, level)),
+                ]);
+                self.hand_over_trust(DEVICE_TRUST, user_id, content)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over_trust(&self, event_type: &str, user_id: &str, content: Object) -> Result<()> {
+        // Nobody sent it: a server cannot make one, and it is of no room.
+        let mut row = notice("", "", "", "");
+        row.event_type = event_type.to_owned();
+        row.state_key = Some(user_id.to_owned());
+        row.content = Json::Object(content).text()?;
+        row.unreadable = None;
+        self.hand_over(row)
+    }
+}
+
+fn sentence(user_id: &str, now: &UserTrust) -> String {
+    let what = match (now.verified, now.changed, now.was_verified) {
+        (true, ..) => "is verified now",
+        (_, true, true) => "had been verified, and has another identity now",
+        (_, true, false) => "has another identity now",
+        (_, false, true) => "is not verified any more",
+        (_, false, false) => "has an identity that is accepted, and not verified",
+    };
+    format!("{user_id} {what}.")
+}
