@@ -7,6 +7,7 @@ trust_levels <- c(
   "unknown_device",
   "identity_changed",
   "unsigned",
+  "not_guaranteed",
   "signed",
   "verified"
 )
@@ -52,7 +53,10 @@ new_events <- function(columns) {
     "mentions",
     "state_key",
     "redacted",
-    "utd_message"
+    "utd_message",
+    "utd_help",
+    "key_source",
+    "forwarder"
   )]
   class(events) <- c("mx_events", "data.frame")
   events

@@ -88,6 +88,9 @@ machine_acknowledge <- function(handle, consumer, number) .Call(wrap__machine_ac
 
 machine_peek <- function(handle, first, last) .Call(wrap__machine_peek, handle, first, last)
 
+# The events that wait for a key.
+machine_undecrypted <- function(handle) .Call(wrap__machine_undecrypted, handle)
+
 machine_last_event <- function(handle) .Call(wrap__machine_last_event, handle)
 
 machine_read_history <- function(handle, room_id, body, unsigned) .Call(wrap__machine_read_history, handle, room_id, body, unsigned)
@@ -202,6 +205,9 @@ machine_requests <- function(handle) .Call(wrap__machine_requests, handle)
 
 # `statuses` are those of HTTP; 0 stands for no answer, -1 for not tried.
 machine_replies <- function(handle, numbers, statuses, bodies) .Call(wrap__machine_replies, handle, numbers, statuses, bodies)
+
+# Lets the next message of a room begin a new session.
+machine_rotate_room_key <- function(handle, room_id) .Call(wrap__machine_rotate_room_key, handle, room_id)
 
 machine_rooms <- function(handle) .Call(wrap__machine_rooms, handle)
 

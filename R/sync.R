@@ -15,7 +15,8 @@
 #' what holds now. A login of your own that is new is one of them.
 #'
 #' An event that cannot be read yet comes with a `utd_reason`. It is kept, and
-#' comes again, with the same event id, as soon as its key has come.
+#' comes again, with the same event id, as soon as its key has come; verified
+#' devices of your own are asked for it. [mx_undecrypted()] lists what waits.
 #'
 #' @inheritParams mx_client_session
 #' @param timeout How long the server may wait for something new, in
@@ -32,8 +33,11 @@
 #'   `relates_to` (a list), `encrypted`, `decrypted`, `utd_reason` (why it cannot
 #'   be read, `NA` if it can), `trust` (an ordered factor), `sender_verified`,
 #'   `session_id`, `is_self` (from your own user), `mentions` (a list of user
-#'   ids), `state_key`, `redacted` and `utd_message`. Text of others is not
-#'   cleaned: it may hold anything but NUL, which is shown as U+FFFD. The
+#'   ids), `state_key`, `redacted`, `utd_message` (the reason as a sentence),
+#'   `utd_help` (what would help), `key_source` (how the key came: `direct`, from
+#'   its maker, `own` or `forwarded`) and `forwarder` (the device of yours that
+#'   handed it on; the trust is `not_guaranteed` at most then). Text of others is
+#'   not cleaned: it may hold anything but NUL, which is shown as U+FFFD. The
 #'   attribute `problems` holds what of the answer could not be read.
 #' @section Errors:
 #' `mx_error_network`, `mx_error_http`, `mx_error_answer` (no sync at all; nothing

@@ -209,6 +209,8 @@ good_calls <- function() {
       reason = "x"
     ),
     mx_room_join = list(client = alice, room = room),
+    mx_room_key_rotate = list(client = alice, room = room),
+    mx_undecrypted = list(client = alice),
     mx_room_leave = list(client = pair$bob, room = room),
     mx_room_members = list(client = alice, room = room),
     mx_rooms = list(client = alice),

@@ -178,7 +178,7 @@ test_that("what an unsigned device says is held back, and not lost", {
   expect_equal(events$body, c("signed", NA, NA))
   held <- events[3, ]
   expect_equal(held$utd_reason, "unsigned_sender")
-  expect_match(held$utd_message, "mx_messages")
+  expect_match(held$utd_help, "mx_messages")
   expect_false(held$decrypted)
   expect_equal(as.character(held$trust), "unsigned")
   expect_length(held$content[[1]], 0)

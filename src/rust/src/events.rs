@@ -2,8 +2,10 @@
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
+    judgement::reasons,
     machine::Handed,
     primitives::canonical_json::{Json, Object},
+    store::records::KeySource,
 };
 
 use crate::{
@@ -71,6 +73,12 @@ pub(crate) fn columns(rows: &[Handed]) -> Robj {
             "utd_message",
             column(|row| row.event.unreadable.as_ref().map(|reason| reason.message.as_str())),
         ),
+        (
+            "utd_help",
+            column(|row| row.event.unreadable.as_ref().map(|reason| reasons::help(&reason.code))),
+        ),
+        ("key_source", column(|row| row.event.key_source.map(KeySource::as_str))),
+        ("forwarder", column(|row| row.event.forwarder.as_deref())),
         ("trust", column(|row| Some(row.trust.as_str()))),
         ("session_id", column(|row| row.event.session_id.as_deref())),
         ("is_self", flags(|row| row.is_self)),

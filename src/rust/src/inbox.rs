@@ -43,6 +43,12 @@ fn machine_peek(handle: Robj, first: Robj, last: Robj) -> Robj {
     })
 }
 
+/// The events that wait for a key.
+#[extendr]
+fn machine_undecrypted(handle: Robj) -> Robj {
+    on(&handle, |machine| Ok(events::columns(&machine.undecrypted()?)))
+}
+
 #[extendr]
 fn machine_last_event(handle: Robj) -> Robj {
     on(&handle, |machine| Ok(number(machine.last_event()?)))
@@ -72,6 +78,7 @@ extendr_module! {
     fn machine_handed;
     fn machine_acknowledge;
     fn machine_peek;
+    fn machine_undecrypted;
     fn machine_last_event;
     fn machine_read_history;
 }

@@ -48,8 +48,15 @@ fn machine_note_own_membership(handle: Robj, room_id: Robj, membership: Robj) ->
     })
 }
 
+/// Lets the next message of a room begin a new session.
+#[extendr]
+fn machine_rotate_room_key(handle: Robj, room_id: Robj) -> Robj {
+    on(&handle, |machine| machine.rotate_room_key(&arguments::text(&room_id, "room")?))
+}
+
 extendr_module! {
     mod rooms;
+    fn machine_rotate_room_key;
     fn machine_rooms;
     fn machine_note_encryption;
     fn machine_note_members_changed;

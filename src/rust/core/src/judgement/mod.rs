@@ -10,6 +10,7 @@ pub mod keys_claim;
 pub mod keys_query;
 pub mod olm_payload;
 pub mod one_time_key;
+pub mod reasons;
 pub mod room_event;
 pub mod room_state;
 pub mod sync_response;

@@ -17,6 +17,8 @@ pub enum Trust {
     IdentityChanged,
     /// The device is known, and not signed by its owner's identity.
     Unsigned,
+    /// A trusted device is said to have made its session, whose key came by way of another.
+    NotGuaranteed,
     /// Its owner signed it, with an identity that was pinned when it was first seen.
     Signed,
     /// Its owner signed it, with an identity that we verified, or that is ours; or our user
@@ -26,13 +28,14 @@ pub enum Trust {
 
 impl Trust {
     /// All levels, lowest first.
-    pub const LEVELS: [Trust; 8] = [
+    pub const LEVELS: [Trust; 9] = [
         Trust::None,
         Trust::Blocked,
         Trust::KeyChanged,
         Trust::UnknownDevice,
         Trust::IdentityChanged,
         Trust::Unsigned,
+        Trust::NotGuaranteed,
         Trust::Signed,
         Trust::Verified,
     ];
@@ -46,6 +49,7 @@ impl Trust {
             Trust::UnknownDevice => "unknown_device",
             Trust::IdentityChanged => "identity_changed",
             Trust::Unsigned => "unsigned",
+            Trust::NotGuaranteed => "not_guaranteed",
             Trust::Signed => "signed",
             Trust::Verified => "verified",
         }
@@ -92,6 +96,8 @@ pub struct MessageFacts<'a> {
     pub device: Option<&'a Device>,
     /// The identity of the sender.
     pub owner: &'a Owner,
+    /// The way the key came proves which device made the session.
+    pub is_authentic: bool,
 }
 
 /// The trust in a message that was decrypted.
@@ -101,7 +107,8 @@ pub fn of_message(facts: MessageFacts<'_>) -> Trust {
     if facts.claimed_signing_key != Some(device.signing_key.as_str()) {
         return Trust::KeyChanged;
     }
-    of_device(device, facts.owner)
+    let trust = of_device(device, facts.owner);
+    if facts.is_authentic { trust } else { trust.min(Trust::NotGuaranteed) }
 }
 
 #[cfg(test)]
@@ -123,6 +130,7 @@ mod tests {
             key_changed,
             claim_failures: 0,
             claim_retry_at: 0,
+            told_no_olm: false,
         }
     }
 
@@ -166,8 +174,12 @@ mod tests {
             (Some("ed"), Some(&blocked_ours), &verified, Trust::Blocked),
             (Some("other"), Some(&blocked), &nobody, Trust::KeyChanged),
         ] {
-            let facts = MessageFacts { claimed_signing_key: claimed, device, owner };
+            let facts =
+                MessageFacts { claimed_signing_key: claimed, device, owner, is_authentic: true };
             assert_eq!(of_message(facts), expected);
+            // A key that came by way of another proves no more than it did.
+            let facts = MessageFacts { is_authentic: false, ..facts };
+            assert_eq!(of_message(facts), expected.min(Trust::NotGuaranteed));
         }
     }
 

@@ -236,6 +236,7 @@ impl Work<'_> {
             key_changed: known.as_ref().is_some_and(|device| device.key_changed),
             claim_failures: known.as_ref().map_or(0, |device| device.claim_failures),
             claim_retry_at: known.as_ref().map_or(0, |device| device.claim_retry_at),
+            told_no_olm: known.as_ref().is_some_and(|device| device.told_no_olm),
         };
         let same = |known: &Device| {
             !known.deleted

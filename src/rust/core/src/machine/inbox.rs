@@ -9,7 +9,7 @@ use crate::{
     },
     store::{
         Query,
-        records::{Consumer, Device, Event, InboxRow, Isolation},
+        records::{Consumer, Device, Event, InboxRow, Isolation, KeySource},
     },
 };
 
@@ -150,6 +150,7 @@ impl Work<'_> {
                 claimed_signing_key: event.sender_signing_key.as_deref(),
                 device: device.as_ref(),
                 owner: self.owner(&event.sender)?.as_ref(),
+                is_authentic: event.key_source.is_none_or(KeySource::is_authentic),
             })
         } else {
             Trust::None
@@ -157,12 +158,11 @@ impl Work<'_> {
         let is_self = event.sender == self.own.user_id;
         let readable = event.encrypted && event.unreadable.is_none();
         let by_this_device = event.sender_key.as_deref() == Some(&self.own.identity_key);
-        if hold_back && readable && trust < Trust::Signed && !by_this_device {
+        if hold_back && readable && trust <= Trust::Unsigned && !by_this_device {
             event.content = "{}".to_owned();
             event.unreadable = Some(unreadable(
                 "unsigned_sender",
-                "The sender's device is not signed by an owner who is trusted. \
-                 mx_messages(unsigned = TRUE) reads it; see mx_isolation_mode().",
+                "The sender's device is not signed by an owner who is trusted.",
             ));
         }
         Ok(Handed { number, event, trust, is_self })

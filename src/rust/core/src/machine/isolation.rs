@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Machine, Work};
+use super::{Machine, Work, withheld::WITHHELD};
 use crate::{
     error::Result,
     judgement::trust::{self, Trust},
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Codes of `m.room_key.withheld`, each with what a person is told.
+/// Codes of [`WITHHELD`], each with what a person is told.
 const UNVERIFIED: (&str, &str) =
     ("m.unverified", "The sender shares keys with devices only that their owner signed.");
 const BLACKLISTED: (&str, &str) = ("m.blacklisted", "The sender has blocked this device.");
@@ -123,7 +123,8 @@ impl Work<'_> {
             return Ok(());
         }
         let content = json!({ "messages": messages }).to_string();
-        self.enqueue(&session.room_id, OutboxBody::Withheld { content }).map(drop)
+        let event_type = WITHHELD.to_owned();
+        self.enqueue(&session.room_id, OutboxBody::ToDevice { event_type, content }).map(drop)
     }
 }
 

@@ -5,8 +5,8 @@
 //! | file | what it does |
 //! |---|---|
 //! | `sync` | takes in a sync: the order of work |
-//! | `to_device`, `olm_sessions` | the channel between two devices |
-//! | `room_keys` | who gets the key of a room, and keys that came |
+//! | `to_device`, `olm_sessions`, `olm_repair` | the channel between two devices, and its repair |
+//! | `room_keys`, `key_requests`, `withheld` | who gets the key of a room, and keys that came, are asked for or refused |
 //! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
 //! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
 //! | `identity` | cross-signing: our own identity, step by step |
@@ -22,7 +22,9 @@ mod history;
 mod identity;
 mod inbox;
 mod isolation;
+mod key_requests;
 mod key_upload;
+mod olm_repair;
 mod olm_sessions;
 mod outbox;
 mod own_account;
@@ -38,6 +40,7 @@ mod timeline;
 mod to_device;
 mod trust_changes;
 mod user_trust;
+mod withheld;
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 

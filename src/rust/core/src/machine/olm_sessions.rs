@@ -2,6 +2,8 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "`m.olm.v1.curve25519-aes-sha2`".
 
+use std::collections::BTreeMap;
+
 use serde_json::{json, value::RawValue};
 use vodozemac::{
     Curve25519PublicKey, Ed25519PublicKey,
@@ -9,11 +11,18 @@ use vodozemac::{
 };
 use zeroize::Zeroizing;
 
-use super::{Work, device_lists::pause};
+use super::{
+    Work,
+    device_lists::pause,
+    withheld::{NO_OLM, WITHHELD},
+};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{identifier, keys_claim},
-    primitives::{account::OLM, keys, olm, parallel},
+    primitives::{
+        account::{MEGOLM, OLM},
+        keys, olm, parallel,
+    },
     store::{
         Query,
         records::{Device, OlmSession},
@@ -65,13 +74,15 @@ impl Work<'_> {
                 Ok(session) => {
                     device.claim_failures = 0;
                     device.claim_retry_at = 0;
+                    device.told_no_olm = false;
                     self.tx.put(&device)?;
                     self.keep_olm_session(OlmSession {
-                        identity_key: device.identity_key,
+                        identity_key: device.identity_key.clone(),
                         session_id: session.session_id(),
                         session,
                         last_received_at: self.now,
                     })?;
+                    self.olm_is_repaired(&device)?;
                 }
                 Err(_) => self.no_one_time_key(device, &answer)?,
             }
@@ -82,7 +93,19 @@ impl Work<'_> {
     fn no_one_time_key(&self, mut device: Device, answer: &keys_claim::Answer) -> Result<()> {
         let server = identifier::server_name(&device.user_id).unwrap_or_default();
         // A server that could not be reached says nothing about the device.
-        let failures = if answer.failures.contains(server) { 0 } else { device.claim_failures };
+        let unreachable = answer.failures.contains(server);
+        let failures = if unreachable { 0 } else { device.claim_failures };
+        if !unreachable && !device.told_no_olm {
+            device.told_no_olm = true;
+            let content = json!({
+                "algorithm": MEGOLM,
+                "sender_key": self.own.identity_key,
+                "code": NO_OLM,
+                "reason": "The sender could open no secure channel to this device.",
+            });
+            let to = BTreeMap::from([(device.device_id.as_str(), content)]);
+            self.tell_devices(WITHHELD, &BTreeMap::from([(device.user_id.as_str(), to)]))?;
+        }
         device.claim_retry_at = self.now + pause(failures);
         device.claim_failures = failures + 1;
         self.tx.put(&device)

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Machine, Millis, Work, room_events::raw};
+use super::{Machine, Millis, Work, olm_repair::NO_ROOM, room_events::raw};
 use crate::{
     error::{Error, Kind, Result},
     judgement::{
@@ -201,15 +201,15 @@ impl Work<'_> {
             event_id: None,
             refusal: None,
         };
-        let event_type = row.body.to_device();
+        let event_type = row.body.to_device().map(str::to_owned);
         if let (
             Some(event_type),
-            OutboxBody::RoomKeys { content } | OutboxBody::Withheld { content },
+            OutboxBody::RoomKeys { content } | OutboxBody::ToDevice { content, .. },
         ) = (event_type, &mut row.body)
         {
             // Kept once, as the bytes that are sent.
             let content = std::mem::take(content);
-            fix(&mut row, &["sendToDevice", event_type], content);
+            fix(&mut row, &["sendToDevice", &event_type], content);
         }
         self.tx.put(&row)?;
         Ok(number)
@@ -232,6 +232,7 @@ impl Work<'_> {
             let waiting = Query::equal("state", state.as_str());
             rooms.extend(self.tx.texts::<OutboxRow>("room_id", &waiting)?);
         }
+        rooms.remove(NO_ROOM);
         Ok(rooms)
     }
 
@@ -258,7 +259,7 @@ impl Work<'_> {
             OutboxBody::Redaction { event_id, content } => {
                 fix(row, &["rooms", &room_id, "redact", &event_id], content);
             }
-            OutboxBody::RoomKeys { .. } | OutboxBody::Withheld { .. } => {}
+            OutboxBody::RoomKeys { .. } | OutboxBody::ToDevice { .. } => {}
         }
         Ok(())
     }

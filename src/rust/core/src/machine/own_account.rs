@@ -112,6 +112,7 @@ fn own_device(own: &Binding) -> Device {
         key_changed: false,
         claim_failures: 0,
         claim_retry_at: 0,
+        told_no_olm: false,
     }
 }
 

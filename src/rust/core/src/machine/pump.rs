@@ -76,6 +76,10 @@ impl Machine {
             }
             let mut pump = Pump::new(work)?;
             pump.upload_keys()?;
+            pump.repair_olm_sessions()?;
+            pump.answer_key_requests()?;
+            pump.ask_for_keys()?;
+            pump.send_to_devices()?;
             for room_id in pump.work.rooms_to_send_to()? {
                 if pump.out.requests.len() < AT_A_TIME {
                     pump.send_to_room(&room_id)?;

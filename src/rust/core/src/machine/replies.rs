@@ -139,8 +139,8 @@ impl Work<'_> {
         let Some(row) = self.waiting_row(number)? else { return Ok(()) };
         let is_keys = matches!(row.body, OutboxBody::RoomKeys { .. });
         match status {
-            // Whether it was told or not, it gets no key.
-            _ if matches!(row.body, OutboxBody::Withheld { .. }) => {
+            // Whether it was told or not, nothing waits for it.
+            _ if matches!(row.body, OutboxBody::ToDevice { .. }) => {
                 self.tx.delete::<OutboxRow>(&row.key())
             }
             200 if is_keys => self.tx.delete::<OutboxRow>(&row.key()),

@@ -5,19 +5,19 @@
 use serde_json::{json, value::RawValue};
 use zeroize::Zeroizing;
 
-use super::Work;
+use super::{MINUTE, Work};
 use crate::{
     error::{Kind, OrFail, Result},
-    judgement::room_event::{MegolmContent, Payload, RELATES_TO, RoomEvent, unreadable},
+    judgement::{
+        reasons,
+        room_event::{MegolmContent, Payload, RELATES_TO, RoomEvent, unreadable},
+    },
     primitives::{account::MEGOLM, canonical_json::Json, megolm},
     store::{
         Query,
-        records::{Event, InboundSession, OutboundSession, Unreadable},
+        records::{Event, InboundSession, OutboundSession, SyncPosition, Unreadable, WithheldKey},
     },
 };
-
-/// The reasons that a key which comes later can remove.
-pub(super) const WAITS_FOR_KEY: [&str; 2] = ["unknown_session", "unknown_index"];
 
 impl Work<'_> {
     /// Encrypts an event for a room, and saves the ratchet. What comes back is the content of
@@ -63,6 +63,8 @@ impl Work<'_> {
             session_id: None,
             sender_key: None,
             sender_signing_key: None,
+            key_source: None,
+            forwarder: None,
             redacted: event.redacted,
         };
         if event.is_encrypted() {
@@ -89,10 +91,12 @@ impl Work<'_> {
         };
         read.session_id = Some(content.session_id.to_owned());
         let Some(session) = self.session_of(room_id, content.session_id, &event.sender)? else {
-            return self.why_no_session(room_id, content.session_id).map(Err);
+            return self.why_no_session(room_id, content.session_id, event).map(Err);
         };
         read.sender_key = Some(session.sender_key.clone());
         read.sender_signing_key = Some(session.sender_signing_key.clone());
+        read.key_source = Some(session.source);
+        read.forwarder = session.forwarder.clone();
         let number = session.number;
         let decrypted = match decrypt_with(session, content.ciphertext) {
             Ok(decrypted) => decrypted,
@@ -129,16 +133,38 @@ impl Work<'_> {
         Ok(self.read.get_mut(&key))
     }
 
-    fn why_no_session(&self, room_id: &str, session_id: &str) -> Result<Unreadable> {
+    fn why_no_session(
+        &self,
+        room_id: &str,
+        session_id: &str,
+        event: &RoomEvent,
+    ) -> Result<Unreadable> {
         let of_others = Query::equal("room_id", room_id).and("session_id", session_id);
-        Ok(if self.tx.count::<InboundSession>(&of_others)? > 0 {
-            unreadable(
+        if self.tx.count::<InboundSession>(&of_others)? > 0 {
+            return Ok(unreadable(
                 "sender_mismatch",
                 "Its session belongs to another user than the server says sent it.",
-            )
-        } else {
-            unreadable("unknown_session", "Its key has not come yet.")
-        })
+            ));
+        }
+        let key = [room_id.into(), session_id.into(), event.sender.as_str().into()];
+        if let Some(notice) = self.tx.get::<WithheldKey>(&key)? {
+            let (code, message) = reasons::withheld(&notice.code);
+            return Ok(unreadable(code, message));
+        }
+        let sent_at = event.origin_server_ts;
+        if self.room(room_id)?.joined_at.is_some_and(|joined| sent_at < joined) {
+            return Ok(unreadable("before_join", "It was sent before you were in the room."));
+        }
+        let position = self.tx.get_single::<SyncPosition>()?.unwrap_or_default();
+        // What the first sync brings was sent before it.
+        let began_at = if position.token.is_none() { i64::MAX } else { position.began_at };
+        if sent_at < began_at - MINUTE {
+            return Ok(unreadable(
+                "before_device",
+                "It was sent before this device was signed in.",
+            ));
+        }
+        Ok(unreadable("unknown_session", "Its key has not come yet."))
     }
 }
 

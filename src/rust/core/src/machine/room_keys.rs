@@ -210,6 +210,7 @@ impl Work<'_> {
         let given: BTreeMap<(String, String), String> = self
             .shares(session)?
             .into_iter()
+            .filter(|share| !share.lost)
             .map(|share| ((share.user_id, share.device_id), share.identity_key))
             .collect();
         let lacks = |device: &Device| {
@@ -235,7 +236,8 @@ impl Work<'_> {
             sender_key: self.own.identity_key.clone(),
             sender_signing_key: self.own.signing_key.clone(),
             source: KeySource::Own,
-            shared_history: false,
+            forwarder: None,
+            shared_history: shares_history(room),
         })?;
         Ok(OutboundSession {
             room_id: room.room_id.clone(),
@@ -248,6 +250,7 @@ impl Work<'_> {
             unreached: Vec::new(),
             retry_at: None,
             isolation: Isolation::All,
+            shared_history: shares_history(room),
             withheld: BTreeSet::new(),
             blocked: BTreeSet::new(),
         })
@@ -263,6 +266,7 @@ impl Work<'_> {
             "room_id": session.room_id,
             "session_id": session.session_id,
             "session_key": session.session.session_key().to_base64(),
+            "shared_history": session.shared_history,
         }))
         .or_fail(Kind::Internal, "A room key")?;
         for batch in devices.chunks(DEVICES_PER_REQUEST) {
@@ -280,6 +284,7 @@ impl Work<'_> {
                     device_id: device.device_id.clone(),
                     identity_key: device.identity_key.clone(),
                     message_index: session.session.message_index(),
+                    lost: false,
                 })?;
             }
             if !messages.is_empty() {
@@ -333,6 +338,7 @@ impl Work<'_> {
             sender_key: sender_key.to_owned(),
             sender_signing_key: payload.signing_key.to_base64(),
             source: KeySource::Direct,
+            forwarder: None,
             shared_history: payload.content.get("shared_history") == Some(&Json::Bool(true)),
         })
     }
@@ -343,20 +349,47 @@ impl Work<'_> {
     /// Sessions are kept by their sender too. Whoever was given a session key can hand it on in
     /// their own name, also before its maker does: that must neither replace the maker's nor keep
     /// it out.
-    fn keep_session(&mut self, mut offered: InboundSession) -> Result<()> {
-        if let Some(mut kept) = self.tx.get::<InboundSession>(&offered.key())? {
-            let same_device = kept.sender_key == offered.sender_key;
-            let better = offered.session.compare(&mut kept.session) == SessionOrdering::Better;
-            if !same_device || !better {
-                return Ok(());
-            }
-            offered.number = kept.number;
-        } else {
+    ///
+    /// A key that is connected with the one that is there is of the same ratchet, whoever gives it: the
+    /// lower index is taken, and what is known better of where it came from. One that is not connected
+    /// takes the place of another only where that one proved nothing.
+    pub(super) fn keep_session(&mut self, mut offered: InboundSession) -> Result<()> {
+        let Some(mut kept) = self.tx.get::<InboundSession>(&offered.key())? else {
             offered.number = self.tx.take_number("inbound session")?;
+            return self.put_session(offered);
+        };
+        let proves_more = offered.source.is_authentic() && !kept.source.is_authentic();
+        let order = offered.session.compare(&mut kept.session);
+        match order {
+            SessionOrdering::Better if !proves_more => {
+                kept.session = offered.session;
+                self.put_session(kept)
+            }
+            SessionOrdering::Equal | SessionOrdering::Worse if proves_more => {
+                offered.number = kept.number;
+                offered.session = kept.session;
+                self.put_session(offered)
+            }
+            SessionOrdering::Better | SessionOrdering::Unconnected if proves_more => {
+                offered.number = kept.number;
+                self.put_session(offered)
+            }
+            _ => Ok(()),
         }
-        self.tx.put(&offered)?;
-        let (room_id, session_id) = (offered.room_id, offered.session_id);
-        self.read.remove(&(room_id.clone(), session_id.clone(), offered.sender));
-        self.read_waiting(&room_id, &session_id)
     }
+
+    fn put_session(&mut self, session: InboundSession) -> Result<()> {
+        self.tx.put(&session)?;
+        let (room_id, session_id) = (session.room_id, session.session_id);
+        self.read.remove(&(room_id.clone(), session_id.clone(), session.sender));
+        self.read_waiting(&room_id, &session_id)?;
+        self.key_came(&room_id, &session_id)
+    }
+}
+
+/// Whether those who are invited later may be given what is said now. (Specification: "Shareable
+/// encryption sessions"; a room that says nothing has the history visibility `shared`.)
+pub(super) fn shares_history(room: &Room) -> bool {
+    let visibility = room.history_visibility.as_deref().unwrap_or("shared");
+    matches!(visibility, "shared" | "world_readable")
 }

@@ -3,7 +3,7 @@
 //! All of it is the server's word. It may add protection and never take it away: a room that was
 //! once encrypted stays so, and a member who was seen to leave ends the session.
 
-use super::{Machine, Work};
+use super::{Machine, Work, room_keys::shares_history};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{
@@ -49,6 +49,14 @@ impl Machine {
                 room.recipients_generation += 1;
             })
         })
+    }
+
+    /// Lets the next message of a room begin a new session.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn rotate_room_key(&mut self, room_id: &str) -> Result<()> {
+        self.work(0, |work| work.end_outbound_session(room_id))
     }
 
     /// Remembers our own membership, which an answer other than a sync has told.
@@ -105,10 +113,23 @@ impl Work<'_> {
             (event_type, Some("")) => self.note_description(room_id, event_type, &event.content),
             ("m.room.member", Some(user_id)) if identifier::is_user_id(user_id) => {
                 let membership = Membership::parse(&text("membership").unwrap_or_default());
+                if user_id == self.own.user_id && membership == Membership::Join {
+                    self.note_own_join(room_id, event.origin_server_ts)?;
+                }
                 self.set_member(room_id, user_id, membership, limited)
             }
             _ => Ok(()),
         }
+    }
+
+    /// The first join of a stay counts: a new display name is a join event too.
+    fn note_own_join(&self, room_id: &str, at: i64) -> Result<()> {
+        let known: Option<Member> =
+            self.tx.get(&[room_id.into(), self.own.user_id.as_str().into()])?;
+        if known.is_some_and(|member| member.membership == Membership::Join) {
+            return Ok(());
+        }
+        self.change_room(room_id, |room| room.joined_at = Some(at))
     }
 
     /// Takes in what a room is called and how it is encrypted: of these an invitation tells too.
@@ -130,6 +151,11 @@ impl Work<'_> {
     }
 
     fn set_history_visibility(&self, room_id: &str, visibility: Option<String>) -> Result<()> {
+        let before = self.room(room_id)?;
+        let after = Room { history_visibility: visibility.clone(), ..before.clone() };
+        if before.visibility_known && shares_history(&before) != shares_history(&after) {
+            self.end_outbound_session(room_id)?;
+        }
         self.change_room(room_id, |room| {
             if room.history_visibility != visibility {
                 room.recipients_generation += 1;
@@ -149,9 +175,10 @@ impl Work<'_> {
         let known: Option<Member> = self.tx.get(&[room_id.into(), user_id.into()])?;
         let known = known.map(|member| member.membership);
         let present = |m: Membership| matches!(m, Membership::Join | Membership::Invite);
-        // Whoever leaves may hold the key. In a part of a timeline with a gap before it, someone
-        // who is out may have been in meanwhile.
-        if !present(membership) && (known.is_some_and(present) || limited) {
+        // Whoever leaves may hold the key. In a part of a timeline with a gap before it, whoever is
+        // not in may have been in meanwhile, also those who are invited now.
+        let may_have_left = limited && membership != Membership::Join;
+        if may_have_left || !present(membership) && known.is_some_and(present) {
             self.end_outbound_session(room_id)?;
         }
         if known == Some(membership) {

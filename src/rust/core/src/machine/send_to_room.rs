@@ -55,7 +55,7 @@ impl Pump<'_, '_> {
     }
 
     /// Gives rows to the transport that no process has now.
-    fn send_rows(&mut self, rows: Vec<OutboxRow>) -> Result<()> {
+    pub(super) fn send_rows(&mut self, rows: Vec<OutboxRow>) -> Result<()> {
         for mut row in rows {
             let ask = Ask::Send { number: row.number };
             let Some((path, body)) = row.wire.clone() else { continue };

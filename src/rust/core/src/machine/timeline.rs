@@ -1,9 +1,12 @@
 //! Events of a timeline, on their way to the inbox.
 
-use super::{Work, room_events::WAITS_FOR_KEY};
+use super::{Handed, Machine, Work};
 use crate::{
     error::Result,
-    judgement::room_event::{RoomEvent, unreadable},
+    judgement::{
+        reasons,
+        room_event::{RoomEvent, unreadable},
+    },
     store::{
         Query, Record,
         records::{Event, InboxRow, WaitingEvent},
@@ -12,6 +15,26 @@ use crate::{
 
 /// The type of a row that stands for events which are missing.
 pub(super) const MISSING: &str = "mxcrypt.missing";
+
+impl Machine {
+    /// The events that wait for a key, oldest first, with the reasons that hold now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn undecrypted(&mut self) -> Result<Vec<Handed>> {
+        self.work(0, |work| {
+            let mut waiting = work.tx.select::<WaitingEvent>(&Query::all())?;
+            waiting.sort_by_key(|event| event.number);
+            let mut rows = Vec::with_capacity(waiting.len());
+            for event in waiting {
+                let Ok(outer) = RoomEvent::read(&event.raw) else { continue };
+                let read = work.read_event(&event.room_id, &outer)?;
+                rows.push(work.judged(event.number, read, false)?);
+            }
+            Ok(rows)
+        })
+    }
+}
 
 impl Work<'_> {
     /// Reads an event and puts it in the inbox. An event that waits for its key is kept as well,
@@ -28,8 +51,11 @@ impl Work<'_> {
         self.recognise_own(room_id, &event)?;
         let read = self.read_event(room_id, &event)?;
         if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
-            && WAITS_FOR_KEY.contains(&reason.code.as_str())
+            && reasons::waits_for_key(&reason.code)
         {
+            if reason.code != "before_join" {
+                self.want_key(room_id, session_id, &event.sender)?;
+            }
             self.tx.put(&WaitingEvent {
                 room_id: room_id.to_owned(),
                 session_id: session_id.clone(),
@@ -49,8 +75,7 @@ impl Work<'_> {
         for event in waiting {
             let Ok(outer) = RoomEvent::read(&event.raw) else { continue };
             let read = self.read_event(room_id, &outer)?;
-            let still_waits = |code: &str| WAITS_FOR_KEY.contains(&code);
-            if read.unreadable.as_ref().is_some_and(|reason| still_waits(&reason.code)) {
+            if read.unreadable.as_ref().is_some_and(|why| reasons::waits_for_key(&why.code)) {
                 continue;
             }
             self.tx.delete::<WaitingEvent>(&event.key())?;
@@ -110,6 +135,8 @@ pub(super) fn notice(room_id: &str, sender: &str, code: &str, message: &str) -> 
         session_id: None,
         sender_key: None,
         sender_signing_key: None,
+        key_source: None,
+        forwarder: None,
         redacted: false,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Work;
+use super::{Work, key_requests::REQUEST, olm_repair, withheld::WITHHELD};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{
@@ -28,12 +28,6 @@ struct Wire {
     content: Option<Json>,
 }
 
-/// Takes part in deciding which of several failures is worth telling: none of these is an attack
-/// or a loss, because there was nothing in them for us.
-fn is_for_us(event: &Wire) -> bool {
-    event.event_type == ENCRYPTED
-}
-
 impl Work<'_> {
     /// Takes in one to-device event.
     ///
@@ -42,18 +36,22 @@ impl Work<'_> {
     /// [`Kind::Olm`], [`Kind::Megolm`], [`Kind::Json`] or [`Kind::Encoding`].
     pub(super) fn receive_to_device(&mut self, text: &str) -> Result<()> {
         let event: Wire = read_object(text).or_fail(Kind::Json, "This is no to-device event")?;
-        // Whatever else comes without Olm around it proves nothing: room keys in the clear, above
-        // all, are ignored (specification, `m.megolm.v1.aes-sha2`: "received via an Olm channel").
-        if !is_for_us(&event) {
-            return Ok(());
-        }
         if !identifier::is_user_id(&event.sender) {
             return Err(refused("its sender is no user id"));
         }
         let content = event.content.as_ref().and_then(Json::as_object);
-        let payload =
-            self.open(&event.sender, content.ok_or_else(|| refused("it has no content"))?)?;
-        self.dispatch(payload)
+        let content = content.ok_or_else(|| refused("it has no content"))?;
+        match event.event_type.as_str() {
+            ENCRYPTED => {
+                let payload = self.open(&event.sender, content)?;
+                self.dispatch(payload)
+            }
+            WITHHELD => self.receive_withheld(&event.sender, content),
+            REQUEST => self.receive_key_request(&event.sender, content),
+            // Whatever else comes without Olm around it proves nothing: room keys in the clear, above
+            // all, are ignored (specification, `m.megolm.v1.aes-sha2`: "received via an Olm channel").
+            _ => Ok(()),
+        }
     }
 
     fn open(&mut self, sender: &str, content: &Object) -> Result<(OlmPayload, String)> {
@@ -74,7 +72,19 @@ impl Work<'_> {
         let message_type = part.get("type").and_then(Json::as_integer);
         let message_type = message_type.ok_or_else(|| refused("its type is no number"))?;
         let body = text(part, "body").ok_or_else(|| refused("it has no body"))?;
-        let plaintext = self.decrypt_olm(sender_key, &olm::message(message_type, &body)?)?;
+        let tag = olm_repair::tag(&sender_key.to_base64(), message_type, &body);
+        if self.was_read(&tag)? {
+            return Err(refused("it was read before, the server repeats it"));
+        }
+        let message = olm::message(message_type, &body)?;
+        let plaintext = match self.decrypt_olm(sender_key, &message) {
+            Err(error) if error.kind == Kind::Olm => {
+                self.olm_is_broken(sender, &sender_key.to_base64())?;
+                return Err(error);
+            }
+            other => other?,
+        };
+        self.remember_read(tag)?;
         let recipient =
             Recipient { user_id: &self.own.user_id, signing_key: self.own_signing_key()? };
         let payload = olm_payload::judge(&plaintext, sender, sender_key, recipient)?;
@@ -97,6 +107,7 @@ impl Work<'_> {
     fn dispatch(&mut self, (payload, sender_key): (OlmPayload, String)) -> Result<()> {
         match payload.event_type.as_str() {
             "m.room_key" => self.receive_room_key(&payload, &sender_key),
+            "m.forwarded_room_key" => self.receive_forwarded_key(&payload, &sender_key),
             _ => Ok(()),
         }
     }

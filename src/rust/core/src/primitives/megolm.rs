@@ -3,7 +3,7 @@
 //! Specification: client-server API, end-to-end encryption, "`m.megolm.v1.aes-sha2`".
 
 use vodozemac::megolm::{
-    GroupSession, InboundGroupSession, MegolmMessage, SessionConfig, SessionKey,
+    ExportedSessionKey, GroupSession, InboundGroupSession, MegolmMessage, SessionConfig, SessionKey,
 };
 
 use zeroize::Zeroizing;
@@ -35,6 +35,17 @@ pub fn inbound(session_key: &str) -> Result<InboundGroupSession> {
     let bytes = Zeroizing::new(decode_base64(session_key).or_fail(Kind::Megolm, wrong)?);
     let key = contained(|| SessionKey::from_bytes(&bytes).or_fail(Kind::Megolm, wrong))?;
     Ok(InboundGroupSession::new(&key, SessionConfig::version_1()))
+}
+
+/// The receiving side of `exported`, a session key that somebody else may have changed.
+///
+/// # Errors
+/// [`Kind::Megolm`]
+pub fn imported(exported: &str) -> Result<InboundGroupSession> {
+    let wrong = "This is not an exported Megolm session key";
+    let bytes = Zeroizing::new(decode_base64(exported).or_fail(Kind::Megolm, wrong)?);
+    let key = contained(|| ExportedSessionKey::from_bytes(&bytes).or_fail(Kind::Megolm, wrong))?;
+    Ok(InboundGroupSession::import(&key, SessionConfig::version_1()))
 }
 
 /// Encrypts; the ciphertext is unpadded base64.

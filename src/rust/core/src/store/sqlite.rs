@@ -14,8 +14,11 @@ use super::{
 use crate::error::{Error, Kind, OrFail, Result};
 
 /// The numbered steps from an empty file to the schema of this version, oldest first.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_identity.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_identity.sql"),
+    include_str!("migrations/0003_healing.sql"),
+];
 
 /// How long to wait for another process that is inside a transaction.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);

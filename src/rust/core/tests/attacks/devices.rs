@@ -340,7 +340,7 @@ fn a_new_device_gets_the_current_key_from_the_current_index() {
     alice.say(&mut scene, &room_id, "two");
     assert_eq!(bob.reads(&mut scene), ["one", "two"]);
     // What came before its time is of an index of the same session that it was not given.
-    assert_eq!(second.reads(&mut scene), ["(unknown_session)", "two"]);
+    assert_eq!(second.reads(&mut scene), ["(before_device)", "two"]);
     let path = format!("rooms/{}/messages?dir=b&limit=10", crate::scene::encoded(&room_id));
     let page = scene.call(Some(&second.token), "GET", &path, Value::Null);
     let history =

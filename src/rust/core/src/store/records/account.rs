@@ -75,6 +75,9 @@ pub struct SyncPosition {
     pub token: Option<String>,
     /// When the last answer was committed, in milliseconds since 1970.
     pub committed_at: i64,
+    /// When the first one was; zero where that was not noted.
+    #[serde(default)]
+    pub began_at: i64,
 }
 
 impl Single for SyncPosition {

@@ -77,6 +77,9 @@ pub struct Device {
     pub claim_failures: u32,
     /// No one-time key is asked for before this time.
     pub claim_retry_at: i64,
+    /// It was told that no Olm session with it could be opened.
+    #[serde(default)]
+    pub told_no_olm: bool,
 }
 
 impl Record for Device {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::KeySource;
 use crate::store::{Record, Table, Value};
 
 /// Why an event cannot be read: a stable code, and a sentence.
@@ -40,6 +41,12 @@ pub struct Event {
     pub sender_key: Option<String>,
     /// The Ed25519 key that device claimed.
     pub sender_signing_key: Option<String>,
+    /// How the key of the session came.
+    #[serde(default)]
+    pub key_source: Option<KeySource>,
+    /// The device of ours that handed the key on, if one did.
+    #[serde(default)]
+    pub forwarder: Option<String>,
     /// It is redacted.
     pub redacted: bool,
 }

@@ -3,6 +3,7 @@
 mod account;
 mod device;
 mod event;
+mod healing;
 mod identity;
 mod outbox;
 mod room;
@@ -12,6 +13,7 @@ pub use self::{
     account::{Binding, KeyCheck, KeyUpload, OwnAccount, SyncPosition},
     device::{Device, DeviceList, LocalTrust},
     event::{Consumer, Event, HeldPart, HeldTimeline, InboxRow, Unreadable, WaitingEvent},
+    healing::{KeyRequest, OlmMessageSeen, OlmRepair, ReceivedRequest, WithheldKey},
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
     outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},
     room::{Encryption, Member, Membership, Room},
@@ -38,6 +40,11 @@ pub(super) const TABLES: &[Table] = &[
     InboxRow::TABLE,
     Consumer::TABLE,
     WaitingEvent::TABLE,
+    OlmMessageSeen::TABLE,
+    OlmRepair::TABLE,
+    WithheldKey::TABLE,
+    KeyRequest::TABLE,
+    ReceivedRequest::TABLE,
     HeldTimeline::TABLE,
 ];
 

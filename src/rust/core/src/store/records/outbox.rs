@@ -61,8 +61,10 @@ pub enum OutboxBody {
         /// `{"messages": …}`
         content: String,
     },
-    /// Word to some devices that they get no room key.
-    Withheld {
+    /// Something else to some devices. Nothing waits for it.
+    ToDevice {
+        /// The type of the events.
+        event_type: String,
         /// `{"messages": …}`
         content: String,
     },
@@ -70,10 +72,10 @@ pub enum OutboxBody {
 
 impl OutboxBody {
     /// The type of the to-device events this is, if it is some.
-    pub fn to_device(&self) -> Option<&'static str> {
+    pub fn to_device(&self) -> Option<&str> {
         match self {
             OutboxBody::RoomKeys { .. } => Some("m.room.encrypted"),
-            OutboxBody::Withheld { .. } => Some("m.room_key.withheld"),
+            OutboxBody::ToDevice { event_type, .. } => Some(event_type),
             _ => None,
         }
     }

@@ -44,6 +44,9 @@ pub struct Room {
     pub name: Option<String>,
     /// Its canonical alias.
     pub alias: Option<String>,
+    /// When we came in, by our server's clock.
+    #[serde(default)]
+    pub joined_at: Option<i64>,
     /// Who invited us.
     pub inviter: Option<String>,
     /// The history visibility was learned, by sync or by asking.

@@ -43,6 +43,24 @@ pub enum KeySource {
     Own,
     /// From the device that made it, over Olm.
     Direct,
+    /// From another device of ours, which we asked for it. Who made it is what that device says.
+    Forwarded,
+}
+
+impl KeySource {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            KeySource::Own => "own",
+            KeySource::Direct => "direct",
+            KeySource::Forwarded => "forwarded",
+        }
+    }
+
+    /// Whether it proves which device made the session.
+    pub const fn is_authentic(self) -> bool {
+        matches!(self, KeySource::Own | KeySource::Direct)
+    }
 }
 
 /// A Megolm session that messages of others, and our own, are read with.
@@ -65,6 +83,9 @@ pub struct InboundSession {
     pub sender_signing_key: String,
     /// How it came to us.
     pub source: KeySource,
+    /// The device of ours that handed it on, if one did.
+    #[serde(default)]
+    pub forwarder: Option<String>,
     /// Its maker agrees that it is shared with those invited later.
     pub shared_history: bool,
 }
@@ -142,6 +163,9 @@ pub struct OutboundSession {
     pub unreached: Vec<(String, String)>,
     /// When it makes sense to try them again.
     pub retry_at: Option<i64>,
+    /// Those who are invited later may be given it.
+    #[serde(default)]
+    pub shared_history: bool,
     /// Which devices it is for.
     #[serde(default)]
     pub isolation: Isolation,
@@ -174,6 +198,9 @@ pub struct KeyShare {
     pub identity_key: String,
     /// The first index it can read.
     pub message_index: u32,
+    /// It may have been lost on the way, and is given again.
+    #[serde(default)]
+    pub lost: bool,
 }
 
 impl Record for KeyShare {
