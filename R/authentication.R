@@ -2,69 +2,123 @@
 # something that a stolen token should not be enough for.
 # Specification: client-server API, "User-Interactive Authentication API".
 
+# The stages that are done here; others are done in a browser. (Tokens had a
+# stage until v1.1 of the specification; the one that is left is of registration.)
+own_stages <- c("m.login.dummy", "m.login.password")
+
 # Posts `body(auth)`: without authentication first, and with it where the server
-# asks.
+# asks. An approval that this very request waits for is gone on with.
 with_authentication <- function(client, path, password, call, body) {
-  auth <- NULL
-  # As many stages as a flow may have, and no more.
-  for (i in 1:5) {
-    answer <- http_perform(client, "POST", path, body(auth), call = call)
-    if (answer[["status"]] < 400L) {
-      return(invisible(json_body(answer)))
-    }
-    asked <- json_body(answer)
-    if (answer[["status"]] != 401L || !is.list(asked[["flows"]])) {
+  machine <- machine_of(client)
+  request <- body(NULL)
+  post <- function(auth) {
+    text <- if (is.null(auth)) request else body(unclass(mxc_json(auth)))
+    http_perform(client, "POST", path, text, call = call)
+  }
+  note <- function(session) {
+    noted <- machine_note_approval(machine, path, request, session)
+    core(noted, call = call)
+  }
+  session <- core(machine_pending_approval(machine, path, request), call = call)
+  answer <- post(if (!is.null(session)) list(session = session))
+  if (!is.null(session) && is_refused(answer)) {
+    # The server knows nothing of the session any more.
+    answer <- post(NULL)
+  }
+  tried <- character()
+  while (answer[["status"]] >= 400L) {
+    asked <- challenge_of(answer)
+    # A stage that was tried and is asked for again was refused. As there are
+    # only so many stages, this comes to an end with every server.
+    if (is.null(asked) || any(asked[["stages"]][1] %in% tried)) {
       http_abort(answer, call = call)
     }
-    # A stage that was tried and is asked for again was refused.
-    if (!is.null(auth) && is_string(asked[["errcode"]])) {
-      http_abort(answer, call = call)
-    }
-    auth <- unclass(mxc_json(next_stage(client, asked, password, call)))
+    stage <- stage_here(client, asked, note, call)
+    tried <- c(tried, stage)
+    answer <- post(stage_auth(
+      client,
+      stage,
+      asked[["session"]],
+      password,
+      call
+    ))
   }
-  http_abort(answer, call = call)
+  note(NULL)
+  invisible(json_body(answer))
 }
 
-next_stage <- function(client, asked, password, call) {
-  texts <- function(x) Filter(is_string, unlist(x, use.names = FALSE))
-  done <- texts(asked[["completed"]])
-  flows <- lapply(asked[["flows"]], function(flow) {
-    setdiff(texts(json_at(flow, "stages")), done)
-  })
-  session <- json_at(asked, "session")
-  known <- c("m.login.dummy", "m.login.password")
-  possible <- Filter(function(stages) all(stages %in% known), flows)
-  if (length(possible) == 0L) {
-    approval_abort(client, asked, unlist(flows), call)
+# What the server demands to know, or NULL where this is no such answer.
+challenge_of <- function(answer) {
+  if (answer[["status"]] == 401L) {
+    core(judge_challenge(answer[["body"]], own_stages))
   }
-  stages <- possible[[1]]
-  stage <- if (length(stages) > 0L) stages[[1]]
-  auth <- list(type = stage, session = session)
-  if (identical(stage, "m.login.password")) {
-    auth[["identifier"]] <- list(type = "m.id.user", user = client[["user_id"]])
-    auth[["password"]] <- password %||% find_password(client[["user_id"]], call)
-  }
-  auth[!vapply(auth, is.null, NA)]
 }
 
-approval_abort <- function(client, asked, stages, call) {
-  url <- json_at(asked, "params", "m.oauth", "url")
-  if (!is_string(url)) {
-    stage <- if (length(stages) > 0L) stages[[1]] else "unknown"
-    session <- json_at(asked, "session")
-    query <- list(session = if (is_string(session)) session)
-    page <- api_path("auth", stage, "fallback", "web", query = query)
-    url <- paste0(client[["server"]], page)
+is_refused <- function(answer) {
+  answer[["status"]] >= 400L && is.null(challenge_of(answer))
+}
+
+# The next stage, if it can be done here.
+stage_here <- function(client, asked, note, call) {
+  stages <- asked[["stages"]]
+  if (length(stages) == 0L) {
+    uia_abort("offers no way to do so", stages, call)
   }
+  if (stages[[1]] %in% own_stages) {
+    return(stages[[1]])
+  }
+  url <- approval_url(client, asked, call)
+  # Saved before it is shown: what is approved then counts, whoever goes on.
+  note(asked[["session"]])
   mx_abort(
     c(
       "The server asks for your approval on its web page.",
-      i = paste0("Open ", printable(url)),
-      i = "Then do this again."
+      i = paste0("Open ", url, " in a browser and approve it there."),
+      i = "Then make this call again, as it was: it goes on from here."
     ),
-    "mx_error_approval",
+    c("mx_error_approval", "mx_error_uia"),
     url = url,
     stages = stages,
     call = call
   )
+}
+
+approval_url <- function(client, asked, call) {
+  if (asked[["refused"]]) {
+    why <- "names no page for it that is safe to open (an http or https URL)"
+    uia_abort(why, asked[["stages"]], call)
+  }
+  if (!is.null(asked[["url"]])) {
+    return(asked[["url"]])
+  }
+  if (is.null(asked[["session"]])) {
+    uia_abort("opens no session for it", asked[["stages"]], call)
+  }
+  page <- api_path(
+    c("auth", asked[["stages"]][[1]], "fallback", "web"),
+    query = list(session = asked[["session"]])
+  )
+  paste0(client[["server"]], page)
+}
+
+uia_abort <- function(why, stages, call) {
+  mx_abort(
+    c(
+      paste0("The server asks for authentication and ", why, "."),
+      i = "It was not done. Ask whoever runs the server."
+    ),
+    "mx_error_uia",
+    stages = stages,
+    call = call
+  )
+}
+
+stage_auth <- function(client, stage, session, password, call) {
+  auth <- list(type = stage)
+  auth[["session"]] <- session
+  if (stage == "m.login.password") {
+    auth[["identifier"]] <- list(type = "m.id.user", user = client[["user_id"]])
+    auth[["password"]] <- password %||% find_password(client[["user_id"]], call)
+  }
+  auth
 }

@@ -28,6 +28,13 @@ account_pickle <- function(account, key) .Call(wrap__account_pickle, account, ke
 
 account_unpickle <- function(blob, key) .Call(wrap__account_unpickle, blob, key)
 
+# Judges the body of an answer with status 401: what it demands, or `NULL`.
+judge_challenge <- function(body, able) .Call(wrap__judge_challenge, body, able)
+
+machine_pending_approval <- function(handle, path, body) .Call(wrap__machine_pending_approval, handle, path, body)
+
+machine_note_approval <- function(handle, path, body, session) .Call(wrap__machine_note_approval, handle, path, body, session)
+
 canonical_json <- function(text) .Call(wrap__canonical_json, text)
 
 demo_new <- function(server_name) .Call(wrap__demo_new, server_name)

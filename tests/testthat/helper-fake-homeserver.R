@@ -5,6 +5,7 @@
 #   alice <- fake_client(fake, "alice")
 #   fake$fault("PUT", "/send/", status = 502, acts = TRUE)
 #   fake$seen("PUT", "/send/")
+#   fake$ask_approval(alice, "/delete_devices", "m.login.sso")
 
 fake_homeserver <- function() {
   skip_if_not_installed("webfakes")
@@ -72,8 +73,34 @@ fake_door <- function(url) {
     )
   }
   forget <- function() invisible(tell("/_fake/forget"))
+  # From now on `POST path` goes through once all `stages` were done. Synapse
+  # alone asks neither for m.oauth nor for single sign-on: both take a second
+  # server. So this door is a stand-in for what the specification says of them.
+  # What was asked before is forgotten, and answered with `unknown`.
+  ask_approval <- function(client, path, stages, unknown = 401) {
+    told <- list(
+      user_id = client[["user_id"]],
+      path = path,
+      stages = as.list(stages),
+      unknown = unknown,
+      url = url
+    )
+    invisible(tell("/_fake/approval", told))
+  }
   forget()
-  list(url = url, fault = fault, seen = seen, forget = forget)
+  list(
+    url = url,
+    fault = fault,
+    seen = seen,
+    forget = forget,
+    ask_approval = ask_approval
+  )
+}
+
+# What a user does who is told to open a page and approves there.
+approve_at <- function(url) {
+  answer <- curl::curl_fetch_memory(url)
+  expect_equal(answer[["status_code"]], 200)
 }
 
 fake_app <- function() {
@@ -95,6 +122,7 @@ fake_handler <- function(req, res) {
     options(fake_state = state)
   }
   bytes <- if (is.raw(req$.body)) req$.body else raw()
+  method <- toupper(req$method)
   say <- function(x) {
     res$set_type("application/json")
     res$send(as.character(jsonlite::toJSON(x, auto_unbox = TRUE, digits = NA)))
@@ -107,10 +135,26 @@ fake_handler <- function(req, res) {
     } else if (req$path == "/_fake/forget") {
       state[["faults"]] <- list()
       state[["seen"]] <- list()
+      state[["approval"]] <- NULL
+    } else if (req$path == "/_fake/approval") {
+      state[["approval"]] <- told
+      state[["sessions"]] <- list()
     } else {
       answer <- state[["seen"]]
     }
     return(say(answer))
+  }
+
+  # A page is opened, and what it asks for is allowed.
+  if (method == "GET" && grepl("/fallback/web$|^/approve$", req$path)) {
+    page <- c("m.oauth", setdiff(strsplit(req$path, "/")[[1]], ""))
+    session <- req$query$session
+    known <- session %in% names(state[["sessions"]])
+    if (known) {
+      state[["sessions"]][[session]] <- c(state[["sessions"]][[session]], page)
+    }
+    res$set_status(if (known) 200L else 404L)
+    return(res$send("Done. Go back to your program."))
   }
 
   # The path arrives decoded. No id here holds a slash, so it can be put back.
@@ -120,7 +164,6 @@ fake_handler <- function(req, res) {
   if (nzchar(req$query_string)) {
     path <- paste0(path, "?", req$query_string)
   }
-  method <- toupper(req$method)
   authorization <- req$get_header("Authorization")
   token <- if (!is.null(authorization)) sub("^Bearer ", "", authorization)
   is_media <- startsWith(req$path, "/_matrix/media/")
@@ -140,12 +183,59 @@ fake_handler <- function(req, res) {
     }
     mxcrypt:::demo_handle(state[["homeserver"]], method, path, token, bytes)
   }
+  # Whether a request is allowed, or what is asked before it is.
+  ask_first <- function(asked) {
+    body <- jsonlite::fromJSON(rawToChar(bytes), simplifyVector = FALSE)
+    auth <- body[["auth"]]
+    session <- auth[["session"]]
+    known <- !is.null(session) && session %in% names(state[["sessions"]])
+    if (!is.null(session) && !known && asked[["unknown"]] != 401) {
+      lost <- charToRaw(
+        "{\"errcode\":\"M_UNKNOWN\",\"error\":\"What session?\"}"
+      )
+      return(list(status = asked[["unknown"]], body = lost))
+    }
+    if (!known) {
+      state[["made"]] <- c(state[["made"]], 1)
+      session <- paste0("session/", length(state[["made"]]), "&x y")
+      state[["sessions"]][[session]] <- character()
+    } else if (!is.null(auth[["type"]])) {
+      done <- c(state[["sessions"]][[session]], auth[["type"]])
+      state[["sessions"]][[session]] <- done
+    }
+    completed <- state[["sessions"]][[session]]
+    if (all(unlist(asked[["stages"]]) %in% completed)) {
+      # The homeserver behind the door knows passwords only.
+      user <- list(type = "m.id.user", user = asked[["user_id"]])
+      body[["auth"]] <- list(
+        type = "m.login.password",
+        identifier = user,
+        password = "secret word"
+      )
+      bytes <<- charToRaw(jsonlite::toJSON(body, auto_unbox = TRUE))
+      return(ask())
+    }
+    query <- curl::curl_escape(session)
+    url <- paste0(asked[["url"]], "/approve?session=", query)
+    demand <- list(
+      session = session,
+      flows = list(list(stages = asked[["stages"]])),
+      completed = as.list(intersect(asked[["stages"]], completed)),
+      params = list(m.oauth = list(url = url))
+    )
+    text <- jsonlite::toJSON(demand, auto_unbox = TRUE)
+    list(status = 401L, body = charToRaw(text))
+  }
   matches <- function(fault) {
     grepl(fault[["method"]], method) && grepl(fault[["path"]], path)
   }
   hit <- which(vapply(state[["faults"]], matches, NA))
+  approval <- state[["approval"]]
   if (length(hit) == 0L) {
-    answer <- ask()
+    guarded <- !is.null(approval) &&
+      method == "POST" &&
+      endsWith(path, approval[["path"]])
+    answer <- if (guarded) ask_first(approval) else ask()
   } else {
     fault <- state[["faults"]][[hit[[1]]]]
     left <- fault[["times"]] - 1

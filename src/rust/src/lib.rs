@@ -11,6 +11,7 @@ use extendr_api::prelude::*;
 mod account;
 mod answer;
 mod arguments;
+mod authentication;
 mod canonical_json;
 mod demo;
 mod devices;
@@ -44,6 +45,7 @@ fn core_limit_threads(threads: Robj) -> Robj {
 extendr_module! {
     mod mxcrypt;
     use account;
+    use authentication;
     use canonical_json;
     use demo;
     use devices;

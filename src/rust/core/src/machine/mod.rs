@@ -12,10 +12,12 @@
 //! | `identity` | cross-signing: our own identity, step by step |
 //! | `user_trust`, `trust_changes` | identities of users, the trust they give, and that it changed |
 //! | `isolation` | which devices get keys, and what the others are told |
+//! | `approval` | approvals of its user that a request waits for |
 //! | `outbox`, `send_to_room` | what must be sent, in which order, and what must come before it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
 //! | `inbox`, `history` | hands events over, reads old ones |
 
+mod approval;
 mod device_lists;
 mod gaps;
 mod history;

@@ -1,6 +1,7 @@
 //! What is kept, one file a topic.
 
 mod account;
+mod approval;
 mod device;
 mod event;
 mod healing;
@@ -11,6 +12,7 @@ mod session;
 
 pub use self::{
     account::{Binding, KeyCheck, KeyUpload, OwnAccount, SyncPosition},
+    approval::{Approval, Approvals},
     device::{Device, DeviceList, LocalTrust},
     event::{Consumer, Event, HeldPart, HeldTimeline, InboxRow, Unreadable, WaitingEvent},
     healing::{KeyRequest, OlmMessageSeen, OlmRepair, ReceivedRequest, WithheldKey},
