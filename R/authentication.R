@@ -28,12 +28,12 @@ with_authentication <- function(client, path, password, call, body) {
   tried <- character()
   while (answer[["status"]] >= 400L) {
     asked <- challenge_of(answer)
+    stage <- if (!is.null(asked)) stage_here(client, asked, note, call)
     # A stage that was tried and is asked for again was refused. As there are
     # only so many stages, this comes to an end with every server.
-    if (is.null(asked) || any(asked[["stages"]][1] %in% tried)) {
+    if (is.null(stage) || stage %in% tried) {
       http_abort(answer, call = call)
     }
-    stage <- stage_here(client, asked, note, call)
     tried <- c(tried, stage)
     answer <- post(stage_auth(
       client,

@@ -35,8 +35,11 @@
 #' `mx_error_secret_storage` (missing, or does not hold what it should),
 #' `mx_error_identity` (the server shows another identity than secret storage
 #' holds, or does not take the signatures), `mx_error_password`,
-#' `mx_error_approval` (the server wants its web page to be visited: see the `url`
-#' of the condition, and call again).
+#' `mx_error_approval` (the server wants you to approve this in a browser: open the
+#' `url` of the condition, approve it there, and make the same call again, now or in
+#' another process. It goes on with the keys that were made; until then the
+#' identity stays as it was), `mx_error_uia` (the server asks for what cannot be
+#' done, such as to open something that is no web page).
 #' @references Client-server API, "Cross-signing" and "Secrets":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#cross-signing>
 #' @examples

@@ -25,7 +25,9 @@
 #' @section Errors:
 #' `mx_error_identity`: no such device, another fingerprint, or this device cannot
 #' sign for you (see [mx_crypto_setup()]). `mx_error_approval`: the server wants
-#' its web page to be visited.
+#' you to approve the deletion in a browser. Open the `url` of the condition, and
+#' make the same call again: an approval counts for the very devices it was asked
+#' for.
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)

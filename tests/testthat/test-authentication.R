@@ -109,6 +109,9 @@ test_that("stages here and in a browser follow each other in one session", {
   types <- lapply(auth, function(auth) auth[["type"]])
   expect_equal(types, list(NULL, stages[[1]], NULL, NULL, stages[[3]]))
   expect_length(unique(lapply(auth[-1], function(x) x[["session"]])), 1)
+  # What was given is used up.
+  again <- expect_approval(mx_device_delete(alice, "OTHER", "secret word"))
+  expect_false(again$url == condition$url)
 })
 
 test_that("an approval counts for what was asked, and for nothing else", {
