@@ -63,10 +63,7 @@ mx_crypto_setup <- function(
   password = NULL
 ) {
   machine <- machine_of(check_client(client))
-  given <- list(
-    recovery_key = check_string(recovery_key, null = TRUE),
-    passphrase = check_string(passphrase, null = TRUE)
-  )
+  given <- check_given(recovery_key, passphrase)
   check_flag(reset)
   check_string(password, null = TRUE)
   status <- own_identity(client, machine)
@@ -117,7 +114,7 @@ mx_cross_signing_reset <- function(
 # other clients out of what it holds.
 make_identity <- function(client, machine, given, reset, call = caller_env()) {
   storage <- if (!reset) secret_storage(client)
-  if (is.null(storage)) {
+  if (is.null(storage[["default_key"]])) {
     if (!is.null(given[["recovery_key"]]) && !reset) {
       mx_abort(
         c(
@@ -128,15 +125,14 @@ make_identity <- function(client, machine, given, reset, call = caller_env()) {
         call = call
       )
     }
-    storage <- list(key_id = NULL, description = NULL)
+    storage <- NULL
     given[["recovery_key"]] <- NULL
   } else {
     given <- storage_secret(client, given, call)
   }
   made <- machine_make_identity(
     machine,
-    storage[["key_id"]],
-    storage[["description"]],
+    storage[["account_data"]],
     given[["recovery_key"]],
     given[["passphrase"]],
     reset
@@ -155,11 +151,7 @@ publish_identity <- function(
 ) {
   if (!identical(status[["under_way"]], "published")) {
     data <- core(machine_identity_account_data(machine), call = call)
-    for (i in seq_along(data[["type"]])) {
-      path <- account_data_path(client, data[["type"]][[i]])
-      text <- data[["content"]][[i]]
-      http_json(client, "PUT", path, text, call = call)
-    }
+    put_account_data(client, data[["type"]], data[["content"]], call)
     done("put its private keys in secret storage")
     path <- api_path("keys", "device_signing", "upload")
     with_authentication(client, path, password, call, body = function(auth) {
@@ -172,7 +164,7 @@ publish_identity <- function(
 
 open_identity <- function(client, machine, given, call = caller_env()) {
   storage <- secret_storage(client)
-  if (is.null(storage)) {
+  if (is.null(storage[["default_key"]])) {
     mx_abort(
       c(
         "The account has an identity, and no secret storage to take it from.",
@@ -183,16 +175,11 @@ open_identity <- function(client, machine, given, call = caller_env()) {
     )
   }
   given <- storage_secret(client, given, call)
-  secret <- function(name) {
-    account_data(client, paste0("m.cross_signing.", name)) %||% "{}"
-  }
   imported <- machine_import_identity(
     machine,
-    storage[["key_id"]],
-    storage[["description"]],
+    storage[["account_data"]],
     given[["recovery_key"]],
-    given[["passphrase"]],
-    vapply(identity_keys, secret, "")
+    given[["passphrase"]]
   )
   core(imported, call = call)
 }

@@ -39,7 +39,7 @@ mx_crypto_status <- function(client) {
       master_key = identity[["master_key"]],
       identity_changed = identity[["changed"]],
       identity_refused = identity[["refused"]],
-      secret_storage = !is.null(secret_storage(client)),
+      secret_storage = !is.null(secret_storage(client)[["default_key"]]),
       recovery_key = identity[["recovery_key"]],
       one_time_keys = core(machine_key_upload(machine))[["one_time_keys"]],
       waiting_to_send = core(machine_waiting_to_send(machine)),
@@ -77,16 +77,8 @@ mx_cross_signing_ready <- function(client) {
 # Whether secret storage has the three keys under its default key. Whether they
 # hold, only its key can tell.
 secrets_are_stored <- function(client) {
-  storage <- secret_storage(client)
-  if (is.null(storage)) {
-    return(FALSE)
-  }
-  has_secret <- function(name) {
-    text <- account_data(client, paste0("m.cross_signing.", name))
-    content <- if (!is.null(text)) json_decode(text)
-    is.list(json_at(content, "encrypted", storage[["key_id"]]))
-  }
-  all(vapply(identity_keys, has_secret, NA))
+  names <- paste0("m.cross_signing.", identity_keys)
+  all(names %in% secret_storage(client)[["secrets"]])
 }
 
 #' @export

@@ -61,7 +61,7 @@ handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
 machine_identity_status <- function(handle) .Call(wrap__machine_identity_status, handle)
 
 # Makes an identity, with a new key of secret storage or with the one there is.
-machine_make_identity <- function(handle, key_id, description, recovery_key, passphrase, reset) .Call(wrap__machine_make_identity, handle, key_id, description, recovery_key, passphrase, reset)
+machine_make_identity <- function(handle, account_data, recovery_key, passphrase, reset) .Call(wrap__machine_make_identity, handle, account_data, recovery_key, passphrase, reset)
 
 machine_abandon_identity <- function(handle) .Call(wrap__machine_abandon_identity, handle)
 
@@ -71,7 +71,7 @@ machine_signing_keys_upload <- function(handle, auth) .Call(wrap__machine_signin
 
 machine_identity_published <- function(handle) .Call(wrap__machine_identity_published, handle)
 
-machine_import_identity <- function(handle, key_id, description, recovery_key, passphrase, secrets) .Call(wrap__machine_import_identity, handle, key_id, description, recovery_key, passphrase, secrets)
+machine_import_identity <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_import_identity, handle, account_data, recovery_key, passphrase)
 
 machine_signatures_upload <- function(handle) .Call(wrap__machine_signatures_upload, handle)
 
@@ -223,6 +223,22 @@ machine_note_encryption <- function(handle, room_id, content) .Call(wrap__machin
 machine_note_members_changed <- function(handle, room_id) .Call(wrap__machine_note_members_changed, handle, room_id)
 
 machine_note_own_membership <- function(handle, room_id, membership) .Call(wrap__machine_note_own_membership, handle, room_id, membership)
+
+# Its default key, the secrets under that, and its keys, as columns.
+secret_storage_describe <- function(account_data) .Call(wrap__secret_storage_describe, account_data)
+
+# A handle of a secret, or `NULL` where there is none of this name.
+secret_storage_fetch <- function(account_data, name, recovery_key, passphrase) .Call(wrap__secret_storage_fetch, account_data, name, recovery_key, passphrase)
+
+secret_text <- function(handle) .Call(wrap__secret_text, handle)
+
+machine_seal_secret <- function(handle, account_data, name, value, recovery_key, passphrase) .Call(wrap__machine_seal_secret, handle, account_data, name, value, recovery_key, passphrase)
+
+machine_key_change_under_way <- function(handle, account_data) .Call(wrap__machine_key_change_under_way, handle, account_data)
+
+machine_begin_key_change <- function(handle, account_data, recovery_key, passphrase, new_passphrase) .Call(wrap__machine_begin_key_change, handle, account_data, recovery_key, passphrase, new_passphrase)
+
+machine_key_change_writes <- function(handle, account_data) .Call(wrap__machine_key_change_writes, handle, account_data)
 
 ed25519_verify <- function(public_keys, messages, signatures) .Call(wrap__ed25519_verify, public_keys, messages, signatures)
 

@@ -5,8 +5,9 @@
 #' to a file that only you can read; `mx_recovery_key_saved()` says that it is
 #' kept in another way. After either it can not be had from here any more.
 #'
-#' @param key A recovery key, from [mx_crypto_setup()]. It prints masked;
-#'   `format(key, reveal = TRUE)` is its text.
+#' @param key A recovery key, from [mx_crypto_setup()] or
+#'   [mx_recovery_key_change()]. It prints masked; `format(key, reveal = TRUE)` is
+#'   its text.
 #' @param path The file, which must not be there yet.
 #' @return The path, or `NULL`, invisibly.
 #' @section Errors:
@@ -66,6 +67,9 @@ format.mx_recovery_key <- function(x, ..., reveal = FALSE) {
   if (isTRUE(reveal)) {
     return(reveal_recovery_key(x))
   }
-  masked <- paste(rep("\u2022\u2022\u2022\u2022", 12), collapse = " ")
-  c("<mx_recovery_key>", masked)
+  c("<mx_recovery_key>", masked(12))
+}
+
+masked <- function(groups) {
+  paste(rep("\u2022\u2022\u2022\u2022", groups), collapse = " ")
 }

@@ -4,42 +4,49 @@ account_data_path <- function(client, type) {
   api_path("user", client[["user_id"]], "account_data", type)
 }
 
-# Account data as JSON text; NULL where there is none.
-account_data <- function(client, type, call = caller_env()) {
-  path <- account_data_path(client, type)
-  answer <- http_perform(client, "GET", path, call = call)
-  if (answer[["status"]] == 404L) {
-    return(NULL)
+put_account_data <- function(client, types, contents, call = caller_env()) {
+  for (i in seq_along(types)) {
+    path <- account_data_path(client, types[[i]])
+    http_json(client, "PUT", path, contents[[i]], call = call)
   }
+}
+
+# All account data, as the server says it and the core reads it: an initial sync
+# of nothing else. What is in secret storage has no other list.
+account_data <- function(client, call = caller_env()) {
+  path <- api_path("sync", query = list(filter = account_data_filter()))
+  answer <- http_perform(client, "GET", path, call = call)
   if (answer[["status"]] != 200L) {
     http_abort(answer, call = call)
   }
-  text <- tryCatch(rawToChar(answer[["body"]]), error = function(e) "")
-  checked_json(text)
+  answer[["body"]]
 }
 
-# The default key of secret storage: its id, and its description as text.
+# Synapse repeats its last answer to an initial sync for two minutes, to whoever
+# asks in the same words: so each time another type is named.
+account_data_filter <- function() {
+  now <- sprintf("%.6f", as.numeric(Sys.time()))
+  nothing <- list(not_types = c("*", now))
+  unclass(mxc_json(list(room = list(rooms = list()), presence = nothing)))
+}
+
+# Secret storage as the server shows it: the account data, the `default_key` (NULL
+# where there is none), the names of the `secrets` under it, and the `keys`.
 secret_storage <- function(client, call = caller_env()) {
-  text <- account_data(client, "m.secret_storage.default_key", call)
-  content <- if (!is.null(text)) json_decode(text)
-  key_id <- if (is.list(content)) content[["key"]]
-  if (!is_string(key_id)) {
-    return(NULL)
-  }
-  type <- paste0("m.secret_storage.key.", key_id)
-  description <- account_data(client, type, call)
-  if (is.null(description)) {
-    mx_abort(
-      "Secret storage names a default key and does not describe it.",
-      "mx_error_secret_storage",
-      call = call
-    )
-  }
-  list(key_id = key_id, description = description)
+  data <- account_data(client, call)
+  described <- core(secret_storage_describe(data), call = call)
+  c(list(account_data = data), described)
+}
+
+check_given <- function(recovery_key, passphrase, call = caller_env()) {
+  list(
+    recovery_key = check_string(recovery_key, null = TRUE, call = call),
+    passphrase = check_string(passphrase, null = TRUE, call = call)
+  )
 }
 
 # A recovery key or a passphrase: given, or found where a bot can leave it.
-storage_secret <- function(client, given, call) {
+storage_secret <- function(client, given, call = caller_env()) {
   if (!is.null(given[["recovery_key"]]) || !is.null(given[["passphrase"]])) {
     return(given)
   }
@@ -51,7 +58,7 @@ storage_secret <- function(client, given, call) {
       c(
         paste0("The recovery key of ", client[["user_id"]], " is needed."),
         i = "Give it, or set MXCRYPT_RECOVERY_KEY or MXCRYPT_RECOVERY_KEY_FILE.",
-        i = "If it is lost, `reset = TRUE` makes a new identity."
+        i = "If it is lost, `mx_crypto_setup(reset = TRUE)` makes a new identity."
       ),
       "mx_error_recovery_key",
       call = call

@@ -215,3 +215,70 @@ test_that("our trust in devices and users is that of a foreign client", {
   phone$call("withdrawVerification", userId = bob$user_id)
   agree("signed", c(TRUE, FALSE, FALSE, FALSE), unknown)
 })
+
+test_that("a secret stored by either side is fetched by the other", {
+  alice <- live_user("alice")
+  laptop <- live_client(alice, isolation = "signed")
+  setup <- mx_crypto_setup(laptop)
+  key <- format(setup$recovery_key, reveal = TRUE)
+  phone <- foreign_client(alice[["user"]], alice[["password"]])
+  phone$call("enterRecoveryKey", recoveryKey = key)
+  phone$call("bootstrapCrossSigning", password = alice[["password"]])
+
+  fetched <- function(name) {
+    format(mx_secret_fetch(laptop, name, key), reveal = TRUE)
+  }
+  expect_null(mx_secret_fetch(laptop, "org.example.token", key))
+  mx_secret_store(laptop, "org.example.token", "caf\u00e9 %s", key)
+  expect_identical(fetched("org.example.token"), "caf\u00e9 %s")
+  expect_identical(
+    phone$call("fetchSecret", name = "org.example.token"),
+    "caf\u00e9 %s"
+  )
+  phone$call("storeSecret", name = "org.example.token", value = "th\u00e9")
+  expect_identical(fetched("org.example.token"), "th\u00e9")
+  master <- phone$call("fetchSecret", name = "m.cross_signing.master")
+  expect_identical(fetched("m.cross_signing.master"), master)
+  keys <- mx_secret_storage_keys(laptop)
+  expect_identical(keys$default, TRUE)
+  expect_identical(keys$from_passphrase, FALSE)
+})
+
+test_that("after a change of the recovery key a foreign client needs the new one", {
+  alice <- live_user("alice")
+  phone <- foreign_client(alice[["user"]], alice[["password"]])
+  phone$call("bootstrapCrossSigning", password = alice[["password"]])
+  old <- phone$call("bootstrapSecretStorage", keyBackup = TRUE)
+  phone$call("storeSecret", name = "org.example.token", value = "x")
+  backup <- phone$call("fetchSecret", name = "m.megolm_backup.v1")
+  master <- phone$call("crossSigningStatus")[["keyIds"]][["master_key"]]
+
+  bot <- live_client(alice, isolation = "signed")
+  new <- mx_recovery_key_change(bot, recovery_key = old)
+  key <- format(new, reveal = TRUE)
+  expect_error(
+    mx_crypto_setup(bot, recovery_key = old),
+    class = "mx_error_recovery_key"
+  )
+  mx_crypto_setup(bot, recovery_key = key)
+  expect_equal(trust_in(bot, bot), "verified")
+
+  late <- foreign_client(alice[["user"]], alice[["password"]])
+  late$call("enterRecoveryKey", recoveryKey = old)
+  expect_error(
+    late$call("bootstrapCrossSigning", password = alice[["password"]]),
+    "MAC"
+  )
+  fresh <- foreign_client(alice[["user"]], alice[["password"]])
+  fresh$call("enterRecoveryKey", recoveryKey = key)
+  status <- fresh$call("bootstrapCrossSigning", password = alice[["password"]])
+  expect_true(status[["ready"]])
+  expect_identical(status[["keyIds"]][["master_key"]], master)
+  expect_true(all(unlist(status[["privateKeysCachedLocally"]])))
+  expect_equal(trust_in(bot, fresh), "verified")
+  expect_identical(fresh$call("fetchSecret", name = "org.example.token"), "x")
+  expect_identical(
+    fresh$call("fetchSecret", name = "m.megolm_backup.v1"),
+    backup
+  )
+})

@@ -32,7 +32,7 @@ server_has_seen <- function(homeserver, text) {
 # What the homeserver was asked while `code` ran, as "METHOD path".
 requests_during <- function(code) {
   asked <- character()
-  # testthat copies the namespace: what a test replaced is in the real one.
+  # What stands there now: the tests see copies of the package's functions.
   real <- get("http_once", asNamespace("mxcrypt"))
   spy <- function(session, method, path, ...) {
     asked <<- c(asked, paste(method, path))

@@ -4,7 +4,10 @@ good_calls <- function() {
   alice <- pair$alice
   room <- pair$room
   recovery_key <- mx_crypto_setup(alice)$recovery_key
+  key_text <- format(recovery_key, reveal = TRUE)
   bobs <- mx_crypto_setup(pair$bob)
+  carol <- mx_demo_client(pair$homeserver, "carol", verified = FALSE)
+  mx_crypto_setup(carol, passphrase = "the eagle lands")
   mx_sync(alice)
   event <- mx_send_text(alice, room, "hello")
   account <- mxc_account_new()
@@ -175,6 +178,12 @@ good_calls <- function() {
       unsigned = FALSE
     ),
     mx_react = list(client = alice, room = room, event_id = event, key = "!"),
+    mx_recovery_key_change = list(
+      client = carol,
+      recovery_key = NULL,
+      passphrase = "the eagle lands",
+      new_passphrase = "the eagle lands"
+    ),
     mx_recovery_key_saved = list(key = recovery_key),
     mx_recovery_key_write = list(
       key = bobs$recovery_key,
@@ -214,6 +223,20 @@ good_calls <- function() {
     mx_room_leave = list(client = pair$bob, room = room),
     mx_room_members = list(client = alice, room = room),
     mx_rooms = list(client = alice),
+    mx_secret_fetch = list(
+      client = alice,
+      name = "m.cross_signing.master",
+      recovery_key = key_text,
+      passphrase = NULL
+    ),
+    mx_secret_storage_keys = list(client = alice),
+    mx_secret_store = list(
+      client = alice,
+      name = "org.example.token",
+      value = "x",
+      recovery_key = key_text,
+      passphrase = NULL
+    ),
     mx_send = list(
       client = alice,
       room = room,

@@ -14,6 +14,7 @@ use vodozemac::{
 use crate::{
     answer::{answer, string},
     machine::OpenMachine,
+    secret_storage::Secret,
 };
 
 /// Everything a handle can be.
@@ -23,6 +24,7 @@ pub(crate) enum Object {
     MegolmOutbound(GroupSession),
     MegolmInbound(InboundGroupSession),
     Machine(OpenMachine),
+    Secret(Secret),
     Demo(ModelServer),
 }
 
@@ -58,6 +60,7 @@ impl Held for Session {
 held!(GroupSession, MegolmOutbound, "an outbound Megolm session", false);
 held!(InboundGroupSession, MegolmInbound, "an inbound Megolm session", true);
 held!(OpenMachine, Machine, "an open store", true);
+held!(Secret, Secret, "a secret", true);
 held!(ModelServer, Demo, "a demo homeserver", true);
 
 struct Handle {
@@ -113,6 +116,7 @@ fn handle_describe(handle: Robj) -> Robj {
             Object::MegolmOutbound(_) => GroupSession::NAME,
             Object::MegolmInbound(_) => InboundGroupSession::NAME,
             Object::Machine(_) => OpenMachine::NAME,
+            Object::Secret(_) => Secret::NAME,
             Object::Demo(_) => ModelServer::NAME,
         }))
     })

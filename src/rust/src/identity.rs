@@ -2,8 +2,7 @@
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    Error, Kind, Result,
-    machine::{Storage, StorageSecret, UnderWay, UserTrust},
+    machine::{Storage, UnderWay, UserTrust},
     primitives::cross_signing::Usage,
 };
 
@@ -11,6 +10,7 @@ use crate::{
     answer::{optional_string, record, string, strings},
     arguments,
     machine::on,
+    secret_storage::{Given, secret_storage},
 };
 
 #[extendr]
@@ -34,38 +34,21 @@ fn machine_identity_status(handle: Robj) -> Robj {
 #[extendr]
 fn machine_make_identity(
     handle: Robj,
-    key_id: Robj,
-    description: Robj,
+    account_data: Robj,
     recovery_key: Robj,
     passphrase: Robj,
     reset: Robj,
 ) -> Robj {
     on(&handle, |machine| {
         let reset = arguments::flag(&reset, "reset")?;
-        let passphrase = arguments::optional_text(&passphrase, "passphrase")?;
-        if key_id.is_null() {
-            let storage = Storage::New { passphrase: passphrase.as_deref() };
+        let given = Given::read(&recovery_key, &passphrase)?;
+        if account_data.is_null() {
+            let storage = Storage::New { passphrase: given.passphrase.as_deref() };
             return machine.make_identity(&storage, reset);
         }
-        let recovery_key = arguments::optional_text(&recovery_key, "recovery_key")?;
-        let storage = Storage::Existing {
-            key_id: &arguments::text(&key_id, "key_id")?,
-            description: &arguments::text(&description, "description")?,
-            secret: secret(recovery_key.as_deref(), passphrase.as_deref())?,
-        };
-        machine.make_identity(&storage, reset)
+        let storage = &secret_storage(&account_data)?;
+        machine.make_identity(&Storage::Existing { storage, secret: given.secret()? }, reset)
     })
-}
-
-fn secret<'a>(
-    recovery_key: Option<&'a str>,
-    passphrase: Option<&'a str>,
-) -> Result<StorageSecret<'a>> {
-    match (recovery_key, passphrase) {
-        (Some(key), _) => Ok(StorageSecret::RecoveryKey(key)),
-        (None, Some(text)) => Ok(StorageSecret::Passphrase(text)),
-        (None, None) => Err(Error::new(Kind::RecoveryKey, "A recovery key is needed.")),
-    }
 }
 
 #[extendr]
@@ -100,24 +83,13 @@ fn machine_identity_published(handle: Robj) -> Robj {
 #[extendr]
 fn machine_import_identity(
     handle: Robj,
-    key_id: Robj,
-    description: Robj,
+    account_data: Robj,
     recovery_key: Robj,
     passphrase: Robj,
-    secrets: Robj,
 ) -> Robj {
     on(&handle, |machine| {
-        let recovery_key = arguments::optional_text(&recovery_key, "recovery_key")?;
-        let passphrase = arguments::optional_text(&passphrase, "passphrase")?;
-        // The secrets stand in the order of Usage::ALL; one that is missing is "{}".
-        let secrets = arguments::texts(&secrets, "secrets")?;
-        let secrets: Vec<(Usage, String)> = Usage::ALL.into_iter().zip(secrets).collect();
-        machine.import_identity(
-            &arguments::text(&key_id, "key_id")?,
-            &arguments::text(&description, "description")?,
-            secret(recovery_key.as_deref(), passphrase.as_deref())?,
-            &secrets,
-        )
+        let given = Given::read(&recovery_key, &passphrase)?;
+        machine.import_identity(&secret_storage(&account_data)?, given.secret()?)
     })
 }
 

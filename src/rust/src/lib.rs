@@ -30,6 +30,7 @@ mod own_account;
 mod private_file;
 mod pump;
 mod rooms;
+mod secret_storage;
 mod signing;
 
 /// Lets batches use at most `threads` threads.
@@ -62,6 +63,7 @@ extendr_module! {
     use private_file;
     use pump;
     use rooms;
+    use secret_storage;
     use signing;
     fn core_limit_threads;
 }

@@ -18,6 +18,8 @@ pub(crate) struct RoomFilter {
     /// How many timeline events to give at most.
     pub(crate) limit: usize,
     pub(crate) lazy_load_members: bool,
+    /// The ids of the rooms to tell of; none is for all.
+    rooms: Option<Vec<Value>>,
 }
 
 impl RoomFilter {
@@ -33,7 +35,13 @@ impl RoomFilter {
         };
         let state = room.object("state")?.unwrap_or(&empty);
         let lazy_load_members = state.flag("lazy_load_members")?;
-        Ok(Self { limit: limit.min(MAX_LIMIT), lazy_load_members })
+        let rooms = room.list("rooms")?.cloned();
+        Ok(Self { limit: limit.min(MAX_LIMIT), lazy_load_members, rooms })
+    }
+
+    /// Whether a sync is to tell of a room.
+    pub(crate) fn lets_pass(&self, room: &str) -> bool {
+        self.rooms.as_ref().is_none_or(|rooms| rooms.iter().any(|id| id == room))
     }
 }
 
@@ -79,12 +87,16 @@ mod tests {
 
     #[test]
     fn defaults_limits_and_types() {
-        let plain = Some(RoomFilter { limit: 10, lazy_load_members: false });
+        let plain = Some(RoomFilter { limit: 10, lazy_load_members: false, rooms: None });
         assert_eq!(read(json!({})), plain);
         assert_eq!(read(json!({"room": {"timeline": {}, "state": null}})), plain);
         let filter =
             json!({"room": {"timeline": {"limit": 5000}, "state": {"lazy_load_members": true}}});
-        assert_eq!(read(filter), Some(RoomFilter { limit: 100, lazy_load_members: true }));
+        let expected = RoomFilter { limit: 100, lazy_load_members: true, rooms: None };
+        assert_eq!(read(filter), Some(expected));
+        let some = read(json!({"room": {"rooms": ["!a:x"]}})).unwrap();
+        assert!(some.lets_pass("!a:x") && !some.lets_pass("!b:x"));
+        assert_eq!(read(json!({"room": {"rooms": "!a:x"}})), None);
         assert_eq!(read(json!({"room": {"timeline": {"limit": "3"}}})), None);
         assert_eq!(read(json!({"room": []})), None);
     }

@@ -91,7 +91,7 @@ impl ModelServer {
 
     fn sync_rooms(&self, me: &Caller, request: &SyncRequest) -> Value {
         let mut sections = [("join", Map::new()), ("invite", Map::new()), ("leave", Map::new())];
-        for room in self.rooms.values() {
+        for room in self.rooms.values().filter(|room| request.filter.lets_pass(&room.id)) {
             let Some((name, news)) = self.sync_room(room, me, request) else { continue };
             if let Some((_, section)) = sections.iter_mut().find(|section| section.0 == name) {
                 section.insert(room.id.clone(), news);

@@ -136,6 +136,14 @@ export async function bootstrapSecretStorage({
   return key.encodedPrivateKey;
 }
 
+export async function storeSecret({ name, value }) {
+  await sdk().secretStorage.store(name, value);
+}
+
+export async function fetchSecret({ name }) {
+  return (await sdk().secretStorage.get(name)) ?? null;
+}
+
 // Tells a further device the recovery key; bootstrapCrossSigning then imports.
 export async function enterRecoveryKey({ recoveryKey }) {
   const keyId = await sdk().secretStorage.getDefaultKeyId();

@@ -14,6 +14,7 @@ pub mod one_time_key;
 pub mod reasons;
 pub mod room_event;
 pub mod room_state;
+pub mod secret_storage;
 pub mod sync_response;
 pub mod trust;
 pub mod unique_map;

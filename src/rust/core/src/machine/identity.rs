@@ -7,29 +7,19 @@ use std::collections::BTreeSet;
 
 use zeroize::Zeroizing;
 
-use super::{Machine, Work};
+use super::{Machine, Work, secret_storage::NewKey};
 use crate::{
-    error::{Error, Kind, OrFail, Result},
+    error::{Error, Kind, Result},
+    judgement::secret_storage::{SecretStorage, StorageSecret},
     primitives::{
         canonical_json::{Json, Numbers, Object},
         cross_signing::{SigningKey, Usage},
-        keys::encode_base64,
         recovery_key,
-        seal::random_bytes,
         secret_storage::StorageKey,
         signing,
     },
     store::records::{Device, Identity, NewIdentity, OwnIdentity, PrivateKeys},
 };
-
-/// What opens a key of secret storage.
-#[derive(Clone, Copy)]
-pub enum StorageSecret<'a> {
-    /// The key, as it was written down.
-    RecoveryKey(&'a str),
-    /// What the key is derived from.
-    Passphrase(&'a str),
-}
 
 /// Where the private parts of a new identity go.
 pub enum Storage<'a> {
@@ -40,10 +30,8 @@ pub enum Storage<'a> {
     },
     /// The key that secret storage has.
     Existing {
-        /// Its id.
-        key_id: &'a str,
-        /// Its description, as text.
-        description: &'a str,
+        /// Secret storage.
+        storage: &'a SecretStorage,
         /// What opens it.
         secret: StorageSecret<'a>,
     },
@@ -132,17 +120,12 @@ impl Machine {
     pub fn make_identity(&mut self, storage: &Storage<'_>, reset: bool) -> Result<()> {
         let (key_id, key, description, random) = match *storage {
             Storage::New { passphrase } => {
-                let (key, mut description) = match passphrase {
-                    Some(passphrase) => StorageKey::new_from_passphrase(passphrase)?,
-                    None => (StorageKey::random()?, Object::new()),
-                };
-                description.extend(key.describe()?);
-                let text = Json::Object(description).text()?;
-                let key_id = encode_base64(&random_bytes::<24>()?).replace(['+', '/'], "x");
-                (key_id, key, Some(text), passphrase.is_none())
+                let made = NewKey::make(passphrase)?;
+                (made.key_id, made.key, Some(made.description), passphrase.is_none())
             }
-            Storage::Existing { key_id, description, secret } => {
-                (key_id.to_owned(), open(description, secret)?, None, false)
+            Storage::Existing { storage, secret } => {
+                let opened = storage.open_default(secret)?;
+                (opened.key_id, opened.key, None, false)
             }
         };
         self.work(0, |work| {
@@ -268,12 +251,10 @@ impl Machine {
     /// secret does not open; [`Kind::Identity`] when one is not of the identity the server shows.
     pub fn import_identity(
         &mut self,
-        key_id: &str,
-        description: &str,
+        storage: &SecretStorage,
         secret: StorageSecret<'_>,
-        secrets: &[(Usage, String)],
     ) -> Result<()> {
-        let key = open(description, secret)?;
+        let opened = storage.open(secret)?;
         self.work(0, |work| {
             let shown = work.identity(&work.own.user_id)?.ok_or_else(|| {
                 Error::new(Kind::Identity, "The server shows no identity of this user.")
@@ -286,16 +267,10 @@ impl Machine {
                 }
             }
             let mut found = BTreeSet::new();
-            for (usage, content) in secrets {
-                let content = Json::parse_object(content)?;
-                let sealed = content.get("encrypted").and_then(Json::as_object);
-                let sealed = sealed.and_then(|keys| keys.get(key_id)).and_then(Json::as_object);
-                let Some(sealed) = sealed else { continue };
-                let text = key.decrypt(&usage.secret_name(), sealed)?;
-                let text = std::str::from_utf8(&text)
-                    .or_fail(Kind::SecretStorage, "A secret is not text")?;
-                let private = SigningKey::from_base64(text)?;
-                if Some(private.public()) != public(&shown, *usage) {
+            for usage in Usage::ALL {
+                let Some(text) = opened.secret(&usage.secret_name())? else { continue };
+                let private = SigningKey::from_base64(&text)?;
+                if Some(private.public()) != public(&shown, usage) {
                     return Err(Error::new(
                         Kind::Identity,
                         format!(
@@ -305,8 +280,8 @@ impl Machine {
                         ),
                     ));
                 }
-                own.private.set(*usage, private);
-                found.insert(*usage);
+                own.private.set(usage, private);
+                found.insert(usage);
             }
             if !found.contains(&Usage::SelfSigning) {
                 return Err(Error::new(
@@ -410,22 +385,12 @@ impl Work<'_> {
     }
 }
 
-fn public(identity: &Identity, usage: Usage) -> Option<String> {
+pub(super) fn public(identity: &Identity, usage: Usage) -> Option<String> {
     match usage {
         Usage::Master => Some(identity.master_key.clone()),
         Usage::SelfSigning => identity.self_signing_key.clone(),
         Usage::UserSigning => identity.user_signing_key.clone(),
     }
-}
-
-fn open(description: &str, secret: StorageSecret<'_>) -> Result<StorageKey> {
-    let description = Json::parse_object(description)?;
-    let key = match secret {
-        StorageSecret::RecoveryKey(text) => StorageKey::from_bytes(recovery_key::decode(text)?),
-        StorageSecret::Passphrase(text) => StorageKey::from_passphrase(text, &description)?,
-    };
-    key.check(&description)?;
-    Ok(key)
 }
 
 fn incomplete() -> Error {

@@ -13,6 +13,7 @@
 //! | `user_trust`, `trust_changes` | identities of users, the trust they give, and that it changed |
 //! | `isolation` | which devices get keys, and what the others are told |
 //! | `approval` | approvals of its user that a request waits for |
+//! | `secret_storage` | secrets are put there, and its key is changed |
 //! | `outbox`, `send_to_room` | what must be sent, in which order, and what must come before it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
 //! | `inbox`, `history` | hands events over, reads old ones |
@@ -36,6 +37,7 @@ mod replies;
 mod room_events;
 mod room_keys;
 mod rooms;
+mod secret_storage;
 mod send_to_room;
 mod sync;
 mod timeline;
@@ -48,7 +50,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 pub use self::{
     history::History,
-    identity::{IdentityStatus, Storage, StorageSecret, UnderWay},
+    identity::{IdentityStatus, Storage, UnderWay},
     inbox::{Handed, Unsigned},
     outbox::{Message, Outcome},
     pump::{Requests, WireRequest},

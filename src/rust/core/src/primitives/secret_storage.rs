@@ -105,17 +105,18 @@ impl StorageKey {
         Ok(check)
     }
 
-    /// Checks the key against its description.
+    /// Checks the key against its description. False where the description has no check, and every
+    /// key has to pass.
     ///
     /// # Errors
     /// [`Kind::SecretStorage`] when it is another algorithm's, [`Kind::RecoveryKey`] when it is the
-    /// wrong key. A description without a check lets every key pass: the secrets have their own.
-    pub fn check(&self, description: &Object) -> Result<()> {
+    /// wrong key.
+    pub fn check(&self, description: &Object) -> Result<bool> {
         if description.get("algorithm").and_then(Json::as_str) != Some(ALGORITHM) {
             return Err(refused("The secret storage is of an unknown algorithm."));
         }
         let (Some(iv), Some(mac)) = (description.get("iv"), description.get("mac")) else {
-            return Ok(());
+            return Ok(false);
         };
         let iv = bytes_of(iv).and_then(|iv| iv.try_into().ok());
         let iv = iv.ok_or_else(|| refused("The check of the key is not 16 bytes of base64."))?;
@@ -124,8 +125,12 @@ impl StorageKey {
         let [cipher_key, mac_key] = self.derive("")?;
         cipher(&cipher_key, iv)?.apply_keystream(&mut zeros);
         authenticate(&mac_key, &zeros)?.verify_slice(&mac).map_err(|_| {
-            Error::new(Kind::RecoveryKey, "This is a recovery key, but not of this account.")
-        })
+            Error::new(
+                Kind::RecoveryKey,
+                "This recovery key or passphrase is of another account, or an older one.",
+            )
+        })?;
+        Ok(true)
     }
 
     /// Encrypts the secret `name`: an object of `iv`, `ciphertext` and `mac`.
@@ -253,11 +258,11 @@ mod tests {
     #[test]
     fn a_wrong_key_is_noticed_where_there_is_a_check() {
         let mut description = key().describe().unwrap();
-        key().check(&description).unwrap();
+        assert!(key().check(&description).unwrap());
         let other = StorageKey::random().unwrap();
         assert_eq!(other.check(&description).unwrap_err().kind, Kind::RecoveryKey);
         description.remove("mac");
-        other.check(&description).unwrap();
+        assert!(!other.check(&description).unwrap());
         description.insert("algorithm".into(), Json::String("m.other".into()));
         assert_eq!(key().check(&description).unwrap_err().kind, Kind::SecretStorage);
     }

@@ -26,6 +26,9 @@ fn account_data_is_stored_and_delivered() {
     assert_eq!(later["account_data"]["events"], json!([]));
     assert_eq!(later["rooms"]["join"], json!({}));
     assert_eq!(world.sync(&alice, "")["account_data"]["events"], global);
+    let alone = world.sync(&alice, "&filter=%7B%22room%22:%7B%22rooms%22:[]%7D%7D");
+    assert_eq!(alone["account_data"]["events"], global);
+    assert_eq!(alone["rooms"]["join"], json!({}));
 
     assert_eq!(world.fails(&bob, "GET", &path, Value::Null), refused(403, "M_FORBIDDEN"));
     assert_eq!(world.fails(&bob, "PUT", &path, json!({})), refused(403, "M_FORBIDDEN"));

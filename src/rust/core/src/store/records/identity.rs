@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::KeyChange;
 use crate::{
     primitives::cross_signing::{SigningKey, Usage},
     store::{Record, Single, Table, Value},
@@ -115,6 +116,9 @@ pub struct OwnIdentity {
     pub refused: Option<String>,
     /// A recovery key that its owner has not said to have saved.
     pub recovery_key: Option<Zeroizing<[u8; 32]>>,
+    /// A change of the key of secret storage.
+    #[serde(default)]
+    pub key_change: Option<KeyChange>,
 }
 
 impl Single for OwnIdentity {

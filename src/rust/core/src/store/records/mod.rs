@@ -8,6 +8,7 @@ mod healing;
 mod identity;
 mod outbox;
 mod room;
+mod secret_storage;
 mod session;
 
 pub use self::{
@@ -19,6 +20,7 @@ pub use self::{
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
     outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},
     room::{Encryption, Member, Membership, Room},
+    secret_storage::KeyChange,
     session::{
         InboundSession, Isolation, IsolationMode, KeyShare, KeySource, OlmSession, OutboundSession,
     },

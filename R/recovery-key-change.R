@@ -1,0 +1,93 @@
+#' Change the recovery key
+#'
+#' For when somebody else may know the recovery key, or the passphrase, of secret
+#' storage. A new key is made and kept, sealed, in the store; every secret that the
+#' old key opens is encrypted with it too; it becomes the default key; and then
+#' what the old key opens is taken from the server. At any moment the secrets can
+#' be read with the key that is the default one then. After a crash, call again:
+#' it goes on with the same new key, and does not ask for the old one.
+#'
+#' Your identity stays as it is: nobody has to verify you again. Whoever knew the
+#' old key *and* could sign in as you may have read the private keys of your
+#' identity, and then only a new one helps: `mx_crypto_setup(reset = TRUE)`.
+#'
+#' Before anything is written, the cross-signing keys in secret storage are
+#' compared with those that the server shows. If they differ, nothing is changed.
+#' Where another key than the default one is given, neither opens anything
+#' afterwards; other keys stay.
+#'
+#' @inheritParams mx_secret_fetch
+#' @param recovery_key,passphrase What opens secret storage now. Better leave the
+#'   recovery key out: it is then read from where [mx_crypto_setup()] finds it.
+#' @param new_passphrase What is to open it instead. If left out, a random recovery
+#'   key is made.
+#' @return The new recovery key, for [mx_recovery_key_write()]; with a passphrase,
+#'   `NULL`, invisibly.
+#' @section Errors:
+#' `mx_error_recovery_key` (the old one is missing, mistyped, of another account or
+#' an older one; or a change to another key is under way), `mx_error_secret_storage`
+#' (there is none, a secret does not open and would be lost, or the server does not
+#' keep what it is given), `mx_error_identity` (a cross-signing key is not the one
+#' that the server shows).
+#' @references Client-server API, "Secrets":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#secrets>
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+#' setup <- mx_crypto_setup(alice)
+#' old <- format(setup$recovery_key, reveal = TRUE)
+#'
+#' new <- mx_recovery_key_change(alice, recovery_key = old)
+#' new
+#' mx_recovery_key_write(new, tempfile())
+#' @export
+mx_recovery_key_change <- function(
+  client,
+  recovery_key = NULL,
+  passphrase = NULL,
+  new_passphrase = NULL
+) {
+  machine <- machine_of(check_client(client))
+  given <- check_given(recovery_key, passphrase)
+  check_string(new_passphrase, null = TRUE)
+  own_identity(client, machine)
+  data <- account_data(client)
+  if (!core(machine_key_change_under_way(machine, data))) {
+    given <- storage_secret(client, given)
+  }
+  begun <- machine_begin_key_change(
+    machine,
+    data,
+    given[["recovery_key"]],
+    given[["passphrase"]],
+    new_passphrase
+  )
+  core(begun)
+  finish_key_change(client, machine)
+  if (core(machine_identity_status(machine))[["recovery_key"]]) {
+    return(new_recovery_key(client))
+  }
+  invisible()
+}
+
+# Each round does what can be done by what the server shows then: the new key and
+# its copies; the default key; what is to go. The fourth finds nothing to do, if
+# no other client is at work.
+finish_key_change <- function(client, machine, call = caller_env()) {
+  for (round in 1:8) {
+    data <- account_data(client, call)
+    due <- core(machine_key_change_writes(machine, data), call = call)
+    if (length(due[["type"]]) == 0L) {
+      return(invisible())
+    }
+    put_account_data(client, due[["type"]], due[["content"]], call)
+  }
+  mx_abort(
+    c(
+      "The server does not keep what secret storage is to hold.",
+      i = "Nothing is lost: call again, and the change goes on."
+    ),
+    "mx_error_secret_storage",
+    call = call
+  )
+}

@@ -1,0 +1,153 @@
+//! Secret storage, for R.
+
+use extendr_api::prelude::*;
+use mxcrypt_core::{
+    Error, Kind, Result,
+    judgement::secret_storage::{SecretStorage, StorageSecret},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    answer::{answer, optional_string, record, string, strings},
+    arguments,
+    handle::{Object, keep, with},
+    machine::on,
+};
+
+/// A secret that was fetched: R holds a handle and not its text.
+pub(crate) struct Secret(Zeroizing<String>);
+
+/// What a caller gave to open secret storage with.
+pub(crate) struct Given {
+    recovery_key: Option<String>,
+    pub(crate) passphrase: Option<String>,
+}
+
+impl Given {
+    pub(crate) fn read(recovery_key: &Robj, passphrase: &Robj) -> Result<Self> {
+        let recovery_key = arguments::optional_text(recovery_key, "recovery_key")?;
+        let passphrase = arguments::optional_text(passphrase, "passphrase")?;
+        Ok(Self { recovery_key, passphrase })
+    }
+
+    fn optional(&self) -> Option<StorageSecret<'_>> {
+        let recovery_key = self.recovery_key.as_deref().map(StorageSecret::RecoveryKey);
+        recovery_key.or_else(|| self.passphrase.as_deref().map(StorageSecret::Passphrase))
+    }
+
+    pub(crate) fn secret(&self) -> Result<StorageSecret<'_>> {
+        let missing = || Error::new(Kind::RecoveryKey, "A recovery key is needed.");
+        self.optional().ok_or_else(missing)
+    }
+}
+
+/// Secret storage in the answer to an initial sync.
+pub(crate) fn secret_storage(account_data: &Robj) -> Result<SecretStorage> {
+    SecretStorage::read(&arguments::body(account_data, "account_data")?)
+}
+
+/// Its default key, the secrets under that, and its keys, as columns.
+#[extendr]
+fn secret_storage_describe(account_data: Robj) -> Robj {
+    answer(|| {
+        let storage = secret_storage(&account_data)?;
+        let default = storage.default_key();
+        let secrets = default.map(|key_id| storage.encrypted_with(key_id)).unwrap_or_default();
+        let keys = storage.keys();
+        let flags = |flags: Vec<bool>| -> Robj { flags.into() };
+        let columns = record([
+            ("key_id", strings(keys.iter().map(|key| Some(key.key_id.as_str())))),
+            ("name", strings(keys.iter().map(|key| key.name.as_deref()))),
+            ("default", flags(keys.iter().map(|key| key.default).collect())),
+            ("from_passphrase", flags(keys.iter().map(|key| key.from_passphrase).collect())),
+        ]);
+        Ok(record([
+            ("default_key", optional_string(default)),
+            ("secrets", strings(secrets.into_iter().map(Some))),
+            ("keys", columns),
+        ]))
+    })
+}
+
+/// A handle of a secret, or `NULL` where there is none of this name.
+#[extendr]
+fn secret_storage_fetch(
+    account_data: Robj,
+    name: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    answer(|| {
+        let storage = secret_storage(&account_data)?;
+        let given = Given::read(&recovery_key, &passphrase)?;
+        let secret = storage.fetch(&arguments::text(&name, "name")?, given.secret()?)?;
+        Ok(secret.map_or_else(|| ().into(), |text| keep(Object::Secret(Secret(text)))))
+    })
+}
+
+#[extendr]
+fn secret_text(handle: Robj) -> Robj {
+    answer(|| with(&handle, |secret: &mut Secret| Ok(string(&secret.0))))
+}
+
+#[extendr]
+fn machine_seal_secret(
+    handle: Robj,
+    account_data: Robj,
+    name: Robj,
+    value: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let storage = secret_storage(&account_data)?;
+        let given = Given::read(&recovery_key, &passphrase)?;
+        let name = arguments::text(&name, "name")?;
+        let value = Zeroizing::new(arguments::text(&value, "value")?);
+        let content = machine.seal_secret(&storage, given.secret()?, &name, &value)?;
+        Ok(optional_string(content.as_deref()))
+    })
+}
+
+#[extendr]
+fn machine_key_change_under_way(handle: Robj, account_data: Robj) -> Robj {
+    on(&handle, |machine| machine.key_change_under_way(&secret_storage(&account_data)?))
+}
+
+#[extendr]
+fn machine_begin_key_change(
+    handle: Robj,
+    account_data: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+    new_passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let given = Given::read(&recovery_key, &passphrase)?;
+        let new_passphrase = arguments::optional_text(&new_passphrase, "new_passphrase")?;
+        let storage = secret_storage(&account_data)?;
+        machine.begin_key_change(&storage, given.optional(), new_passphrase.as_deref())
+    })
+}
+
+#[extendr]
+fn machine_key_change_writes(handle: Robj, account_data: Robj) -> Robj {
+    on(&handle, |machine| {
+        let writes = machine.key_change_writes(&secret_storage(&account_data)?)?;
+        Ok(record([
+            ("type", strings(writes.iter().map(|(event_type, _)| Some(event_type.as_str())))),
+            ("content", strings(writes.iter().map(|(_, content)| Some(content.as_str())))),
+        ]))
+    })
+}
+
+extendr_module! {
+    mod secret_storage;
+    fn secret_storage_describe;
+    fn secret_storage_fetch;
+    fn secret_text;
+    fn machine_seal_secret;
+    fn machine_key_change_under_way;
+    fn machine_begin_key_change;
+    fn machine_key_change_writes;
+}
