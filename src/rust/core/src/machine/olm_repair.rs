@@ -50,11 +50,12 @@ impl Work<'_> {
         let known = self.tx.get::<OlmRepair>(&[identity_key.into()])?;
         let repaired_at = known.as_ref().map_or(0, |repair| repair.repaired_at);
         let lately = repaired_at > 0 && (self.now - repaired_at).abs() < HOUR;
-        let tracked = self.tx.get::<DeviceList>(&[user_id.into()])?.is_some();
         let due = self.tx.count::<OlmRepair>(&Query::equal("is_due", 1))?;
-        if lately || !tracked || due >= MOST_DUE {
+        if lately || due >= MOST_DUE {
             return Ok(());
         }
+        // Whose device it is must be known before a session with it is opened.
+        self.track(user_id)?;
         self.tx.put(&OlmRepair {
             identity_key: identity_key.to_owned(),
             user_id: user_id.to_owned(),
@@ -71,13 +72,23 @@ impl Work<'_> {
         self.tx.put(&OlmRepair { is_due: false, repaired_at: self.now, ..repair })?;
         let nothing = to_raw_value(&json!({})).or_fail(Kind::Internal, "An empty content")?;
         self.send_to_device(device, "m.dummy", &nothing)?;
-        let given = Query::equal("user_id", device.user_id.as_str())
-            .and("device_id", device.device_id.as_str());
-        for share in self.tx.select::<KeyShare>(&given)? {
+        self.keys_were_lost(&device.user_id, &device.identity_key)
+    }
+
+    /// Lets a device have the keys of our current room sessions once more: it may have lost them.
+    pub(super) fn keys_were_lost(&mut self, user_id: &str, identity_key: &str) -> Result<()> {
+        let given = Query::equal("user_id", user_id);
+        let shares = self.tx.select::<KeyShare>(&given)?;
+        let lost = |share: &KeyShare| share.identity_key == identity_key && !share.lost;
+        let lost: Vec<KeyShare> = shares.into_iter().filter(lost).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        for share in lost {
             // It stays on record: whoever may have a key is not forgotten.
             self.tx.put(&KeyShare { lost: true, ..share })?;
         }
-        self.recipients_changed(&device.user_id)
+        self.recipients_changed(user_id)
     }
 
     /// Encrypts an event to a device that we have a session with, and puts it in the outbox.

@@ -107,6 +107,8 @@ impl Work<'_> {
     fn dispatch(&mut self, (payload, sender_key): (OlmPayload, String)) -> Result<()> {
         match payload.event_type.as_str() {
             "m.room_key" => self.receive_room_key(&payload, &sender_key),
+            // Word that our last messages could not be read.
+            "m.dummy" => self.keys_were_lost(&payload.sender, &sender_key),
             "m.forwarded_room_key" => self.receive_forwarded_key(&payload, &sender_key),
             _ => Ok(()),
         }

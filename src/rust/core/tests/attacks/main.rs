@@ -8,7 +8,9 @@
 #[allow(dead_code)]
 mod database;
 mod devices;
+mod healing;
 mod identities;
+mod key_requests;
 mod messages;
 mod rooms;
 mod rotation;
