@@ -28,9 +28,9 @@ count <- function(name, passed, failed, skipped) {
 
 run_cargo <- function(name, manifest, packages) {
   message("\n== ", name)
-  # In release, because the simulation is a thousand runs.
+  # In release, because the simulation is many runs.
   args <- c("test", "--release", "--manifest-path", manifest, packages)
-  seeds <- Sys.getenv("SIMULATION_SEEDS", "2000")
+  seeds <- Sys.getenv("SIMULATION_SEEDS", "800")
   ran <- run("cargo", args, c(SIMULATION_SEEDS = seeds))
   results <- grep("^test result:", ran[["lines"]], value = TRUE)
   number <- function(word) {

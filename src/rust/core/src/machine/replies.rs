@@ -91,7 +91,7 @@ impl Work<'_> {
             }
             Ask::Encryption { room_id, .. }
             | Ask::HistoryVisibility { room_id }
-            | Ask::Members { room_id }
+            | Ask::Members { room_id, .. }
                 if trouble.is_final() =>
             {
                 self.refuse_queued(&room_id, &trouble.code, &trouble.message)?;
@@ -118,7 +118,9 @@ impl Work<'_> {
             Ask::KeysClaim { devices } => self.keys_claim_answered(devices, text),
             Ask::Encryption { room_id, up_to } => self.encryption_answered(room_id, *up_to, body),
             Ask::HistoryVisibility { room_id } => self.history_visibility_answered(room_id, body),
-            Ask::Members { room_id } => self.members_answered(room_id, text),
+            Ask::Members { room_id, generation } => {
+                self.members_answered(room_id, *generation, text)
+            }
             Ask::Gap { room_id, number, from } => self.gap_answered(room_id, *number, from, text),
             Ask::Send { .. } => Ok(()),
         }

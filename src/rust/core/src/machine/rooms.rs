@@ -45,7 +45,7 @@ impl Machine {
     pub fn note_members_changed(&mut self, room_id: &str) -> Result<()> {
         self.work(0, |work| {
             work.change_room(room_id, |room| {
-                room.members_known = false;
+                room.forget_members();
                 room.recipients_generation += 1;
             })
         })
@@ -89,7 +89,7 @@ impl Work<'_> {
         self.change_room(room_id, |room| {
             if room.membership != membership {
                 // What happened while we were away was not told.
-                room.members_known = false;
+                room.forget_members();
                 room.recipients_generation += 1;
             }
             room.membership = membership;
@@ -193,14 +193,25 @@ impl Work<'_> {
     /// list and the sync may have crossed, so the list is fetched again before it is relied on.
     pub(super) fn members_came_with_sync(&self, room_id: &str, since: Option<&str>) -> Result<()> {
         self.change_room(room_id, |room| {
+            // So may an answer that is still on its way.
+            room.members_generation += 1;
             if room.members_fetched_at.as_deref() == Some(since.unwrap_or_default()) {
                 room.members_known = false;
             }
         })
     }
 
-    /// Takes in the answer to `GET /rooms/…/members`.
-    pub(super) fn members_answered(&mut self, room_id: &str, body: &str) -> Result<()> {
+    /// Takes in the answer to `GET /rooms/…/members`, asked in `generation`.
+    pub(super) fn members_answered(
+        &mut self,
+        room_id: &str,
+        generation: u64,
+        body: &str,
+    ) -> Result<()> {
+        if self.room(room_id)?.members_generation != generation {
+            // Somebody may have left since, whom this answer still shows: it is asked again.
+            return Ok(());
+        }
         let answer: UniqueMap<Json> = read_object(body).or_fail(Kind::Answer, "The members")?;
         let Some(Json::Array(chunk)) = answer.0.get("chunk") else {
             return Err(Error::new(Kind::Answer, "The answer about members has no list of them."));
@@ -235,6 +246,10 @@ impl Work<'_> {
             }
             None => None,
         };
+        if self.room(room_id)?.visibility_known {
+            // A sync has told it since.
+            return Ok(());
+        }
         self.set_history_visibility(room_id, visibility)
     }
 

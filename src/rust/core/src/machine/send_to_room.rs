@@ -216,7 +216,8 @@ impl Pump<'_, '_> {
             }
         }
         if !room.members_known {
-            let ask = Ask::Members { room_id: room_id.clone() };
+            let generation = room.members_generation;
+            let ask = Ask::Members { room_id: room_id.clone(), generation };
             if !self.busy.contains(&ask) {
                 self.ask(ask, "GET", path(&["rooms", &room_id, "members"]), None)?;
             }

@@ -129,7 +129,7 @@ impl Work<'_> {
         }
         if part.limited {
             // The list was fetched lazily, and what changed in the gap may not have been told.
-            self.change_room(room_id, |room| room.members_known = false)?;
+            self.change_room(room_id, Room::forget_members)?;
         }
         if members_came {
             self.members_came_with_sync(room_id, since)?;

@@ -65,7 +65,7 @@ fn a_broken_session_is_replaced_and_the_key_given_again() {
 #[test]
 fn a_session_is_replaced_once_an_hour_at_most() {
     let (mut scene, mut alice, mut bob, room_id) = pair();
-    let mut broken = |scene: &mut Scene, alice: &mut Person, bob: &mut Person| {
+    let broken = |scene: &mut Scene, alice: &mut Person, bob: &mut Person| {
         alice.machine.rotate_room_key(&room_id).unwrap();
         alice.say(scene, &room_id, "x");
         bob.sync_with(scene, damage);

@@ -1,6 +1,9 @@
 //! When a room gets a new key, and when it does not.
 
-use mxcrypt_core::{machine::Unsigned, store::records::LocalTrust};
+use mxcrypt_core::{
+    machine::{Reply, Unsigned},
+    store::records::{InboundSession, LocalTrust},
+};
 use serde_json::{Value, json};
 
 use crate::scene::{MEGOLM, Person, Scene, encoded};
@@ -236,7 +239,7 @@ fn the_first_sync_has_all_devices_asked_for_again() {
             crate::scene::parse(query.body.as_ref().unwrap()),
         )
         .body;
-    let reply = mxcrypt_core::machine::Reply::Answer { status: 200, body };
+    let reply = Reply::Answer { status: 200, body };
     fresh.replies(scene.now, vec![(query.number, reply)]).unwrap();
     assert_eq!(fresh.outdated(std::slice::from_ref(&bob.user)).unwrap().len(), 0);
     fresh.receive_sync(scene.now, None, r#"{"next_batch":"s1"}"#).unwrap();
@@ -262,4 +265,75 @@ fn when_a_device_is_blocked() {
     assert_eq!(session(&mut alice, &mut scene, &room_id), second);
     let reads = bob.reads(&mut scene);
     assert_eq!(reads.last().map(String::as_str), Some("hello"));
+}
+
+/// Whoever is invited from then on may read what is said, or may not any more: what was said so far
+/// keeps to what held then.
+#[test]
+fn when_others_may_read_the_history() {
+    let (mut scene, mut alice, mut bob, room_id) = usual();
+    let make = |scene: &mut Scene, alice: &mut Person, visibility: &str| {
+        let path = format!("rooms/{}/state/m.room.history_visibility", encoded(&room_id));
+        let content = json!({"history_visibility": visibility});
+        assert_eq!(scene.call(Some(&alice.token), "PUT", &path, content).status, 200);
+        alice.sync(scene);
+        session(alice, scene, &room_id)
+    };
+    let shared = make(&mut scene, &mut alice, "shared");
+    assert_eq!(make(&mut scene, &mut alice, "world_readable"), shared);
+    let joined = make(&mut scene, &mut alice, "joined");
+    assert_ne!(joined, shared);
+    assert_eq!(make(&mut scene, &mut alice, "invited"), joined);
+    assert_ne!(make(&mut scene, &mut alice, "shared"), joined);
+    // The key itself says which it is.
+    bob.reads(&mut scene);
+    let kept = |bob: &Person, id: &str| {
+        let key = [room_id.as_str().into(), id.into(), alice.user.as_str().into()];
+        bob.look(|tx| tx.get::<InboundSession>(&key)).unwrap().shared_history
+    };
+    assert!(kept(&bob, &shared) && !kept(&bob, &joined));
+}
+
+/// Whoever is not in after a gap may have been in meanwhile: also who is invited again by then.
+#[test]
+fn when_someone_is_invited_in_a_gap() {
+    let (mut scene, mut alice, _, room_id) = usual();
+    let carol = scene.person("carol");
+    crate::to_device::invite(&mut scene, &alice.token, &room_id, &carol.user);
+    alice.sync(&mut scene);
+    let first = session(&mut alice, &mut scene, &room_id);
+    scene.leave(&carol.token.clone(), &room_id);
+    crate::to_device::invite(&mut scene, &alice.token, &room_id, &carol.user);
+    alice.sync_with(&mut scene, |answer| {
+        let timeline = &mut answer["rooms"]["join"][&room_id]["timeline"];
+        let events = timeline["events"].as_array_mut().unwrap();
+        let last = events.pop().unwrap();
+        *events = vec![last];
+        timeline["limited"] = true.into();
+        timeline["prev_batch"] = "s1".into();
+    });
+    assert_ne!(session(&mut alice, &mut scene, &room_id), first);
+}
+
+/// An answer about members that was on its way while somebody left still shows them.
+#[test]
+fn for_members_who_left_while_they_were_asked_for() {
+    let (mut scene, mut alice, mut bob, room_id) = usual();
+    session(&mut alice, &mut scene, &room_id);
+    alice.machine.note_members_changed(&room_id).unwrap();
+    alice.queue(&scene, &room_id, "secret");
+    let asked = alice.machine.requests(scene.now).unwrap().requests;
+    let question = asked.iter().find(|request| request.kind == "members").unwrap();
+    let old = scene.call(Some(&alice.token), "GET", &question.path[24..], Value::Null);
+    scene.leave(&bob.token.clone(), &room_id);
+    alice.sync(&mut scene);
+    let reply = Reply::Answer { status: 200, body: old.body };
+    alice.machine.replies(scene.now, vec![(question.number, reply)]).unwrap();
+    scene.now += 60_000;
+    assert_eq!(alice.pump(&mut scene), Vec::new());
+    let path = format!("rooms/{}/messages?dir=b&limit=1", encoded(&room_id));
+    let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
+    bob.sync(&mut scene);
+    let history = bob.machine.read_history(&room_id, &page.body, Unsigned::HandedOver).unwrap();
+    assert!(history.events[0].event.unreadable.is_some());
 }

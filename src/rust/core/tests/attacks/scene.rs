@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use mxcrypt_core::{
+    Result,
     machine::{Handed, Machine, Message, Reply, Requests, SyncReport, Trouble, Unsigned},
     primitives::{account, olm, store_key::StoreKey},
-    store::{Store, records::Isolation},
+    store::{Store, Transaction, records::Isolation},
 };
 use mxcrypt_model_server::{ModelServer, Request, Response};
 use serde_json::{Value, json};
@@ -156,6 +157,12 @@ impl Person {
     /// Another process on the same store.
     pub fn another(&self) -> Machine {
         open(&self.disk, &self.key)
+    }
+
+    /// Looks into the store as the process itself can.
+    pub fn look<T>(&self, f: impl FnOnce(&Transaction<'_>) -> Result<T>) -> T {
+        let mut store = Store::new(self.disk.open(), self.key.clone(), [1; 16]).unwrap();
+        store.transaction(f).unwrap()
     }
 
     pub fn identity_key(&mut self) -> String {

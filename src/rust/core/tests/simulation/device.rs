@@ -6,7 +6,10 @@ use mxcrypt_core::{
     Error, Result,
     machine::{Machine, Message, Reply, Unsigned, WireRequest},
     primitives::store_key::StoreKey,
-    store::{Store, Transaction, records::Isolation},
+    store::{
+        Query, Store, Transaction,
+        records::{Isolation, LocalTrust, OutboxRow, OutboxState},
+    },
 };
 use mxcrypt_model_server::{ModelServer, Request, Response};
 use serde_json::{Value, json};
@@ -25,6 +28,8 @@ pub struct Device {
     pub disk: Disk,
     key: StoreKey,
     machine: Machine,
+    /// Another process at work on the same store.
+    second: Machine,
     /// Answers that are still on their way to this device.
     late: Vec<(i64, Reply)>,
     late_syncs: Vec<(Option<String>, String)>,
@@ -32,6 +37,8 @@ pub struct Device {
     pub shown: BTreeMap<String, Option<String>>,
     /// Processes that ended before their time.
     pub deaths: usize,
+    /// Its server turns round what it delivers, and says that it reaches nobody.
+    pub hostile: bool,
 }
 
 /// What can go wrong on the way; `None` at the end of a run, when everything heals.
@@ -49,7 +56,7 @@ impl Device {
         let answer: Value = serde_json::from_str(&answer.body).unwrap();
         let text = |name: &str| answer[name].as_str().unwrap().to_owned();
         let (disk, key) = (Disk::default(), StoreKey::generate().unwrap());
-        let machine = open(&disk, &key);
+        let (machine, second) = (open(&disk, &key), open(&disk, &key));
         let mut device = Self {
             user: text("user_id"),
             device_id: text("device_id"),
@@ -57,10 +64,12 @@ impl Device {
             disk,
             key,
             machine,
+            second,
             late: Vec::new(),
             late_syncs: Vec::new(),
             shown: BTreeMap::new(),
             deaths: 0,
+            hostile: false,
         };
         device.machine.bind(&device.user, &device.device_id).unwrap();
         // Nobody here has an identity.
@@ -76,6 +85,36 @@ impl Device {
         self.late_syncs.clear();
         self.disk.disarm();
         self.machine = open(&self.disk, &self.key);
+    }
+
+    /// From now on the other process acts, and gets what was on its way to this one.
+    pub fn switch_process(&mut self) {
+        std::mem::swap(&mut self.machine, &mut self.second);
+    }
+
+    /// A sync and whatever becomes due, with nothing going wrong.
+    pub fn catch_up(&mut self, server: &mut ModelServer, now: i64) {
+        self.disk.disarm();
+        self.sync(server, now, None);
+        self.pump(server, now, None);
+    }
+
+    /// Decides something about another device. False when it is not known here.
+    pub fn decide(&mut self, user: &str, device_id: &str, local: LocalTrust) -> bool {
+        let machine = &mut self.machine;
+        self.disk.safely(|| machine.set_local_trust(user, device_id, None, local).is_ok())
+    }
+
+    /// Why messages of its own were refused.
+    pub fn refused(&self) -> Vec<(String, String)> {
+        let refused = Query::equal("state", OutboxState::Refused.as_str());
+        let rows = self.look(|tx| tx.select::<OutboxRow>(&refused));
+        rows.into_iter().filter_map(|row| row.refusal).collect()
+    }
+
+    pub fn rotate(&mut self, room_id: &str) {
+        let rotated = self.machine.rotate_room_key(room_id);
+        self.or_die(rotated);
     }
 
     fn or_die<T>(&mut self, result: Result<T>) -> Option<T> {
@@ -179,6 +218,9 @@ impl Device {
         if chance(faults, 12) {
             return Some(Reply::NoAnswer);
         }
+        if self.hostile && request.path.ends_with("/keys/query") && chance(faults, 10) {
+            response.body = unreachable(&response.body);
+        }
         let reply = Reply::Answer { status: response.status, body: response.body };
         if chance(faults, 12) {
             self.late.push((request.number, reply));
@@ -220,7 +262,12 @@ impl Device {
             self.late_syncs.push((since, answer.body));
             return;
         }
-        let mut answers = vec![(since, answer.body)];
+        let body = if self.hostile && chance(&mut faults, 2) {
+            turned_round(&answer.body)
+        } else {
+            answer.body
+        };
+        let mut answers = vec![(since, body)];
         answers.append(&mut self.late_syncs);
         if chance(&mut faults, 6) {
             answers.push(answers[0].clone());
@@ -228,7 +275,7 @@ impl Device {
         for (since, body) in answers {
             let taken = self.machine.receive_sync(now, since.as_deref(), &body);
             let Some(report) = self.or_die(taken) else { return };
-            assert_eq!(report.problems, Vec::<String>::new());
+            assert!(self.hostile || report.problems.is_empty(), "{:?}", report.problems);
         }
     }
 
@@ -276,6 +323,25 @@ impl Device {
         let mut store = Store::new(self.disk.open(), self.key.clone(), [1; 16]).unwrap();
         store.transaction(f).unwrap()
     }
+}
+
+/// An answer to `/keys/query` of a server that could not reach one.
+fn unreachable(body: &str) -> String {
+    let mut answer: Value = serde_json::from_str(body).unwrap();
+    for part in ["device_keys", "master_keys", "self_signing_keys"] {
+        answer[part] = json!({});
+    }
+    answer["failures"] = json!({"sim": {"status": 503}});
+    answer.to_string()
+}
+
+/// An answer to `/sync` whose to-device events a hostile server has turned round.
+fn turned_round(body: &str) -> String {
+    let mut answer: Value = serde_json::from_str(body).unwrap();
+    if let Some(events) = answer["to_device"]["events"].as_array_mut() {
+        events.reverse();
+    }
+    answer.to_string()
 }
 
 fn open(disk: &Disk, key: &StoreKey) -> Machine {

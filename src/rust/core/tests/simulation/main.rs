@@ -1,12 +1,18 @@
-//! A first simulation: two to five machines and a model homeserver in one process, from a seed.
+//! A simulation: machines and a model homeserver in one process, from a seed.
 //!
-//! Answers are lost after the server acted, doubled, late and out of order; processes are killed
-//! at every commit and begun anew. In the end everything heals, and then these must hold:
+//! Answers are lost after the server acted, doubled, late, partial and out of order; processes are
+//! killed at every commit and begun anew, and two share each store. People come, go, sign in with new
+//! devices, block devices and rely on their own. In the end everything heals, and then these must
+//! hold:
 //!
 //! * no ratchet index was used for two plaintexts;
 //! * every device that was entitled to a message has been shown it, readable;
-//! * nobody else could read any;
+//! * nobody else could read any: not who never was there, not who had left or was blocked when it was
+//!   said by somebody who knew;
 //! * nothing secret is in what the server saw.
+//!
+//! In some runs the server turns round what it delivers, or says that it reaches nobody. Then it can
+//! keep messages from people, who are told, and all but the second must still hold.
 //!
 //! `SIMULATION_SEEDS=5000 cargo test --release --test simulation` runs more; a failure names its
 //! seed, and `SIMULATION_SEED=17` runs that one again.
@@ -24,15 +30,18 @@ use std::{collections::BTreeSet, env, panic};
 use chance::Chance;
 use database::Kill;
 use device::Device;
+use mxcrypt_core::store::records::LocalTrust;
 use mxcrypt_model_server::ModelServer;
 use serde_json::{Value, json};
 
 const STEPS: usize = 120;
 
-/// A message that was promised to be sent, and who was in the room then.
+/// A message that was promised to be sent, and who must, and who must not, read it.
 struct Promise {
     text: String,
+    sender: usize,
     readers: Vec<usize>,
+    barred: Vec<usize>,
 }
 
 struct World {
@@ -41,6 +50,15 @@ struct World {
     room_id: String,
     devices: Vec<Device>,
     promises: Vec<Promise>,
+    /// How many devices there were before the first message: whoever comes later is known to those only
+    /// who heard of it.
+    first_devices: usize,
+    /// A device that comes and goes, and whether it is in the room.
+    guest: (usize, bool),
+    /// Who has ever blocked whom, and who does now.
+    ever_blocked: BTreeSet<(usize, usize)>,
+    blocked: BTreeSet<(usize, usize)>,
+    hostile: bool,
     /// A device of a user who left before the first message, and of one who never was there.
     outsiders: Vec<Device>,
 }
@@ -84,7 +102,7 @@ impl World {
         let mut server = ModelServer::new("sim");
         let users = 2 + chance.below(2);
         let names: Vec<String> = (0..users).map(|n| format!("user{n}")).collect();
-        for name in names.iter().map(String::as_str).chain(["leaver", "stranger"]) {
+        for name in names.iter().map(String::as_str).chain(["guest", "leaver", "stranger"]) {
             let body = json!({"username": name, "password": "pw", "inhibit_login": true,
                 "auth": {"type": "m.login.dummy"}});
             device::call(&mut server, 0, "POST", "/_matrix/client/v3/register", None, body);
@@ -97,6 +115,8 @@ impl World {
         }
         let mut outsiders: Vec<Device> =
             ["leaver", "stranger"].map(|name| Device::login(&mut server, 0, name)).into();
+        let first_devices = devices.len();
+        devices.push(Device::login(&mut server, 0, "guest"));
         let room_id = make_room(&mut server, chance, &devices, &outsiders[0]);
         // Everyone's keys are on the server, and everyone has synced, before anybody speaks. What
         // was said before a first sync is history, which nobody promises to hand over.
@@ -104,7 +124,23 @@ impl World {
             device.sync(&mut server, 0, None);
             device.pump(&mut server, 0, None);
         }
-        Self { server, now: 1, room_id, devices, promises: Vec::new(), outsiders }
+        let hostile = chance.one_in(4);
+        for device in &mut devices {
+            device.hostile = hostile;
+        }
+        Self {
+            server,
+            now: 1,
+            room_id,
+            devices,
+            promises: Vec::new(),
+            first_devices,
+            guest: (first_devices, true),
+            ever_blocked: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            hostile,
+            outsiders,
+        }
     }
 
     fn step(&mut self, chance: &mut Chance) {
@@ -115,15 +151,16 @@ impl World {
             let commits = chance.below(4);
             self.devices[which].disk.arm(commits, kill);
         }
+        if chance.one_in(8) {
+            self.devices[which].switch_process();
+        }
+        if chance.one_in(10) {
+            return self.something_changes(chance, which);
+        }
         let device = &mut self.devices[which];
         match chance.below(8) {
-            0..=2 => {
-                let text = format!("plain text number {}", self.promises.len());
-                if device.say(self.now, &self.room_id, &text) {
-                    let readers = (0..self.devices.len()).collect();
-                    self.promises.push(Promise { text, readers });
-                }
-            }
+            0 | 1 => self.say(which),
+            2 => self.say_to_those_who_are_there(which),
             3 | 4 => device.pump(&mut self.server, self.now, Some(chance)),
             5 | 6 => {
                 device.sync(&mut self.server, self.now, Some(chance));
@@ -131,6 +168,95 @@ impl World {
             }
             _ => device.show(),
         }
+    }
+
+    /// Somebody comes, goes, signs in, or decides something about a device.
+    fn something_changes(&mut self, chance: &mut Chance, which: usize) {
+        let other = chance.below(self.devices.len());
+        let (user, device_id) =
+            (self.devices[other].user.clone(), self.devices[other].device_id.clone());
+        match chance.below(5) {
+            0 => self.guest_comes_or_goes(),
+            1 if self.devices.len() < 7 && which != self.guest.0 => {
+                let name = self.devices[which].user.split(':').next().unwrap()[1..].to_owned();
+                let mut device = Device::login(&mut self.server, self.now, &name);
+                device.hostile = self.hostile;
+                device.catch_up(&mut self.server, self.now);
+                self.devices.push(device);
+            }
+            2 if other != which => {
+                let block = !self.blocked.contains(&(which, other));
+                let local = if block { LocalTrust::Blocked } else { LocalTrust::Unset };
+                if self.devices[which].decide(&user, &device_id, local) {
+                    self.ever_blocked.insert((which, other));
+                    if block {
+                        self.blocked.insert((which, other));
+                    } else {
+                        self.blocked.remove(&(which, other));
+                    }
+                }
+            }
+            // Of one's own: they hand keys on to each other.
+            3 if other != which
+                && user == self.devices[which].user
+                && !self.blocked.contains(&(which, other)) =>
+            {
+                self.devices[which].decide(&user, &device_id, LocalTrust::Verified);
+            }
+            _ => self.devices[which].rotate(&self.room_id),
+        }
+    }
+
+    fn guest_comes_or_goes(&mut self) {
+        let (guest, is_in) = self.guest;
+        let room = self.room_id.replace('!', "%21");
+        let in_room = format!("/_matrix/client/v3/rooms/{room}");
+        if is_in {
+            let path = format!("{in_room}/leave");
+            self.devices[guest].call(&mut self.server, self.now, "POST", &path, json!({}));
+        } else {
+            let invite = json!({"user_id": self.devices[guest].user});
+            let path = format!("{in_room}/invite");
+            self.devices[0].call(&mut self.server, self.now, "POST", &path, invite);
+            let path = format!("/_matrix/client/v3/join/{room}");
+            self.devices[guest].call(&mut self.server, self.now, "POST", &path, json!({}));
+        }
+        self.guest = (guest, !is_in);
+    }
+
+    /// Something is said, whatever the speaker knows.
+    fn say(&mut self, which: usize) {
+        if which == self.guest.0 {
+            return;
+        }
+        let text = format!("plain text number {}", self.promises.len());
+        if self.devices[which].say(self.now, &self.room_id, &text) {
+            let readers = (0..self.first_devices).collect();
+            self.promises.push(Promise { text, sender: which, readers, barred: Vec::new() });
+        }
+    }
+
+    /// Something is said by somebody who knows who is there, and sent at once.
+    fn say_to_those_who_are_there(&mut self, which: usize) {
+        let (guest, is_in) = self.guest;
+        if which == guest {
+            return;
+        }
+        // What was said before goes out to those who are there now.
+        self.devices[which].catch_up(&mut self.server, self.now);
+        let text = format!("plain text number {}", self.promises.len());
+        assert!(self.devices[which].say(self.now, &self.room_id, &text));
+        self.devices[which].pump(&mut self.server, self.now, None);
+        if self.devices[which].waiting_to_send() > 0 {
+            // Another process has it, and may send it to somebody who comes meanwhile.
+            let readers = (0..self.first_devices).collect();
+            self.promises.push(Promise { text, sender: which, readers, barred: Vec::new() });
+            return;
+        }
+        let is_barred =
+            |device: usize| self.blocked.contains(&(which, device)) || device == guest && !is_in;
+        let (barred, readers) = (0..self.devices.len()).partition(|device| is_barred(*device));
+        self.promises.push(Promise { text, sender: which, readers, barred });
     }
 
     /// No more faults: everybody syncs, sends and reads until nothing is left.
@@ -161,9 +287,18 @@ impl World {
         let events = self.timeline();
         let sent: Vec<&Value> =
             events.iter().filter(|event| event["type"] == "m.room.encrypted").collect();
-        assert_eq!(sent.len(), self.promises.len(), "each promise is one event, no more no less");
-        for promise in &self.promises {
-            for reader in &promise.readers {
+        let refused: Vec<_> = self.devices.iter().flat_map(Device::refused).collect();
+        assert!(self.hostile || refused.is_empty(), "refused: {refused:?}");
+        let promised = self.promises.len() - refused.len();
+        assert_eq!(sent.len(), promised, "each promise is one event, no more no less");
+        let hostile = self.hostile;
+        for promise in self.promises.iter().filter(|_| !hostile) {
+            let blocked = |reader: &&usize| {
+                let back_then_or_now = self.ever_blocked.contains(&(promise.sender, **reader));
+                // What the guest was sent while it left again it is not shown.
+                !back_then_or_now && **reader != self.guest.0
+            };
+            for reader in promise.readers.iter().filter(blocked) {
                 let device = &self.devices[*reader];
                 let read = device.shown.values().flatten().filter(|text| **text == promise.text);
                 assert_eq!(
@@ -175,6 +310,17 @@ impl World {
                     promise.text,
                     device.shown,
                 );
+            }
+        }
+        for which in 0..self.devices.len() {
+            let read = self.devices[which].could_read(&self.room_id, &events);
+            for promise in self.promises.iter().filter(|p| p.barred.contains(&which)) {
+                let said = |id: &String| {
+                    let shown = self.devices[promise.sender].shown.get(id);
+                    shown.and_then(Option::as_ref) == Some(&promise.text)
+                };
+                let who = &self.devices[which].user;
+                assert!(!read.iter().any(said), "{who} read {:?}", promise.text);
             }
         }
         for outsider in &mut self.outsiders {

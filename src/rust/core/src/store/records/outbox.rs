@@ -152,6 +152,8 @@ pub enum Ask {
     Members {
         /// The room.
         room_id: String,
+        /// How often its members had changed when this was asked.
+        generation: u64,
     },
     /// The next part of a gap in a timeline.
     Gap {

@@ -56,8 +56,19 @@ pub struct Room {
     /// The sync token at which the members were fetched. A sync answer that was under way then
     /// may tell of older changes after newer ones.
     pub members_fetched_at: Option<String>,
+    /// Rises when a member comes or goes, or may have: an answer to an older question says nothing.
+    #[serde(default)]
+    pub members_generation: u64,
     /// Rises when a member or a device of a member comes or goes.
     pub recipients_generation: u64,
+}
+
+impl Room {
+    /// Notes that members have changed, or may have.
+    pub fn forget_members(&mut self) {
+        self.members_known = false;
+        self.members_generation += 1;
+    }
 }
 
 impl Record for Room {
