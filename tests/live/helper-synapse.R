@@ -42,10 +42,10 @@ live_stop <- function() {
 }
 
 # A user nobody has used before.
-live_user <- function(prefix = "user") {
+live_user <- function(prefix = "user", server = live_synapse()) {
   live[["users"]] <- live[["users"]] + 1L
   user <- paste0(prefix, live[["users"]])
   password <- paste0("password of ", user)
-  user_id <- synapse_register(live_synapse(), user, password)
+  user_id <- synapse_register(server, user, password)
   list(user = user, user_id = user_id, password = password)
 }

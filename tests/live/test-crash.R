@@ -1,17 +1,6 @@
 # Processes that end at any moment (SIGKILL): nothing is lost, and nothing sent
 # twice.
 
-# An R process that runs `code` with a client signed in from `path`.
-start_process <- function(path, code) {
-  code <- paste0(
-    "client <- mxcrypt::mx_client_load(path = '",
-    path,
-    "'); ",
-    code
-  )
-  processx::process$new("Rscript", c("-e", code), stderr = "|", cleanup = TRUE)
-}
-
 # Lets processes run `code` and kills each after a while, until one ends by
 # itself.
 run_with_kills <- function(path, code, seconds) {
@@ -21,8 +10,7 @@ run_with_kills <- function(path, code, seconds) {
     process$kill()
   }
   process <- start_process(path, code)
-  process$wait(60000)
-  expect_equal(process$get_exit_status(), 0L, info = process$read_all_error())
+  expect_ends_well(process)
 }
 
 test_that("a sender that is killed again and again sends each message once", {
@@ -69,8 +57,7 @@ test_that("a receiver that is killed again and again is shown every message", {
     process <- start_process(bob$path, code)
   }
   mx_send_text(alice, room, "the end")
-  process$wait(60000)
-  expect_equal(process$get_exit_status(), 0L, info = process$read_all_error())
+  expect_ends_well(process)
   texts <- readLines(shown)
   # A process that was killed after it was given events and before it wrote them
   # down has lost them by its own doing: mx_sync() hands over at least until its
@@ -120,8 +107,7 @@ test_that("two processes on one store send at once, and everything is read", {
     start_process(alice$path, code(name))
   })
   for (process in processes) {
-    process$wait(60000)
-    expect_equal(process$get_exit_status(), 0L, info = process$read_all_error())
+    expect_ends_well(process)
   }
   wanted <- c(paste("a", 1:15), paste("b", 1:15))
   for (text in c("a 15", "b 15")) {

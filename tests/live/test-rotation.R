@@ -12,12 +12,6 @@ a_room_of_three <- function(.local_envir = parent.frame(), ...) {
   list(alice = alice, stays = stays, leaves = leaves, room = room)
 }
 
-reads <- function(them, room, text) {
-  event <- them$call("waitForMessage", roomId = room, body = text)
-  expect_null(event[["failure"]])
-  event[["wire"]][["content"]][["session_id"]]
-}
-
 test_that("a member who left has no key of what comes then", {
   scene <- a_room_of_three()
   mx_send_text(scene$alice, scene$room, "for three")
