@@ -113,19 +113,20 @@ proxy_of <- function(url) {
     rewrite = function(pattern, from, to, times = Inf) {
       rule("rewrite", pattern, times, from = from, to = to)
     },
-    # The requests that came: method, path, body, what was done to them, and what
-    # the server answered.
+    # The requests that came: method, path, body, fault (what was done to it), held
+    # (whether it is held up now), and what the server said: status and answer.
     seen = seen,
-    # Waits until a fault has met a request.
+    # Waits until such a request is held up, and says which.
     wait = function(pattern, seconds = 20) {
       end <- Sys.time() + seconds
-      while (!any(nzchar(seen(pattern)$fault))) {
+      while (!any(seen(pattern)$held)) {
         if (Sys.time() > end) {
-          stop("The proxy met no request for ", pattern, call. = FALSE)
+          stop("No request for ", pattern, " came.", call. = FALSE)
         }
         Sys.sleep(0.01)
       }
-      seen(pattern)
+      requests <- seen(pattern)
+      requests[requests$held, , drop = FALSE]
     },
     # What is delayed goes on.
     release = function() proxy_call(url, "release", list()),

@@ -1,100 +1,123 @@
 # Processes that are killed while a request is under way, before the server has it
 # or after it acted: the next process goes on.
 
-# Kills `process` while a request of this pattern is under way. Says what was seen
-# of such requests.
-kill_during <- function(proxy, process, pattern, before = FALSE) {
+# Starts a process, and kills it while a request of this pattern is under way. Says
+# what was seen of that request.
+kill_during <- function(proxy, start, pattern, before = FALSE) {
   proxy$delay(pattern, before = before)
-  on.exit(proxy$release())
-  process <- process()
-  on.exit(process$kill(), add = TRUE, after = FALSE)
-  proxy$wait(pattern)
-  expect_true(process$is_alive())
-  process$kill()
-  proxy$seen(pattern)
+  process <- start()
+  withr::defer({
+    process$kill()
+    proxy$release()
+  })
+  seen <- proxy$wait(pattern)
+  expect_equal(seen$status, if (before) NA_integer_ else 200L)
+  seen
 }
 
-bodies_in <- function(them, room) {
-  events <- them$call("messages", roomId = room)
-  unlist(lapply(events, function(event) event[["body"]]))
-}
-
-test_that("keys whose upload was not confirmed are uploaded again, the same", {
-  proxy <- live_proxy()
+killed_upload <- function(proxy) {
   user <- live_user("r")
-  dir <- withr::local_tempdir()
+  dir <- withr::local_tempdir(.local_envir = parent.frame())
   path <- file.path(dir, "matrix.json")
   code <- sprintf(
-    "mxcrypt::mx_client_configure('%s', '%s', password = '%s', path = '%s', store_dir = '%s')",
+    "mxcrypt::mx_client_configure(
+       '%s', '%s', password = '%s', path = '%s', store_dir = '%s'
+     )",
     proxy$url,
     user$user,
     user$password,
     path,
     file.path(dir, "crypto")
   )
-  kill_during(proxy, \() start_r(code), "keys/upload")
-  alice <- mx_client_load(path = path)
+  seen <- kill_during(proxy, \() start_r(code), "keys/upload")
+  list(path = path, seen = seen, user_id = user$user_id)
+}
+
+# The next process uploads the same keys, and they are of use.
+follow_upload <- function(scene, proxy, them) {
+  alice <- mx_client_load(path = scene$path)
   mx_isolation_mode(alice, "all")
   mx_sync(alice)
   uploads <- proxy$seen("keys/upload")
+  uploads <- uploads[grepl(scene$user_id, uploads$body, fixed = TRUE), ]
   expect_equal(uploads$status, c(200, 200))
-  expect_equal(uploads$body[[1]], uploads$body[[2]])
-  expect_match(uploads$body[[1]], "one_time_keys")
+  expect_equal(uploads$body, rep(scene$seen$body, 2))
+  expect_match(scene$seen$body, "\"one_time_keys\"", fixed = TRUE)
 
-  them <- live_stranger()
   room <- them$call("createRoom", invite = alice$user_id)
   mx_room_join(alice, room)
   them$call("waitForMember", roomId = room, userId = alice$user_id)
   them$call("sendText", roomId = room, body = "hello")
   expect_equal(wait_for_bodies(alice, "hello"), "hello")
-})
+}
 
-test_that("a sender killed while it shares a key finishes sharing, and sends once", {
-  proxy <- live_proxy()
-  them <- live_stranger()
-  other <- live_client()
-  for (pattern in c("keys/claim", "sendToDevice", "send/m.room.encrypted")) {
-    for (before in c(TRUE, FALSE)) {
-      alice <- live_client(url = proxy$url)
-      members <- c(them$user_id, other$user_id)
-      room <- mx_room_create(alice, invite = members)
-      them$call("join", roomId = room)
-      mx_room_join(other, room)
-      code <- sprintf("mxcrypt::mx_send_text(client, '%s', 'one')", room)
-      process <- \() start_process(alice$path, code)
-      proxy$clear()
-      seen <- kill_during(proxy, process, pattern, before)
-      expect_equal(seen$status, if (before) NA_integer_ else 200L)
-      mx_send_text(alice, room, "two")
-      again <- proxy$seen(pattern)
-      if (pattern != "keys/claim") {
-        # The same bytes under the same id: no index is used twice.
-        expect_equal(again$path[[2]], again$path[[1]])
-        expect_equal(again$body[[2]], again$body[[1]])
-      }
-      reads(them, room, "two")
-      expect_equal(bodies_in(them, room), c("one", "two"))
-      expect_equal(wait_for_bodies(other, "two"), c("one", "two"))
-    }
+killed_sender <- function(proxy, others, pattern, before) {
+  alice <- live_client(url = proxy$url, .local_envir = parent.frame())
+  ids <- vapply(others, function(other) other[["user_id"]], "")
+  room <- mx_room_create(alice, invite = ids)
+  others[[1]]$call("join", roomId = room)
+  mx_room_join(others[[2]], room)
+  code <- sprintf("mxcrypt::mx_send_text(client, '%s', 'one')", room)
+  start <- \() start_process(alice$path, code)
+  seen <- kill_during(proxy, start, pattern, before)
+  list(alice = alice, room = room, seen = seen, pattern = pattern)
+}
+
+# The next process finishes what was under way, for everybody, once.
+follow_sender <- function(scene, proxy, others) {
+  mx_send_text(scene$alice, scene$room, "two")
+  if (scene$pattern != "keys/claim") {
+    # The same bytes under the same id: no index is used twice.
+    again <- proxy$seen(scene$pattern)
+    again <- again[again$path == scene$seen$path, ]
+    expect_equal(again$body, rep(scene$seen$body, 2))
   }
-})
+  reads(others[[1]], scene$room, "two")
+  events <- others[[1]]$call("messages", roomId = scene$room)
+  bodies <- unlist(lapply(events, function(event) event[["body"]]))
+  expect_equal(bodies, c("one", "two"))
+  history <- mx_messages(others[[2]], scene$room)
+  expect_equal(messages(history)$body, c("one", "two"))
+}
 
-test_that("a device that was told of before a kill is asked for after it", {
-  proxy <- live_proxy()
-  alice <- live_client(url = proxy$url)
+killed_query <- function(proxy) {
+  alice <- live_client(url = proxy$url, .local_envir = parent.frame())
   user <- live_user("foreign")
   first <- live_foreign(user = user)
   room <- mx_room_create(alice, invite = first$user_id)
   first$call("join", roomId = room)
   mx_send_text(alice, room, "one device")
   mx_sync(alice)
-  second <- live_foreign(user = user)
-  proxy$clear()
-  process <- \() start_process(alice$path, "mxcrypt::mx_sync(client)")
-  seen <- kill_during(proxy, process, "keys/query")
+  second <- live_foreign(parent.frame(), user = user)
+  start <- \() start_process(alice$path, "mxcrypt::mx_sync(client)")
+  seen <- kill_during(proxy, start, "keys/query")
   expect_match(seen$body, second$user_id, fixed = TRUE)
-  mx_send_text(alice, room, "two devices")
-  reads(second, room, "two devices")
+  list(alice = alice, room = room, second = second)
+}
+
+test_that("what a process was at when it was killed is finished by the next", {
+  proxy <- live_proxy()
+  them <- live_stranger()
+  others <- list(them, live_client())
+  # For some seconds a request belongs to the process that made it. So all are
+  # killed first, to wait only once.
+  upload <- killed_upload(proxy)
+  senders <- list(
+    killed_sender(proxy, others, "keys/claim", before = FALSE),
+    killed_sender(proxy, others, "sendToDevice", before = TRUE),
+    killed_sender(proxy, others, "sendToDevice", before = FALSE),
+    killed_sender(proxy, others, "send/m.room.encrypted", before = TRUE),
+    killed_sender(proxy, others, "send/m.room.encrypted", before = FALSE)
+  )
+  query <- killed_query(proxy)
+
+  for (scene in senders) {
+    follow_sender(scene, proxy, others)
+  }
+  follow_upload(upload, proxy, them)
+  # A device that was told of before the kill is asked for after it.
+  mx_send_text(query$alice, query$room, "two devices")
+  reads(query$second, query$room, "two devices")
 })
 
 test_that("a key that came to a process that was killed is kept", {
@@ -110,11 +133,10 @@ test_that("a key that came to a process that was killed is kept", {
     text <- paste("after", pause)
     them$call("forceDiscardSession", roomId = room)
     them$call("sendText", roomId = room, body = text)
-    proxy$clear()
     proxy$delay("/sync")
     process <- start_process(bob$path, "mxcrypt::mx_sync(client)")
     seen <- proxy$wait("/sync")
-    expect_match(seen$answer[[1]], "m.olm.v1.curve25519-aes-sha2")
+    expect_match(seen$answer, "m.olm.v1.curve25519-aes-sha2")
     proxy$release()
     Sys.sleep(pause)
     process$kill()
@@ -126,24 +148,22 @@ test_that("a key that came to a process that was killed is kept", {
 
 test_that("an identity that was being made when the process died is finished", {
   proxy <- live_proxy()
-  for (pattern in c(
-    "account_data/m.cross_signing.self_signing",
-    "device_signing/upload",
-    "signatures/upload"
-  )) {
+  steps <- c(
+    "PUT .*/m.cross_signing.self_signing",
+    "POST .*/device_signing/upload",
+    "POST .*/signatures/upload"
+  )
+  for (step in steps) {
     for (before in c(TRUE, FALSE)) {
       user <- live_user("r")
       alice <- live_client(user, url = proxy$url)
-      proxy$clear()
-      code <- "mxcrypt::mx_crypto_setup(client)"
-      process <- \() start_process(alice$path, code)
-      kill_during(proxy, process, paste("(PUT|POST) .*", pattern), before)
+      start <- \() start_process(alice$path, "mxcrypt::mx_crypto_setup(client)")
+      kill_during(proxy, start, step, before)
       setup <- mx_crypto_setup(alice)
       expect_true(mx_crypto_status(alice)$device_signed)
-      key <- format(setup$recovery_key, reveal = TRUE)
       # It is whole: another device takes it from the server.
-      phone <- live_client(user)
-      other <- mx_crypto_setup(phone, recovery_key = key)
+      key <- format(setup$recovery_key, reveal = TRUE)
+      other <- mx_crypto_setup(live_client(user), recovery_key = key)
       expect_equal(other$master_key, setup$master_key)
     }
   }

@@ -35,13 +35,14 @@ class Faults:
             "path": unquote(flow.request.path),
             "body": flow.request.get_text(),
             "fault": "",
+            "held": False,
             "status": None,
             "answer": None,
         }
         flow.metadata["seen"] = seen
         self.seen.append(seen)
         if rule := self.due(flow, "delay_request"):
-            await self.delay(rule)
+            await self.delay(rule, seen)
         if rule := self.due(flow, "answer"):
             flow.response = answer(rule["status"], rule["body"])
 
@@ -54,7 +55,7 @@ class Faults:
         seen["answer"] = flow.response.get_text()
         self.rewrite(flow)
         if rule := self.due(flow, "delay"):
-            await self.delay(rule)
+            await self.delay(rule, seen)
         if self.due(flow, "lose_answer"):
             flow.kill()
 
@@ -70,11 +71,13 @@ class Faults:
                 self.use(rule, flow)
                 flow.response.text = text
 
-    async def delay(self, rule):
+    async def delay(self, rule, seen):
+        seen["held"] = True
         try:
             await asyncio.wait_for(rule["released"].wait(), rule["seconds"])
         except asyncio.TimeoutError:
             pass
+        seen["held"] = False
 
     def matching(self, flow, fault):
         what = f"{flow.metadata['seen']['method']} {flow.metadata['seen']['path']}"
