@@ -6,6 +6,12 @@
 #   server <- synapse_restart(server)   # same data, same port
 #   synapse_stop(server)
 #
+# Two that speak with each other, over TLS with certificates of their own:
+#
+#   certificates <- synapse_certificates()
+#   one <- synapse_start(certificates = certificates)
+#   two <- synapse_start(certificates = certificates)
+#
 # Needs processx, jsonlite and curl, and `tools/setup.sh synapse`.
 
 # The first directory, from the working directory upwards, of a repository.
@@ -23,17 +29,27 @@ project_root <- function(from = getwd()) {
 # Taken when this file is read: a test may change its working directory later.
 repo_root <- project_root()
 
-# `extra` is merged into homeserver.yaml.
+# `extra` is merged into homeserver.yaml. With `certificates`, other servers reach
+# it, and its name is the place where they do.
 synapse_start <- function(
   dir = tempfile("synapse-"),
   name = "localhost",
   extra = list(),
-  python_path = ""
+  python_path = "",
+  certificates = NULL
 ) {
   dir.create(dir, recursive = TRUE, showWarnings = FALSE, mode = "0700")
   dir <- normalizePath(dir)
   port <- free_port()
-  config <- utils::modifyList(synapse_config(dir, name, port), extra)
+  federation_port <- free_port(port + 1L)
+  if (!is.null(certificates)) {
+    name <- paste0("localhost:", federation_port)
+  }
+  config <- synapse_config(dir, name, port)
+  if (!is.null(certificates)) {
+    config <- federate(config, federation_port, certificates)
+  }
+  config <- utils::modifyList(config, extra)
   # Synapse reads YAML, of which JSON is a part.
   write_json_file(config, file.path(dir, "homeserver.yaml"))
   write_json_file(synapse_log_config(dir), file.path(dir, "log.yaml"))
@@ -201,9 +217,8 @@ synapse_tail <- function(server, bytes = 800) {
 # Below the range from which the system takes ports of outgoing connections, so
 # that the port is still free at a restart. No random numbers: R's seed is the
 # caller's.
-free_port <- function() {
-  start <- (Sys.getpid() * 31L) %% 10000L
-  for (port in 20000L + (start + 0:9999) %% 10000L) {
+free_port <- function(from = Sys.getpid() * 31L) {
+  for (port in 20000L + (from + 0:9999) %% 10000L) {
     socket <- tryCatch(serverSocket(port), error = function(e) NULL)
     if (!is.null(socket)) {
       close(socket)
@@ -255,6 +270,43 @@ synapse_config <- function(dir, name, port) {
     experimental_features = list(msc3814_enabled = TRUE)
   )
   c(base, synapse_rate_limits())
+}
+
+# A directory with an authority that both servers know, and a certificate of it.
+synapse_certificates <- function() {
+  dir <- tempfile("certificates-")
+  dir.create(dir, mode = "0700")
+  script <- file.path(repo_root, "tools", "certificates.py")
+  processx::run(synapse_python(), c(script, dir), env = synapse_env())
+  dir
+}
+
+federate <- function(config, port, certificates) {
+  listener <- list(
+    port = port,
+    type = "http",
+    tls = TRUE,
+    bind_addresses = list("127.0.0.1"),
+    resources = list(list(names = list("federation")))
+  )
+  config[["listeners"]] <- c(config[["listeners"]], list(listener))
+  # Other servers are on loopback too.
+  config[["ip_range_blacklist"]] <- list()
+  config[["federation_ip_range_blacklist"]] <- list()
+  config[["federation_domain_whitelist"]] <- NULL
+  config[["tls_certificate_path"]] <- file.path(certificates, "server.pem")
+  config[["tls_private_key_path"]] <- file.path(certificates, "server.key")
+  authority <- file.path(certificates, "ca.pem")
+  config[["federation_custom_ca_list"]] <- list(authority)
+  # A server that is away is asked again soon, and not after ten minutes.
+  config[["federation"]] <- list(
+    client_timeout = 5000,
+    max_short_retries = 0,
+    max_long_retries = 1,
+    destination_min_retry_interval = 100,
+    destination_max_retry_interval = 1000
+  )
+  config
 }
 
 # Tests hurry more than people do.
