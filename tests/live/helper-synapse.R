@@ -41,6 +41,29 @@ live_stop <- function() {
   }
 }
 
+# Two servers that speak with each other, as `one` and `two`.
+live_federation <- function() {
+  if (is.null(live[["federation"]])) {
+    certificates <- synapse_certificates()
+    live[["federation"]] <- list()
+    withr::defer(live_federation_stop(certificates), envir = live_end())
+    for (name in c("one", "two")) {
+      server <- synapse_start(certificates = certificates)
+      live[["federation"]][[name]] <- server
+    }
+  }
+  live[["federation"]]
+}
+
+live_federation_stop <- function(certificates) {
+  for (server in live[["federation"]]) {
+    synapse_stop(server)
+    unlink(server[["dir"]], recursive = TRUE)
+  }
+  unlink(certificates, recursive = TRUE)
+  live[["federation"]] <- NULL
+}
+
 # A user nobody has used before.
 live_user <- function(prefix = "user", server = live_synapse()) {
   live[["users"]] <- live[["users"]] + 1L
