@@ -12,12 +12,13 @@ export async function createRoom({
   name,
   historyVisibility,
   rotation = {},
+  preset = "private_chat",
 }) {
   const state = [];
   if (encrypted) state.push(encryptionEvent(rotation));
   if (historyVisibility) state.push(visibilityEvent(historyVisibility));
   const { room_id: roomId } = await sdk().createRoom({
-    preset: "private_chat",
+    preset,
     name,
     invite: list(invite),
     initial_state: state,
