@@ -135,3 +135,102 @@ test_that("one-time keys run out, and the fallback key serves", {
   )
   expect_equal(counts$one_time_key_counts$signed_curve25519, 50)
 })
+
+test_that("another display name does not end a session", {
+  alice <- live_client()
+  them <- live_stranger()
+  room <- mx_room_create(alice, invite = them$user_id)
+  them$call("join", roomId = room)
+  mx_send_text(alice, room, "before")
+  name_of <- function(who) {
+    path <- "/_matrix/client/v3/profile/%s/displayname"
+    body <- list(displayname = basename(tempfile()))
+    path <- sprintf(path, who$user_id)
+    if (is_foreign(who)) {
+      who$call("raw", method = "PUT", path = path, body = body)
+    } else {
+      mxcrypt:::http_json(who, "PUT", path, body)
+    }
+  }
+  name_of(them)
+  name_of(alice)
+  mx_sync(alice)
+  mx_send_text(alice, room, "after")
+  expect_equal(reads(them, room, "before"), reads(them, room, "after"))
+})
+
+# The sessions before and after `change`, as those read it who stay.
+sessions_around <- function(scene, change) {
+  mx_send_text(scene$alice, scene$room, "before")
+  before <- reads(scene$stays, scene$room, "before")
+  change()
+  mx_send_text(scene$alice, scene$room, "after")
+  c(before, reads(scene$stays, scene$room, "after"))
+}
+
+test_that("a device that is blocked has no key of what comes then", {
+  scene <- a_room_of_three()
+  blocked <- scene$leaves
+  sessions <- sessions_around(scene, function() {
+    reads(blocked, scene$room, "before")
+    mx_device_block(scene$alice, blocked$user_id, blocked$device_id)
+  })
+  expect_false(sessions[[1]] == sessions[[2]])
+  blocked$call("waitForUtd", roomId = scene$room, code = "MEGOLM_KEY_WITHHELD")
+  keys <- blocked$call("exportRoomKeys")
+  expect_true(grepl(sessions[[1]], keys, fixed = TRUE))
+  expect_false(grepl(sessions[[2]], keys, fixed = TRUE))
+})
+
+# The first message of a session that a foreign client has the key of.
+first_index <- function(them, session_id) {
+  keys <- jsonlite::fromJSON(them$call("exportRoomKeys"))
+  key <- keys$session_key[keys$session_id == session_id]
+  # A version, the index in four bytes, and the ratchet.
+  bytes <- as.integer(jsonlite::base64_dec(key))[2:5]
+  sum(bytes * 256L^(3:0))
+}
+
+test_that("a stricter history visibility keeps later keys from who is invited", {
+  alice <- live_client()
+  stays <- live_stranger()
+  invited <- live_foreign()
+  room <- mx_room_create(alice, invite = c(stays$user_id, invited$user_id))
+  stays$call("join", roomId = room)
+  scene <- list(alice = alice, stays = stays, room = room)
+  sessions <- sessions_around(scene, function() {
+    content <- list(history_visibility = "joined")
+    mx_set_state(alice, room, "m.room.history_visibility", content)
+    mx_sync(alice)
+  })
+  expect_false(sessions[[1]] == sessions[[2]])
+  invited$call("join", roomId = room)
+  mx_sync(alice)
+  mx_send_text(alice, room, "welcome")
+  reads(invited, room, "welcome")
+  expect_equal(first_index(invited, sessions[[1]]), 0L)
+  # That of "welcome": it has no key of "after".
+  expect_equal(first_index(invited, sessions[[2]]), 1L)
+})
+
+test_that("a session does not outlive the algorithm it was made for", {
+  alice <- live_client()
+  stays <- live_stranger()
+  room <- mx_room_create(alice, invite = stays$user_id)
+  stays$call("join", roomId = room)
+  scene <- list(alice = alice, stays = stays, room = room)
+  sessions <- sessions_around(scene, function() {
+    set <- function(algorithm) {
+      content <- list(algorithm = algorithm)
+      mx_set_state(alice, room, "m.room.encryption", content)
+      mx_sync(alice)
+    }
+    set("m.megolm.v9")
+    expect_error(
+      mx_send_text(alice, room, "in the unknown"),
+      class = "mx_error_refused"
+    )
+    set("m.megolm.v1.aes-sha2")
+  })
+  expect_false(sessions[[1]] == sessions[[2]])
+})

@@ -34,7 +34,7 @@ impl Machine {
     /// [`Kind::Json`] when `content` is no JSON object.
     pub fn note_encryption(&mut self, room_id: &str, content: &str) -> Result<()> {
         let content = Json::parse_object(content)?;
-        self.work(0, |work| work.change_room(room_id, |room| set_encryption(room, &content)))
+        self.work(0, |work| work.set_encryption(room_id, &content))
     }
 
     /// Remembers that the members of a room changed in a way that sync has not told yet: someone
@@ -141,13 +141,24 @@ impl Work<'_> {
     ) -> Result<()> {
         let text = |name: &str| content.get(name).and_then(Json::as_str).map(str::to_owned);
         match event_type {
-            "m.room.encryption" => self.change_room(room_id, |room| set_encryption(room, content)),
+            "m.room.encryption" => self.set_encryption(room_id, content),
             "m.room.name" => self.change_room(room_id, |room| room.name = text("name")),
             "m.room.canonical_alias" => {
                 self.change_room(room_id, |room| room.alias = text("alias"))
             }
             _ => Ok(()),
         }
+    }
+
+    fn set_encryption(&self, room_id: &str, content: &Object) -> Result<()> {
+        let settings = room_state::encryption(content);
+        let known = self.room(room_id)?.encryption;
+        // A session is for the algorithm under which it began, also if the room comes back to it.
+        if known.as_ref().is_some_and(|known| known.algorithm != settings.algorithm) {
+            self.end_outbound_session(room_id)?;
+        }
+        let encryption = Some(room_state::tighten(known, settings));
+        self.change_room(room_id, |room| room.encryption = encryption)
     }
 
     fn set_history_visibility(&self, room_id: &str, visibility: Option<String>) -> Result<()> {
@@ -263,16 +274,11 @@ impl Work<'_> {
         match body {
             Some(body) => {
                 let content = Json::parse_object(body).or_fail(Kind::Answer, "The encryption")?;
-                self.change_room(room_id, |room| set_encryption(room, &content))
+                self.set_encryption(room_id, &content)
             }
             None => self.allow_plain(room_id, up_to),
         }
     }
-}
-
-fn set_encryption(room: &mut Room, content: &Object) {
-    let settings = room_state::encryption(content);
-    room.encryption = Some(room_state::tighten(room.encryption.take(), settings));
 }
 
 fn member_of(event: &Json) -> Option<(&str, Membership)> {
