@@ -2,36 +2,29 @@
 
 # `n` further devices of a user, on the server and nowhere else.
 add_devices <- function(user, n) {
-  server <- list(server = live_synapse()$url)
-  identifier <- list(type = "m.id.user", user = user$user)
+  server <- live_synapse()$url
+  post <- function(session, path, body) {
+    path <- paste0("/_matrix/client/v3/", path)
+    mxcrypt:::http_json(session, "POST", path, body)
+  }
+  password <- list(
+    type = "m.login.password",
+    identifier = list(type = "m.id.user", user = user$user),
+    password = user$password
+  )
   for (i in seq_len(n)) {
-    login <- mxcrypt:::http_json(
-      server,
-      "POST",
-      "/_matrix/client/v3/login",
-      list(
-        type = "m.login.password",
-        identifier = identifier,
-        password = user$password
-      )
-    )
+    login <- post(list(server = server), "login", password)
     account <- mxc_account_new()
     mxc_account_generate_one_time_keys(account, 1)
-    key <- mxc_account_one_time_keys(account)
-    device <- list(user$user_id, login$device_id)
-    one_time <- do.call(mxc_one_time_key, c(account, key[[1]], device))
-    keys <- list(structure(one_time, class = "json"))
-    names(keys) <- paste0("signed_curve25519:", names(key))
-    device_keys <- do.call(mxc_device_keys, c(account, device))
-    mxcrypt:::http_json(
-      c(server, token = login$access_token),
-      "POST",
-      "/_matrix/client/v3/keys/upload",
-      list(
-        device_keys = structure(device_keys, class = "json"),
-        one_time_keys = keys
-      )
-    )
+    keys <- mxc_account_one_time_keys(account)
+    id <- login$device_id
+    one_time <- mxc_one_time_key(account, keys[[1]], user$user_id, id)
+    one_time <- list(one_time)
+    names(one_time) <- paste0("signed_curve25519:", names(keys))
+    device_keys <- mxc_device_keys(account, user$user_id, id)
+    session <- list(server = server, token = login$access_token)
+    body <- list(device_keys = device_keys, one_time_keys = one_time)
+    post(session, "keys/upload", body)
   }
 }
 
@@ -59,6 +52,7 @@ test_that("more keys than one sync brings are all taken, in order", {
     rotation = list(periodMsgs = 1L)
   )
   enter(alice, room, witness = them)
+  mx_sync(alice)
   texts <- as.character(1:120)
   for (text in texts) {
     say(them, room, text)
