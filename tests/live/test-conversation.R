@@ -20,7 +20,7 @@ test_that("two R clients talk both ways in an encrypted room", {
 
 test_that("a foreign client reads us and is read by us, in its room", {
   alice <- live_client()
-  them <- live_foreign()
+  them <- live_stranger()
   room <- them$call(
     "createRoom",
     invite = list(alice$user_id),
@@ -54,7 +54,7 @@ test_that("a foreign client reads us and is read by us, in its room", {
 
 test_that("a foreign client reads us and is read by us, in our room", {
   alice <- live_client()
-  them <- live_foreign()
+  them <- live_stranger()
   room <- mx_room_create(alice, invite = them$user_id)
   mx_send_text(alice, room, "before you came")
   them$call("join", roomId = room)
@@ -90,7 +90,7 @@ test_that("a second device that signs in later reads what comes then", {
 
 test_that("tables, mentions, replies and reactions arrive as such", {
   alice <- live_client()
-  them <- live_foreign()
+  them <- live_stranger()
   room <- mx_room_create(alice, invite = them$user_id)
   them$call("join", roomId = room)
   id <- mx_send_table(alice, room, head(cars, 2), title = "Cars")

@@ -15,7 +15,7 @@ run_with_kills <- function(path, code, seconds) {
 
 test_that("a sender that is killed again and again sends each message once", {
   alice <- live_client()
-  them <- live_foreign()
+  them <- live_stranger()
   room <- mx_room_create(alice, invite = them$user_id)
   them$call("join", roomId = room)
   code <- sprintf(
@@ -93,7 +93,7 @@ test_that("a listener that is killed is given again what it had not finished", {
 
 test_that("two processes on one store send at once, and everything is read", {
   alice <- live_client()
-  them <- live_foreign()
+  them <- live_stranger()
   room <- mx_room_create(alice, invite = them$user_id)
   them$call("join", roomId = room)
   code <- function(name) {

@@ -3,7 +3,7 @@
 # A client of ours, and two foreign ones in its room.
 a_room_of_three <- function(.local_envir = parent.frame(), ...) {
   alice <- live_client(.local_envir = .local_envir)
-  stays <- live_foreign(.local_envir)
+  stays <- live_stranger()
   leaves <- live_foreign(.local_envir)
   room <- mx_room_create(alice, invite = c(stays$user_id, leaves$user_id))
   for (them in list(stays, leaves)) {
@@ -52,7 +52,7 @@ test_that("a device that signed out ends the session, a new one does not", {
 
 test_that("a session ends after as many messages, or as long, as the room says", {
   alice <- live_client()
-  them <- live_foreign()
+  them <- live_stranger()
   room <- mx_room_create(alice, encrypted = FALSE, invite = them$user_id)
   mx_room_encrypt(
     alice,
@@ -77,7 +77,7 @@ test_that("a session ends after as many messages, or as long, as the room says",
 
 test_that("a restart does not end a session", {
   alice <- live_client()
-  them <- live_foreign()
+  them <- live_stranger()
   room <- mx_room_create(alice, invite = them$user_id)
   them$call("join", roomId = room)
   mx_send_text(alice, room, "before")
@@ -90,7 +90,7 @@ test_that("a member invited a moment ago reads what is sent at once", {
   alice <- live_client()
   room <- mx_room_create(alice)
   mx_send_text(alice, room, "alone")
-  them <- live_foreign()
+  them <- live_stranger()
   mx_room_invite(alice, room, them$user_id)
   mx_send_text(alice, room, "welcome")
   them$call("join", roomId = room)
@@ -119,7 +119,7 @@ test_that("one-time keys run out, and the fallback key serves", {
   expect_equal(claims(hungry, 1), claims(hungry, 1))
   # Two users open sessions with the same fallback key, and both are read.
   mx_send_text(hungry, room, "by fallback key")
-  them <- live_foreign()
+  them <- live_stranger()
   mx_room_invite(hungry, room, them$user_id)
   them$call("join", roomId = room)
   them$call("sendText", roomId = room, body = "by the same")
