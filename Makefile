@@ -10,7 +10,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # A build keeps what it compiled; CRAN's builds start from nothing.
 export NOT_CRAN := true
 
-.PHONY: help setup install demo test lint bench document readme vendor build check clean
+.PHONY: help setup install demo test simulation lint bench document readme vendor build check clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -28,6 +28,10 @@ demo: install ## Two people, a real homeserver, and a process that is killed
 
 test: install ## All tests: cargo, testthat, and live against Synapse
 	@Rscript tools/test.R
+
+simulation: ## The simulation over SEEDS seeds (100,000: a night)
+	@SIMULATION_SEEDS=$(or $(SEEDS),100000) cargo test --release \
+	  --manifest-path src/rust/Cargo.toml -p mxcrypt-core --test simulation
 
 lint: setup ## Formats and lints of both languages
 	@tools/lint.sh

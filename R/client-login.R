@@ -47,15 +47,47 @@ relogin <- function(client, password, call = caller_env()) {
 }
 
 #' @rdname mx_client_relogin
+#' @param ask Whether to explain what becomes of the keys, and ask first; an answer
+#'   other than yes is an error of class `mx_error_declined`.
 #' @export
-mx_logout <- function(client) {
+mx_logout <- function(client, ask = rlang::is_interactive()) {
   check_client(client)
+  check_flag(ask)
+  if (ask && !confirm(logout_effect(client))) {
+    mx_abort("You are still signed in.", "mx_error_declined")
+  }
   http_json(client, "POST", api_path("logout"), "{}")
   config <- read_config(client[["path"]])
   config[c("token", "refresh_token")] <- NULL
   write_config(config, client[["path"]])
   forget_tokens(client[["path"]])
   invisible()
+}
+
+# What a person should know before the device is signed out.
+logout_effect <- function(client) {
+  machine <- machine_of(client)
+  waiting <- core(machine_waiting_to_send(machine))
+  identity <- core(machine_identity_status(machine))
+  c(
+    paste0(
+      "Sign out ",
+      client[["device_id"]],
+      " of ",
+      client[["user_id"]],
+      "?"
+    ),
+    i = paste0("Its keys stay in ", client[["store_dir"]], "."),
+    "!" = "What is said meanwhile it cannot read later: nobody gives it keys.",
+    "!" = if (waiting > 0) paste(waiting, "messages are not sent yet."),
+    "!" = if (identity[["recovery_key"]]) "Your recovery key is not saved yet."
+  )
+}
+
+confirm <- function(text) {
+  message(rlang::format_error_bullets(text))
+  answer <- readline("Type yes to go on: ")
+  tolower(trimws(answer)) == "yes"
 }
 
 log_in <- function(

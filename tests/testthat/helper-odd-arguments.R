@@ -169,7 +169,10 @@ good_calls <- function() {
       consumer = "x",
       unsigned = FALSE
     ),
-    mx_logout = list(client = mx_demo_client(pair$homeserver, "gone")),
+    mx_logout = list(
+      client = mx_demo_client(pair$homeserver, "gone"),
+      ask = FALSE
+    ),
     mx_messages = list(
       client = alice,
       room = room,

@@ -127,3 +127,32 @@ test_that("who comes back after logging out can be written to, or is told", {
     expect_s3_class(condition, "mx_error")
   }
 })
+
+test_that("a person is told what becomes of the keys, and asked", {
+  pair <- demo_pair(verified = FALSE)
+  mx_crypto_setup(pair$alice)
+  asked <- list()
+  answer <- function(yes) {
+    function(text) {
+      asked <<- c(asked, list(text))
+      yes
+    }
+  }
+  local({
+    local_replaced("confirm", answer(FALSE))
+    expect_error(
+      mx_logout(pair$alice, ask = TRUE),
+      class = "mx_error_declined"
+    )
+  })
+  expect_match(asked[[1]], "cannot read later", all = FALSE)
+  expect_match(asked[[1]], pair$alice$store_dir, fixed = TRUE, all = FALSE)
+  expect_match(asked[[1]], "recovery key is not saved", all = FALSE)
+  mx_sync(pair$alice)
+  local_replaced("confirm", answer(TRUE))
+  mx_logout(pair$alice, ask = TRUE)
+  expect_error(mx_sync(pair$alice), class = "mx_error_M_MISSING_TOKEN")
+  # A bot is asked nothing.
+  mx_logout(pair$bob)
+  expect_length(asked, 2)
+})

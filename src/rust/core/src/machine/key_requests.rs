@@ -126,6 +126,8 @@ impl Work<'_> {
         if session.session_id() != session_id {
             return Err(discarded("it is not of its session"));
         }
+        // The devices of whoever made it are wanted when its messages are judged.
+        self.track(&request.sender)?;
         self.keep_session(InboundSession {
             room_id: room_id.to_owned(),
             session_id: session_id.to_owned(),
