@@ -20,11 +20,15 @@ as_trust <- function(levels) {
 }
 
 new_events <- function(columns) {
-  lists <- c("content", "relates_to", "mentions")
+  lists <- c("content", "relates_to", "mentions", "thread_latest")
   events <- data.frame(columns[setdiff(names(columns), lists)])
   for (name in lists) {
     events[[name]] <- columns[[name]]
   }
+  events[["thread_latest"]] <- lapply(
+    events[["thread_latest"]],
+    function(latest) if (!is.null(latest)) new_events(latest)
+  )
   milliseconds <- events[["origin_server_ts"]]
   events[["origin_server_ts"]] <- as.POSIXct(
     milliseconds / 1000,
@@ -56,7 +60,12 @@ new_events <- function(columns) {
     "utd_message",
     "utd_help",
     "key_source",
-    "forwarder"
+    "forwarder",
+    "replaces",
+    "edited",
+    "edit_reason",
+    "thread",
+    "thread_latest"
   )]
   class(events) <- c("mx_events", "data.frame")
   events
@@ -128,6 +137,8 @@ event_text <- function(x) {
   text[is.na(text) | !is_message] <- paste0("<", x[["type"]], ">")[
     is.na(text) | !is_message
   ]
+  edited <- x[["edited"]] %in% TRUE
+  text[edited] <- paste("(edited)", text[edited])
   unreadable <- !is.na(x[["utd_reason"]])
   text[unreadable] <- paste0("(", x[["utd_reason"]][unreadable], ")")
   text

@@ -100,7 +100,12 @@ machine_undecrypted <- function(handle) .Call(wrap__machine_undecrypted, handle)
 
 machine_last_event <- function(handle) .Call(wrap__machine_last_event, handle)
 
-machine_read_history <- function(handle, room_id, body, unsigned) .Call(wrap__machine_read_history, handle, room_id, body, unsigned)
+history_peek <- function(body) .Call(wrap__history_peek, body)
+
+machine_read_history <- function(handle, room_id, body, unsigned, edits) .Call(wrap__machine_read_history, handle, room_id, body, unsigned, edits)
+
+# Why edits of ours would not count.
+machine_edit_refusals <- function(handle, room_id, event_ids) .Call(wrap__machine_edit_refusals, handle, room_id, event_ids)
 
 # The JSON text of an R value.
 json_encode <- function(value) .Call(wrap__json_encode, value)

@@ -9,7 +9,20 @@
 #' @param from Where to go on: the attribute `end` of an earlier result. `NULL`
 #'   begins with the newest event.
 #' @param unsigned As for [mx_sync()].
-#' @return A data frame as from [mx_sync()], oldest event first. Its attribute
+#' @param edits Whether to show edited messages as they are by now. `FALSE` shows
+#'   what was said first.
+#' @details
+#' A message that was edited has its newest text in `body`, `msgtype`, `mentions`
+#' and `content`, `edited` is `TRUE`, and `trust` is the lower of that in the
+#' message and in its edit. The edits themselves are rows, too: those with
+#' `is.na(replaces)` are the conversation. Only an edit that counts is shown, see
+#' [mx_edit()]; where the server says that the newest one is another,
+#' `edit_reason` says why it is not. A server can keep an edit back, as it can any
+#' event.
+#'
+#' @return A data frame as from [mx_sync()], oldest event first. Where a thread
+#'   begins, `thread_latest` holds its newest message, if the server sent it along:
+#'   a data frame of one row. The attribute
 #'   `end` is where older events begin, or `NULL` at the beginning of the room.
 #'   Fewer events than `limit` with an `end` mean that the server answered with
 #'   empty pages for too long.
@@ -21,23 +34,30 @@
 #' room <- mx_room_create(alice)
 #' mx_send_text(alice, room, c("one", "two", "three"))
 #' mx_messages(alice, room, limit = 2)
+#'
+#' id <- mx_send_text(alice, room, "for")
+#' mx_edit(alice, room, id, "four")
+#' events <- mx_messages(alice, room)
+#' events[is.na(events$replaces) & !is.na(events$body), c("body", "edited")]
 #' @export
 mx_messages <- function(
   client,
   room,
   limit = 50,
   from = NULL,
-  unsigned = FALSE
+  unsigned = FALSE,
+  edits = TRUE
 ) {
   machine <- machine_of(check_client(client))
   check_number(limit, least = 1)
   check_string(from, null = TRUE)
   check_flag(unsigned)
+  check_flag(edits)
   room_id <- resolve_room(client, room)
   # Keys come with a sync. What else comes with it waits for mx_sync().
   sync_once(client, timeout = 0)
   pump_or_warn(client)
-  pages <- list()
+  bodies <- list()
   found <- 0
   empty <- 0
   repeat {
@@ -48,9 +68,9 @@ mx_messages <- function(
       http_abort(answer)
     }
     body <- answer[["body"]]
-    page <- core(machine_read_history(machine, room_id, body, unsigned))
-    pages <- c(pages, list(page[["events"]]))
-    n <- length(page[["events"]][["room_id"]])
+    page <- core(history_peek(body))
+    bodies <- c(list(body), bodies)
+    n <- page[["n"]]
     found <- found + n
     empty <- if (n == 0L) empty + 1 else 0
     from <- page[["end"]]
@@ -59,7 +79,11 @@ mx_messages <- function(
       break
     }
   }
-  events <- new_events(bind_columns(pages))
+  # Oldest first: what is edited is known then when its edits are read.
+  pages <- lapply(bodies, function(body) {
+    core(machine_read_history(machine, room_id, body, unsigned, edits))
+  })
+  events <- new_events(bind_columns(rev(pages)))
   events <- events[rev(seq_len(nrow(events))), , drop = FALSE]
   rownames(events) <- NULL
   attr(events, "end") <- from

@@ -47,13 +47,17 @@ text_content <- function(text, msgtype, markdown, mentions, relation) {
     content[["formatted_body"]] <- pilled
   }
   # Always there, so that old clients do not search the text for mentions.
-  content[["m.mentions"]] <- if (length(mentions) > 0L) {
-    list(user_ids = I(mentions))
+  content[["m.mentions"]] <- mentioned(mentions)
+  content[["m.relates_to"]] <- relation
+  content
+}
+
+mentioned <- function(user_ids) {
+  if (length(user_ids) > 0L) {
+    list(user_ids = I(user_ids))
   } else {
     structure(list(), names = character())
   }
-  content[["m.relates_to"]] <- relation
-  content
 }
 
 # Specification: "Rich replies" and "Threading". A message of a thread that

@@ -36,8 +36,11 @@
 #'   ids), `state_key`, `redacted`, `utd_message` (the reason as a sentence),
 #'   `utd_help` (what would help), `key_source` (how the key came: `direct`, from
 #'   its maker, `own` or `forwarded`) and `forwarder` (the device of yours that
-#'   handed it on; the trust is `not_guaranteed` at most then). Text of others is
-#'   not cleaned: it may hold anything but NUL, which is shown as U+FFFD. The
+#'   handed it on; the trust is `not_guaranteed` at most then), `replaces` (the
+#'   event that this one edits, if it counts: see [mx_edit()]), `edited` (only of
+#'   [mx_messages()]), `edit_reason` (why an edit does not count), `thread` (the
+#'   event that its thread begins with) and `thread_latest` (a list, only of
+#'   [mx_messages()]). Text of others is not cleaned: it may hold anything but NUL, which is shown as U+FFFD. The
 #'   attribute `problems` holds what of the answer could not be read.
 #' @section Errors:
 #' `mx_error_network`, `mx_error_http`, `mx_error_answer` (no sync at all; nothing

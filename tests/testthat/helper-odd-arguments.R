@@ -153,6 +153,17 @@ good_calls <- function() {
     mx_user_trust = list(client = alice, user_ids = "@bob:demo"),
     mx_verification_withdraw = list(client = alice, user_id = "@bob:demo"),
     mx_devices = list(client = alice, user_ids = "@bob:demo"),
+    mx_edit = list(
+      client = alice,
+      room = room,
+      event_id = event,
+      text = "x",
+      markdown = TRUE,
+      mentions = "@bob:demo",
+      notify = "@bob:demo",
+      msgtype = "m.text",
+      transaction_id = NULL
+    ),
     mx_extract_text_events = list(
       sync_resp = batch,
       self_id = alice$user_id,
@@ -178,7 +189,8 @@ good_calls <- function() {
       room = room,
       limit = 5,
       from = NULL,
-      unsigned = FALSE
+      unsigned = FALSE,
+      edits = TRUE
     ),
     mx_react = list(client = alice, room = room, event_id = event, key = "!"),
     mx_recovery_key_change = list(

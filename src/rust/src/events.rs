@@ -2,7 +2,10 @@
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    judgement::reasons,
+    judgement::{
+        reasons,
+        relation::{THREAD, target},
+    },
     machine::Handed,
     primitives::canonical_json::{Json, Object},
     store::records::KeySource,
@@ -45,6 +48,15 @@ pub(crate) fn columns(rows: &[Handed]) -> Robj {
     let relations = contents
         .iter()
         .map(|content| member(content, "m.relates_to").as_ref().map_or_else(|| ().into(), to_r));
+    let threads: Vec<Option<String>> = contents
+        .iter()
+        .map(|content| content.as_object().and_then(|content| target(content, THREAD)))
+        .map(|thread| thread.map(str::to_owned))
+        .collect();
+    let latest = rows.iter().map(|row| match &row.latest_in_thread {
+        Some(latest) => columns(std::slice::from_ref(latest)),
+        None => ().into(),
+    });
     record([
         ("number", rows.iter().map(|row| row.number as f64).collect::<Vec<f64>>().into()),
         ("room_id", column(|row| Some(&row.event.room_id))),
@@ -85,5 +97,10 @@ pub(crate) fn columns(rows: &[Handed]) -> Robj {
         ("mentions", List::from_values(mentions).into()),
         ("state_key", column(|row| row.event.state_key.as_deref())),
         ("redacted", flags(|row| row.event.redacted)),
+        ("replaces", column(|row| row.replaces.as_deref())),
+        ("edited", flags(|row| row.edit.is_some())),
+        ("edit_reason", column(|row| row.edit_reason.as_deref())),
+        ("thread", strings(threads.iter().map(Option::as_deref))),
+        ("thread_latest", List::from_values(latest).into()),
     ])
 }

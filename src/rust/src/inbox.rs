@@ -1,10 +1,13 @@
 //! Events that are handed over, for R.
 
 use extendr_api::prelude::*;
-use mxcrypt_core::{Result, machine::Unsigned};
+use mxcrypt_core::{
+    Result,
+    machine::{Handed, History, Unsigned},
+};
 
 use crate::{
-    answer::{number, optional_string, record},
+    answer::{answer, number, optional_string, record, strings},
     arguments, events,
     machine::on,
 };
@@ -55,15 +58,39 @@ fn machine_last_event(handle: Robj) -> Robj {
 }
 
 #[extendr]
-fn machine_read_history(handle: Robj, room_id: Robj, body: Robj, unsigned: Robj) -> Robj {
+fn history_peek(body: Robj) -> Robj {
+    answer(|| {
+        let (end, n) = History::peek(&arguments::body(&body, "body")?)?;
+        Ok(record([("end", optional_string(end.as_deref())), ("n", number(n as i64))]))
+    })
+}
+
+#[extendr]
+fn machine_read_history(
+    handle: Robj,
+    room_id: Robj,
+    body: Robj,
+    unsigned: Robj,
+    edits: Robj,
+) -> Robj {
     on(&handle, |machine| {
         let room_id = arguments::text(&room_id, "room")?;
         let body = arguments::body(&body, "body")?;
-        let history = machine.read_history(&room_id, &body, unsigned_of(&unsigned)?)?;
-        Ok(record([
-            ("events", events::columns(&history.events)),
-            ("end", optional_string(history.end.as_deref())),
-        ]))
+        let mut history = machine.read_history(&room_id, &body, unsigned_of(&unsigned)?)?;
+        if arguments::flag(&edits, "edits")? {
+            history.events.iter_mut().for_each(Handed::apply_edit);
+        }
+        Ok(events::columns(&history.events))
+    })
+}
+
+/// Why edits of ours would not count.
+#[extendr]
+fn machine_edit_refusals(handle: Robj, room_id: Robj, event_ids: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room")?;
+        let event_ids = arguments::texts(&event_ids, "event_id")?;
+        Ok(strings(machine.edit_refusals(&room_id, &event_ids)?))
     })
 }
 
@@ -80,5 +107,7 @@ extendr_module! {
     fn machine_peek;
     fn machine_undecrypted;
     fn machine_last_event;
+    fn history_peek;
     fn machine_read_history;
+    fn machine_edit_refusals;
 }

@@ -38,6 +38,12 @@ impl Event {
         self.kind == MEMBER && self.state_key.as_deref() == Some(user)
     }
 
+    /// The type of its relation to another event, and that event's id.
+    pub(crate) fn relation(&self) -> Option<(&str, &str)> {
+        let relation = self.content.get("m.relates_to")?;
+        Some((relation.get("rel_type")?.as_str()?, relation.get("event_id")?.as_str()?))
+    }
+
     pub(crate) fn is_membership(&self) -> bool {
         self.kind == MEMBER && self.state_key.is_some()
     }

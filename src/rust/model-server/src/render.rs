@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::event::{Event, REDACTION};
+use crate::json::Object;
 use crate::room::Room;
 use crate::token::Caller;
 
@@ -25,11 +26,47 @@ impl Room {
         shown
     }
 
-    /// An event for an answer that does not.
+    /// An event for an answer that does not, with its bundled aggregations.
     pub(crate) fn render_whole(&self, event: &Event, reader: &Caller) -> Value {
         let mut shown = self.render(event, reader);
         shown["room_id"] = Value::from(self.id.as_str());
+        let relations = self.aggregations(event, reader);
+        if !relations.is_empty() {
+            shown["unsigned"]["m.relations"] = Value::Object(relations);
+        }
         shown
+    }
+
+    /// The newest edit of an event, and the thread that begins with it.
+    fn aggregations(&self, event: &Event, reader: &Caller) -> Object {
+        let children = |rel_type: &str| -> Vec<&Event> {
+            // An id can be guessed: what relates to a later event is no child of it.
+            let counts = |child: &&Event| {
+                child.position > event.position && self.is_visible(child, &reader.user)
+            };
+            self.children(&event.id, rel_type).filter(counts).collect()
+        };
+        let mut relations = Object::new();
+        let mut edits = children("m.replace");
+        edits.retain(|edit| {
+            (&edit.sender, &edit.kind) == (&event.sender, &event.kind)
+                && event.redacted_by.is_none()
+                && event.state_key.is_none()
+        });
+        if let Some(edit) = edits.into_iter().max_by_key(|edit| (edit.sent_at, &edit.id)) {
+            relations.insert("m.replace".to_owned(), self.render_whole(edit, reader));
+        }
+        let thread = children("m.thread");
+        if let Some(latest) = thread.last() {
+            let mut senders = thread.iter().map(|child| &child.sender).chain([&event.sender]);
+            let summary = json!({
+                "latest_event": self.render_whole(latest, reader),
+                "count": thread.len(),
+                "current_user_participated": senders.any(|sender| *sender == reader.user),
+            });
+            relations.insert("m.thread".to_owned(), summary);
+        }
+        relations
     }
 
     pub(crate) fn render_all(&self, events: &[&Event], reader: &Caller) -> Vec<Value> {

@@ -52,6 +52,8 @@ pub(crate) struct Room {
     by_id: BTreeMap<String, usize>,
     /// Places in `events` of every event a piece of state ever was, by type and state key.
     state: BTreeMap<String, BTreeMap<String, Vec<usize>>>,
+    /// Places in `events` of events that relate to another, by its id.
+    children: BTreeMap<String, Vec<usize>>,
     /// Users who want to hear no more of the room.
     pub(crate) forgotten: BTreeSet<String>,
 }
@@ -64,6 +66,9 @@ impl Room {
     fn push(&mut self, event: Event) {
         let place = self.events.len();
         self.by_id.insert(event.id.clone(), place);
+        if let Some((_, parent)) = event.relation() {
+            self.children.entry(parent.to_owned()).or_default().push(place);
+        }
         if let Some(key) = &event.state_key {
             let keys = self.state.entry(event.kind.clone()).or_default();
             keys.entry(key.clone()).or_default().push(place);
@@ -80,6 +85,13 @@ impl Room {
 
     pub(crate) fn event_mut(&mut self, id: &str) -> Option<&mut Event> {
         self.by_id.get(id).and_then(|place| self.events.get_mut(*place))
+    }
+
+    /// The events that stand in a relation to another, oldest first. A redaction ends it.
+    pub(crate) fn children(&self, id: &str, rel_type: &str) -> impl Iterator<Item = &Event> {
+        let places = self.children.get(id).into_iter().flatten();
+        let related = move |event: &&Event| event.relation() == Some((rel_type, id));
+        places.filter_map(|place| self.events.get(*place)).filter(related)
     }
 
     /// The events after one position, up to and with another.

@@ -12,6 +12,7 @@ pub mod keys_query;
 pub mod olm_payload;
 pub mod one_time_key;
 pub mod reasons;
+pub mod relation;
 pub mod room_event;
 pub mod room_state;
 pub mod secret_storage;

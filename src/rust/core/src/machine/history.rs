@@ -1,12 +1,20 @@
 //! Reads the history of a room, without handing it to consumers.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Handed, Machine, Unsigned, Work, timeline::notice};
 use crate::{
     error::{Kind, OrFail, Result},
-    judgement::{room_event::RoomEvent, unique_map::read_object},
+    judgement::{
+        relation::{Bundled, THREAD, target},
+        room_event::RoomEvent,
+        unique_map::read_object,
+    },
+    primitives::canonical_json::Json,
+    store::records::Event,
 };
 
 /// A page of history.
@@ -26,9 +34,40 @@ struct Page<'a> {
     end: Option<String>,
 }
 
+/// An event and what the server sent along with it.
+struct Old {
+    event: Event,
+    edit: Option<Event>,
+    latest_in_thread: Option<Box<Old>>,
+}
+
+/// What a page says of edits.
+struct Edits {
+    by_original: HashMap<String, Vec<Event>>,
+    redacted: HashSet<String>,
+}
+
+impl History {
+    /// Where the page after the page `body` begins, and how many events this one has.
+    ///
+    /// # Errors
+    /// [`Kind::Answer`] when `body` is no such page.
+    pub fn peek(body: &str) -> Result<(Option<String>, usize)> {
+        let page = Page::read(body)?;
+        Ok((page.end, page.chunk.len()))
+    }
+}
+
+impl<'a> Page<'a> {
+    fn read(body: &'a str) -> Result<Self> {
+        read_object(body).or_fail(Kind::Answer, "A page of messages")
+    }
+}
+
 impl Machine {
     /// Reads `body`, a page of `GET /rooms/…/messages` of the room `room_id`. Events go through
     /// the same checks as those of a sync: an index that stands for one event stands for no other.
+    /// So do the events that came along with them, see [`Handed::edit`].
     ///
     /// # Errors
     /// [`Kind::Answer`] when `body` is no such page.
@@ -38,22 +77,68 @@ impl Machine {
         body: &str,
         unsigned: Unsigned,
     ) -> Result<History> {
-        let page: Page<'_> = read_object(body).or_fail(Kind::Answer, "A page of messages")?;
+        let page = Page::read(body)?;
         self.work(0, |work| {
             let hold_back = work.holds_back(unsigned)?;
-            let read = |text: &&RawValue| work.read_old_event(room_id, text.get(), hold_back);
-            let events = page.chunk.iter().map(read);
-            Ok(History { events: events.collect::<Result<_>>()?, end: page.end.clone() })
+            // All are read before one is judged: an edit stands before its original here.
+            let read = |text: &&RawValue| work.read_old(room_id, text.get(), true);
+            let old = page.chunk.iter().map(read).collect::<Result<Vec<_>>>()?;
+            let edits = Edits::of(&old);
+            let judge = |old| work.judge_old(old, &edits, hold_back);
+            Ok(History {
+                events: old.into_iter().map(judge).collect::<Result<_>>()?,
+                end: page.end,
+            })
         })
     }
 }
 
+impl Edits {
+    fn of(page: &[Old]) -> Self {
+        let mut edits = Self { by_original: HashMap::new(), redacted: HashSet::new() };
+        for Old { event, .. } in page {
+            if let Some(original) = &event.replaces {
+                edits.by_original.entry(original.clone()).or_default().push(event.clone());
+            }
+            edits.redacted.extend(event.event_id.clone().filter(|_| event.redacted));
+        }
+        edits
+    }
+}
+
 impl Work<'_> {
-    fn read_old_event(&mut self, room_id: &str, text: &str, hold_back: bool) -> Result<Handed> {
-        let event = match RoomEvent::read(text) {
-            Ok(event) => self.read_event(room_id, &event)?,
-            Err(error) => notice(room_id, "", "malformed_event", &error.message),
+    /// Reads an event and what came along with it; of that, only the newest message of a thread
+    /// brings something along in turn.
+    fn read_old(&mut self, room_id: &str, text: &str, with_thread: bool) -> Result<Old> {
+        let event = self.read_one(room_id, text)?;
+        let bundled = Bundled::read(text);
+        let edit = bundled.edit.map(|text| self.read_one(room_id, text)).transpose()?;
+        let latest = bundled.latest_in_thread.filter(|_| with_thread);
+        let latest = latest.map(|text| self.read_old(room_id, text, false)).transpose()?;
+        let is_of_thread = |old: &Old| {
+            let content = Json::parse_object(&old.event.content).unwrap_or_default();
+            event.event_id.as_deref().is_some_and(|id| target(&content, THREAD) == Some(id))
         };
-        self.judged(0, event, hold_back)
+        let latest_in_thread = latest.filter(is_of_thread).map(Box::new);
+        Ok(Old { event, edit, latest_in_thread })
+    }
+
+    fn read_one(&mut self, room_id: &str, text: &str) -> Result<Event> {
+        match RoomEvent::read(text) {
+            Ok(event) => self.read_event(room_id, &event),
+            Err(error) => Ok(notice(room_id, "", "malformed_event", &error.message)),
+        }
+    }
+
+    fn judge_old(&self, old: Old, edits: &Edits, hold_back: bool) -> Result<Handed> {
+        let mut handed = self.judged(0, old.event, hold_back)?;
+        let id = handed.event.event_id.as_deref().unwrap_or_default();
+        let in_page = edits.by_original.get(id).map_or(&[][..], Vec::as_slice);
+        let is_there =
+            |edit: &Event| edit.event_id.as_ref().is_none_or(|id| !edits.redacted.contains(id));
+        self.find_edit(&mut handed, old.edit.filter(is_there), in_page, hold_back)?;
+        let latest = old.latest_in_thread.map(|latest| self.judge_old(*latest, edits, hold_back));
+        handed.latest_in_thread = latest.transpose()?.map(Box::new);
+        Ok(handed)
     }
 }

@@ -1,6 +1,6 @@
 //! Hands events over, at least once, to each consumer at its own pace.
 
-use super::{Machine, Work, timeline::notice};
+use super::{Edit, Machine, Work, timeline::notice};
 use crate::{
     error::Result,
     judgement::{
@@ -28,6 +28,14 @@ pub struct Handed {
     pub trust: Trust,
     /// It is our own.
     pub is_self: bool,
+    /// The event that it replaces, if it is an edit that counts.
+    pub replaces: Option<String>,
+    /// Why an edit does not count: this one, or the one the server says is the newest of this.
+    pub edit_reason: Option<String>,
+    /// Its newest edit, of an old event.
+    pub edit: Option<Edit>,
+    /// The newest message of the thread that begins with it, of an old event.
+    pub latest_in_thread: Option<Box<Handed>>,
 }
 
 /// What becomes of messages of devices that no trusted owner signed.
@@ -165,7 +173,18 @@ impl Work<'_> {
                 "The sender's device is not signed by an owner who is trusted.",
             ));
         }
-        Ok(Handed { number, event, trust, is_self })
+        let mut handed = Handed {
+            number,
+            event,
+            trust,
+            is_self,
+            replaces: None,
+            edit_reason: None,
+            edit: None,
+            latest_in_thread: None,
+        };
+        self.judge_edit(&mut handed)?;
+        Ok(handed)
     }
 
     fn sending_device(&self, event: &Event) -> Result<Option<Device>> {

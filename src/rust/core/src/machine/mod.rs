@@ -16,7 +16,7 @@
 //! | `secret_storage` | secrets are put there, and its key is changed |
 //! | `outbox`, `send_to_room` | what must be sent, in which order, and what must come before it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
-//! | `inbox`, `history` | hands events over, reads old ones |
+//! | `inbox`, `history`, `relations` | hands events over, reads old ones, judges edits |
 
 mod approval;
 mod device_lists;
@@ -33,6 +33,7 @@ mod outbox;
 mod own_account;
 mod path;
 mod pump;
+mod relations;
 mod replies;
 mod room_events;
 mod room_keys;
@@ -54,6 +55,7 @@ pub use self::{
     inbox::{Handed, Unsigned},
     outbox::{Message, Outcome},
     pump::{Requests, WireRequest},
+    relations::Edit,
     replies::{Reply, Trouble},
     sync::SyncReport,
     user_trust::{DeviceTrust, UserTrust},

@@ -9,7 +9,7 @@ use super::{MINUTE, Work};
 use crate::{
     error::{Kind, OrFail, Result},
     judgement::{
-        reasons,
+        reasons, relation,
         room_event::{MegolmContent, Payload, RELATES_TO, RoomEvent, unreadable},
     },
     primitives::{account::MEGOLM, canonical_json::Json, megolm},
@@ -66,6 +66,9 @@ impl Work<'_> {
             key_source: None,
             forwarder: None,
             redacted: event.redacted,
+            replaces: relation::target(&event.content, relation::REPLACE)
+                .filter(|_| !event.redacted)
+                .map(str::to_owned),
         };
         if event.is_encrypted() {
             match self.decrypt(room_id, event, &mut read)? {
@@ -76,6 +79,7 @@ impl Work<'_> {
                 Err(reason) => read.unreadable = Some(reason),
             }
         }
+        self.remember(&read)?;
         Ok(read)
     }
 

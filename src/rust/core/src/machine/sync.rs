@@ -79,6 +79,7 @@ impl Work<'_> {
             self.set_own_membership(room_id, Membership::Leave)?;
         }
         self.bound_inbox()?;
+        self.bound_originals()?;
         let began_at = if since.is_none() { self.now } else { position.began_at };
         let token = Some(sync.next_batch);
         self.tx.put_single(&SyncPosition { token, committed_at: self.now, began_at })?;

@@ -138,5 +138,6 @@ pub(super) fn notice(room_id: &str, sender: &str, code: &str, message: &str) -> 
         key_source: None,
         forwarder: None,
         redacted: false,
+        replaces: None,
     }
 }

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_identity.sql"),
     include_str!("migrations/0003_healing.sql"),
+    include_str!("migrations/0004_relations.sql"),
 ];
 
 /// How long to wait for another process that is inside a transaction.

@@ -49,6 +49,62 @@ pub struct Event {
     pub forwarder: Option<String>,
     /// It is redacted.
     pub redacted: bool,
+    /// The event it says it replaces. Whether it does is judged at hand-over.
+    #[serde(default)]
+    pub replaces: Option<String>,
+}
+
+/// What edits of an event are judged by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Who sent it.
+    pub sender: String,
+    /// Its type, after decryption.
+    pub event_type: String,
+    /// It came encrypted.
+    pub encrypted: bool,
+    /// It says it replaces another.
+    pub is_edit: bool,
+}
+
+impl Facts {
+    /// Those of an event that can be edited or is an edit: neither state, nor redacted, nor
+    /// unreadable.
+    pub fn of(event: &Event) -> Option<Self> {
+        let stands = event.state_key.is_none() && event.unreadable.is_none() && !event.redacted;
+        stands.then(|| Self {
+            sender: event.sender.clone(),
+            event_type: event.event_type.clone(),
+            encrypted: event.encrypted,
+            is_edit: event.replaces.is_some(),
+        })
+    }
+}
+
+/// An event that edits may come of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Original {
+    /// The room.
+    pub room_id: String,
+    /// The event.
+    pub event_id: String,
+    /// Its place in the order of reading.
+    pub number: i64,
+    /// Its facts; none when the server showed two events under one id.
+    pub facts: Option<Facts>,
+}
+
+impl Record for Original {
+    const TABLE: Table =
+        Table { name: "original", key: &["room_id", "event_id"], plain: &["number"] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.room_id.as_str().into(), self.event_id.as_str().into()]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.number.into()]
+    }
 }
 
 /// An event in the inbox.

@@ -1,0 +1,233 @@
+//! Relations of events, and which edits count.
+//!
+//! Specification: client-server API, "Forming relationships between events", "Event replacements",
+//! "Aggregations of child events".
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    room_event::RELATES_TO,
+    unique_map::{UniqueMap, read_object},
+};
+use crate::{
+    error::Result,
+    primitives::canonical_json::{Json, Object},
+    store::records::{Event, Facts},
+};
+
+/// The relation of an edit to what it replaces.
+pub const REPLACE: &str = "m.replace";
+/// The relation of a message of a thread to the thread's beginning.
+pub const THREAD: &str = "m.thread";
+const NEW_CONTENT: &str = "m.new_content";
+
+/// The event to which `content` stands in the relation `rel_type`.
+pub fn target<'a>(content: &'a Object, rel_type: &str) -> Option<&'a str> {
+    let relation = content.get(RELATES_TO)?.as_object()?;
+    let text = |name: &str| relation.get(name).and_then(Json::as_str);
+    text("event_id").filter(|_| text("rel_type") == Some(rel_type))
+}
+
+/// Why an edit by `editor` of something that is `event_type` by now would not count for an event.
+pub fn refusal(
+    original: Option<&Facts>,
+    editor: &str,
+    event_type: &str,
+    encrypted: bool,
+) -> Option<&'static str> {
+    let Some(original) = original else { return Some("unknown_original") };
+    if original.sender != editor {
+        return Some("other_sender");
+    }
+    if original.is_edit {
+        return Some("edit_of_edit");
+    }
+    if original.event_type != event_type {
+        return Some("other_type");
+    }
+    // CVE-2026-45057: the server could write it, in the name of whoever wrote the original.
+    if original.encrypted && !encrypted {
+        return Some("not_encrypted");
+    }
+    None
+}
+
+/// Judges an edit that can be read: its new content, or why it does not count. That both are of one
+/// room is for the caller to see to.
+///
+/// # Errors
+/// The reason, as a code.
+pub fn judge(edit: &Event, original: Option<&Facts>) -> Result<Object, &'static str> {
+    if edit.state_key.is_some() {
+        return Err("state_event");
+    }
+    let reason = refusal(original, &edit.sender, &edit.event_type, edit.encrypted);
+    if let Some(reason) = reason {
+        return Err(reason);
+    }
+    let content = Json::parse_object(&edit.content).unwrap_or_default();
+    let new = content.get(NEW_CONTENT).and_then(Json::as_object);
+    new.cloned().ok_or("no_new_content")
+}
+
+/// The content of an event that is replaced by `new`. Its relation stays what it was.
+///
+/// # Errors
+/// When this cannot be written as JSON.
+pub fn replaced(original: &str, mut new: Object) -> Result<String> {
+    new.remove(RELATES_TO);
+    if let Some(relation) = Json::parse_object(original)?.remove(RELATES_TO) {
+        new.insert(RELATES_TO.to_owned(), relation);
+    }
+    Json::Object(new).text()
+}
+
+/// Events that the server sent along with an event they relate to, as they came: each is judged
+/// like any other.
+#[derive(Debug, Default)]
+pub struct Bundled<'a> {
+    /// The newest edit.
+    pub edit: Option<&'a str>,
+    /// The newest message of the thread that begins here.
+    pub latest_in_thread: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow, default)]
+    unsigned: Option<&'a RawValue>,
+}
+
+impl<'a> Bundled<'a> {
+    /// Reads what came with the event `text`. Anything odd is nothing: the event stands without.
+    pub fn read(text: &'a str) -> Self {
+        let unsigned = read_object::<Wire<'a>>(text).ok().and_then(|wire| wire.unsigned);
+        let relations = unsigned.and_then(|unsigned| member(unsigned, "m.relations"));
+        let of = |rel_type| relations.and_then(|relations| member(relations, rel_type));
+        let latest = of(THREAD).and_then(|thread| member(thread, "latest_event"));
+        Self { edit: of(REPLACE).map(RawValue::get), latest_in_thread: latest.map(RawValue::get) }
+    }
+}
+
+fn member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    let mut members: UniqueMap<&RawValue> = read_object(object.get()).ok()?;
+    members.0.remove(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::records::Unreadable;
+
+    fn event(sender: &str, content: &str) -> Event {
+        let parsed = Json::parse_object(content).unwrap();
+        Event {
+            room_id: "!r".into(),
+            event_id: Some("$1".into()),
+            event_type: "m.room.message".into(),
+            state_key: None,
+            sender: sender.into(),
+            origin_server_ts: 1,
+            content: content.into(),
+            encrypted: true,
+            unreadable: None,
+            session_id: None,
+            sender_key: None,
+            sender_signing_key: None,
+            key_source: None,
+            forwarder: None,
+            redacted: false,
+            replaces: target(&parsed, REPLACE).map(str::to_owned),
+        }
+    }
+
+    fn edit() -> Event {
+        let content = r#"{"body":"* b","m.new_content":{"body":"b","m.relates_to":1},
+            "m.relates_to":{"rel_type":"m.replace","event_id":"$1"}}"#;
+        event("@a:b", content)
+    }
+
+    fn verdict(original: &Event, edit: &Event) -> Result<String, &'static str> {
+        judge(edit, Facts::of(original).as_ref())
+            .map(|new| replaced(&original.content, new).unwrap())
+    }
+
+    #[test]
+    fn each_rule_refuses_an_edit() {
+        let original = event("@a:b", r#"{"body":"a"}"#);
+        assert_eq!(verdict(&original, &edit()).unwrap(), r#"{"body":"b"}"#);
+        let refused = |change: fn(&mut Event, &mut Event)| {
+            let (mut original, mut edit) = (original.clone(), edit());
+            change(&mut original, &mut edit);
+            verdict(&original, &edit).unwrap_err()
+        };
+        assert_eq!(refused(|_, edit| edit.sender = "@mallory:b".into()), "other_sender");
+        assert_eq!(refused(|_, edit| edit.event_type = "m.sticker".into()), "other_type");
+        assert_eq!(refused(|_, edit| edit.encrypted = false), "not_encrypted");
+        assert_eq!(refused(|_, edit| edit.state_key = Some(String::new())), "state_event");
+        assert_eq!(refused(|_, edit| edit.content = "{}".into()), "no_new_content");
+        let odd = |_: &mut Event, edit: &mut Event| {
+            edit.content = r#"{"m.new_content":"b"}"#.into();
+        };
+        assert_eq!(refused(odd), "no_new_content");
+        assert_eq!(refused(|original, _| original.replaces = Some("$0".into())), "edit_of_edit");
+        assert_eq!(refused(|original, _| original.redacted = true), "unknown_original");
+        let state = |original: &mut Event, _: &mut Event| original.state_key = Some("".into());
+        assert_eq!(refused(state), "unknown_original");
+        let unreadable = |original: &mut Event, _: &mut Event| {
+            original.unreadable = Some(Unreadable { code: "x".into(), message: "x".into() });
+        };
+        assert_eq!(refused(unreadable), "unknown_original");
+    }
+
+    #[test]
+    fn what_was_said_in_the_open_may_be_edited_in_either_way() {
+        let mut original = event("@a:b", r#"{"body":"a"}"#);
+        original.encrypted = false;
+        assert!(verdict(&original, &edit()).is_ok());
+        let mut open = edit();
+        open.encrypted = false;
+        assert!(verdict(&original, &open).is_ok());
+    }
+
+    #[test]
+    fn the_relation_of_the_original_stays_and_the_rest_goes() {
+        let relation = r#""m.relates_to":{"event_id":"$t","rel_type":"m.thread"}"#;
+        let original =
+            event("@a:b", &format!(r#"{{"body":"a","formatted_body":"<b>a</b>",{relation}}}"#));
+        let expected = format!(r#"{{"body":"b",{relation}}}"#);
+        assert_eq!(verdict(&original, &edit()).unwrap(), expected);
+    }
+
+    #[test]
+    fn odd_relations_are_none() {
+        for relation in [
+            "7",
+            "{}",
+            r#"{"rel_type":"m.replace"}"#,
+            r#"{"rel_type":"m.replace","event_id":7}"#,
+            r#"{"rel_type":"m.thread","event_id":"$1"}"#,
+        ] {
+            let content = Json::parse_object(&format!(r#"{{"m.relates_to":{relation}}}"#));
+            assert_eq!(target(&content.unwrap(), REPLACE), None, "{relation}");
+        }
+    }
+
+    #[test]
+    fn odd_bundles_are_none() {
+        let read = |unsigned: &str| {
+            let text = format!(r#"{{"unsigned":{unsigned}}}"#);
+            let bundled = Bundled::read(&text);
+            (bundled.edit.map(str::to_owned), bundled.latest_in_thread.map(str::to_owned))
+        };
+        let good = r#"{"m.relations":{"m.replace":{"a":1},"m.thread":{"latest_event":[]}}}"#;
+        assert_eq!(read(good), (Some(r#"{"a":1}"#.into()), Some("[]".into())));
+        for odd in ["7", "null", r#"{"m.relations":[]}"#, r#"{"m.relations":{"m.thread":"x"}}"#] {
+            assert_eq!(read(odd), (None, None), "{odd}");
+        }
+        let twice = r#"{"m.relations":{"m.replace":{},"m.replace":{}}}"#;
+        assert_eq!(read(twice), (None, None));
+        assert!(Bundled::read("[]").edit.is_none());
+    }
+}
