@@ -289,10 +289,9 @@ impl Work<'_> {
     /// A message that may have gone out in the clear must not go again once the room is known to be
     /// encrypted.
     pub(super) fn refuse_plain(&self, room: &Room, rows: Vec<OutboxRow>) -> Result<Vec<OutboxRow>> {
-        let (plain, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| {
-            let encrypted = row.wire.as_ref().is_some_and(|(path, _)| path.contains(ENCRYPTED));
-            matches!(row.body, OutboxBody::Event { .. }) && !encrypted
-        });
+        let (plain, others): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|row| matches!(row.body, OutboxBody::Event { .. }) && !is_encrypted(row));
         if room.encryption.is_none() {
             return Ok(plain.into_iter().chain(others).collect());
         }
@@ -312,6 +311,7 @@ impl Work<'_> {
     }
 
     pub(super) fn sent(&self, mut row: OutboxRow, event_id: &str) -> Result<()> {
+        self.remember_own(&row, event_id)?;
         row.state = OutboxState::Sent;
         row.event_id = Some(event_id.to_owned());
         row.attempted_at = self.now;
@@ -385,6 +385,10 @@ fn fix(row: &mut OutboxRow, path: &[&str], body: String) {
     let path = [path, &[row.transaction_id.as_str()]].concat();
     row.wire = Some((super::path::path(&path), body));
     row.state = OutboxState::Fixed;
+}
+
+pub(super) fn is_encrypted(row: &OutboxRow) -> bool {
+    row.wire.as_ref().is_some_and(|(path, _)| path.contains(ENCRYPTED))
 }
 
 fn is_the_event_of(row: &OutboxRow, event: &RoomEvent) -> bool {

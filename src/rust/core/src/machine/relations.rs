@@ -4,13 +4,14 @@
 //! edits it shows. So an edit counts only after [`relation::judge`], and nothing the server says of
 //! aggregations is believed.
 
-use super::{Handed, Machine, Work};
+use super::{Handed, Machine, Work, outbox::is_encrypted};
 use crate::{
     error::Result,
-    judgement::{relation, trust::Trust},
+    judgement::{identifier, relation, trust::Trust},
+    primitives::canonical_json::Json,
     store::{
         Query,
-        records::{Event, Facts, Original},
+        records::{Event, Facts, Original, OutboxBody, OutboxRow},
     },
 };
 
@@ -66,14 +67,34 @@ impl Machine {
 impl Work<'_> {
     /// Remembers an event, to judge later edits of it by.
     pub(super) fn remember(&self, event: &Event) -> Result<()> {
-        let (Some(event_id), Some(facts)) = (&event.event_id, Facts::of(event)) else {
+        match (&event.event_id, Facts::of(event)) {
+            (Some(event_id), Some(facts)) => self.remember_facts(&event.room_id, event_id, facts),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers an event that was just sent: it may be edited before it comes back with a sync.
+    pub(super) fn remember_own(&self, row: &OutboxRow, event_id: &str) -> Result<()> {
+        let OutboxBody::Event { event_type, content, .. } = &row.body else { return Ok(()) };
+        if !identifier::is_sound(event_id) {
             return Ok(());
+        }
+        let content = Json::parse_object(content).unwrap_or_default();
+        let facts = Facts {
+            sender: self.own.user_id.clone(),
+            event_type: event_type.clone(),
+            encrypted: is_encrypted(row),
+            is_edit: relation::target(&content, relation::REPLACE).is_some(),
         };
-        let key = [event.room_id.as_str().into(), event_id.as_str().into()];
+        self.remember_facts(&row.room_id, event_id, facts)
+    }
+
+    fn remember_facts(&self, room_id: &str, event_id: &str, facts: Facts) -> Result<()> {
+        let key = [room_id.into(), event_id.into()];
         match self.tx.get::<Original>(&key)? {
             None => self.tx.put(&Original {
-                room_id: event.room_id.clone(),
-                event_id: event_id.clone(),
+                room_id: room_id.to_owned(),
+                event_id: event_id.to_owned(),
                 number: self.tx.take_number("original")?,
                 facts: Some(facts),
             }),

@@ -12,6 +12,7 @@ mod healing;
 mod identities;
 mod key_requests;
 mod messages;
+mod relations;
 mod rooms;
 mod rotation;
 mod scene;
