@@ -40,8 +40,9 @@
 #'   event that this one edits, if it counts: see [mx_edit()]), `edited` (only of
 #'   [mx_messages()]), `edit_reason` (why an edit does not count), `thread` (the
 #'   event that its thread begins with) and `thread_latest` (a list, only of
-#'   [mx_messages()]). Text of others is not cleaned: it may hold anything but NUL, which is shown as U+FFFD. The
-#'   attribute `problems` holds what of the answer could not be read.
+#'   [mx_messages()]). Text of others is not cleaned: it may hold anything but
+#'   NUL, which is shown as U+FFFD. The attribute `problems` holds what of the
+#'   answer could not be read.
 #' @section Errors:
 #' `mx_error_network`, `mx_error_http`, `mx_error_answer` (no sync at all; nothing
 #' has changed). What could not be done after the answer was saved, such as

@@ -17,6 +17,16 @@ export async function sendEvent({ roomId, type, content }) {
   return eventId;
 }
 
+export async function redact({ roomId, eventId }) {
+  const { event_id: redaction } = await sdk().redactEvent(roomId, eventId);
+  return redaction;
+}
+
+export function waitForRedaction({ roomId, eventId, timeoutMs }) {
+  const wanted = (event) => event.getId() === eventId && event.isRedacted();
+  return waitForEvent({ roomId, what: eventId, timeoutMs, wanted });
+}
+
 export async function messages({ roomId, scrollback = 0 }) {
   const room = knownRoom(roomId);
   if (scrollback > 0) await sdk().scrollback(room, scrollback);
@@ -93,6 +103,10 @@ async function describe(event) {
     // The SDK puts its own words where it cannot read.
     body: failure ? null : (event.getContent().body ?? null),
     encrypted: event.isEncrypted(),
+    // The edit that the SDK shows in place of the event; `content` is its.
+    replaced_by: event.replacingEventId() ?? null,
+    redacted: event.isRedacted(),
+    thread: event.threadRootId ?? null,
     failure,
     shield: await shieldOf(event),
     wire: { type: event.getWireType(), content: event.getWireContent() },

@@ -37,6 +37,7 @@ pub fn refusal(
     encrypted: bool,
 ) -> Option<&'static str> {
     let Some(original) = original else { return Some("unknown_original") };
+    // CVE-2026-45057.
     if original.sender != editor {
         return Some("other_sender");
     }
@@ -46,7 +47,7 @@ pub fn refusal(
     if original.event_type != event_type {
         return Some("other_type");
     }
-    // CVE-2026-45057: the server could write it, in the name of whoever wrote the original.
+    // The server could write it, in the name of whoever wrote the original.
     if original.encrypted && !encrypted {
         return Some("not_encrypted");
     }

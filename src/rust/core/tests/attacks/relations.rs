@@ -89,6 +89,7 @@ fn an_edit_by_its_sender_counts() {
     assert!(rows[1].edit.is_some() && rows[0].replaces.is_some());
 }
 
+/// CVE-2026-45057.
 #[test]
 fn an_edit_by_another_user_never_shows() {
     let (mut scene, mut alice, mut bob, room_id, said) = alice_said();
@@ -108,7 +109,7 @@ fn an_edit_by_another_user_never_shows() {
     assert_eq!(rows[0].edit_reason.as_deref(), Some("sender_mismatch"));
 }
 
-/// CVE-2026-45057.
+/// Client-server API, "Editing encrypted events".
 #[test]
 fn an_encrypted_message_is_not_edited_in_the_clear() {
     let (mut scene, mut alice, mut bob, room_id, said) = alice_said();
