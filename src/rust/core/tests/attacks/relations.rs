@@ -213,6 +213,15 @@ fn a_redacted_edit_no_longer_counts() {
     redact(&mut scene, &mut alice, &first);
     let chunk = page(&mut scene, &bob, &room_id);
     assert_eq!(shown(&history(&mut bob, &room_id, &chunk)), "pay 10");
+    // A server that says so, and leaves the content.
+    let open = |id: &str, content: Value| {
+        json!({"event_id": id, "type": "m.room.message", "sender": "@alice:here",
+            "origin_server_ts": 1, "content": content})
+    };
+    let mut edit = open("$edit", edit_of(&json!("$open"), "edited"));
+    edit["unsigned"] = json!({"redacted_because": {}});
+    let original = with_edit(&open("$open", json!({"body": "open"})), &edit);
+    assert_eq!(text_of(&history(&mut bob, &room_id, &[original])[0]), "open");
     // Of a redacted message no edit is shown.
     let mut gone = with_edit(&said, &first);
     gone["unsigned"]["redacted_because"] = json!({});
