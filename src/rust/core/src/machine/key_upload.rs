@@ -108,6 +108,9 @@ impl Work<'_> {
             upload.fallback_replaced_at = Some(self.now);
         }
         upload.pending = Some(self.upload_body(!upload.published)?);
+        if !upload.published && upload.began_at == 0 {
+            upload.began_at = self.now;
+        }
         self.tx.put_single(&upload)?;
         Ok(upload.pending)
     }

@@ -19,7 +19,7 @@ use crate::{
     store::{
         Query,
         records::{
-            Device, DeviceList, KeyShare, LocalTrust, OlmMessageSeen, OlmRepair, OutboxBody,
+            Device, DeviceList, KeyShare, LocalTrust, Member, OlmMessageSeen, OlmRepair, OutboxBody,
         },
     },
 };
@@ -62,6 +62,16 @@ impl Work<'_> {
             is_due: true,
             repaired_at,
         })
+    }
+
+    /// There is no such device. Whoever made it up is not tracked for it.
+    fn forget_repair(&self, repair: &OlmRepair) -> Result<()> {
+        self.tx.delete::<OlmRepair>(&[repair.identity_key.as_str().into()])?;
+        let in_rooms = Query::equal("user_id", repair.user_id.as_str());
+        if self.tx.count::<Member>(&in_rooms)? > 0 {
+            return Ok(());
+        }
+        self.untrack(&repair.user_id)
     }
 
     /// Ends the repair of a device with which a new session was opened: tells it of the session, and
@@ -135,8 +145,7 @@ impl Pump<'_, '_> {
                 }
                 Some(_) => {}
                 None if list.is_some_and(|list| list.outdated) => {}
-                // There is no such device.
-                None => self.work.tx.delete::<OlmRepair>(&[repair.identity_key.as_str().into()])?,
+                None => self.work.forget_repair(&repair)?,
             }
         }
         self.claim_one_time_keys(wanted)

@@ -15,7 +15,7 @@ use crate::{
     primitives::{account::MEGOLM, canonical_json::Json, megolm},
     store::{
         Query,
-        records::{Event, InboundSession, OutboundSession, SyncPosition, Unreadable, WithheldKey},
+        records::{Event, InboundSession, KeyUpload, OutboundSession, Unreadable, WithheldKey},
     },
 };
 
@@ -159,10 +159,9 @@ impl Work<'_> {
         if self.room(room_id)?.joined_at.is_some_and(|joined| sent_at < joined) {
             return Ok(unreadable("before_join", "It was sent before you were in the room."));
         }
-        let position = self.tx.get_single::<SyncPosition>()?.unwrap_or_default();
-        // What the first sync brings was sent before it.
-        let began_at = if position.token.is_none() { i64::MAX } else { position.began_at };
-        if sent_at < began_at - MINUTE {
+        let upload = self.tx.get_single::<KeyUpload>()?.unwrap_or_default();
+        // Clocks differ a little.
+        if sent_at < upload.began_at - MINUTE {
             return Ok(unreadable(
                 "before_device",
                 "It was sent before this device was signed in.",

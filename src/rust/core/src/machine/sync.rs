@@ -80,9 +80,8 @@ impl Work<'_> {
         }
         self.bound_inbox()?;
         self.bound_originals()?;
-        let began_at = if since.is_none() { self.now } else { position.began_at };
         let token = Some(sync.next_batch);
-        self.tx.put_single(&SyncPosition { token, committed_at: self.now, began_at })?;
+        self.tx.put_single(&SyncPosition { token, committed_at: self.now })?;
         Ok(SyncReport {
             stale: false,
             first: before + 1,

@@ -335,12 +335,16 @@ fn other_keys_under_our_own_name_stop_the_machine() {
 fn a_new_device_gets_the_current_key_from_the_current_index() {
     let (mut scene, mut alice, mut bob, room_id) = pair();
     alice.say(&mut scene, &room_id, "one");
+    scene.now += 120_000;
     let mut second = scene.person("bob");
     alice.sync(&mut scene);
     alice.say(&mut scene, &room_id, "two");
     assert_eq!(bob.reads(&mut scene), ["one", "two"]);
     // What came before its time is of an index of the same session that it was not given.
-    assert_eq!(second.reads(&mut scene), ["(before_device)", "two"]);
+    assert_eq!(second.reads(&mut scene), ["(unknown_session)", "two"]);
+    // By now it is known why.
+    let waiting = second.machine.undecrypted().unwrap();
+    assert_eq!(waiting[0].event.unreadable.as_ref().unwrap().code, "unknown_index");
     let path = format!("rooms/{}/messages?dir=b&limit=10", crate::scene::encoded(&room_id));
     let page = scene.call(Some(&second.token), "GET", &path, Value::Null);
     let history =

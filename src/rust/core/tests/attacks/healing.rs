@@ -191,3 +191,18 @@ fn whoever_could_open_no_session_with_us_is_offered_one() {
     bob.sync(&mut scene);
     assert_eq!(asks(&mut scene, &mut bob), [""; 0]);
 }
+
+/// A stranger's garbage is worth one question about them, and no place in our memory.
+#[test]
+fn garbage_of_strangers_is_forgotten() {
+    let (mut scene, alice, mut bob, _) = pair();
+    let mallory = scene.person("mallory");
+    let _ = alice;
+    let content = json!({"algorithm": MEGOLM, "code": "m.no_olm",
+        "sender_key": "3C5BFWi2Y8MaVvjM8M22DBmh24PmgR0nPvJOIArzgyI"});
+    tell(&mut scene, &mallory, &bob, "m.room_key.withheld", &content);
+    bob.sync(&mut scene);
+    assert!(!asks(&mut scene, &mut bob).contains(&"keys_claim".to_owned()));
+    assert_eq!(bob.machine.outdated(std::slice::from_ref(&mallory.user)).unwrap().len(), 1);
+    assert_eq!(asks(&mut scene, &mut bob), [""; 0]);
+}

@@ -50,6 +50,9 @@ impl Single for OwnAccount {
 pub struct KeyUpload {
     /// The device keys were uploaded.
     pub published: bool,
+    /// When they were first given out; zero where that was not noted.
+    #[serde(default)]
+    pub began_at: i64,
     /// An upload that was made, saved and not yet confirmed, byte for byte.
     pub pending: Option<String>,
     /// How many one-time keys the server holds unclaimed, as far as it said.
@@ -75,9 +78,6 @@ pub struct SyncPosition {
     pub token: Option<String>,
     /// When the last answer was committed, in milliseconds since 1970.
     pub committed_at: i64,
-    /// When the first one was; zero where that was not noted.
-    #[serde(default)]
-    pub began_at: i64,
 }
 
 impl Single for SyncPosition {
