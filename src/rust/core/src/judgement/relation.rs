@@ -127,19 +127,12 @@ mod tests {
             room_id: "!r".into(),
             event_id: Some("$1".into()),
             event_type: "m.room.message".into(),
-            state_key: None,
             sender: sender.into(),
             origin_server_ts: 1,
             content: content.into(),
             encrypted: true,
-            unreadable: None,
-            session_id: None,
-            sender_key: None,
-            sender_signing_key: None,
-            key_source: None,
-            forwarder: None,
-            redacted: false,
             replaces: target(&parsed, REPLACE).map(str::to_owned),
+            ..Event::default()
         }
     }
 

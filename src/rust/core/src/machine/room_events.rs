@@ -59,16 +59,11 @@ impl Work<'_> {
             origin_server_ts: event.origin_server_ts,
             content: event.content_text.clone(),
             encrypted: event.is_encrypted(),
-            unreadable: None,
-            session_id: None,
-            sender_key: None,
-            sender_signing_key: None,
-            key_source: None,
-            forwarder: None,
             redacted: event.redacted,
             replaces: relation::target(&event.content, relation::REPLACE)
                 .filter(|_| !event.redacted)
                 .map(str::to_owned),
+            ..Event::default()
         };
         if event.is_encrypted() {
             match self.decrypt(room_id, event, &mut read)? {

@@ -43,9 +43,7 @@ impl Work<'_> {
         let event = match RoomEvent::read(text) {
             Ok(event) => event,
             Err(error) => {
-                let mut row = notice(room_id, "", "malformed_event", &error.message);
-                row.event_id = None;
-                return self.hand_over(row);
+                return self.hand_over(notice(room_id, "", "malformed_event", &error.message));
             }
         };
         self.recognise_own(room_id, &event)?;
@@ -105,13 +103,15 @@ impl Work<'_> {
                 }
                 (Some("m.room.member"), Some(user)) if user == self.own.user_id => {
                     let inviter = member("sender").unwrap_or_default().to_owned();
-                    let mut row = notice(room_id, &inviter, "", "");
-                    row.event_type = "m.room.member".into();
-                    row.state_key = Some(self.own.user_id.clone());
-                    row.content = r#"{"membership":"invite"}"#.into();
-                    row.unreadable = None;
+                    self.hand_over(Event {
+                        room_id: room_id.to_owned(),
+                        event_type: "m.room.member".into(),
+                        state_key: Some(self.own.user_id.clone()),
+                        sender: inviter.clone(),
+                        content: r#"{"membership":"invite"}"#.into(),
+                        ..Event::default()
+                    })?;
                     self.change_room(room_id, |room| room.inviter = Some(inviter))?;
-                    self.hand_over(row)?;
                 }
                 _ => {}
             }
@@ -124,20 +124,10 @@ impl Work<'_> {
 pub(super) fn notice(room_id: &str, sender: &str, code: &str, message: &str) -> Event {
     Event {
         room_id: room_id.to_owned(),
-        event_id: None,
         event_type: MISSING.to_owned(),
-        state_key: None,
         sender: sender.to_owned(),
-        origin_server_ts: 0,
         content: "{}".to_owned(),
-        encrypted: false,
         unreadable: Some(unreadable(code, message)),
-        session_id: None,
-        sender_key: None,
-        sender_signing_key: None,
-        key_source: None,
-        forwarder: None,
-        redacted: false,
-        replaces: None,
+        ..Event::default()
     }
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{UserTrust, Work, timeline::notice};
+use super::{UserTrust, Work};
 use crate::{
     error::Result,
     judgement::trust::{self, Trust},
     primitives::canonical_json::{Json, Object},
-    store::records::Device,
+    store::records::{Device, Event},
 };
 
 /// The types of the rows.
@@ -96,12 +96,12 @@ impl Work<'_> {
 
     fn hand_over_trust(&self, event_type: &str, user_id: &str, content: Object) -> Result<()> {
         // Nobody sent it: a server cannot make one, and it is of no room.
-        let mut row = notice("", "", "", "");
-        row.event_type = event_type.to_owned();
-        row.state_key = Some(user_id.to_owned());
-        row.content = Json::Object(content).text()?;
-        row.unreadable = None;
-        self.hand_over(row)
+        self.hand_over(Event {
+            event_type: event_type.to_owned(),
+            state_key: Some(user_id.to_owned()),
+            content: Json::Object(content).text()?,
+            ..Event::default()
+        })
     }
 }
 

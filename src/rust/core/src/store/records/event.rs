@@ -15,7 +15,7 @@ pub struct Unreadable {
 }
 
 /// An event as it is handed over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The room.
     pub room_id: String,
