@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `sync` | takes in a sync: the order of work |
 //! | `to_device`, `olm_sessions`, `olm_repair` | the channel between two devices, and its repair |
-//! | `room_keys`, `key_requests`, `withheld` | who gets the key of a room, and keys that came, are asked for or refused |
+//! | `room_keys` | who gets the key of a room, and keys that came |
+//! | `key_requests`, `received_requests`, `withheld` | keys that we ask for, are asked for, or are refused |
 //! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
 //! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
 //! | `identity` | cross-signing: our own identity, step by step |
@@ -14,7 +15,7 @@
 //! | `isolation` | which devices get keys, and what the others are told |
 //! | `approval` | approvals of its user that a request waits for |
 //! | `secret_storage` | secrets are put there, and its key is changed |
-//! | `outbox`, `send_to_room` | what must be sent, in which order, and what must come before it |
+//! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
 //! | `inbox`, `history`, `relations` | hands events over, reads old ones, judges edits |
 
@@ -33,12 +34,14 @@ mod outbox;
 mod own_account;
 mod path;
 mod pump;
+mod received_requests;
 mod relations;
 mod replies;
 mod room_events;
 mod room_keys;
 mod rooms;
 mod secret_storage;
+mod send_to_devices;
 mod send_to_room;
 mod sync;
 mod timeline;

@@ -3,29 +3,19 @@
 //! Specification: client-server API, end-to-end encryption, "Recovering from undecryptable
 //! messages".
 
-use std::collections::BTreeMap;
-
-use serde_json::{
-    json,
-    value::{RawValue, to_raw_value},
-};
+use serde_json::{json, value::to_raw_value};
 use sha2::{Digest, Sha256};
 
 use super::{HOUR, Work, pump::Pump};
 use crate::{
     error::{Kind, OrFail, Result},
-    judgement::room_event::ENCRYPTED,
     primitives::keys::encode_base64,
     store::{
         Query,
-        records::{
-            Device, DeviceList, KeyShare, LocalTrust, Member, OlmMessageSeen, OlmRepair, OutboxBody,
-        },
+        records::{Device, DeviceList, KeyShare, LocalTrust, Member, OlmMessageSeen, OlmRepair},
     },
 };
 
-/// The place in the outbox of what belongs to no room.
-pub(super) const NO_ROOM: &str = "to-device";
 /// How many messages are remembered to tell a replay from a broken session.
 const REMEMBERED: i64 = 20_000;
 /// How many repairs may be due: whoever likes may send what cannot be read.
@@ -99,33 +89,6 @@ impl Work<'_> {
             self.tx.put(&KeyShare { lost: true, ..share })?;
         }
         self.recipients_changed(user_id)
-    }
-
-    /// Encrypts an event to a device that we have a session with, and puts it in the outbox.
-    pub(super) fn send_to_device(
-        &mut self,
-        device: &Device,
-        event_type: &str,
-        content: &RawValue,
-    ) -> Result<()> {
-        let one = std::slice::from_ref(device);
-        let encrypted = self.encrypt_to_devices(one, event_type, content)?;
-        let Some(text) = encrypted.into_iter().flatten().next() else { return Ok(()) };
-        let text = RawValue::from_string(text).or_fail(Kind::Internal, "A to-device message")?;
-        let to = BTreeMap::from([(device.device_id.as_str(), text)]);
-        self.tell_devices(ENCRYPTED, &BTreeMap::from([(device.user_id.as_str(), to)]))
-    }
-
-    /// Puts to-device events in the outbox: contents by user and device.
-    pub(super) fn tell_devices(
-        &self,
-        event_type: &str,
-        messages: &impl serde::Serialize,
-    ) -> Result<()> {
-        let content = serde_json::to_string(&json!({ "messages": messages }))
-            .or_fail(Kind::Internal, "A to-device request")?;
-        let event_type = event_type.to_owned();
-        self.enqueue(NO_ROOM, OutboxBody::ToDevice { event_type, content }).map(drop)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Machine, Millis, Work, olm_repair::NO_ROOM, room_events::raw};
+use super::{Machine, Millis, Work, room_events::raw, send_to_devices::NO_ROOM};
 use crate::{
     error::{Error, Kind, Result},
     judgement::{
