@@ -294,7 +294,7 @@ impl Machine {
                 let pinned = shown.master_key.clone();
                 work.tx.put(&Identity { pinned, ..shown })?;
             }
-            work.tx.put_single(&own)
+            work.put_own_identity(&own)
         })
     }
 

@@ -63,19 +63,25 @@ impl Work<'_> {
             "requesting_device_id": self.own.device_id,
             "request_id": request.request_id,
         });
-        self.tell_own_devices(&request.asked, &content)
+        self.tell_own_devices(REQUEST, &request.asked, &content)
     }
 
-    fn tell_own_devices(&self, device_ids: &[String], content: &serde_json::Value) -> Result<()> {
+    /// Sends `content` to other devices of ours, in the clear.
+    pub(super) fn tell_own_devices(
+        &self,
+        event_type: &str,
+        device_ids: &[String],
+        content: &serde_json::Value,
+    ) -> Result<()> {
         if device_ids.is_empty() {
             return Ok(());
         }
         let to: BTreeMap<&str, _> = device_ids.iter().map(|id| (id.as_str(), content)).collect();
-        self.tell_devices(REQUEST, &BTreeMap::from([(self.own.user_id.as_str(), to)]))
+        self.tell_devices(event_type, &BTreeMap::from([(self.own.user_id.as_str(), to)]))
     }
 
     /// Our other devices that are verified.
-    fn own_verified_devices(&self) -> Result<Vec<Device>> {
+    pub(super) fn own_verified_devices(&self) -> Result<Vec<Device>> {
         let owner = self.owner(&self.own.user_id)?;
         let mut devices = self.devices_of(&self.own.user_id)?;
         devices.retain(|device| {
@@ -160,7 +166,7 @@ impl Pump<'_, '_> {
                 "requesting_device_id": self.work.own.device_id,
                 "request_id": request.request_id,
             });
-            self.work.tell_own_devices(&request.asked, &content)?;
+            self.work.tell_own_devices(REQUEST, &request.asked, &content)?;
             self.work.tx.put(&request)?;
         }
         Ok(())

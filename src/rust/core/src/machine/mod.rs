@@ -14,6 +14,7 @@
 //! | `user_trust`, `trust_changes` | identities of users, the trust they give, and that it changed |
 //! | `isolation` | which devices get keys, and what the others are told |
 //! | `approval` | approvals of its user that a request waits for |
+//! | `secret_sharing` | private keys that our own devices give each other |
 //! | `secret_storage` | secrets are put there, and its key is changed |
 //! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
@@ -40,6 +41,7 @@ mod replies;
 mod room_events;
 mod room_keys;
 mod rooms;
+mod secret_sharing;
 mod secret_storage;
 mod send_to_devices;
 mod send_to_room;

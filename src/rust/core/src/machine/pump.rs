@@ -79,6 +79,8 @@ impl Machine {
             pump.repair_olm_sessions()?;
             pump.answer_key_requests()?;
             pump.ask_for_keys()?;
+            pump.answer_secret_requests()?;
+            pump.ask_for_secrets()?;
             pump.send_to_devices()?;
             for room_id in pump.work.rooms_to_send_to()? {
                 if pump.out.requests.len() < AT_A_TIME {

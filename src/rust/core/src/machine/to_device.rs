@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Work, key_requests::REQUEST, olm_repair, withheld::WITHHELD};
+use super::{Work, key_requests, olm_repair, secret_sharing, withheld::WITHHELD};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{
@@ -47,7 +47,8 @@ impl Work<'_> {
                 self.dispatch(payload)
             }
             WITHHELD => self.receive_withheld(&event.sender, content),
-            REQUEST => self.receive_key_request(&event.sender, content),
+            key_requests::REQUEST => self.receive_key_request(&event.sender, content),
+            secret_sharing::REQUEST => self.receive_secret_request(&event.sender, content),
             // Whatever else comes without Olm around it proves nothing: room keys in the clear, above
             // all, are ignored (specification, `m.megolm.v1.aes-sha2`: "received via an Olm channel").
             _ => Ok(()),
@@ -110,6 +111,7 @@ impl Work<'_> {
             // Word that our last messages could not be read.
             "m.dummy" => self.keys_were_lost(&payload.sender, &sender_key),
             "m.forwarded_room_key" => self.receive_forwarded_key(&payload, &sender_key),
+            secret_sharing::SEND => self.receive_secret(&payload, &sender_key),
             _ => Ok(()),
         }
     }

@@ -15,7 +15,10 @@ use crate::{
         cross_signing::Usage,
         keys,
     },
-    store::records::{Device, Identity, LocalTrust, PrivateKeys},
+    store::{
+        Query,
+        records::{Device, Identity, LocalTrust, OwnIdentity, PrivateKeys},
+    },
 };
 
 /// What is known of the identity of a user.
@@ -235,16 +238,34 @@ impl Work<'_> {
             self_signing_key: found.self_signing.map(|key| key.to_base64()),
             user_signing_key: found.user_signing.map(|key| key.to_base64()),
         };
-        let identity = if self.is_verified(&identity)? {
-            // Whoever signed a master key has accepted it.
-            Identity { was_verified: true, pinned: identity.master_key.clone(), ..identity }
-        } else {
-            identity
-        };
+        let identity = self.accepted(identity)?;
         if known.as_ref() == Some(&identity) {
             return Ok(());
         }
         self.put_identity(&identity)
+    }
+
+    /// An identity; accepted, if it is verified: whoever signed a master key has accepted it.
+    fn accepted(&self, identity: Identity) -> Result<Identity> {
+        Ok(if self.is_verified(&identity)? {
+            Identity { was_verified: true, pinned: identity.master_key.clone(), ..identity }
+        } else {
+            identity
+        })
+    }
+
+    /// Keeps our own identity. Those that it vouches for count as verified from now on, and not from
+    /// when a server shows them again: it could show others then.
+    pub(super) fn put_own_identity(&self, own: &OwnIdentity) -> Result<()> {
+        self.tx.put_single(own)?;
+        for known in self.tx.select::<Identity>(&Query::all())? {
+            let identity = self.accepted(known.clone())?;
+            if identity != known {
+                self.put_identity(&identity)?;
+            }
+        }
+        self.owners.borrow_mut().clear();
+        Ok(())
     }
 
     /// Those of `users` who were verified and have another identity now.

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_identity.sql"),
     include_str!("migrations/0003_healing.sql"),
     include_str!("migrations/0004_relations.sql"),
+    include_str!("migrations/0005_secret_sharing.sql"),
 ];
 
 /// How long to wait for another process that is inside a transaction.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::scene::{Person, Scene, parse};
 
 /// Gives a person an identity, as mx_crypto_setup() does.
-fn make_identity(scene: &mut Scene, person: &mut Person) {
+pub fn make_identity(scene: &mut Scene, person: &mut Person) {
     person.machine.make_identity(&Storage::New { passphrase: None }, false).unwrap();
     let upload = parse(&person.machine.signing_keys_upload(None).unwrap());
     let token = person.token.clone();
@@ -24,7 +24,7 @@ fn make_identity(scene: &mut Scene, person: &mut Person) {
 }
 
 /// Has `person` ask for the keys of `users`; the server may tamper with the answer.
-fn ask_about(
+pub fn ask_about(
     scene: &mut Scene,
     person: &mut Person,
     users: &[&str],
@@ -39,7 +39,7 @@ fn ask_about(
     assert_eq!(troubles, Vec::new());
 }
 
-fn value(object: Object) -> Value {
+pub fn value(object: Object) -> Value {
     parse(&Json::Object(object).canonical(Numbers::Canonical).unwrap())
 }
 

@@ -16,5 +16,6 @@ mod relations;
 mod rooms;
 mod rotation;
 mod scene;
+mod secrets;
 mod timelines;
 mod to_device;

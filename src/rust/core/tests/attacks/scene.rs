@@ -86,7 +86,7 @@ impl Scene {
         let device_keys = account::device_keys(&account, &user, &device_id).unwrap();
         let body = json!({"device_keys": parse(&device_keys)});
         assert_eq!(self.call(Some(&token), "POST", "keys/upload", body).status, 200);
-        Forger { user, token, account, sessions: BTreeMap::new() }
+        Forger { user, device_id, token, account, sessions: BTreeMap::new() }
     }
 
     /// An encrypted room of `people`, who have all synced since.
@@ -285,6 +285,7 @@ pub fn text_of(row: &Handed) -> String {
 
 pub struct Forger {
     pub user: String,
+    pub device_id: String,
     pub token: String,
     pub account: Account,
     sessions: BTreeMap<String, Session>,

@@ -8,6 +8,7 @@ mod healing;
 mod identity;
 mod outbox;
 mod room;
+mod secret_request;
 mod secret_storage;
 mod session;
 
@@ -23,6 +24,7 @@ pub use self::{
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
     outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},
     room::{Encryption, Member, Membership, Room},
+    secret_request::{ReceivedSecretRequest, SecretRequest},
     secret_storage::KeyChange,
     session::{
         InboundSession, Isolation, IsolationMode, KeyShare, KeySource, OlmSession, OutboundSession,
@@ -53,6 +55,8 @@ pub(super) const TABLES: &[Table] = &[
     WithheldKey::TABLE,
     KeyRequest::TABLE,
     ReceivedRequest::TABLE,
+    SecretRequest::TABLE,
+    ReceivedSecretRequest::TABLE,
     HeldTimeline::TABLE,
 ];
 
