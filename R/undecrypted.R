@@ -13,13 +13,14 @@
 #'   * `withheld_unverified`, `withheld_blacklisted`, `withheld_unauthorised`,
 #'     `withheld_unavailable`, `withheld_history_not_shared`, `withheld_other`:
 #'     the sender said that you get no key.
+#'   * `sender_mismatch`: the key that came is of another user than the server says
+#'     sent it.
 #'
 #'   Events that no key can make readable are not kept; their reasons, in the rows
-#'   of [mx_sync()], are `sender_mismatch` (not of the user the server says),
-#'   `replayed`, `room_mismatch`, `bad_message`, `malformed_event`,
-#'   `payload_not_json`, `state_event`, `unknown_algorithm`, `gap` and
-#'   `inbox_overflow`. `utd_message` says it in a sentence, `utd_help` what would
-#'   help.
+#'   of [mx_sync()], are `replayed`, `room_mismatch`, `bad_message`,
+#'   `malformed_event`, `payload_not_json`, `state_event`, `unknown_algorithm`,
+#'   `gap` and `inbox_overflow`. `utd_message` says it in a sentence, `utd_help`
+#'   what would help.
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")

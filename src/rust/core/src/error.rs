@@ -29,6 +29,8 @@ pub enum Kind {
     RecoveryKey,
     /// Secret storage on the server is missing, or does not hold what it should.
     SecretStorage,
+    /// A key export cannot be read or written.
+    KeyExport,
     /// The server shows another identity of this user than the one this store knows.
     Identity,
     /// The server's answer is not what the specification promises.
@@ -71,6 +73,7 @@ impl Kind {
             Kind::Handle => "handle",
             Kind::RecoveryKey => "recovery_key",
             Kind::SecretStorage => "secret_storage",
+            Kind::KeyExport => "key_export",
             Kind::Identity => "identity",
             Kind::Answer => "answer",
             Kind::Room => "room",

@@ -6,7 +6,9 @@
 pub mod authentication;
 pub mod cross_signing;
 pub mod device_keys;
+pub mod exported_session;
 pub mod identifier;
+pub mod key_export;
 pub mod keys_claim;
 pub mod keys_query;
 pub mod olm_payload;

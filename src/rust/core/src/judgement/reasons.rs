@@ -1,9 +1,10 @@
 //! Why an event cannot be read: codes for programs, and what would help.
 
-/// The reasons a key that comes later can remove.
+/// The reasons a key that comes later can remove. Somebody who was given a key can hand it on in their
+/// own name before its maker does.
 pub fn waits_for_key(code: &str) -> bool {
-    matches!(code, "unknown_session" | "unknown_index" | "before_join" | "before_device")
-        || code.starts_with("withheld_")
+    let waits = ["unknown_session", "unknown_index", "before_join", "before_device"];
+    waits.contains(&code) || code == "sender_mismatch" || code.starts_with("withheld_")
 }
 
 /// The reason for a session whose key was withheld with `code`.

@@ -103,8 +103,9 @@ pub struct MessageFacts<'a> {
 /// The trust in a message that was decrypted.
 pub fn of_message(facts: MessageFacts<'_>) -> Trust {
     let Some(device) = facts.device else { return Trust::UnknownDevice };
-    // A device that copied another's Curve25519 key cannot also claim its Ed25519 key.
-    if facts.claimed_signing_key != Some(device.signing_key.as_str()) {
+    // A device that copied another's Curve25519 key cannot also claim its Ed25519 key. Exported keys
+    // may leave out what it claimed, and guarantee nothing either way.
+    if facts.claimed_signing_key.map_or(facts.is_authentic, |key| key != device.signing_key) {
         return Trust::KeyChanged;
     }
     let trust = of_device(device, facts.owner);
@@ -177,9 +178,11 @@ mod tests {
             let facts =
                 MessageFacts { claimed_signing_key: claimed, device, owner, is_authentic: true };
             assert_eq!(of_message(facts), expected);
-            // A key that came by way of another proves no more than it did.
+            // A key that came by way of another proves no more than it did; and it may come without
+            // a claim.
             let facts = MessageFacts { is_authentic: false, ..facts };
-            assert_eq!(of_message(facts), expected.min(Trust::NotGuaranteed));
+            let most = if claimed.is_some() { expected } else { Trust::Verified };
+            assert_eq!(of_message(facts), most.min(Trust::NotGuaranteed));
         }
     }
 

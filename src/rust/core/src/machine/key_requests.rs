@@ -129,13 +129,14 @@ impl Work<'_> {
             session_id: session_id.to_owned(),
             number: 0,
             session,
-            sender: request.sender,
+            sender: Some(request.sender),
             sender_key: text("sender_key")?.to_owned(),
             sender_signing_key: text("sender_claimed_ed25519_key")?.to_owned(),
             source: KeySource::Forwarded,
             forwarder: forwarder.map(|device| device.device_id),
             shared_history: false,
         })
+        .map(drop)
     }
 }
 

@@ -7,8 +7,10 @@
 //! | `sync` | takes in a sync: the order of work |
 //! | `to_device`, `olm_sessions`, `olm_repair` | the channel between two devices, and its repair |
 //! | `room_keys` | who gets the key of a room, and keys that came |
+//! | `inbound_sessions` | which of the keys that came are kept, and which reads an event |
 //! | `key_requests`, `received_requests`, `withheld` | keys that we ask for, are asked for, or are refused |
 //! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
+//! | `key_export` | exported keys, out and in |
 //! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
 //! | `identity` | cross-signing: our own identity, step by step |
 //! | `user_trust`, `trust_changes` | identities of users, the trust they give, and that it changed |
@@ -25,8 +27,10 @@ mod device_lists;
 mod gaps;
 mod history;
 mod identity;
+mod inbound_sessions;
 mod inbox;
 mod isolation;
+mod key_export;
 mod key_requests;
 mod key_upload;
 mod olm_repair;
@@ -57,7 +61,9 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 pub use self::{
     history::History,
     identity::{IdentityStatus, Storage, UnderWay},
+    inbound_sessions::Keeping,
     inbox::{Handed, Unsigned},
+    key_export::{Imported, KeyExport},
     outbox::{Message, Outcome},
     pump::{Requests, WireRequest},
     relations::Edit,

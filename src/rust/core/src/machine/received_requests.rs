@@ -157,9 +157,7 @@ impl Pump<'_, '_> {
 
     /// Answers a request. False when a session with the device must be opened first.
     fn answered(&mut self, request: &ReceivedRequest, device: &Device) -> Result<bool> {
-        let of_session = Query::equal("room_id", request.room_id.as_str())
-            .and("session_id", request.session_id.as_str());
-        let session = self.work.tx.select::<InboundSession>(&of_session)?.into_iter().next();
+        let session = self.work.best_session(&request.room_id, &request.session_id)?;
         let Some(mut session) = session else {
             self.work.refuse_request(request, "m.unavailable")?;
             return Ok(true);

@@ -92,8 +92,8 @@ impl Work<'_> {
         let Some(session) = self.session_of(room_id, content.session_id, &event.sender)? else {
             return self.why_no_session(room_id, content.session_id, event).map(Err);
         };
-        read.sender_key = Some(session.sender_key.clone());
-        read.sender_signing_key = Some(session.sender_signing_key.clone());
+        read.sender_key = said(&session.sender_key);
+        read.sender_signing_key = said(&session.sender_signing_key);
         read.key_source = Some(session.source);
         read.forwarder = session.forwarder.clone();
         let number = session.number;
@@ -114,22 +114,6 @@ impl Work<'_> {
             )));
         }
         Ok(Ok(payload))
-    }
-
-    fn session_of(
-        &mut self,
-        room_id: &str,
-        session_id: &str,
-        sender: &str,
-    ) -> Result<Option<&mut InboundSession>> {
-        let key = (room_id.to_owned(), session_id.to_owned(), sender.to_owned());
-        if !self.read.contains_key(&key) {
-            let found = self.tx.get(&[room_id.into(), session_id.into(), sender.into()])?;
-            if let Some(session) = found {
-                self.read.insert(key.clone(), session);
-            }
-        }
-        Ok(self.read.get_mut(&key))
     }
 
     fn why_no_session(
@@ -164,6 +148,10 @@ impl Work<'_> {
         }
         Ok(unreadable("unknown_session", "Its key has not come yet."))
     }
+}
+
+fn said(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn decrypt_with(

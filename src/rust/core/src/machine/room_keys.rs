@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{json, value::to_raw_value};
-use vodozemac::megolm::SessionOrdering;
 
 use super::{Millis, Work};
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     judgement::olm_payload::OlmPayload,
     primitives::{account::MEGOLM, canonical_json::Json, megolm},
     store::{
-        Query, Record,
+        Query,
         records::{
             Device, Encryption, InboundSession, Isolation, KeyShare, KeySource, Member, Membership,
             OutboundSession, OutboxBody, Room,
@@ -232,7 +231,7 @@ impl Work<'_> {
             session_id: session.session_id(),
             number: 0,
             session: megolm::inbound(&session.session_key().to_base64())?,
-            sender: self.own.user_id.clone(),
+            sender: Some(self.own.user_id.clone()),
             sender_key: self.own.identity_key.clone(),
             sender_signing_key: self.own.signing_key.clone(),
             source: KeySource::Own,
@@ -334,56 +333,14 @@ impl Work<'_> {
             session_id: session.session_id(),
             number: 0,
             session,
-            sender: payload.sender.clone(),
+            sender: Some(payload.sender.clone()),
             sender_key: sender_key.to_owned(),
             sender_signing_key: payload.signing_key.to_base64(),
             source: KeySource::Direct,
             forwarder: None,
             shared_history: payload.content.get("shared_history") == Some(&Json::Bool(true)),
         })
-    }
-
-    /// Keeps a session, unless the one that is there reads as much; then reads the events that
-    /// waited for it.
-    ///
-    /// Sessions are kept by their sender too. Whoever was given a session key can hand it on in
-    /// their own name, also before its maker does: that must neither replace the maker's nor keep
-    /// it out.
-    ///
-    /// A key that is connected with the one that is there is of the same ratchet, whoever gives it: the
-    /// lower index is taken, and what is known better of where it came from. One that is not connected
-    /// takes the place of another only where that one proved nothing.
-    pub(super) fn keep_session(&mut self, mut offered: InboundSession) -> Result<()> {
-        let Some(mut kept) = self.tx.get::<InboundSession>(&offered.key())? else {
-            offered.number = self.tx.take_number("inbound session")?;
-            return self.put_session(offered);
-        };
-        let proves_more = offered.source.is_authentic() && !kept.source.is_authentic();
-        let order = offered.session.compare(&mut kept.session);
-        match order {
-            SessionOrdering::Better if !proves_more => {
-                kept.session = offered.session;
-                self.put_session(kept)
-            }
-            SessionOrdering::Equal | SessionOrdering::Worse if proves_more => {
-                offered.number = kept.number;
-                offered.session = kept.session;
-                self.put_session(offered)
-            }
-            SessionOrdering::Better | SessionOrdering::Unconnected if proves_more => {
-                offered.number = kept.number;
-                self.put_session(offered)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn put_session(&mut self, session: InboundSession) -> Result<()> {
-        self.tx.put(&session)?;
-        let (room_id, session_id) = (session.room_id, session.session_id);
-        self.read.remove(&(room_id.clone(), session_id.clone(), session.sender));
-        self.read_waiting(&room_id, &session_id)?;
-        self.key_came(&room_id, &session_id)
+        .map(drop)
     }
 }
 

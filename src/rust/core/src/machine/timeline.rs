@@ -51,7 +51,7 @@ impl Work<'_> {
         if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
             && reasons::waits_for_key(&reason.code)
         {
-            if reason.code != "before_join" {
+            if !["before_join", "sender_mismatch"].contains(&reason.code.as_str()) {
                 self.want_key(room_id, session_id, &event.sender)?;
             }
             self.tx.put(&WaitingEvent {

@@ -1,12 +1,15 @@
 //! Cryptographic building blocks, each usable on its own.
 
 pub mod account;
+mod aes_hmac;
 pub mod canonical_json;
 pub mod cross_signing;
+pub mod key_export;
 pub mod keys;
 pub mod megolm;
 pub mod olm;
 pub mod parallel;
+pub mod passphrase;
 pub mod recovery_key;
 pub mod seal;
 pub mod secret_storage;

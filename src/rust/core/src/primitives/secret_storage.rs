@@ -2,28 +2,23 @@
 //!
 //! Specification: client-server API, "Secrets", "`m.secret_storage.v1.aes-hmac-sha2`".
 
-use aes::Aes256;
-use ctr::cipher::{KeyIvInit, StreamCipher};
+use ctr::cipher::StreamCipher;
 use hkdf::Hkdf;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Sha256, Sha512};
+use hmac::Mac;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{
+    aes_hmac::{authenticate, cipher, random_iv},
     canonical_json::{Json, Object},
     keys::{decode_base64, encode_base64},
+    passphrase::{self, ITERATIONS, NEW_ITERATIONS},
     seal::random_bytes,
 };
 use crate::error::{Error, Kind, OrFail, Result};
 
 /// The only algorithm.
 pub const ALGORITHM: &str = "m.secret_storage.v1.aes-hmac-sha2";
-
-/// What a server may ask us to iterate: between a guess a second of the fastest machines, and a
-/// minute of the slowest.
-const ITERATIONS: std::ops::RangeInclusive<i64> = 1..=10_000_000;
-/// How often a new passphrase is iterated.
-const NEW_ITERATIONS: i64 = 500_000;
 
 /// A key of secret storage.
 pub struct StorageKey(Zeroizing<[u8; 32]>);
@@ -65,18 +60,11 @@ impl StorageKey {
         let salt = how.get("salt").and_then(Json::as_str);
         let salt = salt.ok_or_else(|| refused("The passphrase has no salt."))?;
         let iterations = how.get("iterations").and_then(Json::as_integer);
+        let iterations = iterations.and_then(|n| u32::try_from(n).ok());
         let iterations = iterations.filter(|n| ITERATIONS.contains(n)).ok_or_else(|| {
             refused("The iterations of the passphrase are missing, or too many to be meant.")
         })?;
-        let mut key = Zeroizing::new([0; 32]);
-        pbkdf2::pbkdf2::<Hmac<Sha512>>(
-            passphrase.as_bytes(),
-            salt.as_bytes(),
-            u32::try_from(iterations).unwrap_or(1),
-            key.as_mut(),
-        )
-        .or_fail(Kind::Internal, "The key of a passphrase")?;
-        Ok(Self(key))
+        Ok(Self(passphrase::key(passphrase, salt.as_bytes(), iterations)?))
     }
 
     /// A new key from `passphrase`, with the part of its description that says how.
@@ -87,7 +75,7 @@ impl StorageKey {
         let how = Object::from([
             ("algorithm".into(), Json::String("m.pbkdf2".into())),
             ("bits".into(), Json::Integer(256)),
-            ("iterations".into(), Json::Integer(NEW_ITERATIONS)),
+            ("iterations".into(), Json::Integer(NEW_ITERATIONS.into())),
             ("salt".into(), Json::String(encode_base64(&random_bytes::<24>()?))),
         ]);
         let description = Object::from([("passphrase".into(), Json::Object(how))]);
@@ -197,23 +185,6 @@ fn bytes_of(text: &Json) -> Option<Vec<u8>> {
     decode_base64(text.as_str()?).ok()
 }
 
-/// With bit 63 cleared, because implementations differ in how they count beyond it.
-fn random_iv() -> Result<[u8; 16]> {
-    let mut iv: [u8; 16] = random_bytes()?;
-    iv[8] &= 0x7f;
-    Ok(iv)
-}
-
-fn cipher(key: &[u8; 32], iv: [u8; 16]) -> Result<ctr::Ctr128BE<Aes256>> {
-    ctr::Ctr128BE::<Aes256>::new_from_slices(key, &iv).or_fail(Kind::Internal, "A cipher")
-}
-
-fn authenticate(key: &[u8; 32], bytes: &[u8]) -> Result<Hmac<Sha256>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).or_fail(Kind::Internal, "A MAC")?;
-    mac.update(bytes);
-    Ok(mac)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,13 +236,6 @@ mod tests {
         assert!(!other.check(&description).unwrap());
         description.insert("algorithm".into(), Json::String("m.other".into()));
         assert_eq!(key().check(&description).unwrap_err().kind, Kind::SecretStorage);
-    }
-
-    #[test]
-    fn the_iv_has_bit_63_clear() {
-        for _ in 0..64 {
-            assert_eq!(random_iv().unwrap()[8] & 0x80, 0);
-        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct Table {
 #[derive(Debug, Default, Clone)]
 pub struct Query {
     pub(super) equal: Vec<(&'static str, Value)>,
-    pub(super) after: Option<(&'static str, i64)>,
+    pub(super) after: Option<(&'static str, Value)>,
     pub(super) until: Option<(&'static str, i64)>,
     pub(super) limit: Option<usize>,
 }
@@ -65,8 +65,8 @@ impl Query {
     }
 
     /// Of these, rows in which `column` is above `value`.
-    pub fn after(mut self, column: &'static str, value: i64) -> Self {
-        self.after = Some((column, value));
+    pub fn after(mut self, column: &'static str, value: impl Into<Value>) -> Self {
+        self.after = Some((column, value.into()));
         self
     }
 
@@ -90,7 +90,11 @@ impl Query {
             _ => None,
         };
         self.equal.iter().all(|(column, wanted)| value(column) == Some(wanted))
-            && self.after.is_none_or(|(column, bound)| number(column).is_some_and(|n| n > bound))
+            && self.after.as_ref().is_none_or(|(column, bound)| match (value(column), bound) {
+                (Some(Value::Integer(found)), Value::Integer(bound)) => found > bound,
+                (Some(Value::Text(found)), Value::Text(bound)) => found > bound,
+                _ => false,
+            })
             && self.until.is_none_or(|(column, bound)| number(column).is_some_and(|n| n <= bound))
     }
 
@@ -142,7 +146,7 @@ pub trait Database: Send {
     fn count(&self, table: &Table, query: &Query) -> Result<usize>;
 
     /// The texts that stand in `column`, which is not sealed, of the rows that are wanted; each
-    /// once, in order, and none empty. Does not visit every row where there is an index.
+    /// once, in order, and none empty. A limit counts texts, not rows. Does not visit every row where there is an index.
     fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>>;
 
     /// Takes a number that was never given out before and never will be again, also after the row

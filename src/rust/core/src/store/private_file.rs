@@ -34,16 +34,9 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 
 /// Writes a new file whole or not at all; fails when there is one.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = write_temporary(path, bytes)?;
-    // A link is made only where nothing stands, and what it names is complete.
-    let linked = fs::hard_link(&temporary, path).or_else(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Err(error),
-        // Some file systems know no links.
-        _ => create_new(path).and_then(|mut file| file.write_all(bytes).and(file.sync_all())),
-    });
-    fs::remove_file(&temporary)?;
-    linked?;
-    sync_parent(path)
+    let mut draft = Draft::new(path)?;
+    draft.write_all(bytes)?;
+    draft.keep(false)
 }
 
 /// Replaces a file whole or not at all.
@@ -51,21 +44,68 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Those of the file system; the old file then stands as it was.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = write_temporary(path, bytes)?;
-    fs::rename(&temporary, path)?;
-    sync_parent(path)
+    let mut draft = Draft::new(path)?;
+    draft.write_all(bytes)?;
+    draft.keep(true)
 }
 
-fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
-    let suffix = random_bytes::<9>().map_err(io::Error::other)?;
-    let suffix = encode_base64(&suffix).replace(['/', '+'], "_");
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{suffix}.tmp"));
-    let temporary = path.with_file_name(name);
-    let mut file = create_new(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    Ok(temporary)
+/// A file that has its name once it is whole. Until then, and when it is dropped, there is none.
+pub struct Draft {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: File,
+}
+
+impl Draft {
+    /// Begins a file that will be at `path`.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let suffix = random_bytes::<9>().map_err(io::Error::other)?;
+        let suffix = encode_base64(&suffix).replace(['/', '+'], "_");
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{suffix}.tmp"));
+        let temporary = path.with_file_name(name);
+        let file = create_new(&temporary)?;
+        Ok(Self { path: path.to_owned(), temporary, file })
+    }
+
+    /// Gives it its name, in place of the file that has it if it may `replace` that.
+    ///
+    /// # Errors
+    /// Those of the file system; what had the name then stands as it was.
+    pub fn keep(self, replace: bool) -> io::Result<()> {
+        self.file.sync_all()?;
+        if replace {
+            fs::rename(&self.temporary, &self.path)?;
+            return sync_parent(&self.path);
+        }
+        // A link is made only where nothing stands, and what it names is complete.
+        fs::hard_link(&self.temporary, &self.path).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Err(error),
+            // Some file systems know no links.
+            _ => create_new(&self.path).and_then(|_| fs::rename(&self.temporary, &self.path)),
+        })?;
+        sync_parent(&self.path)
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // It is not there if it has its name by now.
+        let _ = fs::remove_file(&self.temporary);
+    }
 }
 
 /// A new name is durable once its directory is. Windows has no such call and needs none.
@@ -102,6 +142,15 @@ mod tests {
         assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
         assert_eq!(fs::read(&file).unwrap(), b"y");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_draft_that_is_given_up_leaves_nothing() {
+        let scratch = Scratch::new();
+        let mut draft = Draft::new(&scratch.path().join("f")).unwrap();
+        draft.write_all(b"x").unwrap();
+        drop(draft);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl Database for Sqlite {
         let sql = format!("SELECT min({column}) FROM {}{condition}{glue} {column} > ?", table.name);
         let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
         let mut texts: Vec<String> = Vec::new();
-        loop {
+        while query.limit.is_none_or(|limit| texts.len() < limit) {
             values.push(texts.last().map_or("", String::as_str).into());
             let next: Option<String> = statement
                 .query_row(params_from_iter(&values), |row| row.get(0))
@@ -230,9 +230,10 @@ impl Database for Sqlite {
             values.pop();
             match next {
                 Some(next) => texts.push(next),
-                None => return Ok(texts),
+                None => break,
             }
         }
+        Ok(texts)
     }
 
     fn take_number(&self, counter: &'static str) -> Result<i64> {
@@ -286,11 +287,13 @@ fn condition(query: &Query) -> (String, Vec<Value>) {
         parts.push(format!("{column} = ?"));
         values.push(value.clone());
     }
-    for (bound, sign) in [(&query.after, ">"), (&query.until, "<=")] {
-        if let Some((column, value)) = bound {
-            parts.push(format!("{column} {sign} ?"));
-            values.push(Value::Integer(*value));
-        }
+    if let Some((column, value)) = &query.after {
+        parts.push(format!("{column} > ?"));
+        values.push(value.clone());
+    }
+    if let Some((column, value)) = query.until {
+        parts.push(format!("{column} <= ?"));
+        values.push(Value::Integer(value));
     }
     let sql =
         if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) };

@@ -34,7 +34,7 @@ fn scenery() -> Scenery {
 }
 
 /// `one` relies on the device of `other`, whose fingerprint it compared.
-fn rely(scene: &mut Scene, one: &mut Person, other: &mut Person) {
+pub fn rely(scene: &mut Scene, one: &mut Person, other: &mut Person) {
     one.machine.refresh_devices(std::slice::from_ref(&other.user)).unwrap();
     assert_eq!(one.pump(scene), Vec::new());
     let fingerprint = other.machine.identity_keys().unwrap().ed25519.to_base64();

@@ -10,6 +10,7 @@ mod database;
 mod devices;
 mod healing;
 mod identities;
+mod key_export;
 mod key_requests;
 mod messages;
 mod relations;

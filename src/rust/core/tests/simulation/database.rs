@@ -200,14 +200,16 @@ impl Database for Memory {
     }
 
     fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>> {
-        let place = table.plain.iter().position(|name| *name == column).expect("an open column");
+        let columns = [table.key, table.plain].concat();
+        let place = columns.iter().position(|name| *name == column).expect("an open column");
         let mut texts = BTreeSet::new();
-        for mut row in self.select(table, query)? {
-            if let Value::Text(text) = row.plain.swap_remove(place) {
+        for row in self.select(table, &query.clone().limit(usize::MAX))? {
+            if let Value::Text(text) = [row.key, row.plain].concat().swap_remove(place) {
                 texts.insert(text);
             }
         }
-        Ok(texts.into_iter().collect())
+        let most = query.most().unwrap_or(usize::MAX);
+        Ok(texts.into_iter().filter(|text| !text.is_empty()).take(most).collect())
     }
 
     fn take_number(&self, counter: &'static str) -> Result<i64> {

@@ -45,6 +45,8 @@ pub enum KeySource {
     Direct,
     /// From another device of ours, which we asked for it. Who made it is what that device says.
     Forwarded,
+    /// From a key export, or a store of another package. Who made it is what that says.
+    Imported,
 }
 
 impl KeySource {
@@ -54,6 +56,7 @@ impl KeySource {
             KeySource::Own => "own",
             KeySource::Direct => "direct",
             KeySource::Forwarded => "forwarded",
+            KeySource::Imported => "imported",
         }
     }
 
@@ -75,11 +78,11 @@ pub struct InboundSession {
     /// The ratchet, at the lowest index we know.
     #[serde(with = "pickled_inbound")]
     pub session: InboundGroupSession,
-    /// The user whose device made it.
-    pub sender: String,
-    /// The Curve25519 key of that device.
+    /// The user whose device made it. Exported keys do not say.
+    pub sender: Option<String>,
+    /// The Curve25519 key of that device; empty where nobody says.
     pub sender_key: String,
-    /// The Ed25519 key that device claimed inside the Olm message.
+    /// The Ed25519 key that device claimed inside the Olm message; empty where nobody says.
     pub sender_signing_key: String,
     /// How it came to us.
     pub source: KeySource,
@@ -98,7 +101,7 @@ impl Record for InboundSession {
         vec![
             self.room_id.as_str().into(),
             self.session_id.as_str().into(),
-            self.sender.as_str().into(),
+            self.sender.as_deref().unwrap_or_default().into(),
         ]
     }
 }

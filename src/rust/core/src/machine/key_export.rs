@@ -1,0 +1,132 @@
+//! Exported keys, out and in.
+//!
+//! Specification: client-server API, end-to-end encryption, "Key exports".
+
+use std::{collections::VecDeque, io::Write};
+
+use super::{Keeping, Machine, Millis};
+use crate::{
+    error::Result,
+    judgement::exported_session::{Judged, for_export},
+    primitives::key_export::Encrypt,
+    store::{
+        Query,
+        records::{InboundSession, KeySource},
+    },
+};
+
+/// How many sessions are exported at once.
+const PAGE: usize = 500;
+
+/// What became of an exported session.
+pub struct Imported {
+    /// The room it is said to be for.
+    pub room_id: Option<String>,
+    /// The id it is said to have.
+    pub session_id: Option<String>,
+    /// The Curve25519 key of the device that is said to have made it.
+    pub sender_key: Option<String>,
+    /// The first index it reads.
+    pub first_known_index: Option<u32>,
+    /// Whether it was kept, or why it was refused.
+    pub outcome: Result<Keeping>,
+}
+
+/// A key export that is written page by page.
+pub struct KeyExport<W> {
+    file: Encrypt<W>,
+    /// The rooms whose sessions are not written yet, the first perhaps in part.
+    rooms: VecDeque<String>,
+    /// The last session that was written.
+    last: String,
+    /// How many sessions were written.
+    pub written: usize,
+    /// How many there were in the beginning.
+    pub total: usize,
+}
+
+impl<W: Write> KeyExport<W> {
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// [`crate::Kind::KeyExport`] when it cannot be written.
+    pub fn finish(mut self) -> Result<W> {
+        self.file.write(&mut [b']'])?;
+        self.file.finish()
+    }
+}
+
+impl Machine {
+    /// Begins to export the sessions of `rooms`, or of all, to `file`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn begin_export<W: Write>(
+        &mut self,
+        mut file: Encrypt<W>,
+        rooms: Option<Vec<String>>,
+    ) -> Result<KeyExport<W>> {
+        let (rooms, total) = self.work(0, |work| {
+            let all = || work.tx.texts::<InboundSession>("room_id", &Query::all());
+            let rooms = rooms.map_or_else(all, Ok)?;
+            let of_room = |id: &String| Query::equal("room_id", id.as_str());
+            let counts = rooms.iter().map(|id| work.tx.count::<InboundSession>(&of_room(id)));
+            let total = counts.sum::<Result<usize>>()?;
+            Ok((rooms, total))
+        })?;
+        file.write(&mut [b'['])?;
+        Ok(KeyExport { file, rooms: rooms.into(), last: String::new(), written: 0, total })
+    }
+
+    /// Writes some more sessions. False when all are written.
+    ///
+    /// # Errors
+    /// Those of the store, and [`crate::Kind::KeyExport`] when the file cannot be written.
+    pub fn export_keys<W: Write>(&mut self, export: &mut KeyExport<W>) -> Result<bool> {
+        let Some(room_id) = export.rooms.front() else { return Ok(false) };
+        let page = Query::equal("room_id", room_id.as_str())
+            .after("session_id", export.last.as_str())
+            .limit(PAGE);
+        let sessions = self.work(0, |work| {
+            let ids = work.tx.texts::<InboundSession>("session_id", &page)?;
+            let best = |id: &String| work.best_session(room_id, id);
+            ids.iter().filter_map(|id| best(id).transpose()).collect::<Result<Vec<_>>>()
+        })?;
+        for session in &sessions {
+            let mut data = for_export(session)?;
+            if export.written > 0 {
+                export.file.write(&mut [b','])?;
+            }
+            export.file.write(&mut data)?;
+            export.written += 1;
+        }
+        match sessions.last() {
+            Some(last) => export.last.clone_from(&last.session_id),
+            None => {
+                export.rooms.pop_front();
+                export.last.clear();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes in exported sessions, each by itself.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn import_sessions(&mut self, now: Millis, sessions: Vec<Judged>) -> Result<Vec<Imported>> {
+        self.work(now, |work| {
+            let mut rows = Vec::with_capacity(sessions.len());
+            for Judged { room_id, session_id, sender_key, verdict } in sessions {
+                let first_known_index =
+                    verdict.as_ref().ok().map(|exported| exported.session.first_known_index());
+                let outcome = match verdict {
+                    Ok(exported) => Ok(work.keep_exported(exported, KeySource::Imported)?),
+                    Err(error) => Err(error),
+                };
+                rows.push(Imported { room_id, session_id, sender_key, first_known_index, outcome });
+            }
+            Ok(rows)
+        })
+    }
+}

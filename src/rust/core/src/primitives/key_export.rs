@@ -1,0 +1,439 @@
+//! The file that exported keys are in: armoured, encrypted with a passphrase, authenticated.
+//!
+//! Specification: client-server API, end-to-end encryption, "Key exports". A file may hold any number
+//! of keys, so it is written and read in blocks.
+
+use std::{
+    io::{BufRead, BufReader, Read, Seek, Write},
+    vec,
+};
+
+use aes::Aes256;
+use ctr::{Ctr128BE, cipher::StreamCipher};
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{
+    aes_hmac::{authenticate, cipher, random_iv},
+    keys::{decode_base64, encode_base64},
+    passphrase::{self, ITERATIONS},
+    seal::random_bytes,
+};
+use crate::error::{Error, Kind, OrFail, Result};
+
+const BEGIN: &[u8] = b"-----BEGIN MEGOLM SESSION DATA-----";
+const END: &[u8] = b"-----END MEGOLM SESSION DATA-----";
+const VERSION: u8 = 1;
+/// Version, salt, IV, and rounds.
+const HEADER_LENGTH: usize = 1 + 16 + 16 + 4;
+const MAC_LENGTH: usize = 32;
+/// How much is decrypted at once, in bytes.
+const BLOCK: usize = 192 * 1024;
+/// How much is decoded at once.
+const CHARACTERS: usize = 64 * 1024;
+/// The bytes of a line of 76 characters.
+const LINE: usize = 57;
+
+/// Writes such a file.
+pub struct Encrypt<W> {
+    out: W,
+    cipher: Ctr128BE<Aes256>,
+    mac: Hmac<Sha256>,
+    /// What does not fill a line yet.
+    line: Vec<u8>,
+}
+
+impl<W: Write> Encrypt<W> {
+    /// Begins a file whose key is `passphrase`, iterated `rounds` times.
+    ///
+    /// # Errors
+    /// [`Kind::KeyExport`] when it cannot be written, or `rounds` are not sensible.
+    pub fn new(mut out: W, passphrase: &str, rounds: u32) -> Result<Self> {
+        check_rounds(rounds)?;
+        let (salt, iv) = (random_bytes()?, random_iv()?);
+        let (cipher, mac) = keyed(passphrase, salt, iv, rounds)?;
+        written(out.write_all(BEGIN).and_then(|()| out.write_all(b"\n")))?;
+        let mut file = Self { out, cipher, mac, line: Vec::new() };
+        file.put(&[&[VERSION][..], &salt, &iv, &rounds.to_be_bytes()].concat())?;
+        Ok(file)
+    }
+
+    /// Encrypts `bytes`, in their place.
+    ///
+    /// # Errors
+    /// [`Kind::KeyExport`] when they cannot be written.
+    pub fn write(&mut self, bytes: &mut [u8]) -> Result<()> {
+        self.cipher.apply_keystream(bytes);
+        self.put(bytes)
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// [`Kind::KeyExport`] when it cannot be written.
+    pub fn finish(mut self) -> Result<W> {
+        let mac = self.mac.clone().finalize().into_bytes();
+        self.put(&mac)?;
+        if !self.line.is_empty() {
+            self.put_line(&self.line.clone())?;
+        }
+        written(self.out.write_all(END).and_then(|()| self.out.write_all(b"\n")))?;
+        Ok(self.out)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.mac.update(bytes);
+        self.line.extend_from_slice(bytes);
+        let whole = self.line.len() - self.line.len() % LINE;
+        let rest = self.line.split_off(whole);
+        let lines = std::mem::replace(&mut self.line, rest);
+        lines.chunks(LINE).try_for_each(|line| self.put_line(line))
+    }
+
+    fn put_line(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut text = encode_base64(bytes);
+        // Some readers insist on it.
+        text.push_str(&"=".repeat((4 - text.len() % 4) % 4));
+        text.push('\n');
+        written(self.out.write_all(text.as_bytes()))
+    }
+}
+
+/// Reads such a file, after all of it was authenticated.
+pub struct Decrypt<R> {
+    blocks: Blocks<R>,
+    cipher: Ctr128BE<Aes256>,
+    /// Of each block, when it was authenticated: the file may be another by now.
+    digests: vec::IntoIter<[u8; 32]>,
+}
+
+impl<R: Read + Seek> Decrypt<R> {
+    /// Opens a file, and authenticates it.
+    ///
+    /// # Errors
+    /// [`Kind::KeyExport`] when it is no key export, is cut off, altered, or of another passphrase.
+    pub fn open(mut file: R, passphrase: &str) -> Result<Self> {
+        let mut blocks = Blocks::new(&mut file);
+        let header = blocks.header()?;
+        if header[0] != VERSION {
+            let message = format!("The key export is of version {}, not {VERSION}.", header[0]);
+            return Err(Error::new(Kind::KeyExport, message));
+        }
+        let part = |from: usize| -> [u8; 16] { std::array::from_fn(|i| header[from + i]) };
+        let rounds = u32::from_be_bytes(std::array::from_fn(|i| header[33 + i]));
+        check_rounds(rounds)?;
+        let (cipher, mut mac) = keyed(passphrase, part(1), part(17), rounds)?;
+        mac.update(&header);
+        let mut digests = Vec::new();
+        while let Some(block) = blocks.next_block()? {
+            mac.update(&block);
+            digests.push(Sha256::digest(&block).into());
+        }
+        mac.verify_slice(&blocks.buffer).map_err(|_| {
+            refused("The key export does not open: the passphrase is wrong, or it was altered.")
+        })?;
+        file.rewind().or_fail(Kind::KeyExport, "The key export cannot be read")?;
+        let mut blocks = Blocks::new(file);
+        blocks.header()?;
+        Ok(Self { blocks, cipher, digests: digests.into_iter() })
+    }
+
+    /// The next part of what is in it.
+    ///
+    /// # Errors
+    /// [`Kind::KeyExport`] when it cannot be read, or was changed in the meantime.
+    pub fn next_part(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let Some(authenticated) = self.digests.next() else { return Ok(None) };
+        let block =
+            self.blocks.next_block()?.filter(|block| Sha256::digest(block)[..] == authenticated);
+        let block =
+            block.ok_or_else(|| refused("The key export was changed while it was read."))?;
+        let mut block = Zeroizing::new(block);
+        self.cipher.apply_keystream(&mut block);
+        Ok(Some(block))
+    }
+
+    /// How many parts are left.
+    pub fn left(&self) -> usize {
+        self.digests.len()
+    }
+}
+
+/// The bytes of a file, without armour, in blocks. The MAC is left in the buffer.
+struct Blocks<R> {
+    text: BufReader<R>,
+    begun: bool,
+    ended: bool,
+    buffer: Vec<u8>,
+}
+
+impl<R: Read> Blocks<R> {
+    fn new(file: R) -> Self {
+        Self { text: BufReader::new(file), begun: false, ended: false, buffer: Vec::new() }
+    }
+
+    fn header(&mut self) -> Result<[u8; HEADER_LENGTH]> {
+        self.fill(HEADER_LENGTH)?;
+        self.buffer.drain(..HEADER_LENGTH).as_slice().try_into().map_err(|_| cut_off())
+    }
+
+    fn next_block(&mut self) -> Result<Option<Vec<u8>>> {
+        self.fill(BLOCK)?;
+        let length = (self.buffer.len() - MAC_LENGTH).min(BLOCK);
+        Ok((length > 0).then(|| self.buffer.drain(..length).collect()))
+    }
+
+    /// Reads until there are `wanted` bytes besides the MAC, or no more.
+    fn fill(&mut self, wanted: usize) -> Result<()> {
+        if !self.begun {
+            self.skip_space()?;
+            self.expect(BEGIN)?;
+            self.begun = true;
+        }
+        while self.buffer.len() < wanted + MAC_LENGTH && !self.ended {
+            let text = self.characters()?;
+            let bytes = decode_base64(&text);
+            self.buffer.extend(bytes.or_fail(Kind::KeyExport, "The key export was altered")?);
+        }
+        if self.buffer.len() < MAC_LENGTH { Err(cut_off()) } else { Ok(()) }
+    }
+
+    /// The next characters of base64, without the white space between them.
+    fn characters(&mut self) -> Result<String> {
+        let mut text = String::with_capacity(CHARACTERS);
+        while text.len() < CHARACTERS && !self.ended {
+            match self.peek()?.ok_or_else(cut_off)? {
+                b'-' => {
+                    self.expect(END)?;
+                    self.skip_space()?;
+                    if self.peek()?.is_some() {
+                        return Err(refused("Something follows the end of the key export."));
+                    }
+                    self.ended = true;
+                }
+                byte => {
+                    self.text.consume(1);
+                    if !byte.is_ascii_whitespace() {
+                        text.push(char::from(byte));
+                    }
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    fn peek(&mut self) -> Result<Option<u8>> {
+        let bytes =
+            self.text.fill_buf().or_fail(Kind::KeyExport, "The key export cannot be read")?;
+        Ok(bytes.first().copied())
+    }
+
+    fn skip_space(&mut self) -> Result<()> {
+        while self.peek()?.is_some_and(|byte| byte.is_ascii_whitespace()) {
+            self.text.consume(1);
+        }
+        Ok(())
+    }
+
+    fn expect(&mut self, armour: &[u8]) -> Result<()> {
+        for expected in armour {
+            if self.peek()? != Some(*expected) {
+                let armour = String::from_utf8_lossy(armour);
+                return Err(refused(&format!("This is no key export: {armour:?} is missing.")));
+            }
+            self.text.consume(1);
+        }
+        Ok(())
+    }
+}
+
+/// The key that encrypts, and the one that authenticates.
+fn keyed(
+    passphrase: &str,
+    salt: [u8; 16],
+    iv: [u8; 16],
+    rounds: u32,
+) -> Result<(Ctr128BE<Aes256>, Hmac<Sha256>)> {
+    let both = passphrase::key::<64>(passphrase, &salt, rounds)?;
+    let (Some(first), Some(last)) = (both.first_chunk(), both.last_chunk()) else {
+        return Err(Error::new(Kind::Internal, "The keys of a key export are missing."));
+    };
+    Ok((cipher(first, iv)?, authenticate(last, &[])?))
+}
+
+/// What is authenticated is known only after they were done.
+fn check_rounds(rounds: u32) -> Result<()> {
+    if ITERATIONS.contains(&rounds) {
+        return Ok(());
+    }
+    Err(refused(&format!(
+        "The key export has its passphrase iterated {rounds} times: {} is the most.",
+        ITERATIONS.end()
+    )))
+}
+
+fn refused(message: &str) -> Error {
+    Error::new(Kind::KeyExport, message)
+}
+
+fn cut_off() -> Error {
+    refused("The key export is cut off.")
+}
+
+fn written(done: std::io::Result<()>) -> Result<()> {
+    done.or_fail(Kind::KeyExport, "The key export cannot be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// Plaintexts, passphrases and files of the tests of element-web
+    /// (`MegolmExportEncryption-test`).
+    const VECTORS: [(&str, &str, &str); 3] = [
+        (
+            "plain",
+            "password",
+            "AXNhbHRzYWx0c2FsdHNhbHSIiIiIiIiIiIiIiIiIiIiIAAAACmIRUW2OjZ3L2l6j9h0lHlV3M2dx\n\
+             cissyYBxjsfsAndErh065A8=",
+        ),
+        (
+            "Hello, World",
+            "betterpassword",
+            "AW1vcmVzYWx0bW9yZXNhbHT//////////wAAAAAAAAAAAAAD6KyBpe1Niv5M5NPm4ZATsJo5nghk\n\
+             KYu63a0YQ5DRhUWEKk7CcMkrKnAUiZny",
+        ),
+        (
+            "alphanumericallyalphanumericallyalphanumericallyalphanumerically",
+            "SWORDFISH",
+            "AXllc3NhbHR5Z29vZG5lc3P//////////wAAAAAAAAAAAAAD6OIW+Je7gwvjd4kYrb+49gKCfExw\n\
+             MgJBMD4mrhLkmgAngwR1pHjbWXaoGybtiAYr0moQ93GrBQsCzPbvl82rZhaXO3iH5uHo/RCEpOqp\n\
+             Pgg29363BGR+/Ripq/VCLKGNbw==",
+        ),
+    ];
+
+    fn armoured(body: &str) -> String {
+        format!("-----BEGIN MEGOLM SESSION DATA-----\n{body}\n-----END MEGOLM SESSION DATA-----\n")
+    }
+
+    fn open(file: &str, passphrase: &str) -> Result<Vec<u8>> {
+        let mut file = Decrypt::open(Cursor::new(file), passphrase)?;
+        let mut all = Vec::new();
+        while let Some(part) = file.next_part()? {
+            all.extend_from_slice(&part);
+        }
+        Ok(all)
+    }
+
+    fn seal(text: &[u8], passphrase: &str) -> String {
+        let mut file = Encrypt::new(Vec::new(), passphrase, 10).unwrap();
+        file.write(&mut text.to_vec()).unwrap();
+        String::from_utf8(file.finish().unwrap()).unwrap()
+    }
+
+    fn message(opened: Result<Vec<u8>>) -> String {
+        opened.unwrap_err().message
+    }
+
+    #[test]
+    fn files_of_element_open() {
+        for (plaintext, passphrase, body) in VECTORS {
+            assert_eq!(open(&armoured(body), passphrase).unwrap(), plaintext.as_bytes());
+            assert!(message(open(&armoured(body), "another")).contains("does not open"));
+        }
+    }
+
+    #[test]
+    fn line_ends_and_lengths_do_not_matter() {
+        let (plaintext, passphrase, body) = VECTORS[2];
+        let one_line = body.replace('\n', "");
+        for body in [one_line.as_str(), one_line.trim_end_matches('=')] {
+            assert_eq!(open(&armoured(body), passphrase).unwrap(), plaintext.as_bytes());
+        }
+        for file in [
+            armoured(body).replace('\n', "\r\n"),
+            format!("\r\n  {}\n\n", armoured(&body.replace("A", " A\t"))),
+            armoured(body).trim().to_owned(),
+        ] {
+            assert_eq!(open(&file, passphrase).unwrap(), plaintext.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_at_any_length() {
+        for length in [0, 1, 20, 57, 1000, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7] {
+            let text: Vec<u8> = (0..length).map(|i| i as u8).collect();
+            let file = seal(&text, "pass wörd \u{1f511}");
+            assert!(file.lines().all(|line| line.len() <= 76));
+            assert_eq!(open(&file, "pass wörd \u{1f511}").unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn everything_in_a_file_is_authenticated() {
+        let file = seal(b"[]", "x");
+        let body: String = file.lines().filter(|line| !line.starts_with('-')).collect();
+        let bytes = decode_base64(&body).unwrap();
+        for position in 0..bytes.len() {
+            // More rounds than these would only take longer.
+            if (33..36).contains(&position) {
+                continue;
+            }
+            let mut altered = bytes.clone();
+            altered[position] ^= 1;
+            assert!(open(&armoured(&encode_base64(&altered)), "x").is_err(), "{position}");
+        }
+        assert!(open(&armoured(&encode_base64(&bytes[..bytes.len() - 1])), "x").is_err());
+    }
+
+    /// Rule 39: a file is not opened before it is authenticated, but its rounds are done before.
+    #[test]
+    fn rounds_are_bounded_at_both_ends() {
+        let body: String = seal(b"[]", "x").lines().filter(|line| !line.starts_with('-')).collect();
+        let mut bytes = decode_base64(&body).unwrap();
+        for rounds in [0, 10_000_001, u32::MAX] {
+            bytes[33..37].copy_from_slice(&u32::to_be_bytes(rounds));
+            let opened = open(&armoured(&encode_base64(&bytes)), "x");
+            assert!(message(opened).contains("iterated"));
+            assert!(Encrypt::new(Vec::new(), "x", rounds).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_export_is_refused() {
+        let file = seal(b"[]", "x");
+        for (bad, expected) in [
+            (String::new(), "no key export"),
+            ("x".into(), "no key export"),
+            (file.replace("BEGIN", "BEGUN"), "no key export"),
+            (file.replace("END", "FIN"), "no key export"),
+            (file[..file.len() / 2].to_owned(), "cut off"),
+            (armoured(""), "cut off"),
+            (armoured("AQ=="), "cut off"),
+            (armoured("A!"), "altered"),
+            (format!("{file}x"), "follows"),
+        ] {
+            assert!(message(open(&bad, "x")).contains(expected), "{bad}");
+        }
+        let other = file.lines().nth(1).unwrap().replacen("AQ", "Ag", 1);
+        let rest: Vec<&str> = file.lines().skip(2).filter(|line| !line.starts_with('-')).collect();
+        let version_2 = armoured(&[&[other.as_str()][..], &rest].concat().join("\n"));
+        assert!(message(open(&version_2, "x")).contains("version 2"));
+    }
+
+    /// Counter mode lets whoever can change the file between two readings of it change what is in it.
+    #[test]
+    fn what_is_read_is_what_was_authenticated() {
+        let text = vec![b'x'; 2 * BLOCK];
+        let (file, other) = (seal(&text, "x"), seal(&text, "x"));
+        let mut opened = Decrypt::open(Cursor::new(file), "x").unwrap();
+        opened.blocks.text = BufReader::new(Cursor::new(other));
+        opened.blocks.begun = false;
+        opened.blocks.buffer.clear();
+        opened.blocks.header().unwrap();
+        assert!(opened.next_part().unwrap_err().message.contains("changed"));
+    }
+}
