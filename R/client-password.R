@@ -19,14 +19,19 @@ keyring_secret <- function(service, user_id) {
   )
 }
 
+# A secret that somebody types, if there is somebody.
+ask_secret <- function(prompt) {
+  if (interactive() && requireNamespace("askpass", quietly = TRUE)) {
+    askpass::askpass(prompt)
+  }
+}
+
 find_password <- function(user_id, call = caller_env()) {
   password <- quiet_password(user_id)
   if (!is.null(password)) {
     return(password)
   }
-  if (interactive() && requireNamespace("askpass", quietly = TRUE)) {
-    password <- askpass::askpass(paste0("Matrix password of ", user_id, ": "))
-  }
+  password <- ask_secret(paste0("Matrix password of ", user_id, ": "))
   if (is.null(password)) {
     mx_abort(
       c(

@@ -13,6 +13,7 @@ use vodozemac::{
 
 use crate::{
     answer::{answer, string},
+    key_export::{Export, KeyImport},
     machine::OpenMachine,
     secret_storage::Secret,
 };
@@ -25,6 +26,8 @@ pub(crate) enum Object {
     MegolmInbound(InboundGroupSession),
     Machine(OpenMachine),
     Secret(Secret),
+    Export(Export),
+    Import(KeyImport),
     Demo(ModelServer),
 }
 
@@ -61,6 +64,8 @@ held!(GroupSession, MegolmOutbound, "an outbound Megolm session", false);
 held!(InboundGroupSession, MegolmInbound, "an inbound Megolm session", true);
 held!(OpenMachine, Machine, "an open store", true);
 held!(Secret, Secret, "a secret", true);
+held!(Export, Export, "a key export", false);
+held!(KeyImport, Import, "a key import", false);
 held!(ModelServer, Demo, "a demo homeserver", true);
 
 struct Handle {
@@ -117,6 +122,8 @@ fn handle_describe(handle: Robj) -> Robj {
             Object::MegolmInbound(_) => InboundGroupSession::NAME,
             Object::Machine(_) => OpenMachine::NAME,
             Object::Secret(_) => Secret::NAME,
+            Object::Export(_) => Export::NAME,
+            Object::Import(_) => KeyImport::NAME,
             Object::Demo(_) => ModelServer::NAME,
         }))
     })

@@ -22,6 +22,7 @@ mod identity;
 mod inbox;
 mod json;
 mod judgement;
+mod key_export;
 mod machine;
 mod megolm;
 mod olm;
@@ -55,6 +56,7 @@ extendr_module! {
     use inbox;
     use json;
     use judgement;
+    use key_export;
     use machine;
     use megolm;
     use olm;

@@ -1,0 +1,131 @@
+#' Export and import keys
+#'
+#' `mx_keys_export()` writes the keys of this device's rooms to a file that is
+#' encrypted with a passphrase: the same kind of file that Element and other
+#' clients write and read. `mx_keys_import()` takes in the keys of such a file, so
+#' that what was said before this device was there can be read with
+#' [mx_messages()]. Events that waited for one of them come with the next
+#' [mx_sync()].
+#'
+#' Whoever has the file and the passphrase can read all those rooms.
+#'
+#' @inheritParams mx_client_session
+#' @param path The file.
+#' @param passphrase The passphrase of the file. Asked for where it is left out and
+#'   R is interactive.
+#' @param rooms The rooms whose keys are exported: ids, aliases or exact names.
+#'   `NULL` stands for all.
+#' @param overwrite Whether to replace a file that is there.
+#' @details
+#' What a file says of a session, such as which device made it, cannot be checked:
+#' the trust in what it reads is `not_guaranteed` at most, and messages of devices
+#' that are gone from the server by now are shown with `unsigned = TRUE`. A session
+#' that is kept already only ever gets to read more than before, and what is known
+#' of where it came from stays.
+#'
+#' A file that is written has its name once it is whole, and can be opened by you
+#' alone. An import that was interrupted is finished by calling again.
+#'
+#' @return `mx_keys_export()`: the path, invisibly. `mx_keys_import()`: a data
+#'   frame with a row for each session of the file: `room_id`, `session_id`,
+#'   `sender_key` (of the device that is said to have made it),
+#'   `first_known_index` (from which of its messages on it reads), `status`
+#'   (`imported`; `known`, where the one that was there reads as much; `refused`)
+#'   and `reason` (why it was refused, otherwise `NA`).
+#' @section Errors:
+#' `mx_error_key_export` (the file cannot be written; or it is no key export, was
+#' altered or cut off, or the passphrase is another), `mx_error_passphrase` (none
+#' to be had), `mx_error_room` (there is no such room).
+#' @references Client-server API, "Key exports":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#key-exports>
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' room <- mx_room_create(alice)
+#' mx_send_text(alice, room, "hello")
+#' file <- mx_keys_export(alice, tempfile(), "correct horse")
+#'
+#' # Another device, which was not there yet:
+#' late <- mx_demo_client(homeserver, "alice")
+#' mx_keys_import(late, file, "correct horse")[c("status", "reason")]
+#' mx_messages(late, room)[c("type", "body", "trust")]
+#' @export
+mx_keys_export <- function(
+  client,
+  path,
+  passphrase = NULL,
+  rooms = NULL,
+  overwrite = FALSE
+) {
+  machine <- machine_of(check_client(client))
+  path <- check_path(path)
+  check_flag(overwrite)
+  if (!overwrite && file.exists(path)) {
+    wanted <- "a file that is not there yet, unless `overwrite = TRUE`"
+    argument_abort("path", wanted, caller_env())
+  }
+  if (!is.null(rooms)) {
+    check_strings(rooms)
+    rooms <- unique(vapply(rooms, resolve_room, "", client = client))
+  }
+  passphrase <- check_string(passphrase, null = TRUE) %||% new_passphrase()
+  export <- core(machine_begin_export(machine, path, passphrase, rooms))
+  on.exit(key_export_end(export, NULL))
+  bar <- cli::cli_progress_bar("Exporting keys", total = NA)
+  repeat {
+    page <- core(machine_export_keys(machine, export))
+    cli::cli_progress_update(
+      set = page[["written"]],
+      total = page[["total"]],
+      id = bar
+    )
+    if (!page[["more"]]) {
+      break
+    }
+  }
+  core(key_export_end(export, overwrite))
+  cli::cli_progress_done(id = bar)
+  cli::cli_alert_success("Exported {page[['written']]} key{?s}.")
+  invisible(path)
+}
+
+#' @rdname mx_keys_export
+#' @export
+mx_keys_import <- function(client, path, passphrase = NULL) {
+  machine <- machine_of(check_client(client))
+  path <- check_path(path)
+  passphrase <- check_string(passphrase, null = TRUE) %||% old_passphrase()
+  import <- core(key_import_open(path, passphrase))
+  bar <- cli::cli_progress_bar("Importing keys", total = 100)
+  pages <- list()
+  while (!is.null(page <- core(machine_import_keys(machine, import)))) {
+    pages <- c(pages, list(page[["rows"]]))
+    cli::cli_progress_update(set = 100 * page[["progress"]], id = bar)
+  }
+  cli::cli_progress_done(id = bar)
+  sessions <- data.frame(bind_columns(pages))
+  first <- sessions[["first_known_index"]]
+  sessions[["first_known_index"]] <- as.integer(first)
+  taken <- sum(sessions[["status"]] == "imported")
+  cli::cli_alert_success("Imported {taken} of {nrow(sessions)} key{?s}.")
+  sessions
+}
+
+old_passphrase <- function(call = caller_env()) {
+  given <- ask_secret("Passphrase of the key export: ")
+  if (is.null(given) || !nzchar(given)) {
+    message <- "A passphrase is needed: the argument `passphrase`."
+    mx_abort(message, "mx_error_passphrase", call = call)
+  }
+  given
+}
+
+# Asked for twice: a key export whose passphrase was mistyped is lost.
+new_passphrase <- function(call = caller_env()) {
+  given <- old_passphrase(call)
+  if (!identical(ask_secret("The same passphrase again: "), given)) {
+    message <- "The two passphrases differ. Nothing was exported."
+    mx_abort(message, "mx_error_passphrase", call = call)
+  }
+  given
+}
