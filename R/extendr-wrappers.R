@@ -102,6 +102,8 @@ machine_last_event <- function(handle) .Call(wrap__machine_last_event, handle)
 
 history_peek <- function(body) .Call(wrap__history_peek, body)
 
+machine_track_senders <- function(handle, body) .Call(wrap__machine_track_senders, handle, body)
+
 machine_read_history <- function(handle, room_id, body, unsigned, edits) .Call(wrap__machine_read_history, handle, room_id, body, unsigned, edits)
 
 # Why edits of ours would not count.
@@ -124,6 +126,24 @@ judge_keys_claim <- function(body, user_ids, device_ids, signing_keys) .Call(wra
 
 # Whether the answer to `/keys/query` names a device, good or not.
 judge_known_device <- function(body, user_id, device_id) .Call(wrap__judge_known_device, body, user_id, device_id)
+
+machine_begin_export <- function(handle, path, given, rooms) .Call(wrap__machine_begin_export, handle, path, given, rooms)
+
+# Writes some more sessions: how many are written, how many there are, and whether that is all.
+machine_export_keys <- function(handle, export) .Call(wrap__machine_export_keys, handle, export)
+
+# Gives the file its name; or gives it up, where `replace` is `NULL`.
+key_export_end <- function(export, replace) .Call(wrap__key_export_end, export, replace)
+
+key_import_open <- function(path, given) .Call(wrap__key_import_open, path, given)
+
+# Takes in some more sessions: what became of them, and how much of the file is read. `NULL` at the
+# end.
+machine_import_keys <- function(handle, import) .Call(wrap__machine_import_keys, handle, import)
+
+key_export_encrypt <- function(text, given, rounds) .Call(wrap__key_export_encrypt, text, given, rounds)
+
+key_export_decrypt <- function(text, given) .Call(wrap__key_export_decrypt, text, given)
 
 machine_open <- function(directory, key) .Call(wrap__machine_open, directory, key)
 

@@ -71,14 +71,11 @@ mx_keys_export <- function(
   passphrase <- check_string(passphrase, null = TRUE) %||% new_passphrase()
   export <- core(machine_begin_export(machine, path, passphrase, rooms))
   on.exit(key_export_end(export, NULL))
-  bar <- cli::cli_progress_bar("Exporting keys", total = NA)
+  bar <- key_progress("Exporting keys")
   repeat {
     page <- core(machine_export_keys(machine, export))
-    cli::cli_progress_update(
-      set = page[["written"]],
-      total = page[["total"]],
-      id = bar
-    )
+    done <- page[["written"]] / max(page[["total"]], 1)
+    cli::cli_progress_update(set = 100 * done, id = bar)
     if (!page[["more"]]) {
       break
     }
@@ -96,7 +93,7 @@ mx_keys_import <- function(client, path, passphrase = NULL) {
   path <- check_path(path)
   passphrase <- check_string(passphrase, null = TRUE) %||% old_passphrase()
   import <- core(key_import_open(path, passphrase))
-  bar <- cli::cli_progress_bar("Importing keys", total = 100)
+  bar <- key_progress("Importing keys")
   pages <- list()
   while (!is.null(page <- core(machine_import_keys(machine, import)))) {
     pages <- c(pages, list(page[["rows"]]))
@@ -109,6 +106,16 @@ mx_keys_import <- function(client, path, passphrase = NULL) {
   taken <- sum(sessions[["status"]] == "imported")
   cli::cli_alert_success("Imported {taken} of {nrow(sessions)} key{?s}.")
   sessions
+}
+
+# A bar of 100 per cent, which is there until the caller is done.
+key_progress <- function(name, .envir = parent.frame()) {
+  cli::cli_progress_bar(
+    name,
+    total = 100,
+    auto_terminate = FALSE,
+    .envir = .envir
+  )
 }
 
 old_passphrase <- function(call = caller_env()) {

@@ -56,7 +56,6 @@ mx_messages <- function(
   room_id <- resolve_room(client, room)
   # Keys come with a sync. What else comes with it waits for mx_sync().
   sync_once(client, timeout = 0)
-  pump_or_warn(client)
   bodies <- list()
   found <- 0
   empty <- 0
@@ -79,6 +78,8 @@ mx_messages <- function(
       break
     }
   }
+  lapply(bodies, function(body) core(machine_track_senders(machine, body)))
+  pump_or_warn(client)
   # Oldest first: what is edited is known then when its edits are read.
   pages <- lapply(bodies, function(body) {
     core(machine_read_history(machine, room_id, body, unsigned, edits))

@@ -91,6 +91,15 @@ calls_mxc <- function() {
       type = 0,
       body = mxc_olm_encrypt(olm, "y")$body
     ),
+    mxc_key_export_decrypt = list(
+      file = mxc_key_export_encrypt("[]", "x", 10),
+      passphrase = "x"
+    ),
+    mxc_key_export_encrypt = list(
+      sessions = "[]",
+      passphrase = "x",
+      rounds = 10
+    ),
     mxc_olm_encrypt = list(session = olm, plaintext = "x"),
     mxc_olm_session_id = list(session = olm),
     mxc_olm_session_pickle = list(session = olm, key = pickle_key),

@@ -6,6 +6,7 @@ good_calls <- function() {
   scene$bobs <- mx_crypto_setup(scene$bob)
   c(
     calls_client(scene),
+    calls_keys(scene),
     calls_messages(scene),
     calls_mxc(),
     calls_rooms(scene),

@@ -66,6 +66,11 @@ fn history_peek(body: Robj) -> Robj {
 }
 
 #[extendr]
+fn machine_track_senders(handle: Robj, body: Robj) -> Robj {
+    on(&handle, |machine| machine.track_senders(&arguments::body(&body, "body")?))
+}
+
+#[extendr]
 fn machine_read_history(
     handle: Robj,
     room_id: Robj,
@@ -108,6 +113,7 @@ extendr_module! {
     fn machine_undecrypted;
     fn machine_last_event;
     fn history_peek;
+    fn machine_track_senders;
     fn machine_read_history;
     fn machine_edit_refusals;
 }

@@ -3,6 +3,7 @@
 import {
   DeviceId,
   LocalTrust,
+  OlmMachine,
   UserId,
 } from "@matrix-org/matrix-sdk-crypto-wasm";
 import {
@@ -161,5 +162,16 @@ export function exportRoomKeys() {
 }
 
 export async function importRoomKeys({ keys }) {
+  await api().importRoomKeysAsJson(keys);
+}
+
+// The file that Element exports keys to, and imports them from.
+export async function exportKeyFile({ passphrase, rounds = 1000 }) {
+  const keys = await api().exportRoomKeysAsJson();
+  return OlmMachine.encryptExportedRoomKeys(keys, passphrase, rounds);
+}
+
+export async function importKeyFile({ file, passphrase }) {
+  const keys = OlmMachine.decryptExportedRoomKeys(file, passphrase);
   await api().importRoomKeysAsJson(keys);
 }

@@ -21,8 +21,10 @@ use crate::{
     store::records::InboundSession,
 };
 
-/// The name of the flag before version 1.19 of the specification, which other clients still use.
-const OLD_SHARED_HISTORY: &str = "org.matrix.msc3061.shared_history";
+/// The name of the flag in the specification, the one that matrix-rust-sdk writes, and the one that
+/// it reads besides and others write.
+const SHARED_HISTORY: [&str; 3] =
+    ["shared_history", "m.shared_history", "org.matrix.msc3061.shared_history"];
 
 /// A session that can be kept.
 pub struct ExportedSession {
@@ -112,15 +114,13 @@ impl<'a> Members<'a> {
         let sender_key: String = self.get("sender_key").ok_or_else(|| missing("sender_key"))?;
         let claimed: BTreeMap<String, String> = self.get("sender_claimed_keys").unwrap_or_default();
         let signing_key = claimed.get("ed25519").map(|key| keys::ed25519(key)).transpose()?;
-        let flag = |name| self.get::<bool>(name);
         Ok(ExportedSession {
             room_id: room_id.to_owned(),
             session,
             sender_key: keys::curve25519(&sender_key)?.to_base64(),
             // Some clients leave it out.
             sender_signing_key: signing_key.map_or_else(String::new, |key| key.to_base64()),
-            shared_history: flag("shared_history").or_else(|| flag(OLD_SHARED_HISTORY))
-                == Some(true),
+            shared_history: SHARED_HISTORY.iter().find_map(|name| self.get(name)) == Some(true),
         })
     }
 }
@@ -277,21 +277,26 @@ mod tests {
     }
 
     #[test]
-    fn both_names_of_the_flag_are_read_and_written() {
+    fn all_names_of_the_flag_are_read() {
         let good = exported(&kept());
-        let shared = |old: Value, new: Value| {
+        assert_eq!(
+            (&good[SHARED_HISTORY[0]], &good[SHARED_HISTORY[2]]),
+            (&json!(true), &json!(true))
+        );
+        let shared = |values: [Value; 3]| {
             let mut session = good.clone();
-            session["shared_history"] = new;
-            session[OLD_SHARED_HISTORY] = old;
+            for (name, value) in SHARED_HISTORY.iter().zip(values) {
+                session[*name] = value;
+            }
             judge(&session.to_string()).verdict.unwrap().shared_history
         };
-        assert!(shared(json!(true), json!(null)));
-        assert!(shared(json!(null), json!(true)));
+        let (yes, no, none) = (json!(true), json!(false), json!(null));
+        assert!(shared([yes.clone(), none.clone(), none.clone()]));
+        assert!(shared([none.clone(), yes.clone(), none.clone()]));
+        assert!(shared([none.clone(), none.clone(), yes.clone()]));
         // What the specification names counts, and nothing but true is true.
-        assert!(!shared(json!(true), json!(false)));
-        assert!(!shared(json!(null), json!(null)));
-        assert!(!shared(json!("true"), json!(1)));
-        assert_eq!(good[OLD_SHARED_HISTORY], true);
+        assert!(!shared([no, yes.clone(), yes]));
+        assert!(!shared([json!("true"), json!(1), none]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{Handed, Machine, Unsigned, Work, timeline::notice};
 use crate::{
     error::{Kind, OrFail, Result},
     judgement::{
+        identifier,
         relation::{Bundled, THREAD, target},
         room_event::RoomEvent,
         unique_map::read_object,
@@ -65,6 +66,20 @@ impl<'a> Page<'a> {
 }
 
 impl Machine {
+    /// Has the devices asked for of those who sent what stands in `body`, encrypted, which is a page
+    /// of messages. Keys that were exported do not say whose they are.
+    ///
+    /// # Errors
+    /// [`Kind::Answer`] when `body` is no such page.
+    pub fn track_senders(&mut self, body: &str) -> Result<()> {
+        let page = Page::read(body)?;
+        let events = page.chunk.iter().filter_map(|text| RoomEvent::read(text.get()).ok());
+        let senders: HashSet<String> =
+            events.filter(RoomEvent::is_encrypted).map(|event| event.sender).collect();
+        let senders = senders.iter().filter(|sender| identifier::is_user_id(sender));
+        self.work(0, |work| senders.into_iter().try_for_each(|sender| work.track(sender).map(drop)))
+    }
+
     /// Reads `body`, a page of `GET /rooms/…/messages` of the room `room_id`. Events go through
     /// the same checks as those of a sync: an index that stands for one event stands for no other.
     /// So do the events that came along with them, see [`Handed::edit`].
