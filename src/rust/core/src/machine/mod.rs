@@ -19,6 +19,7 @@
 //! | `secret_sharing` | private keys that our own devices give each other |
 //! | `secret_storage` | secrets are put there, and its key is changed |
 //! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
+//! | `outcomes` | what became of it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
 //! | `inbox`, `history`, `relations` | hands events over, reads old ones, judges edits |
 
@@ -36,6 +37,7 @@ mod key_upload;
 mod olm_repair;
 mod olm_sessions;
 mod outbox;
+mod outcomes;
 mod own_account;
 mod path;
 mod pump;
@@ -64,7 +66,8 @@ pub use self::{
     inbound_sessions::Keeping,
     inbox::{Handed, Unsigned},
     key_export::{Imported, KeyExport},
-    outbox::{Message, Outcome},
+    outbox::Message,
+    outcomes::Outcome,
     pump::{Requests, WireRequest},
     relations::Edit,
     replies::{Reply, Trouble},
