@@ -154,6 +154,20 @@ test_that("a change that is under way is not taken for another", {
   expect_key_changed(alice$homeserver, theirs, new, alice$id)
 })
 
+test_that("a change that another process begins meanwhile is gone on with", {
+  alice <- scene()
+  second <- NULL
+  real <- storage_secret
+  # While she looks for her key.
+  local_replaced("storage_secret", function(...) {
+    local_replaced("storage_secret", real)
+    second <<- second_key(alice$client, alice$key)
+    real(...)
+  })
+  new <- mx_recovery_key_change(alice$client, alice$key)
+  expect_identical(format(new, reveal = TRUE), second)
+})
+
 test_that("another passphrase than that under way is refused", {
   alice <- scene()
   local({

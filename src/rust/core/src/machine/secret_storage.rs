@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{Machine, Work, identity::public};
 use crate::{
     error::{Error, Kind, Result},
-    judgement::secret_storage::{DEFAULT_KEY, SecretStorage, StorageSecret, key_type},
+    judgement::secret_storage::{DEFAULT_KEY, OpenStorage, SecretStorage, StorageSecret, key_type},
     primitives::{
         canonical_json::{Json, Object},
         cross_signing::{SigningKey, Usage},
@@ -103,37 +103,24 @@ impl Machine {
         secret: Option<StorageSecret<'_>>,
         new_passphrase: Option<&str>,
     ) -> Result<()> {
-        if self.key_change_under_way(storage)? {
-            return self.work(0, |work| work.key_change()?.check_passphrase(new_passphrase));
-        }
-        let secret = secret
-            .ok_or_else(|| Error::new(Kind::RecoveryKey, "The old recovery key is needed."))?;
-        let opened = storage.open(secret)?;
-        let NewKey { key_id, key, description } = NewKey::make(new_passphrase)?;
-        let default = storage.default_key().unwrap_or(&opened.key_id);
-        let mut retired = vec![default.to_owned(), opened.key_id.clone()];
-        retired.dedup();
-        let mut change = KeyChange {
-            key_id,
-            key: Zeroizing::new(*key.as_bytes()),
-            description,
-            old_key: Zeroizing::new(*opened.key.as_bytes()),
-            old_key_id: opened.key_id,
-            retired,
-        };
+        // Slow, where there are passphrases: not while the store waits.
+        let opened = secret.map(|secret| storage.open(secret)).transpose();
+        let new = NewKey::make(new_passphrase)?;
         self.work(0, |work| {
             let mut own = work.own_identity()?;
+            let overtaken = own.key_change.take();
+            if let Some(under_way) = overtaken.as_ref().filter(|change| change.goes_on(storage)) {
+                return under_way.check_passphrase(new_passphrase);
+            }
             if own.new.is_some() {
                 return Err(Error::new(
                     Kind::Identity,
                     "An identity is being made. Run mx_crypto_setup() first.",
                 ));
             }
-            let overtaken = own.key_change.take();
-            if let Some(other) = overtaken.as_ref().filter(|other| other.goes_on(storage)) {
-                // Another process began it meanwhile.
-                return other.check_passphrase(new_passphrase);
-            }
+            let needed = || Error::new(Kind::RecoveryKey, "The old recovery key is needed.");
+            let opened = opened?.ok_or_else(needed)?;
+            let mut change = KeyChange::new(storage, opened, new);
             // One that another client overtook leaves no key behind.
             change.retired.extend(overtaken.iter().map(|overtaken| overtaken.key_id.clone()));
             // To see before anything is saved that it can be done.
@@ -177,6 +164,20 @@ impl Machine {
 }
 
 impl KeyChange {
+    fn new(storage: &SecretStorage, opened: OpenStorage<'_>, new: NewKey) -> Self {
+        let default = storage.default_key().unwrap_or(&opened.key_id);
+        let mut retired = vec![default.to_owned(), opened.key_id.clone()];
+        retired.dedup();
+        Self {
+            key_id: new.key_id,
+            key: Zeroizing::new(*new.key.as_bytes()),
+            description: new.description,
+            old_key: Zeroizing::new(*opened.key.as_bytes()),
+            old_key_id: opened.key_id,
+            retired,
+        }
+    }
+
     /// Whether nobody else has changed the key meanwhile.
     fn goes_on(&self, storage: &SecretStorage) -> bool {
         storage.default_key().is_some_and(|id| id == self.key_id || self.retires(id))
