@@ -107,14 +107,12 @@ impl Work<'_> {
         let (room_id, session_id) = (text("room_id")?, text("session_id")?);
         let request: Option<KeyRequest> = self.tx.get(&[room_id.into(), session_id.into()])?;
         let request = request.ok_or_else(|| discarded("nobody asked for it"))?;
-        let forwarder = self
-            .own_verified_devices()?
-            .into_iter()
-            .find(|device| device.identity_key == sender_key);
-        let asked = |device: &Device| request.asked.contains(&device.device_id);
-        if payload.sender != self.own.user_id || !forwarder.as_ref().is_some_and(asked) {
-            return Err(discarded("it does not come from a device that was asked"));
-        }
+        let asked = |device: &Device| {
+            device.identity_key == sender_key && request.asked.contains(&device.device_id)
+        };
+        let forwarder = self.own_verified_devices()?.into_iter().find(asked);
+        let forwarder =
+            forwarder.ok_or_else(|| discarded("it does not come from a device that was asked"))?;
         if text("algorithm")? != MEGOLM {
             return Err(discarded("it is not for Megolm"));
         }
@@ -133,7 +131,7 @@ impl Work<'_> {
             sender_key: text("sender_key")?.to_owned(),
             sender_signing_key: text("sender_claimed_ed25519_key")?.to_owned(),
             source: KeySource::Forwarded,
-            forwarder: forwarder.map(|device| device.device_id),
+            forwarder: Some(forwarder.device_id),
             shared_history: false,
         })
         .map(drop)

@@ -1,5 +1,6 @@
 //! Olm sessions break, and room keys are withheld.
 
+use mxcrypt_core::store::records::LocalTrust;
 use serde_json::{Value, json};
 
 use crate::scene::{MEGOLM, Person, Scene};
@@ -76,6 +77,23 @@ fn a_session_is_replaced_once_an_hour_at_most() {
     assert!(!broken(&mut scene, &mut alice, &mut bob));
     scene.now += HOUR;
     assert!(broken(&mut scene, &mut alice, &mut bob));
+}
+
+/// A device that is blocked gets no session of ours, whatever it sends; and gets one when it is not
+/// blocked any more.
+#[test]
+fn no_session_is_made_with_a_blocked_device() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    bob.say(&mut scene, &room_id, "hello");
+    alice.say(&mut scene, &room_id, "hello");
+    let block = |bob: &mut Person, trust| {
+        bob.machine.set_local_trust(&alice.user, &alice.device_id, None, trust).unwrap();
+    };
+    block(&mut bob, LocalTrust::Blocked);
+    bob.sync_with(&mut scene, damage);
+    assert!(!asks(&mut scene, &mut bob).contains(&"keys_claim".to_owned()));
+    block(&mut bob, LocalTrust::Unset);
+    assert!(asks(&mut scene, &mut bob).contains(&"keys_claim".to_owned()));
 }
 
 /// A replayed message cannot be read a second time, and no session is broken.

@@ -4,15 +4,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)]
 
+mod bounds;
 #[path = "../simulation/database.rs"]
 #[allow(dead_code)]
 mod database;
 mod devices;
+mod forwarded_keys;
 mod healing;
 mod identities;
 mod key_export;
 mod key_requests;
 mod messages;
+mod reasons;
 mod relations;
 mod rooms;
 mod rotation;

@@ -1,7 +1,7 @@
 //! When a room gets a new key, and when it does not.
 
 use mxcrypt_core::{
-    machine::{Reply, Unsigned},
+    machine::{Message, Reply, Unsigned},
     store::records::{InboundSession, LocalTrust},
 };
 use serde_json::{Value, json};
@@ -338,4 +338,31 @@ fn for_members_who_left_while_they_were_asked_for() {
     bob.sync(&mut scene);
     let history = bob.machine.read_history(&room_id, &page.body, Unsigned::HandedOver).unwrap();
     assert!(history.events[0].event.unreadable.is_some());
+}
+
+/// What a sync tells of who may read is newer than an answer that was on its way.
+#[test]
+fn an_answer_about_visibility_that_a_sync_overtook_is_ignored() {
+    let (mut scene, alice, _, room_id) = usual();
+    let mut fresh = scene.unsynced(&alice);
+    let message = Message {
+        room_id: room_id.clone(),
+        event_type: "m.room.message".into(),
+        content: r#"{"msgtype":"m.text","body":"hello"}"#.into(),
+        transaction_id: None,
+        demand_encryption: true,
+        audience: None,
+    };
+    fresh.send(scene.now, vec![message]).unwrap();
+    let asked = fresh.requests(scene.now).unwrap().requests;
+    let question = asked.iter().find(|ask| ask.path.contains("history_visibility")).unwrap();
+    let path = format!("rooms/{}/state/m.room.history_visibility", encoded(&room_id));
+    let old = scene.call(Some(&alice.token), "GET", &path, Value::Null);
+    let content = json!({"history_visibility": "joined"});
+    assert_eq!(scene.call(Some(&alice.token), "PUT", &path, content).status, 200);
+    let sync = scene.call(Some(&alice.token), "GET", "sync", Value::Null);
+    fresh.receive_sync(scene.now, None, &sync.body).unwrap();
+    let reply = Reply::Answer { status: 200, body: old.body };
+    fresh.replies(scene.now, vec![(question.number, reply)]).unwrap();
+    assert_eq!(fresh.rooms().unwrap()[0].history_visibility.as_deref(), Some("joined"));
 }

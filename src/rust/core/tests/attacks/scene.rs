@@ -351,6 +351,11 @@ impl Forger {
     ) {
         let mut payload = self.payload(to, "m.room_key", content);
         change(&mut payload);
+        self.give(scene, to, &payload);
+    }
+
+    /// Gives `to` a payload over Olm.
+    pub fn give(&mut self, scene: &mut Scene, to: &mut Person, payload: &Value) {
         let encrypted = self.encrypt(scene, to, payload.to_string().as_bytes());
         self.send(scene, to, "m.room.encrypted", &encrypted);
     }
