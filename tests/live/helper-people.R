@@ -26,6 +26,33 @@ enter <- function(who, room, witness) {
   sees_member(witness, room, who$user_id, "join")
 }
 
+# A room of `host`, in which the others are too.
+room_of <- function(host, ...) {
+  others <- list(...)
+  ids <- vapply(others, function(other) other[["user_id"]], "")
+  room <- new_room(host, invite = ids)
+  for (other in others) {
+    enter(other, room, witness = host)
+  }
+  room
+}
+
+# Alice has spoken to a person with one device, who then signed in on a second, of
+# which she has not heard yet.
+unheard_device <- function(
+  ...,
+  .local_envir = parent.frame()
+) {
+  alice <- live_client(..., .local_envir = .local_envir)
+  user <- live_user("foreign")
+  first <- live_foreign(.local_envir, user = user)
+  room <- room_of(alice, first)
+  mx_send_text(alice, room, "one device")
+  mx_sync(alice)
+  second <- live_foreign(.local_envir, user = user)
+  list(alice = alice, first = first, second = second, room = room)
+}
+
 quit <- function(who, room, witness) {
   if (is_foreign(who)) {
     who$call("leave", roomId = room)

@@ -53,10 +53,7 @@ follow_upload <- function(scene, proxy, them) {
 
 killed_sender <- function(proxy, others, pattern, before) {
   alice <- live_client(url = proxy$url, .local_envir = parent.frame())
-  ids <- vapply(others, function(other) other[["user_id"]], "")
-  room <- mx_room_create(alice, invite = ids)
-  others[[1]]$call("join", roomId = room)
-  mx_room_join(others[[2]], room)
+  room <- room_of(alice, others[[1]], others[[2]])
   code <- sprintf("mxcrypt::mx_send_text(client, '%s', 'one')", room)
   start <- \() start_process(alice$path, code)
   seen <- kill_during(proxy, start, pattern, before)
@@ -81,18 +78,11 @@ follow_sender <- function(scene, proxy, others) {
 }
 
 killed_query <- function(proxy) {
-  alice <- live_client(url = proxy$url, .local_envir = parent.frame())
-  user <- live_user("foreign")
-  first <- live_foreign(user = user)
-  room <- mx_room_create(alice, invite = first$user_id)
-  first$call("join", roomId = room)
-  mx_send_text(alice, room, "one device")
-  mx_sync(alice)
-  second <- live_foreign(parent.frame(), user = user)
-  start <- \() start_process(alice$path, "mxcrypt::mx_sync(client)")
+  scene <- unheard_device(url = proxy$url, .local_envir = parent.frame())
+  start <- \() start_process(scene$alice$path, "mxcrypt::mx_sync(client)")
   seen <- kill_during(proxy, start, "keys/query")
-  expect_match(seen$body, second$user_id, fixed = TRUE)
-  list(alice = alice, room = room, second = second)
+  expect_match(seen$body, scene$second$user_id, fixed = TRUE)
+  scene
 }
 
 test_that("what a process was at when it was killed is finished by the next", {

@@ -7,8 +7,7 @@ expect_survives <- function(pattern) {
   proxy <- live_proxy()
   alice <- live_client(url = proxy$url)
   them <- live_stranger()
-  room <- mx_room_create(alice, invite = them$user_id)
-  them$call("join", roomId = room)
+  room <- room_of(alice, them)
   proxy$block(pattern)
   expect_error(mx_send_text(alice, room, "one"), class = "mx_error_http")
   expect_equal(sum(proxy$seen(pattern)$fault == "answer"), 5)
@@ -76,23 +75,16 @@ test_that("keys that could not be uploaded are uploaded by the next call", {
 
 test_that("a key of a new device is kept while devices cannot be asked for", {
   proxy <- live_proxy()
-  alice <- live_client(url = proxy$url)
-  user <- live_user("foreign")
-  first <- live_foreign(user = user)
-  room <- mx_room_create(alice, invite = first$user_id)
-  first$call("join", roomId = room)
-  mx_send_text(alice, room, "hello")
-
-  second <- live_foreign(user = user)
+  scene <- unheard_device(url = proxy$url)
   proxy$block("keys/query")
-  event <- second$call("sendText", roomId = room, body = "from the second")
+  event <- say(scene$second, scene$room, "from the second")
   expect_warning(
-    events <- mx_sync(alice, timeout = 5000),
+    mx_sync(scene$alice, timeout = 5000),
     class = "mx_warning_pump"
   )
   expect_gt(nrow(proxy$seen("keys/query")), 1)
   proxy$clear()
-  history <- mx_messages(alice, room)
+  history <- mx_messages(scene$alice, scene$room)
   said <- history[history$event_id == event, ]
   expect_equal(said$body, "from the second")
   expect_equal(as.character(said$trust), "unsigned")

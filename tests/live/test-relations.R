@@ -4,8 +4,7 @@
 talk <- function(.local_envir = parent.frame()) {
   alice <- live_client(.local_envir = .local_envir)
   them <- live_foreign(.local_envir = .local_envir)
-  room <- mx_room_create(alice, invite = them$user_id)
-  them$call("join", roomId = room)
+  room <- room_of(alice, them)
   list(alice = alice, them = them, room = room)
 }
 
@@ -20,13 +19,23 @@ edit_content <- function(event_id, text) {
   )
 }
 
-their_edit <- function(talk, event_id, text) {
+they_send <- function(talk, content, type = "m.room.message") {
   talk$them$call(
     "sendEvent",
     roomId = talk$room,
-    type = "m.room.message",
-    content = edit_content(event_id, text)
+    type = type,
+    content = content
   )
+}
+
+they_say <- function(talk, text, relation) {
+  content <- list(msgtype = "m.text", body = text, "m.relates_to" = relation)
+  they_send(talk, content)
+}
+
+# Waits until they see a message so, or no longer so.
+they_see <- function(talk, ...) {
+  talk$them$call("waitForMessage", roomId = talk$room, ...)
 }
 
 row_of <- function(events, id) events[events$event_id %in% id, ]
@@ -34,14 +43,9 @@ row_of <- function(events, id) events[events$event_id %in% id, ]
 test_that("our edits replace what they are of, for others and for us", {
   talk <- talk()
   id <- mx_send_text(talk$alice, talk$room, "at noon")
-  talk$them$call("waitForMessage", roomId = talk$room, body = "at noon")
+  they_see(talk, body = "at noon")
   edit <- mx_edit(talk$alice, talk$room, id, "at **one**", markdown = TRUE)
-  seen <- talk$them$call(
-    "waitForMessage",
-    roomId = talk$room,
-    eventId = id,
-    body = "at **one**"
-  )
+  seen <- they_see(talk, eventId = id, body = "at **one**")
   expect_equal(seen[["replaced_by"]], edit)
   html <- seen[["content"]][["formatted_body"]]
   expect_equal(html, "at <strong>one</strong>")
@@ -51,12 +55,7 @@ test_that("our edits replace what they are of, for others and for us", {
 
   # Taken back, it no longer counts on either side.
   mx_redact(talk$alice, talk$room, edit)
-  seen <- talk$them$call(
-    "waitForMessage",
-    roomId = talk$room,
-    eventId = id,
-    body = "at noon"
-  )
+  seen <- they_see(talk, eventId = id, body = "at noon")
   expect_null(seen[["replaced_by"]])
   row <- row_of(mx_messages(talk$alice, talk$room), id)
   expect_equal(row$body, "at noon")
@@ -66,10 +65,10 @@ test_that("our edits replace what they are of, for others and for us", {
 test_that("edits of others are read, and only their own messages change", {
   talk <- talk()
   mine <- mx_send_text(talk$alice, talk$room, "mine")
-  talk$them$call("waitForMessage", roomId = talk$room, body = "mine")
+  they_see(talk, body = "mine")
   theirs <- talk$them$call("sendText", roomId = talk$room, body = "theirs")
-  good <- their_edit(talk, theirs, "theirs, edited")
-  forged <- their_edit(talk, mine, "not mine")
+  good <- they_send(talk, edit_content(theirs, "theirs, edited"))
+  forged <- they_send(talk, edit_content(mine, "not mine"))
   wait_for_bodies(talk$alice, "* not mine")
 
   events <- mx_messages(talk$alice, talk$room)
@@ -89,8 +88,8 @@ test_that("edits of others are read, and only their own messages change", {
   # The other side refuses what we forge as well.
   mx_send(talk$alice, talk$room, edit_content(theirs, "not theirs"))
   mx_send_text(talk$alice, talk$room, "after it")
-  talk$them$call("waitForMessage", roomId = talk$room, body = "after it")
-  seen <- talk$them$call("waitForMessage", roomId = talk$room, eventId = theirs)
+  they_see(talk, body = "after it")
+  seen <- they_see(talk, eventId = theirs)
   expect_equal(seen[["body"]], "theirs, edited")
 })
 
@@ -117,7 +116,7 @@ test_that("an edit in the clear does not replace what was encrypted", {
 test_that("threads, replies, reactions and redactions go both ways", {
   talk <- talk()
   root <- mx_send_text(talk$alice, talk$room, "why?")
-  talk$them$call("waitForMessage", roomId = talk$room, body = "why?")
+  they_see(talk, body = "why?")
   answer <- mx_send_text(talk$alice, talk$room, "so", thread = root)
   relation <- list(
     rel_type = "m.thread",
@@ -125,16 +124,7 @@ test_that("threads, replies, reactions and redactions go both ways", {
     is_falling_back = TRUE,
     "m.in_reply_to" = list(event_id = answer)
   )
-  theirs <- talk$them$call(
-    "sendEvent",
-    roomId = talk$room,
-    type = "m.room.message",
-    content = list(
-      msgtype = "m.text",
-      body = "thus",
-      "m.relates_to" = relation
-    )
-  )
+  theirs <- they_say(talk, "thus", relation)
   wait_for_bodies(talk$alice, "thus")
   events <- mx_messages(talk$alice, talk$room)
   expect_equal(row_of(events, c(answer, theirs))$thread, c(root, root))
@@ -142,31 +132,13 @@ test_that("threads, replies, reactions and redactions go both ways", {
   expect_equal(latest$body, "thus")
   expect_true(latest$decrypted)
   expect_equal(latest$sender, talk$them$user_id)
-  seen <- talk$them$call("waitForMessage", roomId = talk$room, eventId = answer)
+  seen <- they_see(talk, eventId = answer)
   expect_equal(seen[["thread"]], root)
 
-  reaction <- talk$them$call(
-    "sendEvent",
-    roomId = talk$room,
-    type = "m.reaction",
-    content = list(
-      "m.relates_to" = list(
-        rel_type = "m.annotation",
-        event_id = root,
-        key = "\U0001f44d"
-      )
-    )
-  )
-  reply <- talk$them$call(
-    "sendEvent",
-    roomId = talk$room,
-    type = "m.room.message",
-    content = list(
-      msgtype = "m.text",
-      body = "a reply",
-      "m.relates_to" = list("m.in_reply_to" = list(event_id = root))
-    )
-  )
+  thumb <- list(rel_type = "m.annotation", event_id = root, key = "\U0001f44d")
+  reaction <- they_send(talk, list("m.relates_to" = thumb), "m.reaction")
+  relation <- list("m.in_reply_to" = list(event_id = root))
+  reply <- they_say(talk, "a reply", relation)
   wait_for_bodies(talk$alice, "a reply")
   events <- mx_messages(talk$alice, talk$room)
   row <- row_of(events, reaction)

@@ -1,14 +1,11 @@
 # Who may read what comes next: against a foreign client.
 
 # A client of ours, and two foreign ones in its room.
-a_room_of_three <- function(.local_envir = parent.frame(), ...) {
+a_room_of_three <- function(.local_envir = parent.frame()) {
   alice <- live_client(.local_envir = .local_envir)
   stays <- live_stranger()
   leaves <- live_foreign(.local_envir)
-  room <- mx_room_create(alice, invite = c(stays$user_id, leaves$user_id))
-  for (them in list(stays, leaves)) {
-    them$call("join", roomId = room)
-  }
+  room <- room_of(alice, stays, leaves)
   list(alice = alice, stays = stays, leaves = leaves, room = room)
 }
 
@@ -33,8 +30,7 @@ test_that("a device that signed out ends the session, a new one does not", {
   alice <- live_client()
   user <- live_user("devices")
   first <- foreign_client(user$user, user$password)
-  room <- mx_room_create(alice, invite = user$user_id)
-  first$call("join", roomId = room)
+  room <- room_of(alice, first)
   mx_send_text(alice, room, "one device")
   session <- reads(first, room, "one device")
 
@@ -78,8 +74,7 @@ test_that("a session ends after as many messages, or as long, as the room says",
 test_that("a restart does not end a session", {
   alice <- live_client()
   them <- live_stranger()
-  room <- mx_room_create(alice, invite = them$user_id)
-  them$call("join", roomId = room)
+  room <- room_of(alice, them)
   mx_send_text(alice, room, "before")
   forget_open_stores()
   mx_send_text(mx_client_load(path = alice$path), room, "after")
@@ -139,8 +134,7 @@ test_that("one-time keys run out, and the fallback key serves", {
 test_that("another display name does not end a session", {
   alice <- live_client()
   them <- live_stranger()
-  room <- mx_room_create(alice, invite = them$user_id)
-  them$call("join", roomId = room)
+  room <- room_of(alice, them)
   mx_send_text(alice, room, "before")
   name_of <- function(who) {
     path <- "/_matrix/client/v3/profile/%s/displayname"
@@ -216,8 +210,7 @@ test_that("a stricter history visibility keeps later keys from who is invited", 
 test_that("a session does not outlive the algorithm it was made for", {
   alice <- live_client()
   stays <- live_stranger()
-  room <- mx_room_create(alice, invite = stays$user_id)
-  stays$call("join", roomId = room)
+  room <- room_of(alice, stays)
   scene <- list(alice = alice, stays = stays, room = room)
   sessions <- sessions_around(scene, function() {
     set <- function(algorithm) {

@@ -139,23 +139,16 @@ test_that("two processes do not upload other keys under the same names", {
 
 test_that("a device that one process heard of is known to the other", {
   proxy <- live_proxy()
-  alice <- live_client(url = proxy$url)
-  user <- live_user("foreign")
-  first <- live_foreign(user = user)
-  room <- mx_room_create(alice, invite = user$user_id)
-  first$call("join", roomId = room)
-  mx_send_text(alice, room, "for one")
-  mx_sync(alice)
-  second <- live_foreign(user = user)
+  scene <- unheard_device(url = proxy$url)
   # The other process hears of it, and can ask no more.
   proxy$block("keys/query")
-  heard <- elsewhere(alice, function(client) {
+  heard <- elsewhere(scene$alice, function(client) {
     options(mxcrypt.pause = 0.01)
     tryCatch(mxcrypt::mx_sync(client), warning = function(w) class(w)[[1]])
   })
   expect_equal(heard, "mx_warning_pump")
   proxy$clear()
-  mx_send_text(alice, room, "for two")
-  reads(second, room, "for two")
+  mx_send_text(scene$alice, scene$room, "for two")
+  reads(scene$second, scene$room, "for two")
   expect_equal(nrow(proxy$seen("/sync")), 0)
 })
