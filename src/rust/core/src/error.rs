@@ -31,6 +31,8 @@ pub enum Kind {
     SecretStorage,
     /// A key export cannot be read or written.
     KeyExport,
+    /// A QR code cannot be made, is not found in an image, or does not hold what it should.
+    QrCode,
     /// The server shows another identity of this user than the one this store knows.
     Identity,
     /// The server's answer is not what the specification promises.
@@ -74,6 +76,7 @@ impl Kind {
             Kind::RecoveryKey => "recovery_key",
             Kind::SecretStorage => "secret_storage",
             Kind::KeyExport => "key_export",
+            Kind::QrCode => "qr_code",
             Kind::Identity => "identity",
             Kind::Answer => "answer",
             Kind::Room => "room",

@@ -10,6 +10,8 @@ pub mod megolm;
 pub mod olm;
 pub mod parallel;
 pub mod passphrase;
+pub mod qr;
+pub mod qr_symbol;
 pub mod recovery_key;
 pub mod seal;
 pub mod secret_storage;
