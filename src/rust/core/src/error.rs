@@ -35,6 +35,8 @@ pub enum Kind {
     QrCode,
     /// The server shows another identity of this user than the one this store knows.
     Identity,
+    /// A verification cannot go on, or not in this way.
+    Verification,
     /// The server's answer is not what the specification promises.
     Answer,
     /// The room cannot be sent to: left, unknown, or encrypted in an unknown way.
@@ -78,6 +80,7 @@ impl Kind {
             Kind::KeyExport => "key_export",
             Kind::QrCode => "qr_code",
             Kind::Identity => "identity",
+            Kind::Verification => "verification",
             Kind::Answer => "answer",
             Kind::Room => "room",
             Kind::OwnKeys => "own_keys",

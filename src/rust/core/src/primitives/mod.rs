@@ -13,6 +13,7 @@ pub mod passphrase;
 pub mod qr;
 pub mod qr_symbol;
 pub mod recovery_key;
+pub mod sas;
 pub mod seal;
 pub mod secret_storage;
 pub mod signing;
