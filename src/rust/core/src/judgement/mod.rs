@@ -21,3 +21,4 @@ pub mod secret_storage;
 pub mod sync_response;
 pub mod trust;
 pub mod unique_map;
+pub mod verification;
