@@ -43,6 +43,8 @@ pub struct Identity {
     pub master: String,
     /// The judgement.
     pub keys: Result<CrossSigningKeys>,
+    /// A device bears the name of one of them.
+    pub name_taken: bool,
 }
 
 /// What the server told.
@@ -92,7 +94,12 @@ impl<'a> CrossSigning<'a> {
             self.by_usage.each_ref().map(|users| users.get(user_id).map(|text| text.get()));
         let master = master?;
         let keys = cross_signing::judge(user_id, master, self_signing, user_signing);
-        Some(Identity { user_id: user_id.to_owned(), master: master.to_owned(), keys })
+        Some(Identity {
+            user_id: user_id.to_owned(),
+            master: master.to_owned(),
+            keys,
+            name_taken: false,
+        })
     }
 
     /// The names of the cross-signing keys of a user, also of those that do not hold. A signature
@@ -142,13 +149,16 @@ pub fn judge(text: &str, asked: &BTreeSet<String>) -> Result<Answer> {
         let Ok(devices) = serde_json::from_str::<UniqueMap<&RawValue>>(of_user.get()) else {
             continue;
         };
-        let identity = cross_signing.identity_of(&user_id);
+        let mut identity = cross_signing.identity_of(&user_id);
         let keys = identity.as_ref().and_then(|identity| identity.keys.as_ref().ok());
         let owner = Arc::new(Owner {
             user_id: user_id.clone(),
             self_signing: keys.and_then(|keys| keys.self_signing),
             taken_names: cross_signing.names(&user_id),
         });
+        if let Some(identity) = &mut identity {
+            identity.name_taken = devices.0.keys().any(|id| owner.taken_names.contains(id));
+        }
         for (device_id, object) in devices.0 {
             objects.push((Arc::clone(&owner), device_id, object));
         }

@@ -377,7 +377,7 @@ impl Work<'_> {
         published.is_some() && private.get(usage).map(SigningKey::public) == published
     }
 
-    fn sign_with_device(&mut self, object: &mut Object) -> Result<()> {
+    pub(super) fn sign_with_device(&mut self, object: &mut Object) -> Result<()> {
         let (user_id, key_id) =
             (self.own.user_id.clone(), format!("ed25519:{}", self.own.device_id));
         let account = self.account()?;

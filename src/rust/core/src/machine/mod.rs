@@ -14,6 +14,7 @@
 //! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
 //! | `identity` | cross-signing: our own identity, step by step |
 //! | `user_trust`, `trust_changes` | identities of users, the trust they give, and that it changed |
+//! | `verification` | makes sure of the keys of others, step by step |
 //! | `isolation` | which devices get keys, and what the others are told |
 //! | `approval` | approvals of its user that a request waits for |
 //! | `secret_sharing` | private keys that our own devices give each other |
@@ -56,6 +57,7 @@ mod timeline;
 mod to_device;
 mod trust_changes;
 mod user_trust;
+mod verification;
 mod withheld;
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
@@ -73,6 +75,7 @@ pub use self::{
     replies::{Reply, Trouble},
     sync::SyncReport,
     user_trust::{DeviceTrust, UserTrust},
+    verification::{Cancelled, State as VerificationState, VerificationStatus},
 };
 use crate::{
     error::{Error, Kind, Result},

@@ -55,6 +55,7 @@ impl Machine {
                         demand_encryption: message.demand_encryption,
                         audience: message.audience,
                         plain_allowed: false,
+                        verifies: false,
                     },
                 )
             };

@@ -108,6 +108,7 @@ impl Work<'_> {
     }
 
     pub(super) fn refuse(&self, mut row: OutboxRow, code: &str, message: &str) -> Result<()> {
+        self.verification_refused(&row, code)?;
         row.state = OutboxState::Refused;
         row.refusal = Some((code.to_owned(), message.to_owned()));
         row.attempted_at = self.now;
@@ -116,6 +117,7 @@ impl Work<'_> {
 
     pub(super) fn sent(&self, mut row: OutboxRow, event_id: &str) -> Result<()> {
         self.remember_own(&row, event_id)?;
+        self.verification_requested(&row, event_id)?;
         row.state = OutboxState::Sent;
         row.event_id = Some(event_id.to_owned());
         row.attempted_at = self.now;

@@ -81,6 +81,7 @@ impl Machine {
             pump.ask_for_keys()?;
             pump.answer_secret_requests()?;
             pump.ask_for_secrets()?;
+            pump.pursue_verifications()?;
             pump.send_to_devices()?;
             for room_id in pump.work.rooms_to_send_to()? {
                 if pump.out.requests.len() < AT_A_TIME {

@@ -97,6 +97,10 @@ impl Work<'_> {
                 self.refuse_queued(&room_id, &trouble.code, &trouble.message)?;
                 return Ok(None);
             }
+            Ask::Signature { number } if trouble.is_final() => {
+                self.owes_nothing(number)?;
+                return Ok(Some(trouble));
+            }
             _ => return Ok(Some(trouble)),
         };
         match taken {
@@ -121,6 +125,7 @@ impl Work<'_> {
             Ask::Members { room_id, generation } => {
                 self.members_answered(room_id, *generation, text)
             }
+            Ask::Signature { number } => self.signature_uploaded(*number, text),
             Ask::Gap { room_id, number, from } => self.gap_answered(room_id, *number, from, text),
             Ask::Send { .. } => Ok(()),
         }

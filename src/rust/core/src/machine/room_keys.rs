@@ -46,6 +46,28 @@ pub(super) enum Sharing {
     Violation(Vec<String>),
 }
 
+/// Whom a message is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Readers {
+    /// These members only.
+    pub(super) audience: Option<BTreeSet<String>>,
+    /// Encrypt also where nothing says that the room is encrypted. That form has always been for
+    /// all devices.
+    pub(super) demanded: bool,
+    /// Also users who were verified and have another identity now: they are verified again.
+    pub(super) verifies: bool,
+}
+
+impl Readers {
+    /// Those of a room event in the outbox.
+    pub(super) fn of(body: &OutboxBody) -> Option<Self> {
+        let OutboxBody::Event { audience, demand_encryption, verifies, .. } = body else {
+            return None;
+        };
+        Some(Self { audience: audience.clone(), demanded: *demand_encryption, verifies: *verifies })
+    }
+}
+
 impl Work<'_> {
     /// Makes sure that everyone entitled to the messages of `room` can read the next one, and
     /// nobody else: begins a new session where the old one must not be used any more, and puts
@@ -55,9 +77,10 @@ impl Work<'_> {
     pub(super) fn share_room_key(
         &mut self,
         room: &Room,
-        audience: Option<&BTreeSet<String>>,
+        readers: &Readers,
         isolation: Isolation,
     ) -> Result<Sharing> {
+        let audience = readers.audience.as_ref();
         let current = self.tx.get::<OutboundSession>(&[room.room_id.as_str().into()])?;
         let current = current.filter(|session| !self.must_rotate(session, room));
         if current
@@ -72,7 +95,7 @@ impl Work<'_> {
             return Ok(Sharing::WantsDevices);
         }
         let violations = self.violations(&users)?;
-        if !violations.is_empty() {
+        if !violations.is_empty() && !readers.verifies {
             return Ok(Sharing::Violation(violations));
         }
         // A server that is down must not keep everybody else waiting.
@@ -122,7 +145,8 @@ impl Work<'_> {
             self.tx.put(&session)?;
             return Ok(Sharing::ReachesNobody);
         }
-        session.shared_generation = Some(room.recipients_generation);
+        // What is said to users who are verified again opens nothing for the next message.
+        session.shared_generation = violations.is_empty().then_some(room.recipients_generation);
         session.unreached = unreached;
         session.retry_at = retry_at;
         self.tx.put(&session)?;

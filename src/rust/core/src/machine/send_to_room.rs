@@ -1,13 +1,11 @@
 //! What waits to be sent to a room, a step at a time: room keys first, then events in their order;
 //! before the first event whatever it takes to know who reads it.
 
-use std::collections::BTreeSet;
-
 use super::{
     Millis, SECOND,
     path::path,
     pump::{Pump, TRANSACTION_IDS_LAST},
-    room_keys::Sharing,
+    room_keys::{Readers, Sharing},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -42,11 +40,10 @@ impl Pump<'_, '_> {
         }
         let queued = self.work.queued(room_id, EVENTS_AT_A_TIME)?;
         let Some(first) = queued.first() else { return Ok(()) };
-        match &first.body {
-            OutboxBody::Event { demand_encryption, audience, plain_allowed, .. } => {
-                if room.encryption.is_some() || *demand_encryption {
-                    let readers = (audience.clone(), *demand_encryption);
-                    return self.send_encrypted(&room, readers, queued);
+        match (Readers::of(&first.body), &first.body) {
+            (Some(readers), OutboxBody::Event { plain_allowed, .. }) => {
+                if room.encryption.is_some() || readers.demanded {
+                    return self.send_encrypted(&room, &readers, queued);
                 }
                 if *plain_allowed { self.send_plain(queued) } else { self.ask_encryption(room_id) }
             }
@@ -108,7 +105,7 @@ impl Pump<'_, '_> {
     fn send_encrypted(
         &mut self,
         room: &Room,
-        (audience, demanded): (Option<BTreeSet<String>>, bool),
+        readers: &Readers,
         queued: Vec<OutboxRow>,
     ) -> Result<()> {
         let room_id = room.room_id.as_str();
@@ -125,9 +122,8 @@ impl Pump<'_, '_> {
             self.out.sync_first = true;
             return Ok(());
         }
-        // The form that demands encryption has always been for all devices.
-        let isolation = if demanded { Isolation::All } else { self.work.isolation()? };
-        match self.work.share_room_key(room, audience.as_ref(), isolation)? {
+        let isolation = if readers.demanded { Isolation::All } else { self.work.isolation()? };
+        match self.work.share_room_key(room, readers, isolation)? {
             // They are asked for after all rooms had their turn, together.
             Sharing::WantsDevices => return Ok(()),
             Sharing::WantsOneTimeKeys(devices) => return self.claim_one_time_keys(devices),
@@ -165,9 +161,7 @@ impl Pump<'_, '_> {
         let mut rows = Vec::new();
         for mut row in queued.into_iter().take(left) {
             match &row.body {
-                OutboxBody::Event { audience: of_row, demand_encryption, .. }
-                    if *of_row == audience && *demand_encryption == demanded =>
-                {
+                body if Readers::of(body).as_ref() == Some(readers) => {
                     self.work.fix_encrypted(&mut row, &mut session)?;
                 }
                 OutboxBody::Redaction { .. } => self.work.fix_plain(&mut row)?,

@@ -48,6 +48,7 @@ impl Work<'_> {
         };
         self.recognise_own(room_id, &event)?;
         let read = self.read_event(room_id, &event)?;
+        self.note_verification(&read)?;
         if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
             && reasons::waits_for_key(&reason.code)
         {
@@ -77,6 +78,7 @@ impl Work<'_> {
                 continue;
             }
             self.tx.delete::<WaitingEvent>(&event.key())?;
+            self.note_verification(&read)?;
             self.hand_over(read)?;
         }
         Ok(())

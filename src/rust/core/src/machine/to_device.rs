@@ -10,6 +10,7 @@ use crate::{
         olm_payload::{self, OlmPayload, Recipient},
         room_event::ENCRYPTED,
         unique_map::read_object,
+        verification,
     },
     primitives::{
         account::OLM,
@@ -49,6 +50,10 @@ impl Work<'_> {
             WITHHELD => self.receive_withheld(&event.sender, content),
             key_requests::REQUEST => self.receive_key_request(&event.sender, content),
             secret_sharing::REQUEST => self.receive_secret_request(&event.sender, content),
+            // SAS proves by itself who is speaking; what comes over Olm is taken as well.
+            other if other.starts_with(verification::PREFIX) => {
+                self.receive_verification_to_device(&event.sender, other, content)
+            }
             // Whatever else comes without Olm around it proves nothing: room keys in the clear, above
             // all, are ignored (specification, `m.megolm.v1.aes-sha2`: "received via an Olm channel").
             _ => Ok(()),
@@ -110,6 +115,9 @@ impl Work<'_> {
             "m.room_key" => self.receive_room_key(&payload, &sender_key),
             // Word that our last messages could not be read.
             "m.dummy" => self.keys_were_lost(&payload.sender, &sender_key),
+            other if other.starts_with(verification::PREFIX) => {
+                self.receive_verification_to_device(&payload.sender, other, &payload.content)
+            }
             "m.forwarded_room_key" => self.receive_forwarded_key(&payload, &sender_key),
             secret_sharing::SEND => self.receive_secret(&payload, &sender_key),
             _ => Ok(()),

@@ -12,12 +12,12 @@ use crate::{
     },
     primitives::{
         canonical_json::{Json, Numbers, Object},
-        cross_signing::Usage,
+        cross_signing::{SigningKey, Usage},
         keys,
     },
     store::{
         Query,
-        records::{Device, Identity, LocalTrust, OwnIdentity, PrivateKeys},
+        records::{Device, Identity, LocalTrust, OwnIdentity},
     },
 };
 
@@ -78,28 +78,7 @@ impl Machine {
     /// [`Kind::Identity`] when the server shows another master key than the one that was compared,
     /// or when our own identity cannot sign.
     pub fn user_signature_upload(&mut self, user_id: &str, master_key: &str) -> Result<String> {
-        self.work(0, |work| {
-            let shown = work.known_identity(user_id)?;
-            if keys::ed25519(master_key)?.to_base64() != shown.master_key {
-                return Err(Error::new(
-                    Kind::Identity,
-                    "The server shows another identity of this user than the one you compared.",
-                ));
-            }
-            let own = work.own_identity()?;
-            let ours = work.identity(&work.own.user_id)?;
-            let holds = work.holds(&own.private, ours.as_ref(), Usage::UserSigning);
-            let Some(user_signing) = own.private.user_signing.filter(|_| holds) else {
-                return Err(cannot_sign());
-            };
-            let mut master = Json::parse_object(&shown.master)?;
-            // Only our own signature is added; the others are the server's already.
-            master.remove("signatures");
-            user_signing.sign(&mut master, &work.own.user_id)?;
-            let signed = Object::from([(shown.master_key, Json::Object(master))]);
-            let body = Object::from([(user_id.to_owned(), Json::Object(signed))]);
-            Json::Object(body).canonical(Numbers::Canonical)
-        })
+        self.work(0, |work| work.user_signature(user_id, master_key))
     }
 
     /// The body of `POST /keys/signatures/upload` by which another device of ours, whose
@@ -113,23 +92,7 @@ impl Machine {
         device_id: &str,
         fingerprint: &str,
     ) -> Result<String> {
-        self.work(0, |work| {
-            let user_id = work.own.user_id.clone();
-            let device = work.known_device(&user_id, device_id)?;
-            check_fingerprint(&device, fingerprint)?;
-            let own = work.own_identity()?;
-            let ours = work.identity(&user_id)?;
-            let holds = work.holds(&own.private, ours.as_ref(), Usage::SelfSigning);
-            let Some(self_signing) = own.private.self_signing.filter(|_| holds) else {
-                return Err(cannot_sign());
-            };
-            let mut object = Json::parse_object(&device.device_keys)?;
-            object.remove("unsigned");
-            self_signing.sign(&mut object, &user_id)?;
-            let signed = Object::from([(device_id.to_owned(), Json::Object(object))]);
-            let body = Object::from([(user_id, Json::Object(signed))]);
-            Json::Object(body).canonical(Numbers::Canonical)
-        })
+        self.work(0, |work| work.device_signature(device_id, fingerprint))
     }
 
     /// Takes in what our user decided about a device, whose fingerprint the caller has compared if it
@@ -190,7 +153,58 @@ impl Work<'_> {
         })
     }
 
-    fn put_identity(&self, identity: &Identity) -> Result<()> {
+    /// See [`Machine::user_signature_upload`].
+    pub(super) fn user_signature(&self, user_id: &str, master_key: &str) -> Result<String> {
+        let shown = self.known_identity(user_id)?;
+        if keys::ed25519(master_key)?.to_base64() != shown.master_key {
+            return Err(Error::new(
+                Kind::Identity,
+                "The server shows another identity of this user than the one you compared.",
+            ));
+        }
+        let user_signing = self.signing_key(Usage::UserSigning)?;
+        let mut master = Json::parse_object(&shown.master)?;
+        // Only our own signature is added; the others are the server's already.
+        master.remove("signatures");
+        user_signing.sign(&mut master, &self.own.user_id)?;
+        signature_body(user_id, &shown.master_key, master)
+    }
+
+    /// See [`Machine::device_signature_upload`].
+    pub(super) fn device_signature(&self, device_id: &str, fingerprint: &str) -> Result<String> {
+        let user_id = &self.own.user_id;
+        let device = self.known_device(user_id, device_id)?;
+        check_fingerprint(&device, fingerprint)?;
+        let self_signing = self.signing_key(Usage::SelfSigning)?;
+        let mut object = Json::parse_object(&device.device_keys)?;
+        object.remove("unsigned");
+        self_signing.sign(&mut object, user_id)?;
+        signature_body(user_id, device_id, object)
+    }
+
+    /// The same for our own master key, which this device signs once another device of ours proved
+    /// it.
+    pub(super) fn own_master_signature(&mut self, master_key: &str) -> Result<String> {
+        let user_id = self.own.user_id.clone();
+        let shown = self.known_identity(&user_id)?;
+        if master_key != shown.master_key {
+            return Err(Error::new(Kind::Identity, "The server shows another identity of yours."));
+        }
+        let mut master = Json::parse_object(&shown.master)?;
+        master.remove("signatures");
+        self.sign_with_device(&mut master)?;
+        signature_body(&user_id, master_key, master)
+    }
+
+    /// A private key of ours that is of the identity the server shows.
+    fn signing_key(&self, usage: Usage) -> Result<SigningKey> {
+        let mut own = self.own_identity()?;
+        let ours = self.identity(&self.own.user_id)?;
+        let holds = self.holds(&own.private, ours.as_ref(), usage);
+        own.private.take(usage).filter(|_| holds).ok_or_else(cannot_sign)
+    }
+
+    pub(super) fn put_identity(&self, identity: &Identity) -> Result<()> {
         self.tx.put(identity)?;
         // Ours decides what the others are worth.
         self.owners.borrow_mut().clear();
@@ -237,6 +251,7 @@ impl Work<'_> {
             master: shown.master,
             self_signing_key: found.self_signing.map(|key| key.to_base64()),
             user_signing_key: found.user_signing.map(|key| key.to_base64()),
+            name_taken: shown.name_taken,
         };
         let identity = self.accepted(identity)?;
         if known.as_ref() == Some(&identity) {
@@ -301,14 +316,13 @@ impl Work<'_> {
     fn is_verified(&self, identity: &Identity) -> Result<bool> {
         let own = self.own_identity()?;
         if identity.user_id == self.own.user_id {
-            return Ok(self.is_ours(&own.private, identity));
+            return Ok(self.is_ours(&own, identity));
         }
         let Some(ours) = self.identity(&self.own.user_id)? else { return Ok(false) };
-        let vouches = |usage| {
-            self.is_ours(&own.private, &ours) && self.holds(&own.private, Some(&ours), usage)
-        };
+        let holds = |usage| self.holds(&own.private, Some(&ours), usage);
         let Some(user_signing) = &ours.user_signing_key else { return Ok(false) };
-        if !vouches(Usage::Master) && !vouches(Usage::UserSigning) {
+        let vouches = holds(Usage::Master) || holds(Usage::UserSigning) || is_proven(&own, &ours);
+        if !vouches || !self.is_ours(&own, &ours) {
             return Ok(false);
         }
         let master = Json::parse_object(&identity.master)?;
@@ -318,11 +332,23 @@ impl Work<'_> {
     /// Whether the identity shown of our own user is the one whose private parts are here. A server
     /// can put a master key and a user-signing key of its own beside our self-signing key: that key
     /// alone proves nothing where the master key is known, or another was.
-    fn is_ours(&self, private: &PrivateKeys, shown: &Identity) -> bool {
-        let holds = |usage| self.holds(private, Some(shown), usage);
-        holds(Usage::Master)
-            || private.master.is_none() && !shown.changed() && holds(Usage::SelfSigning)
+    fn is_ours(&self, own: &OwnIdentity, shown: &Identity) -> bool {
+        let holds = |usage| self.holds(&own.private, Some(shown), usage);
+        let is_known = !shown.changed() && (holds(Usage::SelfSigning) || is_proven(own, shown));
+        holds(Usage::Master) || own.private.master.is_none() && is_known
     }
+}
+
+/// Whether another device of ours proved that an identity is ours.
+fn is_proven(own: &OwnIdentity, shown: &Identity) -> bool {
+    own.proven_master.as_ref() == Some(&shown.master_key)
+}
+
+/// The body of `POST /keys/signatures/upload` for one object.
+fn signature_body(user_id: &str, name: &str, object: Object) -> Result<String> {
+    let signed = Object::from([(name.to_owned(), Json::Object(object))]);
+    let body = Object::from([(user_id.to_owned(), Json::Object(signed))]);
+    Json::Object(body).canonical(Numbers::Canonical)
 }
 
 fn check_fingerprint(device: &Device, fingerprint: &str) -> Result<()> {

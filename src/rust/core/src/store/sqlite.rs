@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_healing.sql"),
     include_str!("migrations/0004_relations.sql"),
     include_str!("migrations/0005_secret_sharing.sql"),
+    include_str!("migrations/0006_verification.sql"),
 ];
 
 /// How long to wait for another process that is inside a transaction.

@@ -21,6 +21,9 @@ pub fn make_identity(scene: &mut Scene, person: &mut Person) {
     assert_eq!(scene.call(Some(&token), "POST", path, upload).status, 200);
     person.machine.identity_published().unwrap();
     ask_about(scene, person, &[&person.user.clone()], |response| response);
+    let signatures = parse(&person.machine.signatures_upload().unwrap().unwrap());
+    assert_eq!(scene.call(Some(&token), "POST", "keys/signatures/upload", signatures).status, 200);
+    ask_about(scene, person, &[&person.user.clone()], |response| response);
 }
 
 /// Has `person` ask for the keys of `users`; the server may tamper with the answer.

@@ -23,3 +23,4 @@ mod scene;
 mod secrets;
 mod timelines;
 mod to_device;
+mod verification;

@@ -31,6 +31,9 @@ pub struct Identity {
     pub was_verified: bool,
     /// When the first one was seen.
     pub first_seen_at: i64,
+    /// The server shows a device of this user that bears the name of a cross-signing key.
+    #[serde(default)]
+    pub name_taken: bool,
 }
 
 impl Identity {
@@ -69,13 +72,18 @@ impl PrivateKeys {
         }
     }
 
+    /// Takes the key for `usage` away.
+    pub fn take(&mut self, usage: Usage) -> Option<SigningKey> {
+        match usage {
+            Usage::Master => self.master.take(),
+            Usage::SelfSigning => self.self_signing.take(),
+            Usage::UserSigning => self.user_signing.take(),
+        }
+    }
+
     /// Forgets the key for `usage`.
     pub fn forget(&mut self, usage: Usage) {
-        match usage {
-            Usage::Master => self.master = None,
-            Usage::SelfSigning => self.self_signing = None,
-            Usage::UserSigning => self.user_signing = None,
-        }
+        self.take(usage);
     }
 
     /// Takes the key for `usage`.
@@ -111,6 +119,9 @@ pub struct OwnIdentity {
     pub private: PrivateKeys,
     /// An identity under way.
     pub new: Option<NewIdentity>,
+    /// The master key that another device of ours proved to be ours.
+    #[serde(default)]
+    pub proven_master: Option<String>,
     /// Why the identity that the server shows is refused, if it is.
     #[serde(default)]
     pub refused: Option<String>,

@@ -11,6 +11,7 @@ mod room;
 mod secret_request;
 mod secret_storage;
 mod session;
+mod verification;
 
 pub use self::{
     account::{Binding, KeyCheck, KeyUpload, OwnAccount, SyncPosition},
@@ -29,6 +30,7 @@ pub use self::{
     session::{
         InboundSession, Isolation, IsolationMode, KeyShare, KeySource, OlmSession, OutboundSession,
     },
+    verification::{FixedKeys, Owed, Phase, Proven, Sas, Verification},
 };
 use super::{Record, SINGLE, Table};
 
@@ -58,6 +60,7 @@ pub(super) const TABLES: &[Table] = &[
     SecretRequest::TABLE,
     ReceivedSecretRequest::TABLE,
     HeldTimeline::TABLE,
+    Verification::TABLE,
 ];
 
 /// Keeps vodozemac's objects, which are ratchets and not data, through their pickles.

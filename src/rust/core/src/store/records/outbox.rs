@@ -48,6 +48,9 @@ pub enum OutboxBody {
         audience: Option<BTreeSet<String>>,
         /// After this was queued the server was asked, and said that the room is not encrypted.
         plain_allowed: bool,
+        /// It is of a verification, which goes also to users whose identity is not settled.
+        #[serde(default)]
+        verifies: bool,
     },
     /// A redaction, which is never encrypted.
     Redaction {
@@ -164,6 +167,11 @@ pub enum Ask {
         /// Where this part begins.
         from: String,
     },
+    /// Upload the signature that follows from a verification.
+    Signature {
+        /// The number of the verification.
+        number: i64,
+    },
     /// Send something of the outbox.
     Send {
         /// Its number.
@@ -182,6 +190,7 @@ impl Ask {
             Self::HistoryVisibility { .. } => "history_visibility",
             Self::Members { .. } => "members",
             Self::Gap { .. } => "gap",
+            Self::Signature { .. } => "signature",
             Self::Send { .. } => "send",
         }
     }
