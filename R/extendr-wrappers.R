@@ -278,4 +278,16 @@ json_signed_bytes <- function(text) .Call(wrap__json_signed_bytes, text)
 
 json_verify <- function(text, entity, key_id, public_key) .Call(wrap__json_verify, text, entity, key_id, public_key)
 
+machine_verifications <- function(handle) .Call(wrap__machine_verifications, handle)
+
+machine_request_verification <- function(handle, user_id, device_id, room_id) .Call(wrap__machine_request_verification, handle, user_id, device_id, room_id)
+
+machine_accept_verification <- function(handle, verification) .Call(wrap__machine_accept_verification, handle, verification)
+
+machine_start_sas <- function(handle, verification) .Call(wrap__machine_start_sas, handle, verification)
+
+machine_confirm_verification <- function(handle, verification, same) .Call(wrap__machine_confirm_verification, handle, verification, same)
+
+machine_cancel_verification <- function(handle, verification) .Call(wrap__machine_cancel_verification, handle, verification)
+
 # nolint end

@@ -9,6 +9,12 @@
 #'   `mx_warning_network`, and is asked again.
 #' @param consumer A name for this listener. Each has its own place in the
 #'   stream of events, and goes on from there.
+#' @param on_verification A function of a [verification][mx_verification_request()], or
+#'   `NULL` to leave them alone. It is asked whether to agree to one that somebody asks
+#'   for (its `state` is `requested`), and whether what is to be compared is the
+#'   same on both sides (`compare`, with `emoji` and `decimals`): `TRUE`, `FALSE`, or
+#'   `NULL` for later. One that fails is a warning of class
+#'   `mx_warning_verification`.
 #' @return `mx_listen()`: the number of events handed over, invisibly.
 #' @export
 mx_listen <- function(
@@ -19,7 +25,8 @@ mx_listen <- function(
   seconds = Inf,
   timeout = 30000,
   consumer = "mx_listen",
-  unsigned = FALSE
+  unsigned = FALSE,
+  on_verification = NULL
 ) {
   check_client(client)
   check_function(handler)
@@ -30,6 +37,9 @@ mx_listen <- function(
   check_flag(unsigned)
   if (!is.null(types)) {
     check_strings(types)
+  }
+  if (!is.null(on_verification)) {
+    check_function(on_verification)
   }
   wanted <- function(event) {
     (own || !event[["is_self"]]) &&
@@ -42,6 +52,9 @@ mx_listen <- function(
     sync_patiently(client, min(timeout, left * 1000), end)
     pump_or_warn(client)
     handed <- handed + hand_over(client, handler, wanted, consumer, unsigned)
+    if (!is.null(on_verification)) {
+      decide_verifications(client, on_verification)
+    }
     if (Sys.time() >= end) {
       return(invisible(handed))
     }

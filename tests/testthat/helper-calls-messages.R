@@ -67,7 +67,8 @@ calls_messages <- function(scene) {
       seconds = 0,
       timeout = 0,
       consumer = "x",
-      unsigned = FALSE
+      unsigned = FALSE,
+      on_verification = NULL
     ),
     mx_messages = list(
       client = alice,

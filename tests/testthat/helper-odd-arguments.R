@@ -12,7 +12,8 @@ good_calls <- function() {
     calls_rooms(scene),
     calls_secrets(scene),
     calls_seed(scene),
-    calls_trust(scene)
+    calls_trust(scene),
+    calls_verification()
   )
 }
 

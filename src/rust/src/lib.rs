@@ -33,6 +33,7 @@ mod pump;
 mod rooms;
 mod secret_storage;
 mod signing;
+mod verification;
 
 /// Lets batches use at most `threads` threads.
 #[extendr]
@@ -67,5 +68,6 @@ extendr_module! {
     use rooms;
     use secret_storage;
     use signing;
+    use verification;
     fn core_limit_threads;
 }

@@ -1,0 +1,271 @@
+#' Verify users and devices
+#'
+#' Two people, or one person with two devices, make sure that no server stands
+#' between them: both devices show the same seven emoji, or three numbers, and the
+#' people compare them in another way than through this server. From then on the
+#' other's keys are relied on, and signed, so that all your devices know it.
+#'
+#' [mx_verify()] leads a person through it. These functions are for programs. A
+#' verification goes through the states `requested`, `ready` (both agreed),
+#' `started`, `compare`, `confirmed` (you saw the same; the other side has not
+#' said so yet) and `done`; or it ends as `cancelled`. Each step is saved, so that the
+#' next one may be taken by another process; but after ten minutes in all, or two for a
+#' request that came, it is over. Nothing is agreed to in your place.
+#'
+#' `mx_verification_request()` asks for one. Another user is asked in a room with
+#' the two of you, and needs an identity ([mx_crypto_setup()]), as you do. Of your
+#' own devices, all are asked that are signed in, or one. `mx_verification_list()` has
+#' those that others asked for, too. `mx_verification_accept()` agrees to a request,
+#' `mx_verification_start()` begins the comparison (either side can),
+#' `mx_verification_confirm()` says whether both see the same. `mx_verification_wait()`
+#' lets the server say what is new, until it is your turn or all is over.
+#'
+#' @inheritParams mx_client_session
+#' @param user_id Whom to verify; you yourself for your own devices.
+#' @param device_id The device to verify, or `NULL`: a user's identity, or
+#'   whichever of your own devices answers first.
+#' @param room Where another user is asked: an id, alias or exact name. `NULL`
+#'   finds a room of the two of you.
+#' @param verification A verification, from `mx_verification_request()` or
+#'   `mx_verification_list()`.
+#' @param same Whether both devices show the same.
+#' @param language The language of the names, as in `"de"` or `"pt_BR"`; `NULL` for
+#'   the session's. Names that the specification does not have are in English.
+#' @param seconds How long to wait at most; `0` only looks.
+#' @return `mx_verification_list()`: a list of objects of class `mx_verification`, oldest
+#'   first. `mx_verification_emojis()`: a data frame of seven rows with `emoji` and
+#'   `name`, or `NULL` where there is nothing to compare, or only numbers. The others:
+#'   such an object, as it is then, invisibly: a list of `client`, `number`, `user_id`,
+#'   `device_id`, `room_id`, `requested_here`, `state`, `emoji` (seven places in the
+#'   specification's table, from 0), `decimals` (three numbers), `identity_proven` and
+#'   `device_proven` (what was verified), `code` and `reason` (why it was cancelled) and
+#'   `cancelled_here`.
+#' @section Errors:
+#' `mx_error_verification`: a step that is not possible now, or a verification that
+#' was cancelled; then its `code` is that of the specification, such as
+#' `m.mismatched_sas`, `m.key_mismatch`, `m.timeout` or `m.user`. `mx_error_identity`: this
+#' device cannot sign for you (see [mx_crypto_setup()]). `mx_error_room`: there is no
+#' room of the two of you.
+#' @references Client-server API, "Device verification":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#device-verification>
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' bob <- mx_demo_client(homeserver, "bob")
+#' room <- mx_room_create(alice, invite = bob$user_id)
+#' mx_room_join(bob, room)
+#'
+#' asked <- mx_verification_request(alice, bob$user_id, room = room)
+#' mx_sync(bob)
+#' received <- mx_verification_list(bob)[[1]]
+#' received
+#' mx_verification_accept(received)
+#' mx_verification_wait(asked)
+#' mx_verification_start(asked)
+#' mx_verification_wait(received, seconds = 0)
+#' mx_verification_wait(asked, seconds = 0)
+#' received <- mx_verification_wait(received)
+#' mx_verification_emojis(received)
+#' asked <- mx_verification_wait(asked)
+#' identical(asked$emoji, received$emoji)
+#'
+#' mx_verification_confirm(received, same = TRUE)
+#' mx_verification_confirm(asked, same = TRUE)
+#' mx_verification_wait(received)
+#' mx_verification_wait(asked)$state
+#' mx_user_trust(alice, bob$user_id)$verified
+#' @export
+mx_verification_request <- function(
+  client,
+  user_id,
+  device_id = NULL,
+  room = NULL
+) {
+  machine <- machine_of(check_client(client))
+  check_user_ids(check_string(user_id))
+  check_string(device_id, null = TRUE)
+  is_own <- identical(user_id, client[["user_id"]])
+  room_id <- NULL
+  if (!is.null(room)) {
+    room_id <- resolve_room(client, room)
+  } else if (!is_own && is.null(device_id)) {
+    room_id <- direct_room(client, user_id)
+  }
+  know_keys(client, user_id)
+  status <- core(machine_request_verification(
+    machine,
+    user_id,
+    device_id,
+    room_id
+  ))
+  invisible(carried_out(client, status))
+}
+
+#' @rdname mx_verification_request
+#' @export
+mx_verification_list <- function(client) {
+  machine <- machine_of(check_client(client))
+  lapply(
+    core(machine_verifications(machine)),
+    function(status) new_verification(client, status)
+  )
+}
+
+#' @rdname mx_verification_request
+#' @export
+mx_verification_accept <- function(verification) {
+  client <- client_of(verification)
+  know_keys(client, verification[["user_id"]])
+  invisible(verification_step(verification, machine_accept_verification))
+}
+
+#' @rdname mx_verification_request
+#' @export
+mx_verification_start <- function(verification) {
+  check_verification(verification)
+  invisible(verification_step(verification, machine_start_sas))
+}
+
+#' @rdname mx_verification_request
+#' @export
+mx_verification_confirm <- function(verification, same) {
+  check_verification(verification)
+  check_flag(same)
+  status <- verification_step(
+    verification,
+    machine_confirm_verification,
+    same,
+    fails = same
+  )
+  invisible(status)
+}
+
+#' @rdname mx_verification_request
+#' @export
+mx_verification_cancel <- function(verification) {
+  check_verification(verification)
+  invisible(verification_step(
+    verification,
+    machine_cancel_verification,
+    fails = FALSE
+  ))
+}
+
+#' @rdname mx_verification_request
+#' @export
+mx_verification_wait <- function(verification, seconds = 60) {
+  client <- client_of(verification)
+  check_number(seconds)
+  end <- Sys.time() + seconds
+  timeout <- 0
+  repeat {
+    sync_once(client, timeout)
+    pump_or_warn(client)
+    now <- current_verification(verification)
+    left <- as.numeric(difftime(end, Sys.time(), units = "secs"))
+    if (is_your_turn(now) || left <= 0) {
+      break
+    }
+    timeout <- min(30000, left * 1000)
+  }
+  check_not_cancelled(now)
+  invisible(now)
+}
+
+# A step that the user decided on, and the messages that follow from it.
+verification_step <- function(
+  verification,
+  step,
+  ...,
+  fails = TRUE,
+  call = caller_env()
+) {
+  client <- client_of(verification)
+  machine <- machine_of(client, call = call)
+  status <- core(step(machine, verification[["number"]], ...), call = call)
+  carried_out(client, status, fails, call)
+}
+
+# What became of a step once its messages were sent. `fails = FALSE` where it was to end
+# the verification.
+carried_out <- function(client, status, fails = TRUE, call = caller_env()) {
+  verification <- new_verification(client, status)
+  pump(client, call = call)
+  verification <- current_verification(verification)
+  if (fails) {
+    check_not_cancelled(verification, call)
+  }
+  verification
+}
+
+check_not_cancelled <- function(verification, call = caller_env()) {
+  if (verification[["state"]] != "cancelled") {
+    return(invisible())
+  }
+  code <- printable(verification[["code"]])
+  who <- if (verification[["cancelled_here"]]) "here" else "by the other side"
+  mx_abort(
+    c(
+      paste0("The verification was ended ", who, "."),
+      x = paste0(code, ": ", verification[["reason"]] %||% "no known reason"),
+      i = cancel_help(code)
+    ),
+    "mx_error_verification",
+    code = code,
+    verification = verification,
+    call = call
+  )
+}
+
+cancel_help <- function(code) {
+  switch(
+    code,
+    m.key_mismatch = ,
+    m.mismatched_commitment = ,
+    m.mismatched_sas = paste(
+      "Somebody may stand between you. Nothing was verified.",
+      "Try again in another network, or compare keys: see mx_user_sign()."
+    ),
+    m.timeout = "Ask again when the other person is there.",
+    m.accepted = "Go on there."
+  )
+}
+
+# What is known of the keys of a user may be old.
+know_keys <- function(client, user_id, call = caller_env()) {
+  machine <- machine_of(client, call = call)
+  users <- unique(c(client[["user_id"]], user_id))
+  core(machine_refresh_devices(machine, users), call = call)
+  pump(client, call = call)
+}
+
+# A room with nobody in it but the two: one that either called a direct one, or any.
+direct_room <- function(client, user_id, call = caller_env()) {
+  path <- api_path(
+    "user",
+    client[["user_id"]],
+    "account_data",
+    "m.direct"
+  )
+  direct <- tryCatch(
+    unlist(http_json(client, "GET", path, call = call)[[user_id]]),
+    mx_error_M_NOT_FOUND = function(condition) NULL
+  )
+  joined <- http_json(client, "GET", api_path("joined_rooms"), call = call)
+  joined <- unlist(joined[["joined_rooms"]])
+  for (room_id in c(intersect(direct, joined), setdiff(joined, direct))) {
+    path <- api_path("rooms", room_id, "joined_members")
+    members <- names(http_json(client, "GET", path, call = call)[["joined"]])
+    if (setequal(members, c(client[["user_id"]], user_id))) {
+      return(room_id)
+    }
+  }
+  mx_abort(
+    c(
+      paste0("You are in no room with ", printable(user_id), " alone."),
+      i = "Make one with mx_room_create(), or say which with `room`."
+    ),
+    "mx_error_room",
+    call = call
+  )
+}
