@@ -13,8 +13,15 @@ import * as crypto from "./lib/crypto.mjs";
 import * as messages from "./lib/messages.mjs";
 import * as rooms from "./lib/rooms.mjs";
 import * as session from "./lib/session.mjs";
+import * as verification from "./lib/verification.mjs";
 
-const operations = { ...session, ...rooms, ...messages, ...crypto };
+const operations = {
+  ...session,
+  ...rooms,
+  ...messages,
+  ...crypto,
+  ...verification,
+};
 // Of use to the other files, but nothing to be asked for.
 delete operations.sdk;
 

@@ -55,6 +55,18 @@ export async function deviceStatus({ userId, deviceId }) {
   };
 }
 
+// Waits until this device is shown as signed by an owner who is verified.
+export async function waitForVerified({ userId, deviceId, timeoutMs }) {
+  const isVerified = async () =>
+    (await deviceStatus({ userId, deviceId }))?.crossSigningVerified;
+  await until(`the verification of ${deviceId}`, isVerified, timeoutMs);
+}
+
+export async function waitForVerifiedUser({ userId, timeoutMs }) {
+  const isVerified = async () => (await userStatus({ userId })).verified;
+  await until(`the verification of ${userId}`, isVerified, timeoutMs);
+}
+
 export async function userStatus({ userId }) {
   const status = await api().getUserVerificationStatus(userId);
   return {
