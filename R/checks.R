@@ -116,3 +116,17 @@ check_function <- function(
   }
   x
 }
+
+# A package that is only suggested.
+check_package <- function(package, call = caller_env()) {
+  if (!requireNamespace(package, quietly = TRUE)) {
+    mx_abort(
+      c(
+        paste0("The package ", package, " is needed for this."),
+        i = paste0("Run install.packages(\"", package, "\").")
+      ),
+      "mx_error_package",
+      call = call
+    )
+  }
+}

@@ -238,6 +238,16 @@ machine_requests <- function(handle) .Call(wrap__machine_requests, handle)
 # `statuses` are those of HTTP; 0 stands for no answer, -1 for not tried.
 machine_replies <- function(handle, numbers, statuses, bodies) .Call(wrap__machine_replies, handle, numbers, statuses, bodies)
 
+qr_encode <- function(mode_name, flow_id, first, second, secret) .Call(wrap__qr_encode, mode_name, flow_id, first, second, secret)
+
+qr_decode <- function(bytes) .Call(wrap__qr_decode, bytes)
+
+# Whether each module is dark, row by row.
+qr_modules <- function(bytes) .Call(wrap__qr_modules, bytes)
+
+# What the symbols in an image hold; `grey` has a byte a pixel, row by row.
+qr_scan <- function(grey, width) .Call(wrap__qr_scan, grey, width)
+
 # Lets the next message of a room begin a new session.
 machine_rotate_room_key <- function(handle, room_id) .Call(wrap__machine_rotate_room_key, handle, room_id)
 

@@ -64,16 +64,19 @@ mx_send_media <- function(
   mx_send(client, room_id, content)
 }
 
-read_file <- function(path, call = caller_env()) {
-  if (!file.exists(path) || dir.exists(path)) {
-    argument_abort("path", "a file that can be read", call)
+read_file <- function(
+  path,
+  name = rlang::caller_arg(path),
+  call = caller_env()
+) {
+  unreadable <- function(condition) {
+    argument_abort(name, "a file that can be read", call)
   }
-  tryCatch(
-    suppressWarnings(readBin(path, "raw", file.size(path))),
-    error = function(condition) {
-      argument_abort("path", "a file that can be read", call)
-    }
-  )
+  if (!file.exists(path) || dir.exists(path)) {
+    unreadable()
+  }
+  bytes <- function() readBin(path, "raw", file.size(path))
+  tryCatch(suppressWarnings(bytes()), error = unreadable)
 }
 
 media_msgtype <- function(content_type) {

@@ -19,6 +19,8 @@ calls_mxc <- function() {
   signed <- mxc_json_sign("{}", account, "@a:b", "ed25519:D")
   device_keys <- mxc_device_keys(account, "@a:b", "D")
   one_time_key <- mxc_one_time_key(account, otk, "@a:b", "D")
+  code <- mxc_qr_encode("user", "$a", signing, signing)
+  image <- mxc_qr_png(mxc_qr_symbol(code), tempfile())
   blob <- mxc_account_pickle(account, pickle_key)
   olm_blob <- mxc_olm_session_pickle(olm, pickle_key)
   out_blob <- mxc_megolm_outbound_pickle(outbound, pickle_key)
@@ -111,6 +113,21 @@ calls_mxc <- function() {
       device_id = "D",
       fallback = FALSE
     ),
+    mxc_qr_decode = list(bytes = code),
+    mxc_qr_encode = list(
+      mode = "user",
+      flow_id = "$a",
+      first_key = signing,
+      second_key = signing,
+      secret = NULL
+    ),
+    mxc_qr_png = list(
+      symbol = mxc_qr_symbol(code),
+      path = tempfile(),
+      scale = 3
+    ),
+    mxc_qr_scan = list(image = image),
+    mxc_qr_symbol = list(bytes = code),
     mxc_verify_device_keys = list(
       device_keys = device_keys,
       expected_user_id = "@a:b",

@@ -30,6 +30,7 @@ mod outbox;
 mod own_account;
 mod private_file;
 mod pump;
+mod qr;
 mod rooms;
 mod secret_storage;
 mod signing;
@@ -65,6 +66,7 @@ extendr_module! {
     use own_account;
     use private_file;
     use pump;
+    use qr;
     use rooms;
     use secret_storage;
     use signing;
