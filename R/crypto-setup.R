@@ -91,6 +91,7 @@ mx_crypto_setup <- function(
     sign_device(client, machine)
     done("signed this device")
   }
+  set_up_backup(client, machine, given, done)
   setup <- new_crypto_setup(client, machine, steps)
   if (length(steps) > 0L) setup else invisible(setup)
 }
@@ -113,7 +114,13 @@ mx_cross_signing_reset <- function(
 # Secret storage that is there already is used: a new one in its place would lock
 # other clients out of what it holds.
 make_identity <- function(client, machine, given, reset, call = caller_env()) {
-  storage <- if (!reset) secret_storage(client)
+  shown <- secret_storage(client, call)
+  backup <- backup_now(client, machine, call)[["version"]]
+  # A new identity has a new backup: the key of the old one was in the storage that
+  # is replaced.
+  back_up <- !identical(shown[["backup_wanted"]], FALSE) &&
+    (reset || is.null(backup))
+  storage <- if (!reset) shown
   if (is.null(storage[["default_key"]])) {
     if (!is.null(given[["recovery_key"]]) && !reset) {
       mx_abort(
@@ -135,7 +142,8 @@ make_identity <- function(client, machine, given, reset, call = caller_env()) {
     storage[["account_data"]],
     given[["recovery_key"]],
     given[["passphrase"]],
-    reset
+    reset,
+    back_up
   )
   core(made, call = call)
 }

@@ -11,6 +11,7 @@
 #'   `user_id`, `device_id`, `fingerprint`, `device_signed`, `isolation`,
 #'   `master_key`, `identity_changed`, `identity_refused` (why what the server
 #'   shows is no identity, or `NULL`), `secret_storage` (whether there is some),
+#'   `key_backup` (see [mx_backup_status()]),
 #'   `recovery_key` (whether one waits to be saved), `one_time_keys` (how many the
 #'   server holds), `waiting_to_send` and `cross_signing`.
 #' * `mx_cross_signing_status()`: a list of `public_keys_on_device`,
@@ -40,6 +41,7 @@ mx_crypto_status <- function(client) {
       identity_changed = identity[["changed"]],
       identity_refused = identity[["refused"]],
       secret_storage = !is.null(secret_storage(client)[["default_key"]]),
+      key_backup = mx_backup_status(client),
       recovery_key = identity[["recovery_key"]],
       one_time_keys = core(machine_key_upload(machine))[["one_time_keys"]],
       waiting_to_send = core(machine_waiting_to_send(machine)),
@@ -111,10 +113,29 @@ format.mx_crypto_status <- function(x, ...) {
     ),
     paste0("secret storage:  ", yes(x[["secret_storage"]])),
     if (x[["recovery_key"]]) "  a recovery key waits to be saved",
+    paste0("key backup:      ", describe_backup(x[["key_backup"]])),
     paste0("one-time keys:   ", x[["one_time_keys"]], " at the server"),
     paste0("waiting to send: ", x[["waiting_to_send"]]),
     if (!x[["device_signed"]]) {
       "Run mx_crypto_setup(): others cannot trust this device yet."
     }
+  )
+}
+
+describe_backup <- function(backup) {
+  if (is.null(backup[["version"]])) {
+    return("none")
+  }
+  paste0(
+    "version ",
+    printable(backup[["version"]]),
+    if (!backup[["trusted"]]) {
+      ", not trusted"
+    } else if (!isTRUE(backup[["enabled"]])) {
+      ", not used by this device"
+    } else {
+      paste0(", ", backup[["backed_up"]], " of ", backup[["keys"]], " keys")
+    },
+    if (!backup[["key_held"]]) ", its key is not here"
   )
 }

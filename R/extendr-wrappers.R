@@ -61,7 +61,7 @@ handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
 machine_identity_status <- function(handle) .Call(wrap__machine_identity_status, handle)
 
 # Makes an identity, with a new key of secret storage or with the one there is.
-machine_make_identity <- function(handle, account_data, recovery_key, passphrase, reset) .Call(wrap__machine_make_identity, handle, account_data, recovery_key, passphrase, reset)
+machine_make_identity <- function(handle, account_data, recovery_key, passphrase, reset, back_up) .Call(wrap__machine_make_identity, handle, account_data, recovery_key, passphrase, reset, back_up)
 
 machine_abandon_identity <- function(handle) .Call(wrap__machine_abandon_identity, handle)
 
@@ -114,6 +114,29 @@ json_encode <- function(value) .Call(wrap__json_encode, value)
 
 # The R value of JSON text.
 json_decode <- function(text) .Call(wrap__json_decode, text)
+
+machine_look_at_backup <- function(handle) .Call(wrap__machine_look_at_backup, handle)
+
+machine_backup_status <- function(handle) .Call(wrap__machine_backup_status, handle)
+
+machine_enable_backup <- function(handle, enabled) .Call(wrap__machine_enable_backup, handle, enabled)
+
+machine_hurry_backup <- function(handle) .Call(wrap__machine_hurry_backup, handle)
+
+machine_make_backup <- function(handle, replaces) .Call(wrap__machine_make_backup, handle, replaces)
+
+machine_seal_backup_key <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_seal_backup_key, handle, account_data, recovery_key, passphrase)
+
+machine_backup_key_stored <- function(handle) .Call(wrap__machine_backup_key_stored, handle)
+
+machine_backup_upload <- function(handle) .Call(wrap__machine_backup_upload, handle)
+
+machine_open_backup <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_open_backup, handle, account_data, recovery_key, passphrase)
+
+# The keys of all rooms, in parts that are taken in one by one.
+key_backup_parts <- function(body) .Call(wrap__key_backup_parts, body)
+
+machine_restore_keys <- function(handle, room_id, session_id, body) .Call(wrap__machine_restore_keys, handle, room_id, session_id, body)
 
 # Judges device keys: identity and signing keys, or the reason, a row each.
 judge_device_keys <- function(texts, user_ids, device_ids, required) .Call(wrap__judge_device_keys, texts, user_ids, device_ids, required)

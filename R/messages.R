@@ -2,7 +2,7 @@
 #'
 #' Reads what was said before, page by page. Events are decrypted and checked
 #' like those of [mx_sync()], with the keys that have come to this device until
-#' now; listeners, and [mx_sync()], still get what is new to them.
+#' now, and those that the key backup has; listeners, and [mx_sync()], still get what is new to them.
 #'
 #' @inheritParams mx_room
 #' @param limit The most events to return.
@@ -81,10 +81,17 @@ mx_messages <- function(
   lapply(bodies, function(body) core(machine_track_senders(machine, body)))
   pump_or_warn(client)
   # Oldest first: what is edited is known then when its edits are read.
-  pages <- lapply(bodies, function(body) {
-    core(machine_read_history(machine, room_id, body, unsigned, edits))
-  })
-  events <- new_events(bind_columns(rev(pages)))
+  read <- function() {
+    pages <- lapply(bodies, function(body) {
+      core(machine_read_history(machine, room_id, body, unsigned, edits))
+    })
+    new_events(bind_columns(rev(pages)))
+  }
+  events <- read()
+  if (any(events[["utd_reason"]] %in% "backup_pending")) {
+    pump_or_warn(client)
+    events <- read()
+  }
   events <- events[rev(seq_len(nrow(events))), , drop = FALSE]
   rownames(events) <- NULL
   attr(events, "end") <- from

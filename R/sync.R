@@ -35,8 +35,8 @@
 #'   `session_id`, `is_self` (from your own user), `mentions` (a list of user
 #'   ids), `state_key`, `redacted`, `utd_message` (the reason as a sentence),
 #'   `utd_help` (what would help), `key_source` (how the key came: `direct`, from
-#'   its maker, `own`; or `forwarded` or `imported`, when the trust is
-#'   `not_guaranteed` at most), `forwarder` (the device of yours that handed it
+#'   its maker, `own`; or `forwarded`, `imported` or from the `backup`, when the trust
+#'   is `not_guaranteed` at most), `forwarder` (the device of yours that handed it
 #'   on), `replaces` (the
 #'   event that this one edits, if it counts: see [mx_edit()]), `edited` (only of
 #'   [mx_messages()]), `edit_reason` (why an edit does not count), `thread` (the

@@ -2,14 +2,17 @@
 #'
 #' Events that wait for a key, oldest first. Each is read, and handed over by
 #' [mx_sync()] and [mx_listen()] once more, as soon as its key has come: from its
-#' sender, or from another device of yours that is verified, which is asked for it.
+#' sender, from the key backup, or from another device of yours that is verified,
+#' which is asked for it.
 #'
 #' @inheritParams mx_client_session
 #' @return A data frame as from [mx_sync()]. `utd_reason` is what holds now:
 #'   * `unknown_session`: no key has come; `unknown_index`: the key that came
 #'     reads later messages only.
 #'   * `before_join`, `before_device`: sent before you were in the room, or before
-#'     this device was signed in.
+#'     this device was signed in. Where the key backup has something to do with
+#'     it: `no_backup` (there is none), `backup_locked` (its key is not on this
+#'     device) or `backup_pending` (the key is being looked for: call again).
 #'   * `withheld_unverified`, `withheld_blacklisted`, `withheld_unauthorised`,
 #'     `withheld_unavailable`, `withheld_history_not_shared`, `withheld_other`:
 #'     the sender said that you get no key.
@@ -27,7 +30,7 @@
 #' room <- mx_room_create(alice)
 #' mx_send_text(alice, room, "before")
 #' # A device that is signed in later was not given the key.
-#' late <- mx_demo_client(homeserver, "alice")
+#' late <- mx_demo_client(homeserver, "alice", verified = FALSE)
 #' mx_sync(late)
 #' mx_undecrypted(late)[c("utd_reason", "utd_help")]
 #' @export

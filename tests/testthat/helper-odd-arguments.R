@@ -11,6 +11,7 @@ good_calls <- function() {
     calls_mxc(),
     calls_rooms(scene),
     calls_secrets(scene),
+    calls_backup(scene),
     calls_seed(scene),
     calls_trust(scene),
     calls_verification()

@@ -15,7 +15,8 @@ default_key_type <- function(client) {
 }
 
 changes_something <- function(method, path) {
-  method == "PUT" || grepl("/keys/.*upload", path)
+  method == "PUT" ||
+    grepl("/keys/.*upload|room_keys/version$", path) && method != "GET"
 }
 
 # The request number `at` of those that are `deadly` dies: before it reaches the

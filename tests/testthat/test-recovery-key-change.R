@@ -12,7 +12,7 @@ expect_key_changed <- function(homeserver, old, new, old_id, where = NULL) {
     class = "mx_error_recovery_key"
   )
   setup <- mx_crypto_setup(bot, recovery_key = new)
-  expect_length(setup$steps, 2)
+  expect_length(setup$steps, 3)
   secret <- mx_secret_fetch(bot, token, new)
   expect_identical(format(secret, reveal = TRUE), "correct horse", info = where)
   # Nothing is left that names the old key, but its empty description.
@@ -118,7 +118,7 @@ test_that("killed at any request, it goes on with the same key", {
       default <- secret_storage(client)[["default_key"]]
       key <- if (default == alice$id) alice$key else kept
       bot <- mx_demo_client(alice$homeserver, "alice", verified = FALSE)
-      expect_length(mx_crypto_setup(bot, recovery_key = key)$steps, 2)
+      expect_length(mx_crypto_setup(bot, recovery_key = key)$steps, 3)
       secret <- mx_secret_fetch(bot, token, key)
       expect_identical(format(secret, reveal = TRUE), "correct horse")
       # The old key is asked for only where nothing was begun.

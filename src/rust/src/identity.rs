@@ -38,16 +38,19 @@ fn machine_make_identity(
     recovery_key: Robj,
     passphrase: Robj,
     reset: Robj,
+    back_up: Robj,
 ) -> Robj {
     on(&handle, |machine| {
         let reset = arguments::flag(&reset, "reset")?;
+        let back_up = arguments::flag(&back_up, "back_up")?;
         let given = Given::read(&recovery_key, &passphrase)?;
         if account_data.is_null() {
             let storage = Storage::New { passphrase: given.passphrase.as_deref() };
-            return machine.make_identity(&storage, reset);
+            return machine.make_identity(&storage, reset, back_up);
         }
         let storage = &secret_storage(&account_data)?;
-        machine.make_identity(&Storage::Existing { storage, secret: given.secret()? }, reset)
+        let storage = Storage::Existing { storage, secret: given.secret()? };
+        machine.make_identity(&storage, reset, back_up)
     })
 }
 

@@ -22,6 +22,7 @@ mod identity;
 mod inbox;
 mod json;
 mod judgement;
+mod key_backup;
 mod key_export;
 mod machine;
 mod megolm;
@@ -57,6 +58,7 @@ extendr_module! {
     use identity;
     use inbox;
     use json;
+    use key_backup;
     use judgement;
     use key_export;
     use machine;

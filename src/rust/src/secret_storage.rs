@@ -63,6 +63,7 @@ fn secret_storage_describe(account_data: Robj) -> Robj {
         ]);
         Ok(record([
             ("default_key", optional_string(default)),
+            ("backup_wanted", storage.backup_wanted().map_or_else(|| ().into(), Robj::from)),
             ("secrets", strings(secrets.into_iter().map(Some))),
             ("keys", columns),
         ]))

@@ -9,6 +9,7 @@
 
 import "./lib/log.mjs"; // first, before the SDK takes hold of the console
 import { createInterface } from "node:readline";
+import * as backup from "./lib/backup.mjs";
 import * as crypto from "./lib/crypto.mjs";
 import * as messages from "./lib/messages.mjs";
 import * as rooms from "./lib/rooms.mjs";
@@ -20,6 +21,7 @@ const operations = {
   ...rooms,
   ...messages,
   ...crypto,
+  ...backup,
   ...verification,
 };
 // Of use to the other files, but nothing to be asked for.

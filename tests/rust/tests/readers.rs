@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use mxcrypt_core::{
     judgement::{
-        device_keys, keys_claim, keys_query, olm_payload,
+        device_keys, exported_session,
+        key_backup::{self, BackupVersion},
+        keys_claim, keys_query, olm_payload,
         room_event::{MegolmContent, Payload, RoomEvent},
         sync_response::SyncResponse,
     },
-    primitives::{canonical_json::Json, keys, megolm, olm},
+    primitives::{canonical_json::Json, key_backup::BackupKey, keys, megolm, olm},
 };
 use proptest::prelude::*;
 use vodozemac::olm::Account;
@@ -58,6 +60,15 @@ fn matrix_like() -> impl Strategy<Value = serde_json::Value> {
         "origin_server_ts",
         "invite_state",
         "chunk",
+        "version",
+        "auth_data",
+        "public_key",
+        "sessions",
+        "session_data",
+        "ephemeral",
+        "mac",
+        "session_key",
+        "sender_key",
     ]);
     let text = prop_oneof![
         any::<String>(),
@@ -96,6 +107,19 @@ fn read_everything(text: &str) {
     let recipient =
         olm_payload::Recipient { user_id: "@alice:here", signing_key: account.ed25519_key() };
     let _ = olm_payload::judge(text.as_bytes(), "@a:b", account.curve25519_key(), recipient);
+    if let Ok(version) = BackupVersion::read(text) {
+        let _ = version.public_key();
+        let _ = version.signatures("@alice:here", |_| Some(account.ed25519_key()));
+    }
+    let _ = exported_session::judge(text);
+    let _ = exported_session::judge_at(text, "!room:here", "x");
+    let _ = key_backup::parts(text, 2);
+    let _ = key_backup::room(text);
+    let key = BackupKey::random().unwrap();
+    let _ = key_backup::session_data(text).map(|data| key.decrypt(&data));
+    if let Ok(object) = Json::parse_object(text) {
+        let _ = key.decrypt(&object);
+    }
     if let Ok(event) = RoomEvent::read(text) {
         let _ = MegolmContent::read(&event);
         let _ = Payload::judge(text.as_bytes(), "!room:here", &event);

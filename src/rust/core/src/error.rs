@@ -29,6 +29,8 @@ pub enum Kind {
     RecoveryKey,
     /// Secret storage on the server is missing, or does not hold what it should.
     SecretStorage,
+    /// The key backup on the server is not one to work with.
+    KeyBackup,
     /// A key export cannot be read or written.
     KeyExport,
     /// A QR code cannot be made, is not found in an image, or does not hold what it should.
@@ -77,6 +79,7 @@ impl Kind {
             Kind::Handle => "handle",
             Kind::RecoveryKey => "recovery_key",
             Kind::SecretStorage => "secret_storage",
+            Kind::KeyBackup => "key_backup",
             Kind::KeyExport => "key_export",
             Kind::QrCode => "qr_code",
             Kind::Identity => "identity",

@@ -11,6 +11,7 @@ use crate::devices::Device;
 use crate::error::{Error, Reply};
 use crate::http::Call;
 use crate::json::{Fields, Object};
+use crate::key_backup::Backups;
 use crate::token::Caller;
 
 /// The longest user id of the specification, in bytes.
@@ -23,6 +24,7 @@ pub(crate) struct User {
     pub(crate) devices: BTreeMap<String, Device>,
     pub(crate) cross_signing: CrossSigning,
     pub(crate) account_data: AccountData,
+    pub(crate) backups: Backups,
     pub(crate) filters: Vec<Value>,
 }
 

@@ -43,6 +43,12 @@ impl Error {
         Self::new(404, "M_NOT_FOUND", error)
     }
 
+    pub(crate) fn wrong_backup(current: &str) -> Self {
+        let mut error = Self::new(403, "M_WRONG_ROOM_KEYS_VERSION", "Wrong backup version.");
+        error.body["current_version"] = json!(current);
+        error
+    }
+
     pub(crate) fn unrecognized() -> Self {
         Self::new(404, "M_UNRECOGNIZED", "Unrecognized request")
     }

@@ -34,6 +34,7 @@ mod event;
 mod filter;
 mod http;
 mod json;
+mod key_backup;
 mod key_signatures;
 mod keys;
 mod membership;

@@ -70,6 +70,7 @@ impl ModelServer {
             ("POST", ["join", room]) => self.join(&me?, room, call),
             (_, ["rooms", room, path @ ..]) => self.route_room(call, me, room, path),
             (_, ["keys", path @ ..]) => self.route_keys(call, me, path),
+            (_, ["room_keys", path @ ..]) => self.route_key_backup(call, &me?, path),
             _ => Err(Error::unrecognized()),
         }
     }

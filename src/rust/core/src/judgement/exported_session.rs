@@ -208,6 +208,7 @@ mod tests {
             source: KeySource::Direct,
             forwarder: None,
             shared_history: true,
+            changed: 0,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod cross_signing;
 pub mod device_keys;
 pub mod exported_session;
 pub mod identifier;
+pub mod key_backup;
 pub mod key_export;
 pub mod keys_claim;
 pub mod keys_query;

@@ -33,7 +33,11 @@ pub fn help(code: &str) -> &'static str {
         "before_join" => {
             "Ask a member to say it again: keys of what was said before are not given."
         }
-        "before_device" => "Another device of yours may have the key: verify this one there.",
+        "no_backup" | "before_device" => {
+            "Another device of yours may have the key: verify this one there."
+        }
+        "backup_locked" => "Run mx_crypto_setup() with the recovery key.",
+        "backup_pending" => "Call again: it comes as soon as the server has answered.",
         "withheld_unverified" => "Run mx_crypto_setup(), so that others can trust this device.",
         "withheld_blacklisted" => "Ask the sender to unblock this device.",
         "unsigned_sender" => {

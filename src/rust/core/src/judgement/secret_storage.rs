@@ -98,6 +98,14 @@ impl SecretStorage {
         self.contents.get(event_type).filter(|content| !content.is_empty())
     }
 
+    /// Whether our user wants keys to be backed up; none where nothing is said that can be understood.
+    pub fn backup_wanted(&self) -> Option<bool> {
+        match self.content("m.key_backup")?.get("enabled")? {
+            Json::Bool(wanted) => Some(*wanted),
+            _ => None,
+        }
+    }
+
     /// The id of the default key.
     pub fn default_key(&self) -> Option<&str> {
         self.content(DEFAULT_KEY)?.get("key")?.as_str()

@@ -9,7 +9,7 @@ use super::{Handed, Machine, Unsigned, Work, timeline::notice};
 use crate::{
     error::{Kind, OrFail, Result},
     judgement::{
-        identifier,
+        identifier, reasons,
         relation::{Bundled, THREAD, target},
         room_event::RoomEvent,
         unique_map::read_object,
@@ -140,9 +140,20 @@ impl Work<'_> {
 
     fn read_one(&mut self, room_id: &str, text: &str) -> Result<Event> {
         match RoomEvent::read(text) {
-            Ok(event) => self.read_event(room_id, &event),
+            Ok(event) => self.read_or_search(room_id, &event),
             Err(error) => Ok(notice(room_id, "", "malformed_event", &error.message)),
         }
+    }
+
+    /// Reads an event; its key is looked for in the backup where it is missing.
+    fn read_or_search(&mut self, room_id: &str, event: &RoomEvent) -> Result<Event> {
+        let read = self.read_event(room_id, event)?;
+        if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
+            && reasons::waits_for_key(&reason.code)
+        {
+            self.search_backup(room_id, session_id, false)?;
+        }
+        Ok(read)
     }
 
     fn judge_old(&self, old: Old, edits: &Edits, hold_back: bool) -> Result<Handed> {

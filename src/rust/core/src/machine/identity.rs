@@ -14,6 +14,7 @@ use crate::{
     primitives::{
         canonical_json::{Json, Numbers, Object},
         cross_signing::{SigningKey, Usage},
+        key_backup::SECRET,
         recovery_key,
         secret_storage::StorageKey,
         signing,
@@ -112,12 +113,18 @@ impl Machine {
         })
     }
 
-    /// Makes an identity and saves it. One that is under way is gone on with instead. Without `reset`
-    /// none is made where the server shows one, also one that does not hold.
+    /// Makes an identity and saves it, with `back_up` the key of a new backup too. One that is under
+    /// way is gone on with instead. Without `reset` none is made where the server shows one, also one
+    /// that does not hold.
     ///
     /// # Errors
     /// [`Kind::Identity`] when there is one; [`Kind::RecoveryKey`], [`Kind::SecretStorage`] when the storage does not open.
-    pub fn make_identity(&mut self, storage: &Storage<'_>, reset: bool) -> Result<()> {
+    pub fn make_identity(
+        &mut self,
+        storage: &Storage<'_>,
+        reset: bool,
+        back_up: bool,
+    ) -> Result<()> {
         let (key_id, key, description, random) = match *storage {
             Storage::New { passphrase } => {
                 let made = NewKey::make(passphrase)?;
@@ -153,7 +160,8 @@ impl Machine {
             }
             let replaces = work.identity(&work.own.user_id)?.map(|shown| shown.master_key);
             own.new = Some(NewIdentity { private, replaces, key_id, storage_key, description });
-            work.tx.put_single(&own)
+            work.tx.put_single(&own)?;
+            if back_up { work.make_backup(reset) } else { Ok(()) }
         })
     }
 
@@ -166,7 +174,8 @@ impl Machine {
             let mut own = work.own_identity()?;
             own.new = None;
             own.recovery_key = None;
-            work.tx.put_single(&own)
+            work.tx.put_single(&own)?;
+            work.abandon_backup()
         })
     }
 
@@ -184,10 +193,14 @@ impl Machine {
                 let event_type = format!("m.secret_storage.key.{}", new.key_id);
                 data.push((event_type, description.clone()));
             }
+            let mut secrets = Vec::new();
             for usage in Usage::ALL {
-                let name = usage.secret_name();
                 let private = new.private.get(usage).map(SigningKey::to_base64);
-                let private = private.ok_or_else(incomplete)?;
+                secrets.push((usage.secret_name(), private.ok_or_else(incomplete)?));
+            }
+            let backup = work.key_backup()?.new;
+            secrets.extend(backup.map(|backup| (SECRET.to_owned(), backup.key.to_base64())));
+            for (name, private) in secrets {
                 let sealed = key.encrypt(&name, private.as_bytes())?;
                 let of_key = Object::from([(new.key_id.clone(), Json::Object(sealed))]);
                 let content = Object::from([("encrypted".into(), Json::Object(of_key))]);
@@ -239,6 +252,7 @@ impl Machine {
             let mut own = work.own_identity()?;
             own.private = own.new.take().ok_or_else(incomplete)?.private;
             work.tx.put_single(&own)?;
+            work.backup_key_stored()?;
             work.mark_outdated(&work.own.user_id)
         })
     }

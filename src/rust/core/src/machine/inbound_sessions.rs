@@ -39,9 +39,11 @@ impl Work<'_> {
     /// lower index is taken, and what is known better of where it came from. One that is not connected
     /// takes the place of another only where that one proved nothing.
     pub(super) fn keep_session(&mut self, mut offered: InboundSession) -> Result<Keeping> {
+        // Then this is all that the backup has of it, too.
+        let backed_up = offered.source == KeySource::Backup;
         let Some(mut kept) = self.session_beside(&offered)? else {
             offered.number = self.tx.take_number("inbound session")?;
-            return self.put_session(offered);
+            return self.put_session(offered, backed_up);
         };
         let proves_more = offered.source.is_authentic() && !kept.source.is_authentic();
         match offered.session.compare(&mut kept.session) {
@@ -57,7 +59,7 @@ impl Work<'_> {
             SessionOrdering::Unconnected => return Ok(Keeping::Contradicts),
             _ => return Ok(Keeping::Known),
         }
-        self.put_session(kept)
+        self.put_session(kept, backed_up)
     }
 
     /// Keeps a session of which its file or backup, and nothing else, says who made it.
@@ -77,6 +79,7 @@ impl Work<'_> {
             source,
             forwarder: None,
             shared_history: exported.shared_history,
+            changed: 0,
         })
     }
 
@@ -113,7 +116,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn put_session(&mut self, session: InboundSession) -> Result<Keeping> {
+    fn put_session(&mut self, mut session: InboundSession, backed_up: bool) -> Result<Keeping> {
+        session.changed = if backed_up { 0 } else { self.tx.take_number("session change")? };
         self.tx.put(&session)?;
         self.read.remove(&place(&session));
         self.read_waiting(&session.room_id, &session.session_id)?;

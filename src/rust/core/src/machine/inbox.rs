@@ -152,13 +152,17 @@ impl Work<'_> {
     }
 
     pub(super) fn judged(&self, number: i64, mut event: Event, hold_back: bool) -> Result<Handed> {
+        let is_authentic = event.key_source.is_none_or(KeySource::is_authentic);
+        if let Some(reason) = self.why_not_in_backup(&event)? {
+            event.unreadable = Some(reason);
+        }
         let trust = if event.encrypted && event.unreadable.is_none() {
             let device = self.sending_device(&event)?;
             of_message(MessageFacts {
                 claimed_signing_key: event.sender_signing_key.as_deref(),
                 device: device.as_ref(),
                 owner: self.owner(&event.sender)?.as_ref(),
-                is_authentic: event.key_source.is_none_or(KeySource::is_authentic),
+                is_authentic,
             })
         } else {
             Trust::None
@@ -166,7 +170,10 @@ impl Work<'_> {
         let is_self = event.sender == self.own.user_id;
         let readable = event.encrypted && event.unreadable.is_none();
         let by_this_device = event.sender_key.as_deref() == Some(&self.own.identity_key);
-        if hold_back && readable && trust <= Trust::Unsigned && !by_this_device {
+        // Of a key that came by way of another, the maker is somebody's word: whoever makes one up
+        // names a device that is signed. Held back would be what devices said that are gone.
+        let is_gone = !is_authentic && trust == Trust::UnknownDevice;
+        if hold_back && readable && trust <= Trust::Unsigned && !is_gone && !by_this_device {
             event.content = "{}".to_owned();
             event.unreadable = Some(unreadable(
                 "unsigned_sender",

@@ -18,7 +18,7 @@ use crate::{
     },
     store::{
         Query, Record,
-        records::{Device, InboundSession, KeyRequest, KeySource, WaitingEvent},
+        records::{BackupRequest, Device, InboundSession, KeyRequest, KeySource, WaitingEvent},
     },
 };
 
@@ -50,13 +50,14 @@ impl Work<'_> {
 
     /// Takes a request back once nothing waits for its key any more.
     pub(super) fn key_came(&self, room_id: &str, session_id: &str) -> Result<()> {
-        let Some(request) = self.tx.get::<KeyRequest>(&[room_id.into(), session_id.into()])? else {
-            return Ok(());
-        };
         let waiting = Query::equal("room_id", room_id).and("session_id", session_id);
         if self.tx.count::<WaitingEvent>(&waiting)? > 0 {
             return Ok(());
         }
+        self.tx.delete::<BackupRequest>(&[room_id.into(), session_id.into()])?;
+        let Some(request) = self.tx.get::<KeyRequest>(&[room_id.into(), session_id.into()])? else {
+            return Ok(());
+        };
         self.tx.delete::<KeyRequest>(&request.key())?;
         let content = json!({
             "action": "request_cancellation",
@@ -133,6 +134,7 @@ impl Work<'_> {
             source: KeySource::Forwarded,
             forwarder: Some(forwarder.device_id),
             shared_history: false,
+            changed: 0,
         })
         .map(drop)
     }

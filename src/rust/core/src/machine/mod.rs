@@ -19,12 +19,15 @@
 //! | `approval` | approvals of its user that a request waits for |
 //! | `secret_sharing` | private keys that our own devices give each other |
 //! | `secret_storage` | secrets are put there, and its key is changed |
+//! | `key_backup`, `backup_upload`, `backup_restore` | room keys that the server keeps, encrypted |
 //! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
 //! | `outcomes` | what became of it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
 //! | `inbox`, `history`, `relations` | hands events over, reads old ones, judges edits |
 
 mod approval;
+mod backup_restore;
+mod backup_upload;
 mod device_lists;
 mod gaps;
 mod history;
@@ -32,6 +35,7 @@ mod identity;
 mod inbound_sessions;
 mod inbox;
 mod isolation;
+mod key_backup;
 mod key_export;
 mod key_requests;
 mod key_upload;
@@ -63,10 +67,12 @@ mod withheld;
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 pub use self::{
+    backup_restore::RestoredKey,
     history::History,
     identity::{IdentityStatus, Storage, UnderWay},
     inbound_sessions::Keeping,
     inbox::{Handed, Unsigned},
+    key_backup::{BackupStatus, SignatureReport, Signer},
     key_export::{Imported, KeyExport},
     outbox::Message,
     outcomes::Outcome,

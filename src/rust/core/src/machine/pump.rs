@@ -30,7 +30,7 @@ use crate::{
 const LEASE: Millis = 10 * SECOND;
 /// Once so many requests are given out, the others wait for the next call: replies come when all were
 /// performed, and should come before the leases run out.
-const AT_A_TIME: usize = 50;
+pub(super) const AT_A_TIME: usize = 50;
 /// How many users one `/keys/query` asks for.
 const USERS_PER_QUERY: usize = 250;
 /// After this a server may have forgotten a transaction id, and would send the event twice.
@@ -82,6 +82,7 @@ impl Machine {
             pump.answer_secret_requests()?;
             pump.ask_for_secrets()?;
             pump.pursue_verifications()?;
+            pump.search_backup()?;
             pump.send_to_devices()?;
             for room_id in pump.work.rooms_to_send_to()? {
                 if pump.out.requests.len() < AT_A_TIME {
@@ -90,6 +91,8 @@ impl Machine {
             }
             pump.query_devices()?;
             pump.fill_gaps()?;
+            pump.back_up_keys()?;
+            pump.look_at_backup()?;
             Ok(pump.out)
         })
     }

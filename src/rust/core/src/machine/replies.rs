@@ -77,8 +77,21 @@ impl Work<'_> {
                 self.send_answered(number, status, &body, &trouble)
             }
             _ if status == 200 => self.take_answer(&ask, Some(&body)),
-            Ask::Encryption { .. } | Ask::HistoryVisibility { .. } if trouble.is_absence() => {
+            Ask::Encryption { .. }
+            | Ask::HistoryVisibility { .. }
+            | Ask::BackupVersion
+            | Ask::BackedUpKey { .. }
+                if trouble.is_absence() =>
+            {
                 self.take_answer(&ask, None)
+            }
+            Ask::BackUp { .. } if trouble.is_of_another_backup() => {
+                self.back_up_refused(true)?;
+                return Ok(None);
+            }
+            Ask::BackUp { .. } if trouble.is_final() => {
+                self.back_up_refused(false)?;
+                return Ok(Some(trouble));
             }
             // Other refusals (terms to be read, a proxy's own page) pass, and so does this upload.
             Ask::KeysUpload if status == 400 => {
@@ -127,6 +140,11 @@ impl Work<'_> {
             }
             Ask::Signature { number } => self.signature_uploaded(*number, text),
             Ask::Gap { room_id, number, from } => self.gap_answered(room_id, *number, from, text),
+            Ask::BackupVersion => self.backup_version_answered(body),
+            Ask::BackUp { version, up_to } => self.backed_up(version, *up_to),
+            Ask::BackedUpKey { room_id, session_id } => {
+                self.backup_searched(room_id, session_id, body)
+            }
             Ask::Send { .. } => Ok(()),
         }
     }
@@ -189,5 +207,10 @@ impl Trouble {
 
     fn is_absence(&self) -> bool {
         self.status == 404 && self.code == "M_NOT_FOUND"
+    }
+
+    /// The version of the key backup that was written to is not there any more.
+    fn is_of_another_backup(&self) -> bool {
+        self.code == "M_WRONG_ROOM_KEYS_VERSION" || self.is_absence()
     }
 }

@@ -261,6 +261,7 @@ impl Work<'_> {
             source: KeySource::Own,
             forwarder: None,
             shared_history: shares_history(room),
+            changed: 0,
         })?;
         Ok(OutboundSession {
             room_id: room.room_id.clone(),
@@ -363,6 +364,7 @@ impl Work<'_> {
             source: KeySource::Direct,
             forwarder: None,
             shared_history: payload.content.get("shared_history") == Some(&Json::Bool(true)),
+            changed: 0,
         })
         .map(drop)
     }

@@ -55,6 +55,8 @@ impl Work<'_> {
             if !["before_join", "sender_mismatch"].contains(&reason.code.as_str()) {
                 self.want_key(room_id, session_id, &event.sender)?;
             }
+            let patient = reason.code.starts_with("unknown_");
+            self.search_backup(room_id, session_id, patient)?;
             self.tx.put(&WaitingEvent {
                 room_id: room_id.to_owned(),
                 session_id: session_id.clone(),

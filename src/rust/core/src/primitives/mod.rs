@@ -4,6 +4,7 @@ pub mod account;
 mod aes_hmac;
 pub mod canonical_json;
 pub mod cross_signing;
+pub mod key_backup;
 pub mod key_export;
 pub mod keys;
 pub mod megolm;

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_relations.sql"),
     include_str!("migrations/0005_secret_sharing.sql"),
     include_str!("migrations/0006_verification.sql"),
+    include_str!("migrations/0007_key_backup.sql"),
 ];
 
 /// How long to wait for another process that is inside a transaction.

@@ -14,7 +14,7 @@ use crate::scene::{Person, Scene, parse};
 
 /// Gives a person an identity, as mx_crypto_setup() does.
 pub fn make_identity(scene: &mut Scene, person: &mut Person) {
-    person.machine.make_identity(&Storage::New { passphrase: None }, false).unwrap();
+    person.machine.make_identity(&Storage::New { passphrase: None }, false, false).unwrap();
     let upload = parse(&person.machine.signing_keys_upload(None).unwrap());
     let token = person.token.clone();
     let path = "keys/device_signing/upload";

@@ -12,6 +12,7 @@ mod devices;
 mod forwarded_keys;
 mod healing;
 mod identities;
+mod key_backup;
 mod key_export;
 mod key_requests;
 mod messages;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use mxcrypt_core::{
     Error, Result,
+    judgement::key_backup::parts,
     machine::{Machine, Message, Reply, Unsigned, WireRequest},
     primitives::store_key::StoreKey,
     store::{
         Query, Store, Transaction,
-        records::{Isolation, LocalTrust, OutboxRow, OutboxState},
+        records::{Isolation, KeyBackup, KeySource, LocalTrust, OutboxRow, OutboxState},
     },
 };
 use mxcrypt_model_server::{ModelServer, Request, Response};
@@ -310,12 +311,56 @@ impl Device {
         self.disk.safely(|| machine.waiting_to_send().unwrap())
     }
 
+    /// Makes a key backup of its user.
+    pub fn make_backup(&mut self, server: &mut ModelServer) {
+        self.machine.make_backup(false).unwrap();
+        let body = serde_json::from_str(&self.machine.backup_upload().unwrap()).unwrap();
+        self.call(server, 0, "POST", "/_matrix/client/v3/room_keys/version", body);
+        self.machine.look_at_backup().unwrap();
+        self.pump(server, 0, None);
+    }
+
+    /// How many of its sessions are not in the backup.
+    pub fn not_backed_up(&mut self) -> usize {
+        let status = self.machine.backup_status().unwrap();
+        status.sessions - status.backed_up
+    }
+
+    /// Takes all keys from the backup whose private key `lost` had.
+    pub fn restore(&mut self, server: &mut ModelServer, now: i64, lost: &Device) {
+        let backup: KeyBackup = lost.look(|tx| tx.get_single()).unwrap();
+        let offered = KeyBackup { offered: backup.private, look: true, ..KeyBackup::default() };
+        self.look(|tx| tx.put_single(&offered));
+        self.pump(server, now, None);
+        let path = "/_matrix/client/v3/room_keys/keys?version=1";
+        let keys = self.call(server, now, "GET", path, Value::Null);
+        for part in parts(&keys.body, 3).unwrap() {
+            let taken = self.machine.restore_keys(now, &part.room_id, None, &part.body).unwrap();
+            assert!(taken.iter().all(|(_, reason)| reason.is_none()), "{taken:?}");
+        }
+    }
+
     /// What this device can read of all that was ever sent to a room, were it given everything.
     pub fn could_read(&mut self, room_id: &str, events: &[Value]) -> Vec<String> {
+        self.could_read_with(room_id, events, |_| true)
+    }
+
+    /// The same without what its user's own devices handed on to it.
+    pub fn was_given(&mut self, room_id: &str, events: &[Value]) -> Vec<String> {
+        self.could_read_with(room_id, events, |source| source != Some(KeySource::Forwarded))
+    }
+
+    fn could_read_with(
+        &mut self,
+        room_id: &str,
+        events: &[Value],
+        counts: impl Fn(Option<KeySource>) -> bool,
+    ) -> Vec<String> {
         let page = json!({"chunk": events}).to_string();
         let history = self.machine.read_history(room_id, &page, Unsigned::AsTheModeSays).unwrap();
-        let readable = history.events.iter().filter(|row| row.event.unreadable.is_none());
-        readable.filter_map(|row| row.event.event_id.clone()).collect()
+        let readable = history.events.into_iter().filter(|row| row.event.unreadable.is_none());
+        let counted = readable.filter(|row| counts(row.event.key_source));
+        counted.filter_map(|row| row.event.event_id).collect()
     }
 
     /// Looks into the store as the process itself can.

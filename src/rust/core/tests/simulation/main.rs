@@ -9,6 +9,7 @@
 //! * every device that was entitled to a message has been shown it, readable;
 //! * nobody else could read any: not who never was there, not who had left or was blocked when it was
 //!   said by somebody who knew;
+//! * a device that lost its disk reads all that it could, from its key backup;
 //! * nothing secret is in what the server saw.
 //!
 //! In some runs the server turns round what it delivers, or says that it reaches nobody. Then it can
@@ -124,6 +125,7 @@ impl World {
             device.sync(&mut server, 0, None);
             device.pump(&mut server, 0, None);
         }
+        devices[0].make_backup(&mut server);
         let hostile = chance.one_in(4);
         for device in &mut devices {
             device.hostile = hostile;
@@ -313,7 +315,8 @@ impl World {
             }
         }
         for which in 0..self.devices.len() {
-            let read = self.devices[which].could_read(&self.room_id, &events);
+            // A device of one's own that is not blocked may hand it on.
+            let read = self.devices[which].was_given(&self.room_id, &events);
             for promise in self.promises.iter().filter(|p| p.barred.contains(&which)) {
                 let said = |id: &String| {
                     let shown = self.devices[promise.sender].shown.get(id);
@@ -329,8 +332,26 @@ impl World {
             let encrypted = |id: &String| sent.iter().any(|event| event["event_id"] == id.as_str());
             assert!(!read.iter().any(encrypted), "{} read {read:?}", outsider.user);
         }
+        self.check_backup(&events);
         let texts = self.promises.iter().map(|promise| promise.text.as_str());
         secrets::check_what_the_server_saw(&self.server, texts, &self.devices);
+    }
+
+    /// The first device loses its disk.
+    fn check_backup(&mut self, events: &[Value]) {
+        for _ in 0..100 {
+            self.now += 60_000;
+            self.devices[0].pump(&mut self.server, self.now, None);
+        }
+        assert_eq!(self.devices[0].not_backed_up(), 0);
+        let name = self.devices[0].user.split(':').next().unwrap()[1..].to_owned();
+        let mut next = Device::login(&mut self.server, self.now, &name);
+        next.catch_up(&mut self.server, self.now);
+        next.restore(&mut self.server, self.now, &self.devices[0]);
+        let before = self.devices[0].could_read(&self.room_id, events);
+        let after = next.could_read(&self.room_id, events);
+        let lost: Vec<_> = before.iter().filter(|id| !after.contains(id)).collect();
+        assert!(lost.is_empty(), "{lost:?} cannot be read from the backup");
     }
 
     /// All events of the room, as the server keeps them.

@@ -12,6 +12,8 @@ mod cross_signing;
 #[cfg(test)]
 mod device_lists;
 #[cfg(test)]
+mod key_backup;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod paging;

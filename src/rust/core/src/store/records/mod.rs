@@ -6,6 +6,7 @@ mod device;
 mod event;
 mod healing;
 mod identity;
+mod key_backup;
 mod outbox;
 mod room;
 mod secret_request;
@@ -23,6 +24,7 @@ pub use self::{
     },
     healing::{KeyRequest, OlmMessageSeen, OlmRepair, ReceivedRequest, WithheldKey},
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
+    key_backup::{BackupRequest, KeyBackup, NewBackup},
     outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},
     room::{Encryption, Member, Membership, Room},
     secret_request::{ReceivedSecretRequest, SecretRequest},
@@ -56,6 +58,7 @@ pub(super) const TABLES: &[Table] = &[
     OlmRepair::TABLE,
     WithheldKey::TABLE,
     KeyRequest::TABLE,
+    BackupRequest::TABLE,
     ReceivedRequest::TABLE,
     SecretRequest::TABLE,
     ReceivedSecretRequest::TABLE,

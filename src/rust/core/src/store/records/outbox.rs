@@ -172,6 +172,22 @@ pub enum Ask {
         /// The number of the verification.
         number: i64,
     },
+    /// Which version of the key backup there is.
+    BackupVersion,
+    /// Put keys into the key backup.
+    BackUp {
+        /// The version.
+        version: String,
+        /// The number of the last session among them.
+        up_to: i64,
+    },
+    /// A key in the key backup.
+    BackedUpKey {
+        /// The room.
+        room_id: String,
+        /// The session.
+        session_id: String,
+    },
     /// Send something of the outbox.
     Send {
         /// Its number.
@@ -191,6 +207,9 @@ impl Ask {
             Self::Members { .. } => "members",
             Self::Gap { .. } => "gap",
             Self::Signature { .. } => "signature",
+            Self::BackupVersion => "backup_version",
+            Self::BackUp { .. } => "back_up",
+            Self::BackedUpKey { .. } => "backed_up_key",
             Self::Send { .. } => "send",
         }
     }

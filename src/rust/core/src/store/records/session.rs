@@ -45,6 +45,8 @@ pub enum KeySource {
     Direct,
     /// From another device of ours, which we asked for it. Who made it is what that device says.
     Forwarded,
+    /// From the key backup, into which the server can put what it likes.
+    Backup,
     /// From a key export, or a store of another package. Who made it is what that says.
     Imported,
 }
@@ -56,6 +58,7 @@ impl KeySource {
             KeySource::Own => "own",
             KeySource::Direct => "direct",
             KeySource::Forwarded => "forwarded",
+            KeySource::Backup => "backup",
             KeySource::Imported => "imported",
         }
     }
@@ -91,11 +94,18 @@ pub struct InboundSession {
     pub forwarder: Option<String>,
     /// Its maker agrees that it is shared with those invited later.
     pub shared_history: bool,
+    /// Rises with each session that is kept or becomes better: what is above the number that the key
+    /// backup has come to is not backed up. Zero: it came from there.
+    #[serde(default)]
+    pub changed: i64,
 }
 
 impl Record for InboundSession {
-    const TABLE: Table =
-        Table { name: "inbound_session", key: &["room_id", "session_id", "sender"], plain: &[] };
+    const TABLE: Table = Table {
+        name: "inbound_session",
+        key: &["room_id", "session_id", "sender"],
+        plain: &["changed"],
+    };
 
     fn key(&self) -> Vec<Value> {
         vec![
@@ -103,6 +113,10 @@ impl Record for InboundSession {
             self.session_id.as_str().into(),
             self.sender.as_deref().unwrap_or_default().into(),
         ]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.changed.into()]
     }
 }
 

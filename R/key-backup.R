@@ -1,0 +1,186 @@
+#' Key backup
+#'
+#' Containers lose their disks, and laptops die. The key backup keeps the keys of
+#' your rooms on the server, encrypted with a key that it does not have, so that a
+#' new device reads the whole history with the recovery key alone.
+#' [mx_crypto_setup()] makes the backup, or joins the one there is; from then on
+#' each sync puts new keys into it, and gets those that an event waits for.
+#' `mx_backup_status()` says how far it is.
+#'
+#' `mx_backup_upload()` puts all keys that are missing there at once, with a
+#' progress bar, instead of some with each sync.
+#'
+#' Keys go only to a backup that is trusted: its private key is here, or your
+#' identity or a verified device of yours signed it. Another one is left alone. If
+#' the server shows another version, that is judged in turn, and begun from the
+#' beginning.
+#'
+#' @inheritParams mx_client_session
+#' @return
+#' * `mx_backup_status()`: an object of class `mx_backup_status`, a list of
+#'   `user_id`, `version` (`NULL` where there is no backup), `algorithm`, `count`
+#'   (how many keys the server says it has), `refused` (why it cannot be worked
+#'   with, or `NULL`), `key_held` (whether its private key is on this device),
+#'   `key_in_secret_storage` (whether there is one; whether it is the right one,
+#'   only [mx_crypto_setup()] can tell), `trusted`, `enabled` (whether keys of this
+#'   device go there; `NULL` before that was decided), `wanted` (what your account
+#'   says of key backup, `TRUE`, `FALSE` or `NULL`), `keys` (how many there are on
+#'   this device), `backed_up` (how many of these the backup has) and
+#'   `signatures`, a data frame with a row for each signature of yours: `signer`
+#'   (`identity`, `this_device`, `device` or `unknown`), `name` (the device id or
+#'   key that it names), `valid` (`NA` where the signer is unknown) and `trusted`.
+#' * `mx_backup_upload()`: how many keys went there, invisibly.
+#' @section Errors:
+#' `mx_error_key_backup` (there is no backup to put keys into, it is not trusted, or
+#' the backup was switched off here), `mx_error_network`, `mx_error_http`.
+#' @references Client-server API, "Server-side key backups":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' room <- mx_room_create(alice)
+#' mx_send_text(alice, room, "hello")
+#' mx_backup_upload(alice)
+#' mx_backup_status(alice)
+#' @export
+mx_backup_status <- function(client) {
+  machine <- machine_of(check_client(client))
+  own_identity(client, machine)
+  status <- backup_now(client, machine)
+  storage <- secret_storage(client)
+  structure(
+    list(
+      user_id = client[["user_id"]],
+      version = status[["version"]],
+      algorithm = status[["algorithm"]],
+      count = status[["count"]],
+      refused = status[["refused"]],
+      key_held = status[["key_held"]],
+      key_in_secret_storage = backup_secret %in% storage[["secrets"]],
+      trusted = status[["trusted"]],
+      enabled = status[["enabled"]],
+      wanted = storage[["backup_wanted"]],
+      keys = status[["keys"]],
+      backed_up = status[["backed_up"]],
+      signatures = data.frame(status[["signatures"]])
+    ),
+    class = "mx_backup_status"
+  )
+}
+
+#' @rdname mx_backup_status
+#' @export
+mx_backup_upload <- function(client) {
+  machine <- machine_of(check_client(client))
+  missing <- function(status) status[["keys"]] - status[["backed_up"]]
+  before <- missing(core(machine_backup_status(machine)))
+  status <- backup_now(client, machine)
+  if (!status[["trusted"]] || !isTRUE(status[["enabled"]])) {
+    mx_abort(
+      c(
+        "There is no key backup that keys of this device may go to.",
+        i = "See mx_backup_status(), and mx_backup_enable()."
+      ),
+      "mx_error_key_backup"
+    )
+  }
+  # Another version has none of them.
+  total <- max(before, missing(status))
+  done <- total - missing(status)
+  bar <- cli::cli_progress_bar(
+    "Backing up keys",
+    total = total,
+    format = backup_bar
+  )
+  # What comes meanwhile is the next sync's.
+  while (done < total) {
+    core(machine_hurry_backup(machine))
+    pump(client)
+    status <- core(machine_backup_status(machine))
+    if (total - missing(status) <= done) {
+      break
+    }
+    done <- total - missing(status)
+    cli::cli_progress_update(set = done, id = bar)
+  }
+  cli::cli_progress_done(id = bar)
+  invisible(done)
+}
+
+# The private key of the backup, in secret storage.
+backup_secret <- "m.megolm_backup.v1"
+
+backup_bar <- paste(
+  "{cli::pb_name}{cli::pb_bar} {cli::pb_current} of {cli::pb_total}",
+  "({cli::pb_rate}), {cli::pb_eta} left"
+)
+
+# How far the backup is, by what the server shows now.
+backup_now <- function(client, machine, call = caller_env()) {
+  core(machine_look_at_backup(machine), call = call)
+  pump(client, call = call)
+  core(machine_backup_status(machine), call = call)
+}
+
+#' @export
+print.mx_backup_status <- function(x, ...) {
+  cat(format(x, ...), sep = "\n")
+  invisible(x)
+}
+
+#' @export
+format.mx_backup_status <- function(x, ...) {
+  title <- paste0("<mx_backup_status> ", x[["user_id"]])
+  if (is.null(x[["version"]])) {
+    return(c(title, "There is no key backup: keys are on this device alone."))
+  }
+  missing <- x[["keys"]] - x[["backed_up"]]
+  places <- c(
+    if (x[["key_in_secret_storage"]]) "in secret storage",
+    if (x[["key_held"]]) "on this device"
+  )
+  c(
+    title,
+    paste0("Backup version: ", printable(x[["version"]])),
+    paste0("Algorithm: ", printable(x[["algorithm"]])),
+    paste0("Backup key stored: ", paste(places, collapse = " and ")),
+    if (!isTRUE(x[["enabled"]])) {
+      "Keys of this device are not being backed up"
+    } else if (missing == 0) {
+      paste0("All keys backed up (", x[["keys"]], ")")
+    } else {
+      paste0(x[["backed_up"]], " of ", x[["keys"]], " keys backed up")
+    },
+    describe_signatures(x[["signatures"]]),
+    if (!is.null(x[["refused"]])) {
+      paste0("REFUSED: ", printable(x[["refused"]]))
+    } else if (x[["key_held"]]) {
+      "This backup is trusted because its key is on this device"
+    } else if (x[["trusted"]]) {
+      "This backup is trusted because of its signature"
+    } else {
+      "NOT TRUSTED: nothing goes there. Run mx_crypto_setup() with the recovery key."
+    }
+  )
+}
+
+describe_signatures <- function(signatures) {
+  who <- c(
+    identity = "this user",
+    this_device = "this session",
+    device = "session with ID",
+    unknown = "unknown session with ID"
+  )[signatures[["signer"]]]
+  named <- signatures[["signer"]] %in% c("device", "unknown")
+  kind <- ifelse(
+    is.na(signatures[["valid"]]),
+    "a",
+    ifelse(signatures[["valid"]], "a valid", "an INVALID")
+  )
+  sprintf(
+    "Backup has %s signature from %s%s",
+    kind,
+    who,
+    ifelse(named, paste0(" ", printable(signatures[["name"]])), "")
+  )
+}

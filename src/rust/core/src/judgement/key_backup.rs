@@ -1,0 +1,255 @@
+//! The key backup as the server shows it: its version, who signed it, and what is in it.
+//!
+//! Specification: client-server API, end-to-end encryption, "Server-side key backups".
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
+use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
+
+use super::unique_map::{UniqueMap, read_object};
+use crate::{
+    error::{Error, Kind, OrFail, Result},
+    primitives::{
+        canonical_json::{Json, Object},
+        key_backup::ALGORITHM,
+        keys::curve25519,
+        signing,
+    },
+};
+
+/// How many signatures are looked at: a server may show as many as it likes.
+const MOST_SIGNATURES: usize = 100;
+
+/// A version of the backup.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupVersion {
+    /// Its id.
+    pub version: String,
+    /// The algorithm.
+    pub algorithm: String,
+    /// What it says of itself, as text: the public key, and signatures.
+    pub auth_data: String,
+    /// How many keys the server says it holds.
+    pub count: i64,
+}
+
+/// A signature of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupSignature {
+    /// The device id or public key that it names.
+    pub signer: String,
+    /// Whether it holds; none where its key is not known.
+    pub valid: Option<bool>,
+}
+
+/// Some keys of a room.
+#[derive(Debug)]
+pub struct Part {
+    /// The room.
+    pub room_id: String,
+    /// How many there are.
+    pub keys: usize,
+    /// They.
+    pub body: String,
+}
+
+#[derive(Deserialize)]
+struct Keys<'a> {
+    #[serde(borrow)]
+    rooms: UniqueMap<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RoomKeys<'a> {
+    #[serde(borrow)]
+    sessions: UniqueMap<&'a RawValue>,
+}
+
+impl BackupVersion {
+    /// Reads the answer to `GET /room_keys/version`.
+    ///
+    /// # Errors
+    /// [`Kind::Answer`] when it is no such answer.
+    pub fn read(text: &str) -> Result<Self> {
+        let what = "The version of the key backup";
+        let mut answer: UniqueMap<Json> = read_object(text).or_fail(Kind::Answer, what)?;
+        let mut text = |name: &str| match answer.0.remove(name) {
+            Some(Json::String(text)) if !text.is_empty() => Ok(text),
+            _ => Err(Error::new(Kind::Answer, format!("{what} has no {name}."))),
+        };
+        let (version, algorithm) = (text("version")?, text("algorithm")?);
+        let Some(auth_data @ Json::Object(_)) = answer.0.remove("auth_data") else {
+            return Err(Error::new(Kind::Answer, format!("{what} has no auth_data.")));
+        };
+        let count = answer.0.get("count").and_then(Json::as_integer).unwrap_or(0).max(0);
+        Ok(Self { version, algorithm, auth_data: auth_data.text()?, count })
+    }
+
+    /// The public key that keys are encrypted with.
+    ///
+    /// # Errors
+    /// [`Kind::KeyBackup`] when it is of another algorithm, or has no such key.
+    pub fn public_key(&self) -> Result<Curve25519PublicKey> {
+        if self.algorithm != ALGORITHM {
+            return Err(Error::new(Kind::KeyBackup, "The key backup is of an unknown algorithm."));
+        }
+        let auth_data = Json::parse_object(&self.auth_data)?;
+        let key = auth_data.get("public_key").and_then(Json::as_str).unwrap_or_default();
+        curve25519(key).or_fail(Kind::KeyBackup, "The key backup has no public key")
+    }
+
+    /// The signatures of `user_id`. `key_of` knows the keys of devices, by id, and of the user's
+    /// identity, by public key.
+    ///
+    /// # Errors
+    /// [`Kind::Json`]
+    pub fn signatures(
+        &self,
+        user_id: &str,
+        key_of: impl Fn(&str) -> Option<Ed25519PublicKey>,
+    ) -> Result<Vec<BackupSignature>> {
+        let auth_data = Json::parse_object(&self.auth_data)?;
+        let of_user = auth_data
+            .get("signatures")
+            .and_then(Json::as_object)
+            .and_then(|signatures| signatures.get(user_id))
+            .and_then(Json::as_object);
+        let names = of_user.into_iter().flat_map(Object::keys);
+        let signers = names.filter_map(|name| Some((name, name.strip_prefix("ed25519:")?)));
+        let judge = |(name, signer): (&String, &str)| BackupSignature {
+            signer: signer.to_owned(),
+            valid: key_of(signer)
+                .map(|key| signing::verify(&auth_data, user_id, name, key).is_ok()),
+        };
+        Ok(signers.take(MOST_SIGNATURES).map(judge).collect())
+    }
+}
+
+/// The keys of all rooms in parts of at most `most` keys, each like the answer for one room.
+///
+/// # Errors
+/// [`Kind::Answer`] when `text` is no answer to `GET /room_keys/keys`.
+pub fn parts(text: &str, most: usize) -> Result<Vec<Part>> {
+    let answer: Keys<'_> = read_object(text).or_fail(Kind::Answer, "The keys of the backup")?;
+    let mut parts = Vec::new();
+    for (room_id, text) in answer.rooms.0 {
+        for some in room(text.get())?.chunks(most) {
+            let sessions: BTreeMap<&str, &RawValue> =
+                some.iter().map(|(id, text)| (id.as_str(), *text)).collect();
+            let body = json!({ "sessions": sessions }).to_string();
+            parts.push(Part { room_id: room_id.clone(), keys: some.len(), body });
+        }
+    }
+    Ok(parts)
+}
+
+/// The keys of a room, as session ids and their text.
+///
+/// # Errors
+/// [`Kind::Answer`] when `text` is no answer to `GET /room_keys/keys/{roomId}`.
+pub fn room(text: &str) -> Result<Vec<(String, &RawValue)>> {
+    let answer: RoomKeys<'_> = read_object(text).or_fail(Kind::Answer, "The keys of a room")?;
+    Ok(answer.sessions.0.into_iter().collect())
+}
+
+/// What is encrypted of a session. The server's own words about it (from which message on it reads,
+/// how often it was forwarded) count for nothing.
+///
+/// # Errors
+/// [`Kind::Answer`]
+pub fn session_data(text: &str) -> Result<Object> {
+    let what = "A key of the backup";
+    let mut answer: UniqueMap<Json> = read_object(text).or_fail(Kind::Answer, what)?;
+    match answer.0.remove("session_data") {
+        Some(Json::Object(data)) => Ok(data),
+        _ => Err(Error::new(Kind::Answer, format!("{what} has no session_data."))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vodozemac::Ed25519SecretKey;
+
+    use super::*;
+
+    fn version(auth_data: &str) -> BackupVersion {
+        let text = format!(
+            r#"{{"version":"1","algorithm":"{ALGORITHM}","auth_data":{auth_data},"count":3}}"#
+        );
+        BackupVersion::read(&text).unwrap()
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        for odd in [
+            "",
+            "[]",
+            "{}",
+            r#"{"version":1,"algorithm":"x","auth_data":{}}"#,
+            r#"{"version":"","algorithm":"x","auth_data":{}}"#,
+            r#"{"version":"1","algorithm":"x","auth_data":[]}"#,
+            r#"{"version":"1","version":"2","algorithm":"x","auth_data":{}}"#,
+        ] {
+            assert_eq!(BackupVersion::read(odd).unwrap_err().kind, Kind::Answer, "{odd}");
+        }
+        assert_eq!(version("{}").count, 3);
+    }
+
+    #[test]
+    fn a_public_key_is_one_of_this_algorithm() {
+        let key = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo";
+        let auth_data = format!(r#"{{"public_key":"{key}"}}"#);
+        let good = version(&auth_data);
+        assert_eq!(good.public_key().unwrap().to_base64(), key);
+        let other = BackupVersion { algorithm: "m.other".into(), ..good };
+        assert_eq!(other.public_key().unwrap_err().kind, Kind::KeyBackup);
+        for odd in ["{}", r#"{"public_key":5}"#, r#"{"public_key":"AAAA"}"#] {
+            assert_eq!(version(odd).public_key().unwrap_err().kind, Kind::KeyBackup);
+        }
+    }
+
+    #[test]
+    fn each_signature_is_judged_alone() {
+        let secret = Ed25519SecretKey::from_slice(&[1; 32]);
+        let mut auth_data = Json::parse_object(r#"{"public_key":"x","y":[]}"#).unwrap();
+        for (user, name) in [("@a:b", "GOOD"), ("@a:b", "STRANGE"), ("@b:b", "THEIRS")] {
+            let name = format!("ed25519:{name}");
+            signing::sign(&mut auth_data, user, &name, |bytes| secret.sign(bytes)).unwrap();
+        }
+        let text = Json::Object(auth_data).text().unwrap();
+        let text = text.replace("\"@a:b\":{", r#""@a:b":{"ed25519:BAD":"AAAA","other:1":"x","#);
+        let key_of = |name: &str| (name != "STRANGE").then(|| secret.public_key());
+        let found = version(&text).signatures("@a:b", key_of).unwrap();
+        let found: Vec<_> = found.iter().map(|s| (s.signer.as_str(), s.valid)).collect();
+        assert_eq!(found, [("BAD", Some(false)), ("GOOD", Some(true)), ("STRANGE", None)]);
+        let odd = version(r#"{"signatures":{"@a:b":[]}}"#);
+        assert_eq!(odd.signatures("@a:b", key_of).unwrap(), []);
+    }
+
+    #[test]
+    fn many_keys_come_in_parts() {
+        let sessions: Vec<_> = (0..7).map(|n| format!("\"{n}\":{{}}")).collect();
+        let text = format!(r#"{{"rooms":{{"!r":{{"sessions":{{{}}}}}}}}}"#, sessions.join(","));
+        let found: Vec<usize> = parts(&text, 3).unwrap().iter().map(|part| part.keys).collect();
+        assert_eq!(found, [3, 3, 1]);
+    }
+
+    #[test]
+    fn one_odd_room_or_session_name_is_an_error_of_the_answer() {
+        let text = r#"{"rooms":{"!r:x":{"sessions":{"s":{"session_data":{}}}}}}"#;
+        let found = parts(text, 5).unwrap();
+        assert_eq!((found[0].room_id.as_str(), found[0].keys), ("!r:x", 1));
+        let (session_id, text) = room(&found[0].body).unwrap().remove(0);
+        assert_eq!(session_id, "s");
+        assert!(session_data(text.get()).unwrap().is_empty());
+        for odd in ["[]", "{}", r#"{"rooms":[]}"#, r#"{"rooms":{"r":5}}"#, r#"{"rooms":{"r":{}}}"#]
+        {
+            assert_eq!(parts(odd, 5).unwrap_err().kind, Kind::Answer, "{odd}");
+        }
+        for odd in ["5", "{}", r#"{"session_data":5}"#] {
+            assert_eq!(session_data(odd).unwrap_err().kind, Kind::Answer, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Room keys for the server to keep, under a key it does not have.
+//!
+//! Specification: client-server API, end-to-end encryption, "Server-side key backups". Whoever has
+//! the public key can encrypt, and the MAC covers nothing: libolm computed it over the empty string,
+//! and everybody has to do the same. So what comes out of a backup is anybody's word.
+
+use serde::{Deserialize, Serialize};
+use vodozemac::{
+    Curve25519PublicKey, Curve25519SecretKey,
+    pk_encryption::{Message, PkDecryption, PkEncryption},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    canonical_json::{Json, Object},
+    contained,
+    keys::{curve25519, decode_base64, encode_base64},
+    seal::random_bytes,
+};
+use crate::error::{Error, Kind, OrFail, Result};
+
+/// The only algorithm.
+pub const ALGORITHM: &str = "m.megolm_backup.v1.curve25519-aes-sha2";
+/// The name of the private key in secret storage, and among secrets that are shared.
+pub const SECRET: &str = "m.megolm_backup.v1";
+
+/// The private key of a backup, which decrypts it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupKey(Zeroizing<[u8; 32]>);
+
+impl BackupKey {
+    /// A new key.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the system gives no random bytes.
+    pub fn random() -> Result<Self> {
+        Ok(Self(Zeroizing::new(random_bytes()?)))
+    }
+
+    /// Reads a key as secret storage has it: 32 bytes in base64.
+    ///
+    /// # Errors
+    /// [`Kind::Encoding`]
+    pub fn from_base64(text: &str) -> Result<Self> {
+        let wrong = || Error::new(Kind::Encoding, "The private key of a backup has 32 bytes.");
+        let bytes = Zeroizing::new(decode_base64(text)?);
+        let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| wrong())?;
+        Ok(Self(Zeroizing::new(bytes)))
+    }
+
+    /// The key as secret storage has it.
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(encode_base64(self.0.as_ref()))
+    }
+
+    /// The public part.
+    pub fn public(&self) -> Curve25519PublicKey {
+        self.decryption().public_key()
+    }
+
+    /// Decrypts `session_data`. What comes out is anybody's word.
+    ///
+    /// # Errors
+    /// [`Kind::KeyBackup`] when it was not encrypted with the public part of this key.
+    pub fn decrypt(&self, session_data: &Object) -> Result<Zeroizing<Vec<u8>>> {
+        let part = |name: &str| {
+            session_data
+                .get(name)
+                .and_then(Json::as_str)
+                .ok_or_else(|| refused(format!("A key in the backup has no {name}.")))
+        };
+        let message = Message {
+            ciphertext: decode_base64(part("ciphertext")?)?,
+            mac: decode_base64(part("mac")?)?,
+            ephemeral_key: curve25519(part("ephemeral")?)?,
+        };
+        let what = "A key in the backup does not decrypt";
+        contained(|| self.decryption().decrypt(&message).or_fail(Kind::KeyBackup, what))
+            .map(Zeroizing::new)
+    }
+
+    fn decryption(&self) -> PkDecryption {
+        PkDecryption::from_key(Curve25519SecretKey::from_slice(&self.0))
+    }
+}
+
+/// Encrypts a room key: `session_data`, an object of `ephemeral`, `ciphertext` and `mac`.
+///
+/// # Errors
+/// [`Kind::KeyBackup`] when the public key is none that keeps a secret.
+pub fn encrypt(public: Curve25519PublicKey, room_key: &[u8]) -> Result<Object> {
+    let message = PkEncryption::from_key(public)
+        .encrypt(room_key)
+        .or_fail(Kind::KeyBackup, "Nothing can be encrypted with the key of this backup")?;
+    let text = |bytes: &[u8]| Json::String(encode_base64(bytes));
+    Ok(Object::from([
+        ("ephemeral".into(), text(message.ephemeral_key.as_bytes())),
+        ("ciphertext".into(), text(&message.ciphertext)),
+        ("mac".into(), text(&message.mac)),
+    ]))
+}
+
+fn refused(message: impl Into<String>) -> Error {
+    Error::new(Kind::KeyBackup, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_encrypted_opens_with_its_key_alone() {
+        let key = BackupKey::random().unwrap();
+        let sealed = encrypt(key.public(), b"room key").unwrap();
+        assert_eq!(key.decrypt(&sealed).unwrap().as_slice(), b"room key");
+        let other = BackupKey::random().unwrap();
+        assert_eq!(other.decrypt(&sealed).unwrap_err().kind, Kind::KeyBackup);
+        let again = BackupKey::from_base64(&key.to_base64()).unwrap();
+        assert_eq!(again.decrypt(&sealed).unwrap().as_slice(), b"room key");
+    }
+
+    // A vector of vodozemac's and libolm's tests of each other.
+    #[test]
+    fn a_private_key_has_the_public_key_that_everybody_computes() {
+        // RFC 7748, 6.1: Alice's keys.
+        let private = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo";
+        let public = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo";
+        let key = BackupKey::from_base64(private).unwrap();
+        assert_eq!(key.public().to_base64(), public);
+    }
+
+    #[test]
+    fn what_is_missing_or_malformed_is_an_error() {
+        let key = BackupKey::random().unwrap();
+        let good = encrypt(key.public(), b"x").unwrap();
+        for part in ["ephemeral", "ciphertext", "mac"] {
+            let with = |value: Option<&str>| {
+                let mut odd = good.clone();
+                odd.remove(part);
+                odd.extend(value.map(|text| (part.to_owned(), Json::String(text.into()))));
+                key.decrypt(&odd)
+            };
+            for odd in [None, Some(""), Some("AAAA"), Some("?")] {
+                assert!(with(odd).is_err(), "{part} {odd:?}");
+            }
+        }
+        for odd in ["", "AAAA", "?", &encode_base64(&[1; 33])] {
+            assert!(BackupKey::from_base64(odd).is_err());
+        }
+    }
+
+    #[test]
+    fn a_public_key_that_keeps_no_secret_is_refused() {
+        let zero = Curve25519PublicKey::from_bytes([0; 32]);
+        assert_eq!(encrypt(zero, b"x").unwrap_err().kind, Kind::KeyBackup);
+    }
+}

@@ -1,0 +1,76 @@
+//! The key backup of our user, as far as this device knows it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    judgement::key_backup::BackupVersion,
+    primitives::key_backup::BackupKey,
+    store::{Record, Single, Table, Value},
+};
+
+/// A backup that was made and is not on the server yet. After a crash it goes on with the same key.
+#[derive(Serialize, Deserialize)]
+pub struct NewBackup {
+    /// Its private key.
+    pub key: BackupKey,
+    /// It takes the place of every backup that is there.
+    pub replaces: bool,
+    /// The key is in secret storage.
+    pub stored: bool,
+}
+
+/// What this device knows of the backup, and does about it.
+#[derive(Default, Serialize, Deserialize)]
+pub struct KeyBackup {
+    /// The version that the server showed last; none where there is no backup.
+    pub version: Option<BackupVersion>,
+    /// When it was asked for; zero before the first time.
+    pub looked_at: i64,
+    /// It is to be asked for.
+    pub look: bool,
+    /// A private key. It opens the backup only if it is that of `version`: what a server shows
+    /// does not have it forgotten.
+    pub private: Option<BackupKey>,
+    /// One that came from our own user or device before the version was known.
+    pub offered: Option<BackupKey>,
+    /// A backup that is being made.
+    pub new: Option<NewBackup>,
+    /// Keys of this device go there, or not; none before that was decided.
+    pub enabled: Option<bool>,
+    /// The sessions up to this [`changed`](super::InboundSession::changed) are in it.
+    pub done: i64,
+    /// So are those without a number.
+    pub unnumbered_done: bool,
+    /// Until then nothing more is put there, so that a sync is not kept waiting.
+    pub rest_until: i64,
+}
+
+impl Single for KeyBackup {
+    const NAME: &'static str = "key backup";
+}
+
+/// A room key that is looked for in the backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupRequest {
+    /// The room.
+    pub room_id: String,
+    /// The session.
+    pub session_id: String,
+    /// It may yet come by itself.
+    pub patient: bool,
+    /// When it was first wanted.
+    pub wanted_at: i64,
+    /// How often it was not there.
+    pub tries: u32,
+    /// It is not asked for before this time.
+    pub retry_at: i64,
+}
+
+impl Record for BackupRequest {
+    const TABLE: Table =
+        Table { name: "backup_request", key: &["room_id", "session_id"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.room_id.as_str().into(), self.session_id.as_str().into()]
+    }
+}

@@ -1,0 +1,612 @@
+//! What goes to the key backup, and what may come out of it. Rules 33, 34 and 37.
+
+use mxcrypt_core::{
+    Kind,
+    judgement::{
+        secret_storage::{SecretStorage, StorageSecret},
+        trust::Trust,
+    },
+    machine::{Handed, Signer, Storage, Unsigned},
+    primitives::{
+        canonical_json::{Json, Numbers, Object},
+        cross_signing::SigningKey,
+        key_backup::{ALGORITHM, BackupKey, encrypt},
+        keys::encode_base64,
+        megolm,
+    },
+    store::{
+        Query,
+        records::{BackupRequest, InboundSession, KeySource, LocalTrust},
+    },
+};
+use mxcrypt_model_server::Response;
+use serde_json::{Value, json};
+use vodozemac::megolm::GroupSession;
+
+use crate::scene::{
+    Forger, MEGOLM, Person, Scene, encoded, megolm_event, parse, room_key, text_of,
+};
+
+/// After this keys go to the backup again, and are looked for.
+const PATIENCE: i64 = 11_000;
+/// What was said so long before a device came it was not given the key of.
+const HOUR: i64 = 3_600_000;
+
+/// Alice's phone has an identity, secret storage and a backup; Bob has said "one" to her.
+struct Scenery {
+    scene: Scene,
+    phone: Person,
+    bob: Person,
+    room_id: String,
+    storage: SecretStorage,
+    recovery_key: String,
+}
+
+fn scenery() -> Scenery {
+    let mut scene = Scene::new();
+    let (mut phone, mut bob) = (scene.person("alice"), scene.person("bob"));
+    phone.machine.make_identity(&Storage::New { passphrase: None }, false, true).unwrap();
+    let data = phone.machine.identity_account_data().unwrap();
+    let event =
+        |(kind, content): &(String, String)| json!({"type": kind, "content": parse(content)});
+    let events: Vec<Value> = data.iter().map(event).collect();
+    let sync = json!({"account_data": {"events": events}}).to_string();
+    let recovery_key = phone.machine.recovery_key().unwrap().unwrap().to_string();
+    let upload = parse(&phone.machine.signing_keys_upload(None).unwrap());
+    post(&mut scene, &phone, "keys/device_signing/upload", upload);
+    phone.machine.identity_published().unwrap();
+    refresh(&mut scene, &mut phone);
+    sign_device(&mut scene, &mut phone);
+    let made = parse(&phone.machine.backup_upload().unwrap());
+    post(&mut scene, &phone, "room_keys/version", made);
+    look(&mut scene, &mut phone);
+    assert!(phone.machine.backup_status().unwrap().key_held);
+    let room_id = scene.room(&mut [&mut phone, &mut bob]);
+    bob.say(&mut scene, &room_id, "one");
+    assert_eq!(phone.reads(&mut scene), ["one"]);
+    let storage = SecretStorage::read(&sync).unwrap();
+    Scenery { scene, phone, bob, room_id, storage, recovery_key }
+}
+
+fn post(scene: &mut Scene, who: &Person, path: &str, body: Value) {
+    let answer = scene.call(Some(&who.token), "POST", path, body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+fn sign_device(scene: &mut Scene, who: &mut Person) {
+    let body = parse(&who.machine.signatures_upload().unwrap().unwrap());
+    post(scene, who, "keys/signatures/upload", body);
+    refresh(scene, who);
+}
+
+/// Asks for the devices and the identity of its own user.
+fn refresh(scene: &mut Scene, who: &mut Person) {
+    who.machine.refresh_devices(std::slice::from_ref(&who.user)).unwrap();
+    assert_eq!(who.pump(scene), []);
+}
+
+fn look(scene: &mut Scene, who: &mut Person) {
+    who.machine.look_at_backup().unwrap();
+    assert_eq!(who.pump(scene), []);
+}
+
+/// Time passes, and what became due is done.
+fn later(scene: &mut Scene, who: &mut Person) {
+    scene.now += PATIENCE;
+    assert_eq!(who.pump(scene), []);
+}
+
+/// Another device of Alice's, which has the recovery key.
+fn laptop(s: &mut Scenery) -> Person {
+    s.scene.now += HOUR;
+    let mut laptop = s.scene.person("alice");
+    refresh(&mut s.scene, &mut laptop);
+    let secret = StorageSecret::RecoveryKey(&s.recovery_key);
+    laptop.machine.import_identity(&s.storage, secret).unwrap();
+    sign_device(&mut s.scene, &mut laptop);
+    look(&mut s.scene, &mut laptop);
+    laptop.machine.open_backup(&s.storage, secret).unwrap();
+    laptop
+}
+
+fn version(scene: &mut Scene, who: &Person) -> Value {
+    parse(&scene.call(Some(&who.token), "GET", "room_keys/version", Value::Null).body)
+}
+
+fn backup_keys(scene: &mut Scene, who: &Person) -> Value {
+    let number = version(scene, who)["version"].as_str().unwrap().to_owned();
+    let path = format!("room_keys/keys?version={number}");
+    parse(&scene.call(Some(&who.token), "GET", &path, Value::Null).body)["rooms"].clone()
+}
+
+/// The server puts what it likes into the backup, whose public key it knows.
+fn plant(s: &mut Scenery, room_id: &str, session_id: &str, session: &Value) {
+    let shown = version(&mut s.scene, &s.phone);
+    let public = shown["auth_data"]["public_key"].as_str().unwrap();
+    let public = mxcrypt_core::primitives::keys::curve25519(public).unwrap();
+    let data = encrypt(public, session.to_string().as_bytes()).unwrap();
+    let entry = json!({"first_message_index": 0, "forwarded_count": 0, "is_verified": true,
+        "session_data": parse(&Json::Object(data).text().unwrap())});
+    let path = format!(
+        "room_keys/keys/{}/{}?version={}",
+        encoded(room_id),
+        session_id.replace('+', "%2B").replace('/', "%2F"),
+        shown["version"].as_str().unwrap()
+    );
+    assert_eq!(s.scene.call(Some(&s.phone.token), "PUT", &path, entry).status, 200);
+}
+
+/// A session as the backup holds it, from the index `from` on, that names the device of `maker`.
+fn session_data(session: &GroupSession, from: u32, maker: (&str, &str)) -> Value {
+    let mut inbound = megolm::inbound(&session.session_key().to_base64()).unwrap();
+    json!({"algorithm": MEGOLM, "forwarding_curve25519_key_chain": [],
+        "sender_key": maker.0, "sender_claimed_keys": {"ed25519": maker.1},
+        "session_key": inbound.export_at(from).unwrap().to_base64()})
+}
+
+fn keys_of(person: &mut Person) -> (String, String) {
+    let keys = person.machine.identity_keys().unwrap();
+    (keys.curve25519.to_base64(), keys.ed25519.to_base64())
+}
+
+/// The history of a room, after what it lacks was looked for; newest first.
+fn history(scene: &mut Scene, who: &mut Person, room_id: &str) -> Vec<Handed> {
+    let path = format!("rooms/{}/messages?dir=b&limit=100", encoded(room_id));
+    let page = scene.call(Some(&who.token), "GET", &path, Value::Null).body;
+    let mode = Unsigned::AsTheModeSays;
+    who.machine.read_history(room_id, &page, mode).unwrap();
+    assert_eq!(who.pump(scene), []);
+    let events = who.machine.read_history(room_id, &page, mode).unwrap().events;
+    events.into_iter().filter(|row| row.event.encrypted).collect()
+}
+
+fn texts(rows: &[Handed]) -> Vec<String> {
+    rows.iter().map(text_of).collect()
+}
+
+#[test]
+fn a_new_device_reads_what_was_backed_up() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    let status = s.phone.machine.backup_status().unwrap();
+    assert_eq!((status.sessions, status.backed_up), (1, 1));
+    let mut laptop = laptop(&mut s);
+    let rows = history(&mut s.scene, &mut laptop, &s.room_id);
+    assert_eq!(texts(&rows), ["one"]);
+    assert_eq!(rows[0].event.key_source, Some(KeySource::Backup));
+    // Who made it is what the backup says: never more than that.
+    assert!(rows[0].trust <= Trust::NotGuaranteed);
+    // What came from the backup does not go there again.
+    later(&mut s.scene, &mut laptop);
+    assert_eq!(laptop.machine.backup_status().unwrap().backed_up, 1);
+    assert_eq!(uploads(&s.scene), 1);
+}
+
+fn uploads(scene: &Scene) -> usize {
+    let is_upload = |body: &&[u8]| String::from_utf8_lossy(body).contains("is_verified");
+    scene.server.seen().filter(is_upload).count()
+}
+
+#[test]
+fn an_event_that_waits_comes_again_when_its_key_was_in_the_backup() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    s.scene.now += HOUR;
+    let mut laptop = s.scene.person("alice");
+    // It was there when the laptop came, and nobody will give it the key.
+    assert_eq!(laptop.new_texts().len(), 1);
+    later(&mut s.scene, &mut laptop);
+    let waiting = laptop.machine.undecrypted().unwrap();
+    assert_eq!(text_of(&waiting[0]), "(backup_locked)");
+    refresh(&mut s.scene, &mut laptop);
+    let secret = StorageSecret::RecoveryKey(&s.recovery_key);
+    laptop.machine.import_identity(&s.storage, secret).unwrap();
+    laptop.machine.open_backup(&s.storage, secret).unwrap();
+    later(&mut s.scene, &mut laptop);
+    assert_eq!(laptop.new_texts(), ["one"]);
+    assert_eq!(laptop.machine.undecrypted().unwrap().len(), 0);
+    assert_eq!(laptop.look(|tx| tx.count::<BackupRequest>(&Query::all())), 0);
+}
+
+#[test]
+fn where_there_is_no_backup_that_is_said() {
+    let mut scene = Scene::new();
+    let (mut phone, mut bob) = (scene.person("alice"), scene.person("bob"));
+    let room_id = scene.room(&mut [&mut phone, &mut bob]);
+    bob.say(&mut scene, &room_id, "one");
+    scene.now += HOUR;
+    let mut laptop = scene.person("alice");
+    later(&mut scene, &mut laptop);
+    assert_eq!(texts(&laptop.machine.undecrypted().unwrap()), ["(no_backup)"]);
+}
+
+/// The server shows a version of its own, and waits for the keys.
+fn is_given_nothing(s: &mut Scenery, auth_data: Value) {
+    let made = json!({"algorithm": ALGORITHM, "auth_data": auth_data});
+    post(&mut s.scene, &s.phone, "room_keys/version", made);
+    s.bob.machine.rotate_room_key(&s.room_id).unwrap();
+    s.bob.say(&mut s.scene, &s.room_id, "next");
+    assert_eq!(s.phone.reads(&mut s.scene), ["next"]);
+    for _ in 0..3 {
+        later(&mut s.scene, &mut s.phone);
+    }
+    assert_eq!(version(&mut s.scene, &s.phone)["count"], 0, "{auth_data}");
+    let status = s.phone.machine.backup_status().unwrap();
+    assert!(!status.trusted && !status.key_held && status.backed_up == 0);
+    assert!(status.signatures.iter().all(|signature| !signature.trusted));
+}
+
+fn signed(auth_data: &Value, user: &str, name: &str, key: &SigningKey) -> Value {
+    let mut object = Json::parse_object(&auth_data.to_string()).unwrap();
+    let before = object.remove("signatures");
+    key.sign(&mut object, user).unwrap();
+    let mut value = parse(&Json::Object(object).canonical(Numbers::Canonical).unwrap());
+    let made = format!("ed25519:{}", key.public());
+    let signature = value["signatures"][user][&made].take();
+    value["signatures"] = before.map_or(json!({}), |b| parse(&b.text().unwrap()));
+    value["signatures"][user][format!("ed25519:{name}")] = signature;
+    value
+}
+
+#[test]
+fn nothing_goes_to_a_backup_that_is_not_trusted() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    let true_one = version(&mut s.scene, &s.phone)["auth_data"].clone();
+    let public = BackupKey::random().unwrap().public().to_base64();
+    let theirs = json!({ "public_key": public });
+    let user = s.phone.user.clone();
+    let forged = SigningKey::random().unwrap();
+    let master = s.phone.machine.user_trust(std::slice::from_ref(&user)).unwrap();
+    let master = master[0].master_key.clone().unwrap();
+    is_given_nothing(&mut s, theirs.clone());
+    // With the signatures of the true one, and with false ones in our names.
+    let copied = json!({"public_key": public, "signatures": true_one["signatures"]});
+    is_given_nothing(&mut s, copied);
+    let device_id = s.phone.device_id.clone();
+    for name in [master.as_str(), device_id.as_str(), "UNKNOWN", &forged.public()] {
+        is_given_nothing(&mut s, signed(&theirs, &user, name, &forged));
+    }
+    // Of a device that the server added to us.
+    let mut added = s.scene.forger("alice");
+    is_given_nothing(&mut s, signed_by_device(&theirs, &mut added, "added"));
+    for odd in [json!({}), json!({"public_key": encode_base64(&[0; 32])})] {
+        is_given_nothing(&mut s, odd);
+    }
+}
+
+fn signed_by_device(auth_data: &Value, device: &mut Forger, device_id: &str) -> Value {
+    let mut object: Object = Json::parse_object(&auth_data.to_string()).unwrap();
+    let key_id = format!("ed25519:{device_id}");
+    let sign = |bytes: &[u8]| device.account.sign(bytes);
+    mxcrypt_core::primitives::signing::sign(&mut object, &device.user, &key_id, sign).unwrap();
+    parse(&Json::Object(object).canonical(Numbers::Canonical).unwrap())
+}
+
+#[test]
+fn keys_go_to_a_backup_that_our_verified_device_has_made() {
+    let mut s = scenery();
+    let mut laptop = laptop(&mut s);
+    laptop.machine.make_backup(true).unwrap();
+    let made = parse(&laptop.machine.backup_upload().unwrap());
+    post(&mut s.scene, &laptop, "room_keys/version", made);
+    look(&mut s.scene, &mut laptop);
+    refresh(&mut s.scene, &mut s.phone);
+    later(&mut s.scene, &mut s.phone);
+    look(&mut s.scene, &mut s.phone);
+    later(&mut s.scene, &mut s.phone);
+    let status = s.phone.machine.backup_status().unwrap();
+    assert!(status.trusted && !status.key_held);
+    assert_eq!(version(&mut s.scene, &s.phone)["count"], 1);
+    // Once that device is blocked, only the identity vouches for it.
+    let by = |signer: Signer| status.signatures.iter().find(|s| s.signer == signer).unwrap();
+    assert!(by(Signer::Identity).trusted && by(Signer::Device).trusted);
+    s.phone
+        .machine
+        .set_local_trust(&laptop.user, &laptop.device_id, None, LocalTrust::Blocked)
+        .unwrap();
+    let status = s.phone.machine.backup_status().unwrap();
+    let by = |signer: Signer| status.signatures.iter().find(|s| s.signer == signer).unwrap();
+    assert!(by(Signer::Identity).trusted && !by(Signer::Device).trusted);
+}
+
+#[test]
+fn another_version_is_judged_and_begun_from_the_beginning() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    assert_eq!(version(&mut s.scene, &s.phone)["count"], 1);
+    // The same backup under another number, as after a server lost it and a device put it back.
+    let shown = version(&mut s.scene, &s.phone);
+    let made = json!({"algorithm": ALGORITHM, "auth_data": shown["auth_data"]});
+    post(&mut s.scene, &s.phone, "room_keys/version", made);
+    s.bob.machine.rotate_room_key(&s.room_id).unwrap();
+    s.bob.say(&mut s.scene, &s.room_id, "two");
+    assert_eq!(s.phone.reads(&mut s.scene), ["two"]);
+    later(&mut s.scene, &mut s.phone);
+    later(&mut s.scene, &mut s.phone);
+    let shown = version(&mut s.scene, &s.phone);
+    assert_eq!((&shown["version"], &shown["count"]), (&json!("2"), &json!(2)));
+}
+
+#[test]
+fn a_backup_that_was_deleted_is_not_made_anew() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    let path = "room_keys/version/1";
+    s.scene.call(Some(&s.phone.token), "DELETE", path, Value::Null);
+    s.bob.machine.rotate_room_key(&s.room_id).unwrap();
+    s.bob.say(&mut s.scene, &s.room_id, "two");
+    s.phone.reads(&mut s.scene);
+    for _ in 0..3 {
+        later(&mut s.scene, &mut s.phone);
+    }
+    let status = s.phone.machine.backup_status().unwrap();
+    assert_eq!((status.version, status.backed_up), (None, 0));
+    assert_eq!(version(&mut s.scene, &s.phone)["errcode"], "M_NOT_FOUND");
+}
+
+/// An answer that was lost, and one that comes twice.
+#[test]
+fn a_batch_whose_answer_is_lost_goes_again() {
+    let mut s = scenery();
+    s.bob.machine.rotate_room_key(&s.room_id).unwrap();
+    s.bob.say(&mut s.scene, &s.room_id, "two");
+    s.scene.now += PATIENCE;
+    s.phone.sync(&mut s.scene);
+    let requests = s.phone.machine.requests(s.scene.now).unwrap().requests;
+    let upload = requests.iter().find(|request| request.kind == "back_up").unwrap();
+    assert_eq!(s.phone.machine.backup_status().unwrap().backed_up, 1);
+    // Another process does not repeat it meanwhile.
+    let mut other = s.phone.another();
+    let busy = other.requests(s.scene.now).unwrap().requests;
+    assert!(!busy.iter().any(|request| request.kind == "back_up"));
+    s.scene.now += PATIENCE;
+    let again = other.requests(s.scene.now).unwrap().requests;
+    assert!(again.iter().any(|again| again.path == upload.path));
+}
+
+#[test]
+fn the_key_of_another_backup_is_refused() {
+    let mut s = scenery();
+    let public = BackupKey::random().unwrap().public().to_base64();
+    let made = json!({"algorithm": ALGORITHM, "auth_data": {"public_key": public}});
+    post(&mut s.scene, &s.phone, "room_keys/version", made);
+    let mut laptop = s.scene.person("alice");
+    look(&mut s.scene, &mut laptop);
+    let secret = StorageSecret::RecoveryKey(&s.recovery_key);
+    let error = laptop.machine.open_backup(&s.storage, secret).unwrap_err();
+    assert_eq!(error.kind, Kind::KeyBackup);
+    assert!(!laptop.machine.backup_status().unwrap().key_held);
+    // What a server shows does not have the key forgotten.
+    look(&mut s.scene, &mut s.phone);
+    assert!(!s.phone.machine.backup_status().unwrap().key_held);
+    s.scene.call(Some(&s.phone.token), "DELETE", "room_keys/version/2", Value::Null);
+    look(&mut s.scene, &mut s.phone);
+    assert!(s.phone.machine.backup_status().unwrap().key_held);
+}
+
+#[test]
+fn a_key_in_the_place_of_another_is_refused() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    let keys = backup_keys(&mut s.scene, &s.phone);
+    let session_id =
+        keys[&s.room_id]["sessions"].as_object().unwrap().keys().next().unwrap().clone();
+    let bob = keys_of(&mut s.bob);
+    let theirs = session_data(&megolm::outbound(), 0, (&bob.0, &bob.1));
+    let room_id = s.room_id.clone();
+    plant(&mut s, &room_id, &session_id, &theirs);
+    let mut laptop = laptop(&mut s);
+    let rows = history(&mut s.scene, &mut laptop, &s.room_id);
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0].event.unreadable.is_some());
+    assert_eq!(laptop.look(|tx| tx.count::<InboundSession>(&Query::all())), 0);
+    for odd in [
+        json!({}),
+        json!([]),
+        edited(&theirs, "algorithm", json!("m.other")),
+        edited(&theirs, "session_key", json!("AAAA")),
+        edited(&theirs, "sender_key", json!("not a key")),
+        edited(&theirs, "sender_claimed_keys", json!({})),
+    ] {
+        let session = megolm::outbound();
+        plant(&mut s, &room_id, &session.session_id(), &odd);
+    }
+    let keys = backup_keys(&mut s.scene, &s.phone)[&room_id].to_string();
+    let restored = laptop.machine.restore_keys(s.scene.now, &room_id, None, &keys).unwrap();
+    assert_eq!(restored.len(), 7);
+    assert!(restored.iter().all(|(_, reason)| reason.is_some()), "{restored:?}");
+}
+
+fn edited(value: &Value, name: &str, with: Value) -> Value {
+    let mut value = value.clone();
+    value[name] = with;
+    value
+}
+
+/// A session of one room, put under another by the server, with its ciphertext.
+#[test]
+fn a_key_of_another_room_reads_nothing_there() {
+    let mut s = scenery();
+    let mut forger = s.scene.forger("mallory");
+    let room_id = s.room_id.clone();
+    let other = s.scene.room(&mut [&mut s.phone, &mut s.bob]);
+    let mut session = megolm::outbound();
+    let start = session_data(&session, 0, ("x", "y"));
+    let said_elsewhere = megolm_event(&mut session, &other, "private");
+    let bob = keys_of(&mut s.bob);
+    let start = edited(&start, "sender_key", json!(bob.0));
+    let start = edited(&start, "sender_claimed_keys", json!({"ed25519": bob.1}));
+    plant(&mut s, &room_id, &session.session_id(), &start);
+    forger.token = s.bob.token.clone();
+    forger.post(&mut s.scene, &room_id, &said_elsewhere);
+    let mut laptop = laptop(&mut s);
+    let rows = history(&mut s.scene, &mut laptop, &room_id);
+    assert_eq!(texts(&rows)[0], "(room_mismatch)");
+}
+
+/// The server makes a session and says that it is Bob's.
+#[test]
+fn what_a_server_puts_into_the_backup_is_not_guaranteed() {
+    let mut s = scenery();
+    let room_id = s.room_id.clone();
+    let mut session = megolm::outbound();
+    let bob = keys_of(&mut s.bob);
+    let planted = session_data(&session, 0, (&bob.0, &bob.1));
+    plant(&mut s, &room_id, &session.session_id(), &planted);
+    let said = megolm_event(&mut session, &room_id, "made up");
+    let as_alice = megolm_event(&mut session, &room_id, "by alice, it says");
+    let mut forger = s.scene.forger("mallory");
+    forger.token = s.bob.token.clone();
+    forger.post(&mut s.scene, &room_id, &said);
+    forger.token = s.phone.token.clone();
+    forger.post(&mut s.scene, &room_id, &as_alice);
+    let mut laptop = laptop(&mut s);
+    history(&mut s.scene, &mut laptop, &room_id);
+    laptop.machine.refresh_devices(&[s.bob.user.clone(), s.phone.user.clone()]).unwrap();
+    laptop.pump(&mut s.scene);
+    let rows = history(&mut s.scene, &mut laptop, &room_id);
+    // A device of Bob's is said to have made it: nobody else's words are read with it.
+    assert_eq!(texts(&rows)[..2], ["(sender_mismatch)", "made up"]);
+    assert!(rows[1].trust <= Trust::NotGuaranteed);
+}
+
+/// Rule 20, by way of the backup.
+#[test]
+fn a_key_that_is_here_never_reads_less() {
+    let mut s = scenery();
+    let room_id = s.room_id.clone();
+    let mut forger = s.scene.forger("mallory");
+    let path = format!("rooms/{}/invite", encoded(&room_id));
+    let invite = json!({"user_id": forger.user});
+    post(&mut s.scene, &s.phone, &path, invite);
+    s.scene.enter(&forger.token, &room_id);
+    let mut session = megolm::outbound();
+    let from_start = session_data(&session, 0, keys(&forger));
+    let first = megolm_event(&mut session, &room_id, "first");
+    let second = megolm_event(&mut session, &room_id, "second");
+    // She gives the key from the second message on.
+    let given = room_key(&room_id, &session);
+    forger.give_key(&mut s.scene, &mut s.phone, given, |_| {});
+    let session_id = session.session_id();
+    let index = |s: &Scenery| {
+        let kept = s
+            .phone
+            .look(|tx| tx.select::<InboundSession>(&Query::equal("room_id", room_id.as_str())));
+        let kept: Vec<_> = kept.into_iter().filter(|k| k.session_id == session_id).collect();
+        assert_eq!(kept.len(), 1);
+        (kept[0].session.first_known_index(), kept[0].source)
+    };
+    s.phone.sync(&mut s.scene);
+    assert_eq!(index(&s), (2, KeySource::Direct));
+    let restore = |s: &mut Scenery, data: &Value| {
+        plant(s, &room_id, &session_id, data);
+        let keys = backup_keys(&mut s.scene, &s.phone)[&room_id].to_string();
+        s.phone.machine.restore_keys(s.scene.now, &room_id, None, &keys).unwrap();
+        let number = version(&mut s.scene, &s.phone)["version"].as_str().unwrap().to_owned();
+        let path = format!("room_keys/keys?version={number}");
+        s.scene.call(Some(&s.phone.token), "DELETE", &path, Value::Null);
+    };
+    let later_on = {
+        let mut ahead = megolm::inbound(&session.session_key().to_base64()).unwrap();
+        edited(&from_start, "session_key", json!(ahead.export_at(7).unwrap().to_base64()))
+    };
+    restore(&mut s, &later_on);
+    assert_eq!(index(&s), (2, KeySource::Direct));
+    // The same ratchet from its beginning: it reads more, and is still hers.
+    restore(&mut s, &from_start);
+    assert_eq!(index(&s), (0, KeySource::Direct));
+    restore(&mut s, &later_on);
+    assert_eq!(index(&s), (0, KeySource::Direct));
+    for event in [&first, &second] {
+        forger.post(&mut s.scene, &room_id, event);
+    }
+    s.phone.sync(&mut s.scene);
+    assert_eq!(s.phone.new_texts(), ["first", "second"]);
+}
+
+fn keys(forger: &Forger) -> (&'static str, &'static str) {
+    let leak = |text: String| &*Box::leak(text.into_boxed_str());
+    let account = &forger.account;
+    (leak(account.curve25519_key().to_base64()), leak(account.ed25519_key().to_base64()))
+}
+
+/// The other way round: the device that made it gives a key that the backup had first.
+#[test]
+fn a_key_from_its_maker_takes_the_place_of_that_from_the_backup() {
+    let mut s = scenery();
+    let room_id = s.room_id.clone();
+    let mut forger = s.scene.forger("mallory");
+    let mut session = megolm::outbound();
+    let from_start = session_data(&session, 0, keys(&forger));
+    plant(&mut s, &room_id, &session.session_id(), &from_start);
+    let in_backup = backup_keys(&mut s.scene, &s.phone)[&room_id].to_string();
+    s.phone.machine.restore_keys(s.scene.now, &room_id, None, &in_backup).unwrap();
+    session.encrypt("x");
+    let given = room_key(&room_id, &session);
+    forger.give_key(&mut s.scene, &mut s.phone, given, |_| {});
+    s.phone.sync(&mut s.scene);
+    let kept = s.phone.look(|tx| tx.select::<InboundSession>(&Query::all()));
+    let kept: Vec<_> = kept.iter().filter(|kept| kept.session_id == session.session_id()).collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(
+        (kept[0].sender.as_deref(), kept[0].source),
+        (Some(forger.user.as_str()), KeySource::Direct)
+    );
+    assert_eq!(kept[0].session.first_known_index(), 0);
+}
+
+#[test]
+fn a_key_that_becomes_better_goes_to_the_backup_again() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    let room_id = s.room_id.clone();
+    let mut forger = s.scene.forger("mallory");
+    let mut session = megolm::outbound();
+    let early = room_key(&room_id, &session);
+    session.encrypt("x");
+    let late = room_key(&room_id, &session);
+    let place = |s: &mut Scenery| {
+        let keys = backup_keys(&mut s.scene, &s.phone);
+        keys[&room_id]["sessions"][session.session_id()]["first_message_index"].clone()
+    };
+    forger.give_key(&mut s.scene, &mut s.phone, late, |_| {});
+    s.phone.sync(&mut s.scene);
+    later(&mut s.scene, &mut s.phone);
+    assert_eq!(place(&mut s), 1);
+    forger.give_key(&mut s.scene, &mut s.phone, early, |_| {});
+    s.phone.sync(&mut s.scene);
+    later(&mut s.scene, &mut s.phone);
+    assert_eq!(place(&mut s), 0);
+}
+
+/// A server invents events, to have keys asked for without end.
+#[test]
+fn a_key_is_looked_for_seldom_and_not_many_are() {
+    let mut s = scenery();
+    let mut laptop = laptop(&mut s);
+    let event = |n: usize| {
+        json!({"type": "m.room.encrypted", "event_id": format!("$e{n}"), "sender": "@bob:here",
+            "origin_server_ts": 1, "content": {"algorithm": MEGOLM, "ciphertext": "AAAA",
+            "session_id": format!("session{n}")}})
+    };
+    let page = json!({"chunk": (0..2_000).map(event).collect::<Vec<_>>()}).to_string();
+    laptop.machine.read_history(&s.room_id, &page, Unsigned::AsTheModeSays).unwrap();
+    let asked = |scene: &mut Scene, laptop: &mut Person| {
+        let mut asked = 0;
+        let count = |kind: &str, response: Response| {
+            asked += usize::from(kind == "backed_up_key");
+            response
+        };
+        assert_eq!(laptop.pump_with(scene, count), []);
+        asked
+    };
+    let first = asked(&mut s.scene, &mut laptop);
+    assert!((1..=500).contains(&first), "{first}");
+    laptop.machine.read_history(&s.room_id, &page, Unsigned::AsTheModeSays).unwrap();
+    // In the place of one that was found.
+    assert!(asked(&mut s.scene, &mut laptop) <= 1);
+    s.scene.now += 8 * 24 * 3_600_000;
+    laptop.pump(&mut s.scene);
+    assert_eq!(laptop.look(|tx| tx.count::<BackupRequest>(&Query::all())), 0);
+}

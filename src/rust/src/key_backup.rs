@@ -1,0 +1,154 @@
+//! The key backup, for R.
+
+use extendr_api::prelude::*;
+use mxcrypt_core::{
+    judgement::key_backup,
+    machine::{BackupStatus, SignatureReport},
+};
+
+use crate::{
+    answer::{answer, number, optional_string, raw, record, string, strings},
+    arguments,
+    demo::now,
+    machine::on,
+    secret_storage::{Given, secret_storage},
+};
+
+/// How many keys R takes in at once.
+const PART: usize = 500;
+
+#[extendr]
+fn machine_look_at_backup(handle: Robj) -> Robj {
+    on(&handle, |machine| machine.look_at_backup())
+}
+
+#[extendr]
+fn machine_backup_status(handle: Robj) -> Robj {
+    on(&handle, |machine| Ok(described(&machine.backup_status()?)))
+}
+
+fn described(status: &BackupStatus) -> Robj {
+    let version = status.version.as_ref();
+    let text = |text: Option<&String>| optional_string(text.map(String::as_str));
+    record([
+        ("version", text(version.map(|shown| &shown.version))),
+        ("algorithm", text(version.map(|shown| &shown.algorithm))),
+        ("count", number(version.map_or(0, |shown| shown.count))),
+        ("refused", text(status.refused.as_ref())),
+        ("key_held", status.key_held.into()),
+        ("trusted", status.trusted.into()),
+        ("enabled", status.enabled.map_or_else(|| ().into(), Robj::from)),
+        ("under_way", status.under_way.into()),
+        ("key_stored", status.key_stored.into()),
+        ("in_the_way", status.in_the_way.into()),
+        ("keys", number(status.sessions as i64)),
+        ("backed_up", number(status.backed_up as i64)),
+        ("signatures", signatures(&status.signatures)),
+    ])
+}
+
+fn signatures(found: &[SignatureReport]) -> Robj {
+    let trusted: Vec<bool> = found.iter().map(|signature| signature.trusted).collect();
+    let valid = found.iter().map(|signature| signature.valid.map_or(Rbool::na(), Rbool::from));
+    record([
+        ("signer", strings(found.iter().map(|signature| Some(signature.signer.as_str())))),
+        ("name", strings(found.iter().map(|signature| Some(signature.name.as_str())))),
+        ("valid", Logicals::from_values(valid).into()),
+        ("trusted", trusted.into()),
+    ])
+}
+
+#[extendr]
+fn machine_enable_backup(handle: Robj, enabled: Robj) -> Robj {
+    on(&handle, |machine| machine.enable_backup(arguments::flag(&enabled, "enabled")?))
+}
+
+#[extendr]
+fn machine_hurry_backup(handle: Robj) -> Robj {
+    on(&handle, |machine| machine.hurry_backup())
+}
+
+#[extendr]
+fn machine_make_backup(handle: Robj, replaces: Robj) -> Robj {
+    on(&handle, |machine| machine.make_backup(arguments::flag(&replaces, "replaces")?))
+}
+
+#[extendr]
+fn machine_seal_backup_key(
+    handle: Robj,
+    account_data: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let given = Given::read(&recovery_key, &passphrase)?;
+        let content = machine.seal_backup_key(&secret_storage(&account_data)?, given.secret()?)?;
+        Ok(optional_string(content.as_deref()))
+    })
+}
+
+#[extendr]
+fn machine_backup_key_stored(handle: Robj) -> Robj {
+    on(&handle, |machine| machine.backup_key_stored())
+}
+
+#[extendr]
+fn machine_backup_upload(handle: Robj) -> Robj {
+    on(&handle, |machine| Ok(string(&machine.backup_upload()?)))
+}
+
+#[extendr]
+fn machine_open_backup(
+    handle: Robj,
+    account_data: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let given = Given::read(&recovery_key, &passphrase)?;
+        machine.open_backup(&secret_storage(&account_data)?, given.secret()?)
+    })
+}
+
+/// The keys of all rooms, in parts that are taken in one by one.
+#[extendr]
+fn key_backup_parts(body: Robj) -> Robj {
+    answer(|| {
+        let parts = key_backup::parts(&arguments::body(&body, "body")?, PART)?;
+        let keys: Vec<f64> = parts.iter().map(|part| part.keys as f64).collect();
+        Ok(record([
+            ("room_id", strings(parts.iter().map(|part| Some(part.room_id.as_str())))),
+            ("keys", keys.into()),
+            ("body", List::from_values(parts.iter().map(|part| raw(part.body.as_bytes()))).into()),
+        ]))
+    })
+}
+
+#[extendr]
+fn machine_restore_keys(handle: Robj, room_id: Robj, session_id: Robj, body: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room_id")?;
+        let session_id = arguments::optional_text(&session_id, "session_id")?;
+        let body = arguments::body(&body, "body")?;
+        let restored = machine.restore_keys(now(), &room_id, session_id.as_deref(), &body)?;
+        Ok(record([
+            ("session_id", strings(restored.iter().map(|(id, _)| Some(id.as_str())))),
+            ("reason", strings(restored.iter().map(|(_, reason)| reason.as_deref()))),
+        ]))
+    })
+}
+
+extendr_module! {
+    mod key_backup;
+    fn machine_look_at_backup;
+    fn machine_backup_status;
+    fn machine_enable_backup;
+    fn machine_hurry_backup;
+    fn machine_make_backup;
+    fn machine_seal_backup_key;
+    fn machine_backup_key_stored;
+    fn machine_backup_upload;
+    fn machine_open_backup;
+    fn key_backup_parts;
+    fn machine_restore_keys;
+}
