@@ -116,7 +116,11 @@ demo_address <- function(homeserver) {
 }
 
 demo_perform <- function(homeserver, method, path, token, body) {
-  bytes <- if (is.null(body)) raw() else charToRaw(enc2utf8(body))
+  bytes <- if (is.character(body)) {
+    charToRaw(enc2utf8(body))
+  } else {
+    body %||% raw()
+  }
   answer <- core(demo_handle(homeserver, method, path, token, bytes))
   answer[["status"]] <- as.integer(answer[["status"]])
   answer

@@ -137,6 +137,12 @@ machine_open_backup <- function(handle, account_data, recovery_key, passphrase) 
 key_backup_parts <- function(body) .Call(wrap__key_backup_parts, body)
 
 machine_restore_keys <- function(handle, room_id, session_id, body) .Call(wrap__machine_restore_keys, handle, room_id, session_id, body)
+# A bundle to be uploaded: its number and bytes. NULL where there is nothing to share.
+machine_make_key_bundle <- function(handle, room_id) .Call(wrap__machine_make_key_bundle, handle, room_id)
+
+machine_share_key_bundle <- function(handle, number, url, user_ids) .Call(wrap__machine_share_key_bundle, handle, number, url, user_ids)
+
+machine_key_bundle_waits <- function(handle, number) .Call(wrap__machine_key_bundle_waits, handle, number)
 
 # Judges device keys: identity and signing keys, or the reason, a row each.
 judge_device_keys <- function(texts, user_ids, device_ids, required) .Call(wrap__judge_device_keys, texts, user_ids, device_ids, required)

@@ -96,7 +96,8 @@ retry_after <- function(answer) {
 http_once <- function(session, method, path, body, timeout, content) {
   homeserver <- the[["homeservers"]][[session[["server"]]]]
   if (!is.null(homeserver)) {
-    return(demo_perform(homeserver, method, path, session_token(session), body))
+    sent <- if (is.null(content)) body else content[["bytes"]]
+    return(demo_perform(homeserver, method, path, session_token(session), sent))
   }
   request <- http_request(session, method, path, body, timeout, content)
   response <- tryCatch(

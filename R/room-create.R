@@ -12,10 +12,16 @@
 #' @param direct Whether this is a conversation with those invited.
 #' @param user_id The user to invite.
 #' @param reason Why, or `NULL`.
+#' @param share_history Whether the user is given the keys of what was said before,
+#'   as far as those who said it let them go to later members: the history
+#'   visibility was `shared` or `world_readable` when they did. Only devices that
+#'   their owner has signed get them.
 #' @return `mx_room_create()`: the room id; `mx_room_join()`: the same,
 #'   invisibly. The others `NULL`, invisibly.
 #' @section Errors:
-#' `mx_error_room` (no such room, or several), `mx_error_M_FORBIDDEN`.
+#' `mx_error_room` (no such room, or several), `mx_error_M_FORBIDDEN`. Where the
+#' keys of what was said before cannot be given, the user is invited all the same,
+#' with a warning of class `mx_warning_history_not_shared`.
 #' @references Client-server API, "Rooms":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#rooms>
 #' @examples
@@ -100,10 +106,19 @@ mx_room_leave <- function(client, room) {
 
 #' @rdname mx_room
 #' @export
-mx_room_invite <- function(client, room, user_id, reason = NULL) {
+mx_room_invite <- function(
+  client,
+  room,
+  user_id,
+  reason = NULL,
+  share_history = TRUE
+) {
   room_id <- resolve_room(client, room)
   body <- list(user_id = check_string(user_id))
   body[["reason"]] <- check_string(reason, null = TRUE)
+  if (check_flag(share_history)) {
+    share_history(client, room_id, user_id)
+  }
   http_json(client, "POST", api_path("rooms", room_id, "invite"), body)
   # The next message is for them too, also before a sync tells of it.
   core(machine_note_members_changed(machine_of(client), room_id))

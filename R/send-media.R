@@ -42,19 +42,7 @@ mx_send_media <- function(
     )
   }
   bytes <- read_file(path)
-  uploaded <- http_json(
-    client,
-    "POST",
-    paste0("/_matrix/media/v3/upload?filename=", encode_segment(body)),
-    content = list(bytes = bytes, type = content_type)
-  )
-  url <- uploaded[["content_uri"]]
-  if (!is_string(url) || !startsWith(url, "mxc://")) {
-    mx_abort(
-      "The server took the file and gave it no address.",
-      "mx_error_answer"
-    )
-  }
+  url <- upload_file(client, bytes, content_type, body)
   content <- list(
     msgtype = media_msgtype(content_type),
     body = body,
@@ -62,6 +50,33 @@ mx_send_media <- function(
     info = list(mimetype = content_type, size = length(bytes))
   )
   mx_send(client, room_id, content)
+}
+
+# Puts bytes into the content repository; their address.
+upload_file <- function(
+  client,
+  bytes,
+  content_type = "application/octet-stream",
+  name = NULL,
+  call = caller_env()
+) {
+  query <- if (!is.null(name)) paste0("?filename=", encode_segment(name))
+  uploaded <- http_json(
+    client,
+    "POST",
+    paste0("/_matrix/media/v3/upload", query),
+    content = list(bytes = bytes, type = content_type),
+    call = call
+  )
+  url <- uploaded[["content_uri"]]
+  if (!is_string(url) || !startsWith(url, "mxc://")) {
+    mx_abort(
+      "The server took the file and gave it no address.",
+      "mx_error_answer",
+      call = call
+    )
+  }
+  url
 }
 
 read_file <- function(

@@ -23,7 +23,8 @@ calls_rooms <- function(scene) {
       client = alice,
       room = room,
       user_id = "@carol:demo",
-      reason = "x"
+      reason = "x",
+      share_history = FALSE
     ),
     mx_room_join = list(client = alice, room = room),
     mx_room_key_rotate = list(client = alice, room = room),

@@ -35,11 +35,14 @@ fn demo_handle(demo: Robj, method: Robj, path: Robj, token: Robj, body: Robj) ->
             body: arguments::bytes(&body, "body")?.to_vec(),
         };
         with(&demo, |server: &mut ModelServer| {
-            let response = server.handle(now().unsigned_abs(), &request);
-            Ok(record([
-                ("status", number(response.status.into())),
-                ("body", raw(response.body.as_bytes())),
-            ]))
+            let (status, body) = match server.file(&request) {
+                Some(file) => (200, raw(file)),
+                None => {
+                    let response = server.handle(now().unsigned_abs(), &request);
+                    (response.status, raw(response.body.as_bytes()))
+                }
+            };
+            Ok(record([("status", number(status.into())), ("body", body)]))
         })
     })
 }

@@ -23,6 +23,7 @@ mod inbox;
 mod json;
 mod judgement;
 mod key_backup;
+mod key_bundles;
 mod key_export;
 mod machine;
 mod megolm;
@@ -59,6 +60,7 @@ extendr_module! {
     use inbox;
     use json;
     use key_backup;
+    use key_bundles;
     use judgement;
     use key_export;
     use machine;

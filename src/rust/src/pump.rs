@@ -77,8 +77,10 @@ fn machine_replies(handle: Robj, numbers: Robj, statuses: Robj, bodies: Robj) ->
 fn reply(status: i64, body: &[u8]) -> Reply {
     match u16::try_from(status) {
         Ok(0) => Reply::NoAnswer,
-        // What is not UTF-8 is not JSON either, and is refused as such.
-        Ok(status) => Reply::Answer { status, body: String::from_utf8_lossy(body).into_owned() },
+        Ok(status) => match std::str::from_utf8(body) {
+            Ok(body) => Reply::Answer { status, body: body.to_owned() },
+            Err(_) => Reply::File { status, bytes: body.to_vec() },
+        },
         Err(_) => Reply::NotTried,
     }
 }

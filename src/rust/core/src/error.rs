@@ -21,6 +21,8 @@ pub enum Kind {
     Olm,
     /// A Megolm message or session is refused.
     Megolm,
+    /// An encrypted file is refused.
+    Attachment,
     /// A pickle does not open.
     Pickle,
     /// A handle is of another type, from another session, or from before a fork.
@@ -75,6 +77,7 @@ impl Kind {
             Kind::Signature => "signature",
             Kind::Olm => "olm",
             Kind::Megolm => "megolm",
+            Kind::Attachment => "attachment",
             Kind::Pickle => "pickle",
             Kind::Handle => "handle",
             Kind::RecoveryKey => "recovery_key",

@@ -36,7 +36,7 @@ pub(crate) struct Call<'a> {
     pub(crate) path: Vec<String>,
     pub(crate) token: Option<&'a str>,
     query: BTreeMap<String, String>,
-    body: &'a [u8],
+    pub(crate) body: &'a [u8],
 }
 
 impl<'a> Call<'a> {

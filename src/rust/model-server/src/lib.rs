@@ -37,6 +37,7 @@ mod json;
 mod key_backup;
 mod key_signatures;
 mod keys;
+mod media;
 mod membership;
 mod messages;
 mod one_time_keys;
@@ -79,6 +80,7 @@ pub struct ModelServer {
     tokens: Tokens,
     uia_sessions: BTreeSet<String>,
     device_changes: Vec<Change>,
+    files: Vec<Vec<u8>>,
     seen: Seen,
 }
 
@@ -95,6 +97,7 @@ impl ModelServer {
             tokens: Tokens::default(),
             uia_sessions: BTreeSet::new(),
             device_changes: Vec::new(),
+            files: Vec::new(),
             seen: Seen::default(),
         }
     }

@@ -16,6 +16,10 @@ impl ModelServer {
         match (call.method, path.as_slice()) {
             ("GET", [".well-known", "matrix", "client"]) => Err(Error::not_found("Not found")),
             ("GET", ["_matrix", "client", "versions"]) => Ok(versions()),
+            ("POST", ["_matrix", "media", "v3", "upload"]) => {
+                self.authenticate(call)?;
+                self.upload_file(call)
+            }
             (_, ["_matrix", "client", "v3" | "r0", path @ ..]) => {
                 let me = self.authenticate(call);
                 self.route_client(call, me, path)

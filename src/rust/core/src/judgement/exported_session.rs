@@ -129,6 +129,15 @@ fn refused(what: &str) -> Error {
     Error::new(Kind::Megolm, format!("The session is refused: {what}."))
 }
 
+/// What a key bundle leaves out.
+#[derive(Serialize)]
+struct Past<'a> {
+    forwarding_curve25519_key_chain: [&'a str; 0],
+    shared_history: bool,
+    #[serde(rename = "org.matrix.msc3061.shared_history")]
+    old_shared_history: bool,
+}
+
 #[derive(Serialize)]
 struct Data<'a> {
     algorithm: &'static str,
@@ -139,10 +148,8 @@ struct Data<'a> {
     session_key: &'a str,
     sender_key: &'a str,
     sender_claimed_keys: serde_json::Value,
-    forwarding_curve25519_key_chain: [&'a str; 0],
-    shared_history: bool,
-    #[serde(rename = "org.matrix.msc3061.shared_history")]
-    old_shared_history: bool,
+    #[serde(flatten)]
+    past: Option<Past<'a>>,
 }
 
 /// A session as a key export holds it, JSON text.
@@ -150,7 +157,15 @@ struct Data<'a> {
 /// # Errors
 /// [`Kind::Internal`]
 pub fn for_export(session: &InboundSession) -> Result<Zeroizing<Vec<u8>>> {
-    write(session, Some(&session.room_id), Some(&session.session_id))
+    write(session, true, true)
+}
+
+/// A session as a key bundle holds it, JSON text.
+///
+/// # Errors
+/// [`Kind::Internal`]
+pub fn for_bundle(session: &InboundSession) -> Result<Zeroizing<Vec<u8>>> {
+    write(session, true, false)
 }
 
 /// A session as a key backup holds it, JSON text.
@@ -158,13 +173,13 @@ pub fn for_export(session: &InboundSession) -> Result<Zeroizing<Vec<u8>>> {
 /// # Errors
 /// [`Kind::Internal`]
 pub fn for_backup(session: &InboundSession) -> Result<Zeroizing<Vec<u8>>> {
-    write(session, None, None)
+    write(session, false, true)
 }
 
 fn write(
     session: &InboundSession,
-    room_id: Option<&str>,
-    session_id: Option<&str>,
+    with_place: bool,
+    with_past: bool,
 ) -> Result<Zeroizing<Vec<u8>>> {
     let key = Zeroizing::new(session.session.export_at_first_known_index().to_base64());
     let signing_key = session.sender_signing_key.as_str();
@@ -173,14 +188,16 @@ fn write(
     let mut bytes = Zeroizing::new(Vec::with_capacity(2048));
     let data = Data {
         algorithm: MEGOLM,
-        room_id,
-        session_id,
+        room_id: with_place.then_some(&session.room_id),
+        session_id: with_place.then_some(&session.session_id),
         session_key: &key,
         sender_key: &session.sender_key,
         sender_claimed_keys: claimed,
-        forwarding_curve25519_key_chain: [],
-        shared_history: session.shared_history,
-        old_shared_history: session.shared_history,
+        past: with_past.then_some(Past {
+            forwarding_curve25519_key_chain: [],
+            shared_history: session.shared_history,
+            old_shared_history: session.shared_history,
+        }),
     };
     serde_json::to_writer(&mut *bytes, &data).or_fail(Kind::Internal, "An exported session")?;
     Ok(bytes)

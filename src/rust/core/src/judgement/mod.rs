@@ -6,9 +6,11 @@
 pub mod authentication;
 pub mod cross_signing;
 pub mod device_keys;
+pub mod encrypted_file;
 pub mod exported_session;
 pub mod identifier;
 pub mod key_backup;
+pub mod key_bundle;
 pub mod key_export;
 pub mod keys_claim;
 pub mod keys_query;

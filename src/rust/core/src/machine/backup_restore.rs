@@ -145,7 +145,7 @@ impl Work<'_> {
             Ok(session) => session,
             Err(error) => return Ok(Some(error.message)),
         };
-        Ok(match self.keep_exported(session, KeySource::Backup)? {
+        Ok(match self.keep_exported(session, KeySource::Backup, None)? {
             Keeping::Taken | Keeping::Known => None,
             Keeping::Contradicts => Some("It contradicts the key that is here.".to_owned()),
         })

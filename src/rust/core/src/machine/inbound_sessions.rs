@@ -62,11 +62,12 @@ impl Work<'_> {
         self.put_session(kept, backed_up)
     }
 
-    /// Keeps a session of which its file or backup, and nothing else, says who made it.
+    /// Keeps a session of which its file, backup or bundle, and nothing else, says who made it.
     pub(super) fn keep_exported(
         &mut self,
         exported: ExportedSession,
         source: KeySource,
+        forwarder: Option<&str>,
     ) -> Result<Keeping> {
         self.keep_session(InboundSession {
             room_id: exported.room_id,
@@ -77,8 +78,9 @@ impl Work<'_> {
             sender_key: exported.sender_key,
             sender_signing_key: exported.sender_signing_key,
             source,
-            forwarder: None,
-            shared_history: exported.shared_history,
+            forwarder: forwarder.map(str::to_owned),
+            // Whoever shares a bundle says of each key in it that it may be shared.
+            shared_history: exported.shared_history || source == KeySource::Bundle,
             changed: 0,
         })
     }

@@ -121,7 +121,7 @@ impl Machine {
                 let first_known_index =
                     verdict.as_ref().ok().map(|exported| exported.session.first_known_index());
                 let outcome = match verdict {
-                    Ok(exported) => Ok(work.keep_exported(exported, KeySource::Imported)?),
+                    Ok(exported) => Ok(work.keep_exported(exported, KeySource::Imported, None)?),
                     Err(error) => Err(error),
                 };
                 rows.push(Imported { room_id, session_id, sender_key, first_known_index, outcome });

@@ -9,6 +9,7 @@
 //! | `room_keys` | who gets the key of a room, and keys that came |
 //! | `inbound_sessions` | which of the keys that came are kept, and which reads an event |
 //! | `key_requests`, `received_requests`, `withheld` | keys that we ask for, are asked for, or are refused |
+//! | `key_bundles` | history that is shared with those who are invited |
 //! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
 //! | `key_export` | exported keys, out and in |
 //! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
@@ -36,6 +37,7 @@ mod inbound_sessions;
 mod inbox;
 mod isolation;
 mod key_backup;
+mod key_bundles;
 mod key_export;
 mod key_requests;
 mod key_upload;

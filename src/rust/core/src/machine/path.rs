@@ -2,9 +2,17 @@
 
 use std::fmt::Write;
 
+/// Where files are.
+pub(super) const MEDIA: &str = "/_matrix/client/v1/media";
+
 /// Percent-encodes `segments` into a path of the client-server API.
 pub(super) fn path(segments: &[&str]) -> String {
-    let mut path = "/_matrix/client/v3".to_owned();
+    path_of("/_matrix/client/v3", segments)
+}
+
+/// Percent-encodes `segments` into a path below `root`.
+pub(super) fn path_of(root: &str, segments: &[&str]) -> String {
+    let mut path = root.to_owned();
     for segment in segments {
         path.push('/');
         percent_encode(segment, &mut path);

@@ -83,6 +83,8 @@ impl Machine {
             pump.ask_for_secrets()?;
             pump.pursue_verifications()?;
             pump.search_backup()?;
+            pump.share_key_bundles()?;
+            pump.fetch_key_bundles()?;
             pump.send_to_devices()?;
             for room_id in pump.work.rooms_to_send_to()? {
                 if pump.out.requests.len() < AT_A_TIME {

@@ -21,6 +21,13 @@ pub enum Reply {
         /// The body.
         body: String,
     },
+    /// The server answered with what is no text.
+    File {
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        bytes: Vec<u8>,
+    },
     /// It was performed, and no answer came: the server may have acted or not.
     NoAnswer,
     /// It was not performed.
@@ -62,7 +69,13 @@ impl Machine {
 impl Work<'_> {
     fn take_reply(&mut self, ask: Ask, reply: Reply) -> Result<Option<Trouble>> {
         let (status, body) = match (&ask, reply) {
+            (Ask::KeyBundle { room_id, sender, number }, Reply::File { status: 200, bytes }) => {
+                self.key_bundle_answered(room_id, sender, *number, bytes)?;
+                return Ok(None);
+            }
             (_, Reply::Answer { status, body }) => (status, body),
+            // What is not UTF-8 is not JSON either, and is refused as such.
+            (_, Reply::File { status, .. }) => (status, String::new()),
             (Ask::Send { number }, Reply::NotTried) => {
                 if let Some(row) = self.waiting_row(*number)? {
                     self.not_attempted(row)?;
@@ -100,6 +113,11 @@ impl Work<'_> {
             }
             Ask::Gap { room_id, number, .. } if trouble.is_final() => {
                 self.give_up_gap(&room_id, number, &trouble.message)?;
+                return Ok(None);
+            }
+            Ask::KeyBundle { room_id, sender, number } => {
+                let is_final = trouble.is_final();
+                self.key_bundle_failed(&room_id, &sender, number, is_final)?;
                 return Ok(None);
             }
             Ask::Encryption { room_id, .. }
@@ -144,6 +162,9 @@ impl Work<'_> {
             Ask::BackUp { version, up_to } => self.backed_up(version, *up_to),
             Ask::BackedUpKey { room_id, session_id } => {
                 self.backup_searched(room_id, session_id, body)
+            }
+            Ask::KeyBundle { room_id, sender, number } => {
+                self.key_bundle_answered(room_id, sender, *number, text.as_bytes().to_vec())
             }
             Ask::Send { .. } => Ok(()),
         }

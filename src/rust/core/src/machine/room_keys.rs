@@ -10,7 +10,11 @@ use super::{Millis, Work};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::olm_payload::OlmPayload,
-    primitives::{account::MEGOLM, canonical_json::Json, megolm},
+    primitives::{
+        account::MEGOLM,
+        canonical_json::{Json, Object},
+        megolm,
+    },
     store::{
         Query,
         records::{
@@ -291,6 +295,7 @@ impl Work<'_> {
             "session_id": session.session_id,
             "session_key": session.session.session_key().to_base64(),
             "shared_history": session.shared_history,
+            "m.shared_history": session.shared_history,
         }))
         .or_fail(Kind::Internal, "A room key")?;
         for batch in devices.chunks(DEVICES_PER_REQUEST) {
@@ -363,11 +368,18 @@ impl Work<'_> {
             sender_signing_key: payload.signing_key.to_base64(),
             source: KeySource::Direct,
             forwarder: None,
-            shared_history: payload.content.get("shared_history") == Some(&Json::Bool(true)),
+            shared_history: is_shareable(&payload.content),
             changed: 0,
         })
         .map(drop)
     }
+}
+
+/// Whether the maker of a session lets it go to those who are invited later. Other clients use names
+/// from before version 1.19 of the specification.
+fn is_shareable(content: &Object) -> bool {
+    let names = ["shared_history", "m.shared_history", "org.matrix.msc3061.shared_history"];
+    names.iter().find_map(|name| content.get(*name)) == Some(&Json::Bool(true))
 }
 
 /// Whether those who are invited later may be given what is said now. (Specification: "Shareable

@@ -2,7 +2,12 @@
 
 use serde::Deserialize;
 
-use super::{Work, key_requests, olm_repair, secret_sharing, withheld::WITHHELD};
+use super::{
+    Work,
+    key_bundles::{BUNDLE, OLD_BUNDLE},
+    key_requests, olm_repair, secret_sharing,
+    withheld::WITHHELD,
+};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{
@@ -119,6 +124,7 @@ impl Work<'_> {
                 self.receive_verification_to_device(&payload.sender, other, &payload.content)
             }
             "m.forwarded_room_key" => self.receive_forwarded_key(&payload, &sender_key),
+            BUNDLE | OLD_BUNDLE => self.receive_key_bundle(&payload, &sender_key),
             secret_sharing::SEND => self.receive_secret(&payload, &sender_key),
             _ => Ok(()),
         }

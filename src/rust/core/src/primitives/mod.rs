@@ -2,6 +2,7 @@
 
 pub mod account;
 mod aes_hmac;
+pub mod attachment;
 pub mod canonical_json;
 pub mod cross_signing;
 pub mod key_backup;

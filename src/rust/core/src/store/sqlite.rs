@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_secret_sharing.sql"),
     include_str!("migrations/0006_verification.sql"),
     include_str!("migrations/0007_key_backup.sql"),
+    include_str!("migrations/0008_key_bundles.sql"),
 ];
 
 /// How long to wait for another process that is inside a transaction.

@@ -13,6 +13,7 @@ mod forwarded_keys;
 mod healing;
 mod identities;
 mod key_backup;
+mod key_bundles;
 mod key_export;
 mod key_requests;
 mod messages;

@@ -33,6 +33,13 @@ fn scenery() -> Scenery {
     Scenery { scene, phone, laptop }
 }
 
+/// Signs the device of a person who has an identity, as mx_crypto_setup() does.
+pub fn sign_own_device(scene: &mut Scene, person: &mut Person) {
+    let body = person.machine.signatures_upload().unwrap().unwrap();
+    upload(scene, person, &body);
+    ask(scene, person);
+}
+
 fn upload(scene: &mut Scene, by: &Person, signatures: &str) {
     let answer = scene.call(Some(&by.token), "POST", "keys/signatures/upload", parse(signatures));
     assert_eq!(parse(&answer.body)["failures"], json!({}), "{}", answer.body);

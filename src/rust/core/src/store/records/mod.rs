@@ -7,6 +7,7 @@ mod event;
 mod healing;
 mod identity;
 mod key_backup;
+mod key_bundle;
 mod outbox;
 mod room;
 mod secret_request;
@@ -25,6 +26,7 @@ pub use self::{
     healing::{KeyRequest, OlmMessageSeen, OlmRepair, ReceivedRequest, WithheldKey},
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
     key_backup::{BackupRequest, KeyBackup, NewBackup},
+    key_bundle::{OwnBundle, ReceivedBundle},
     outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},
     room::{Encryption, Member, Membership, Room},
     secret_request::{ReceivedSecretRequest, SecretRequest},
@@ -64,6 +66,8 @@ pub(super) const TABLES: &[Table] = &[
     ReceivedSecretRequest::TABLE,
     HeldTimeline::TABLE,
     Verification::TABLE,
+    OwnBundle::TABLE,
+    ReceivedBundle::TABLE,
 ];
 
 /// Keeps vodozemac's objects, which are ratchets and not data, through their pickles.

@@ -188,6 +188,15 @@ pub enum Ask {
         /// The session.
         session_id: String,
     },
+    /// A bundle of room keys.
+    KeyBundle {
+        /// The room.
+        room_id: String,
+        /// Who shares it.
+        sender: String,
+        /// Its number.
+        number: i64,
+    },
     /// Send something of the outbox.
     Send {
         /// Its number.
@@ -210,6 +219,7 @@ impl Ask {
             Self::BackupVersion => "backup_version",
             Self::BackUp { .. } => "back_up",
             Self::BackedUpKey { .. } => "backed_up_key",
+            Self::KeyBundle { .. } => "key_bundle",
             Self::Send { .. } => "send",
         }
     }

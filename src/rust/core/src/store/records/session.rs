@@ -49,6 +49,8 @@ pub enum KeySource {
     Backup,
     /// From a key export, or a store of another package. Who made it is what that says.
     Imported,
+    /// From whoever invited us. Who made it is what they say.
+    Bundle,
 }
 
 impl KeySource {
@@ -60,6 +62,7 @@ impl KeySource {
             KeySource::Forwarded => "forwarded",
             KeySource::Backup => "backup",
             KeySource::Imported => "imported",
+            KeySource::Bundle => "bundle",
         }
     }
 
@@ -89,7 +92,7 @@ pub struct InboundSession {
     pub sender_signing_key: String,
     /// How it came to us.
     pub source: KeySource,
-    /// The device of ours that handed it on, if one did.
+    /// The device of ours that handed it on, or the user who shared it, if one did.
     #[serde(default)]
     pub forwarder: Option<String>,
     /// Its maker agrees that it is shared with those invited later.

@@ -1,0 +1,46 @@
+# History that is shared with those who are invited.
+
+test_that("who is invited reads what was said before", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  bob <- mx_demo_client(homeserver, "bob")
+  room <- mx_room_create(alice)
+  event <- mx_send_text(alice, room, "before")
+  mx_room_invite(alice, room, bob$user_id)
+  mx_sync(bob)
+  mx_room_join(bob, room)
+  history <- mx_messages(bob, room)
+  row <- history[history$event_id %in% event, ]
+  expect_equal(row$body, "before")
+  expect_equal(row$key_source, "bundle")
+  expect_equal(row$forwarder, alice$user_id)
+  expect_equal(as.character(row$trust), "not_guaranteed")
+})
+
+test_that("history is not shared where the caller does not want it", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  bob <- mx_demo_client(homeserver, "bob")
+  room <- mx_room_create(alice)
+  event <- mx_send_text(alice, room, "before")
+  mx_room_invite(alice, room, bob$user_id, share_history = FALSE)
+  mx_sync(bob)
+  mx_room_join(bob, room)
+  history <- mx_messages(bob, room)
+  expect_true(is.na(history$body[history$event_id %in% event]))
+})
+
+test_that("who cannot be given the keys is invited all the same", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  room <- mx_room_create(alice)
+  mx_send_text(alice, room, "before")
+  local_replaced("upload_file", function(...) {
+    mx_abort("The file is too large.", "mx_error_http")
+  })
+  expect_warning(
+    mx_room_invite(alice, room, "@carol:demo"),
+    class = "mx_warning_history_not_shared"
+  )
+  expect_true("@carol:demo" %in% mx_room_members(alice, room)$user_id)
+})
