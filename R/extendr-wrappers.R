@@ -328,5 +328,13 @@ machine_start_sas <- function(handle, verification) .Call(wrap__machine_start_sa
 machine_confirm_verification <- function(handle, verification, same) .Call(wrap__machine_confirm_verification, handle, verification, same)
 
 machine_cancel_verification <- function(handle, verification) .Call(wrap__machine_cancel_verification, handle, verification)
+mx_client_store_read <- function(directory) .Call(wrap__mx_client_store_read, directory)
+
+# How many sessions there are, and which cannot be used.
+mx_client_store_describe <- function(store) .Call(wrap__mx_client_store_describe, store)
+
+mx_client_store_check <- function(store, body, user_id, device_id) .Call(wrap__mx_client_store_check, store, body, user_id, device_id)
+
+machine_import_store <- function(handle, store, user_id, device_id) .Call(wrap__machine_import_store, handle, store, user_id, device_id)
 
 # nolint end

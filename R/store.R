@@ -54,18 +54,10 @@ check_is_new <- function(client, session, call) {
   who <- http_json(session, "GET", api_path("account", "whoami"), call = call)
   same <- identical(who[["user_id"]], client[["user_id"]]) &&
     identical(who[["device_id"]], client[["device_id"]])
-  query <- list(
-    device_keys = stats::setNames(
-      list(list()),
-      client[["user_id"]]
-    )
-  )
-  path <- api_path("keys", "query")
-  query <- as_json_text(query)
-  answer <- http_perform(session, "POST", path, query, call = call)
+  body <- ask_for_device(session, client[["user_id"]], call)
   has_keys <- core(
     judge_known_device(
-      answer[["body"]],
+      body,
       client[["user_id"]],
       client[["device_id"]]
     ),
@@ -90,6 +82,20 @@ check_is_new <- function(client, session, call) {
     c("mx_error_store_missing", "mx_error_store"),
     call = call
   )
+}
+
+# What the server shows of the devices of a user, before there is a store.
+ask_for_device <- function(session, user_id, call) {
+  query <- list(device_keys = stats::setNames(list(list()), user_id))
+  path <- api_path("keys", "query")
+  answer <- http_perform(
+    session,
+    "POST",
+    path,
+    as_json_text(query),
+    call = call
+  )
+  answer[["body"]]
 }
 
 # At the end of R, so that what was deleted is gone from the log too.

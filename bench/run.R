@@ -16,15 +16,15 @@ runs <- as.integer(Sys.getenv("BENCH_RUNS", "3"))
 row <- function(id, process, raw, workload, note = "") {
   data.frame(id, process, raw, workload, note)
 }
-each_size <- function(id, raw, workload, note) {
-  sizes <- c("1,000", "10,000", "100,000")
+usual <- c("1,000", "10,000", "100,000")
+each_size <- function(id, raw, workload, note, group = "w5", sizes = usual) {
   number <- gsub(",", "", sizes)
   do.call(
     rbind,
     Map(
       row,
       paste(id, number),
-      paste0("w5-", number),
+      paste0(group, "-", number),
       raw,
       paste(workload, "at", sizes, "sessions"),
       note
@@ -96,7 +96,21 @@ rows <- rbind(
   ),
   each_size("w5-send", "w5-send", "W5 send one", "store"),
   each_size("w5-receive", "w5-receive", "W5 receive one", "store"),
-  each_size("w5-open", NA, "W5 open the store", ""),
+  each_size("w5-open", NA, "W5 open the store", "", sizes = c("0", usual)),
+  each_size(
+    "w6-export",
+    NA,
+    "W6 `mx_keys_export()`",
+    "store, 500,000 rounds",
+    "w6"
+  ),
+  each_size(
+    "w6-import",
+    NA,
+    "W6 `mx_keys_import()`",
+    "the same, judgement, data frame",
+    "w6"
+  ),
   row(
     "w7-verify",
     "w7-verify",

@@ -123,10 +123,9 @@ share <- function() {
 
 # --- W5 ------------------------------------------------------------------------
 
-stored <- function(size) {
-  name <- paste0("store_", size)
+opened <- function(size) {
   fields <- list(size = size)
-  store <- store_copy(fixtures, name)
+  store <- store_copy(fixtures, paste0("store_", size))
   close_stores()
   # A store is open as soon as anything refers to it.
   the <- mxcrypt:::the
@@ -138,7 +137,12 @@ stored <- function(size) {
   }
   measure("w5-open", open, singles, c(fields, store_kb = store_kb(store)))
   close_stores()
+  store
+}
 
+stored <- function(size) {
+  store <- opened(size)
+  fields <- list(size = size)
   alice <- alice_on(store)
   room <- long_room(alice)
   # What is known of the room is fresh, as it is for a program that listens.
@@ -184,6 +188,24 @@ growth <- function(kind) {
   cat(jsonlite::toJSON(line, auto_unbox = TRUE, digits = 9), "\n")
 }
 
+# --- W6 ------------------------------------------------------------------------
+
+# A device with so many sessions exports them, and one without takes them in.
+key_export <- function(size) {
+  fields <- list(size = size)
+  file <- tempfile()
+  alice <- alice_on(store_copy(fixtures, paste0("store_", size)))
+  export <- function() mx_keys_export(alice, file, "correct horse")
+  measure("w6-export", export, fields = fields)
+  close_stores()
+  late <- alice_on(store_copy(fixtures, "store_0"))
+  import <- function() mx_keys_import(late, file, "correct horse")
+  keys <- measure("w6-import", import, fields = fields)
+  stopifnot(nrow(keys) == size, keys[["status"]] == "imported")
+  file_mb <- file.size(file) / 1024^2
+  message(size, " sessions are ", signif(file_mb, 3), " MB of key export")
+}
+
 # --- W7 ------------------------------------------------------------------------
 
 verify <- function() {
@@ -207,6 +229,7 @@ tryCatch(
     "w2-thousand" = decrypt_sync("thousand_1.json"),
     "w2-process" = decrypt_process("one_1.json"),
     "w3" = share(),
+    "w5-0" = opened(0L),
     "w5-1000" = stored(1000L),
     "w5-10000" = stored(10000L),
     "w5-100000" = stored(100000L),
@@ -214,6 +237,9 @@ tryCatch(
       growth("one")
       growth("thousand")
     },
+    "w6-1000" = key_export(1000L),
+    "w6-10000" = key_export(10000L),
+    "w6-100000" = key_export(100000L),
     "w7-verify" = verify(),
     stop("There is no workload ", workload)
   ),

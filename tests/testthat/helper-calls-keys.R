@@ -2,6 +2,8 @@
 calls_keys <- function(scene) {
   file <- tempfile()
   writeLines(mxc_key_export_encrypt("[]", "x", 10), file)
+  server <- unclass(scene$homeserver)[["address"]]
+  store <- old_store(old_device(server, "alice", "demo"))
   list(
     mx_keys_export = list(
       client = scene$alice,
@@ -14,6 +16,13 @@ calls_keys <- function(scene) {
       client = scene$alice,
       path = file,
       passphrase = "x"
+    ),
+    mx_store_import = list(
+      from = store$from,
+      config = store$config,
+      app = "new",
+      path = tempfile(),
+      store_dir = tempfile()
     )
   )
 }

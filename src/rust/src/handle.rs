@@ -16,6 +16,7 @@ use crate::{
     key_export::{Export, KeyImport},
     machine::OpenMachine,
     secret_storage::Secret,
+    store_import::Foreign,
 };
 
 /// Everything a handle can be.
@@ -28,6 +29,7 @@ pub(crate) enum Object {
     Secret(Secret),
     Export(Export),
     Import(KeyImport),
+    Foreign(Foreign),
     Demo(ModelServer),
 }
 
@@ -66,6 +68,7 @@ held!(OpenMachine, Machine, "an open store", true);
 held!(Secret, Secret, "a secret", true);
 held!(Export, Export, "a key export", false);
 held!(KeyImport, Import, "a key import", false);
+held!(Foreign, Foreign, "a store of another package", false);
 held!(ModelServer, Demo, "a demo homeserver", true);
 
 struct Handle {
@@ -124,6 +127,7 @@ fn handle_describe(handle: Robj) -> Robj {
             Object::Secret(_) => Secret::NAME,
             Object::Export(_) => Export::NAME,
             Object::Import(_) => KeyImport::NAME,
+            Object::Foreign(_) => Foreign::NAME,
             Object::Demo(_) => ModelServer::NAME,
         }))
     })

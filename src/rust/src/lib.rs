@@ -36,6 +36,7 @@ mod qr;
 mod rooms;
 mod secret_storage;
 mod signing;
+mod store_import;
 mod verification;
 
 /// Lets batches use at most `threads` threads.
@@ -74,6 +75,7 @@ extendr_module! {
     use rooms;
     use secret_storage;
     use signing;
+    use store_import;
     use verification;
     fn core_limit_threads;
 }

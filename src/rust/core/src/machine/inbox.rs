@@ -195,7 +195,12 @@ impl Work<'_> {
     }
 
     fn sending_device(&self, event: &Event) -> Result<Option<Device>> {
-        let Some(key) = event.sender_key.as_deref() else { return Ok(None) };
+        let Some(key) = event.sender_key.as_deref() else {
+            // Sessions of other packages may name the Ed25519 key alone.
+            let signing_key = event.sender_signing_key.as_ref();
+            let mut devices = self.devices_of(&event.sender)?.into_iter();
+            return Ok(devices.find(|device| Some(&device.signing_key) == signing_key));
+        };
         let owners = self.tx.select::<Device>(&Query::equal("identity_key", key))?;
         Ok(owners.into_iter().find(|device| device.user_id == event.sender))
     }

@@ -24,6 +24,7 @@
 //! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
 //! | `outcomes` | what became of it |
 //! | `pump`, `replies` | the requests for it, and what came of them |
+//! | `store_import` | a device that moves here from another package |
 //! | `inbox`, `history`, `relations` | hands events over, reads old ones, judges edits |
 
 mod approval;
@@ -58,6 +59,7 @@ mod secret_sharing;
 mod secret_storage;
 mod send_to_devices;
 mod send_to_room;
+mod store_import;
 mod sync;
 mod timeline;
 mod to_device;
@@ -81,6 +83,7 @@ pub use self::{
     pump::{Requests, WireRequest},
     relations::Edit,
     replies::{Reply, Trouble},
+    store_import::check_published,
     sync::SyncReport,
     user_trust::{DeviceTrust, UserTrust},
     verification::{Cancelled, State as VerificationState, VerificationStatus},
@@ -127,18 +130,7 @@ impl Machine {
                     "This store belongs to no device yet. Publish its keys first.",
                 )
             })?;
-            let mut open = Work {
-                tx,
-                own,
-                now,
-                account: None,
-                account_changed: false,
-                read: HashMap::new(),
-                owners: RefCell::default(),
-            };
-            let done = work(&mut open)?;
-            open.finish()?;
-            Ok(done)
+            Work::within(tx, own, now, work)
         })
     }
 }
@@ -158,7 +150,28 @@ struct Work<'a> {
     owners: RefCell<HashMap<String, Rc<Owner>>>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// Does `work` in the transaction `tx`.
+    fn within<T>(
+        tx: &'a Transaction<'a>,
+        own: Binding,
+        now: Millis,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let mut open = Work {
+            tx,
+            own,
+            now,
+            account: None,
+            account_changed: false,
+            read: HashMap::new(),
+            owners: RefCell::default(),
+        };
+        let done = work(&mut open)?;
+        open.finish()?;
+        Ok(done)
+    }
+
     fn finish(self) -> Result<()> {
         match &self.account {
             Some(account) if self.account_changed => self.tx.put_single(account),

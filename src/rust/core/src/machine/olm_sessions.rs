@@ -33,7 +33,7 @@ use crate::{
 const MOST_SESSIONS: usize = 8;
 
 impl Work<'_> {
-    /// The sessions with the device that owns `identity_key`, the one to send with first.
+    /// The sessions with the device that owns `identity_key`, the last that was used first.
     pub(super) fn olm_sessions(&self, identity_key: &str) -> Result<Vec<OlmSession>> {
         let mut sessions =
             self.tx.select::<OlmSession>(&Query::equal("identity_key", identity_key))?;
@@ -41,8 +41,14 @@ impl Work<'_> {
         Ok(sessions)
     }
 
+    /// The session to send with.
+    fn olm_session(&self, identity_key: &str) -> Result<Option<OlmSession>> {
+        let mut sessions = self.olm_sessions(identity_key)?.into_iter();
+        Ok(sessions.find(|session| !session.receive_only))
+    }
+
     pub(super) fn has_olm_session(&self, identity_key: &str) -> Result<bool> {
-        Ok(self.tx.count::<OlmSession>(&Query::equal("identity_key", identity_key))? > 0)
+        Ok(self.olm_session(identity_key)?.is_some())
     }
 
     /// Takes in the answer to `/keys/claim` about `asked`: opens a session with each device that
@@ -81,6 +87,7 @@ impl Work<'_> {
                         session_id: session.session_id(),
                         session,
                         last_received_at: self.now,
+                        receive_only: false,
                     })?;
                     self.olm_is_repaired(&device)?;
                 }
@@ -132,7 +139,7 @@ impl Work<'_> {
     ) -> Result<Vec<Option<String>>> {
         let mut with_sessions = Vec::new();
         for device in devices {
-            let session = self.olm_sessions(&device.identity_key)?.into_iter().next();
+            let session = self.olm_session(&device.identity_key)?;
             with_sessions.push((device, session));
         }
         let device_keys: &RawValue = serde_json::from_str(&self.own.device_keys)
@@ -231,6 +238,7 @@ impl Work<'_> {
             session_id: opened.session.session_id(),
             session: opened.session,
             last_received_at: self.now,
+            receive_only: false,
         })?;
         Ok(Zeroizing::new(opened.plaintext))
     }

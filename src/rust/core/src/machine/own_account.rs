@@ -57,20 +57,7 @@ impl Machine {
                     bound.user_id, bound.device_id
                 ),
             )),
-            None => {
-                let account = account_of(tx)?.account;
-                let bound = Binding {
-                    user_id: user_id.to_owned(),
-                    device_id: device_id.to_owned(),
-                    identity_key: account.curve25519_key().to_base64(),
-                    signing_key: account.ed25519_key().to_base64(),
-                    device_keys: account::device_keys(&account, user_id, device_id)?,
-                };
-                tx.put_single(&bound)?;
-                // So that what we sent ourselves is judged like everything else.
-                tx.put(&own_device(&bound))?;
-                Ok(bound)
-            }
+            None => bind_account(tx, user_id, device_id),
         })
     }
 
@@ -95,6 +82,26 @@ impl Machine {
             Ok(keys)
         })
     }
+}
+
+/// Binds the account in the store, which is made if there is none, to a user and device.
+pub(super) fn bind_account(
+    tx: &Transaction<'_>,
+    user_id: &str,
+    device_id: &str,
+) -> Result<Binding> {
+    let account = account_of(tx)?.account;
+    let bound = Binding {
+        user_id: user_id.to_owned(),
+        device_id: device_id.to_owned(),
+        identity_key: account.curve25519_key().to_base64(),
+        signing_key: account.ed25519_key().to_base64(),
+        device_keys: account::device_keys(&account, user_id, device_id)?,
+    };
+    tx.put_single(&bound)?;
+    // So that what we sent ourselves is judged like everything else.
+    tx.put(&own_device(&bound))?;
+    Ok(bound)
 }
 
 fn own_device(own: &Binding) -> Device {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Store, private_file, sqlite::Sqlite};
+use super::{Store, mx_client, private_file, sqlite::Sqlite};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     primitives::{
@@ -12,8 +12,6 @@ use crate::{
 };
 
 const DATABASE_FILE: &str = "crypto.sqlite";
-/// The account file of mx.client, another package.
-const FOREIGN_FILE: &str = "account.pickle";
 
 /// Where the store key comes from.
 #[derive(Debug, Clone)]
@@ -51,12 +49,13 @@ impl Location {
     pub fn open(&self) -> Result<Store> {
         let database = self.directory.join(DATABASE_FILE);
         let begun = database.exists();
-        if !begun && self.directory.join(FOREIGN_FILE).exists() {
+        if !begun && self.directory.join(mx_client::ACCOUNT).exists() {
             return Err(Error::new(
                 Kind::StoreForeign,
                 format!(
                     "{} holds a store of the package mx.client. It is left alone, and no new \
-                     identity is made beside it: import it, or choose another directory.",
+                     identity is made beside it: import it with mx_store_import(), or choose another \
+                     directory.",
                     self.directory.display()
                 ),
             ));

@@ -3,6 +3,7 @@
 pub mod database;
 mod file_system;
 mod location;
+pub mod mx_client;
 pub mod private_file;
 pub mod records;
 #[cfg(test)]

@@ -24,6 +24,10 @@ pub struct OlmSession {
     /// When a message was last received on it, or when it was made. The session with the latest
     /// is used for sending.
     pub last_received_at: i64,
+    /// It comes from another store, where it may have encrypted what it does not know of: it must
+    /// not encrypt again.
+    #[serde(default)]
+    pub receive_only: bool,
 }
 
 impl Record for OlmSession {

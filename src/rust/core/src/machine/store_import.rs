@@ -1,0 +1,110 @@
+//! A device moves here from another package, with its account and what it can read.
+
+use super::{Machine, Millis, Work, own_account::bind_account};
+use crate::{
+    error::{Error, Kind, Result},
+    judgement::keys_query,
+    store::{
+        mx_client::{MxClientStore, ReadingSession},
+        records::{InboundSession, KeySource, OlmSession, OwnAccount},
+    },
+};
+
+/// Checks that what the server shows of the device `device_id` of `user_id`, in `body`, the answer to
+/// `/keys/query`, are the keys in `store`; or that it knows none yet.
+///
+/// # Errors
+/// [`Kind::Answer`]; [`Kind::OwnKeys`] when they are others.
+pub fn check_published(
+    store: &MxClientStore,
+    body: &str,
+    user_id: &str,
+    device_id: &str,
+) -> Result<()> {
+    let told = keys_query::judge(body, &[user_id.to_owned()].into())?;
+    let published = told.devices.into_iter().find(|device| device.device_id == device_id);
+    let Some(published) = published else { return Ok(()) };
+    let own = store.identity_keys();
+    let same = published
+        .keys
+        .is_ok_and(|keys| keys.identity_key == own.curve25519 && keys.signing_key == own.ed25519);
+    if same {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::OwnKeys,
+        format!(
+            "The server shows other keys of device {device_id} than the store of mx.client holds: \
+             it is another device's, or an old copy. Nothing was imported."
+        ),
+    ))
+}
+
+impl Machine {
+    /// Takes in the device in `store`, which is `device_id` of `user_id`: all of it, or nothing. What
+    /// it encrypted with encrypts no more: Olm and Megolm sessions read what is still to come and
+    /// what was said before, and new ones are made to send.
+    ///
+    /// # Errors
+    /// [`Kind::StoreBinding`] when a device is here already; [`Kind::StoreForeign`] when the other
+    /// store was written to since it was read.
+    pub fn import_store(
+        &mut self,
+        now: Millis,
+        store: MxClientStore,
+        user_id: &str,
+        device_id: &str,
+    ) -> Result<()> {
+        store.check_unchanged()?;
+        self.store.transaction(|tx| {
+            if tx.get_single::<OwnAccount>()?.is_some() {
+                return Err(Error::new(
+                    Kind::StoreBinding,
+                    "There is a device in this store already. Import into a new one: one store \
+                     cannot serve two devices.",
+                ));
+            }
+            let MxClientStore { mut account, olm, inbound, .. } = store;
+            // Those that were not confirmed may have been uploaded all the same.
+            account.mark_keys_as_published();
+            tx.put_single(&OwnAccount { account })?;
+            let own = bind_account(tx, user_id, device_id)?;
+            Work::within(tx, own, now, |work| {
+                for (identity_key, session) in olm {
+                    work.tx.put(&OlmSession {
+                        identity_key,
+                        session_id: session.session_id(),
+                        session,
+                        last_received_at: 0,
+                        receive_only: true,
+                    })?;
+                }
+                inbound.into_iter().try_for_each(|session| work.keep_imported(session))
+            })
+        })
+    }
+}
+
+impl Work<'_> {
+    fn keep_imported(&mut self, imported: ReadingSession) -> Result<()> {
+        let own = self.own.clone();
+        let (sender, sender_key, signing_key) = if imported.own {
+            (Some(own.user_id), own.identity_key, own.signing_key)
+        } else {
+            (imported.sender, String::new(), imported.sender_signing_key)
+        };
+        self.keep_session(InboundSession {
+            room_id: imported.room_id,
+            session_id: imported.session.session_id(),
+            number: 0,
+            session: imported.session,
+            sender,
+            sender_key,
+            sender_signing_key: signing_key,
+            source: KeySource::Imported,
+            forwarder: None,
+            shared_history: false,
+        })
+        .map(drop)
+    }
+}
