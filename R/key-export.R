@@ -82,7 +82,8 @@ mx_keys_export <- function(
   }
   core(key_export_end(export, overwrite))
   cli::cli_progress_done(id = bar)
-  cli::cli_alert_success("Exported {page[['written']]} key{?s}.")
+  written <- as.integer(page[["written"]])
+  cli::cli_alert_success("Exported {written} key{?s}.")
   invisible(path)
 }
 

@@ -378,7 +378,10 @@ mod tests {
             scene.write_sessions(&sessions);
             let read = scene.read().unwrap();
             assert_eq!((read.olm.len(), read.inbound.len()), (1, 1));
-            assert_eq!((&read.inbound[0].sender, &*read.inbound[0].sender_signing_key), (&None, ""));
+            assert_eq!(
+                (&read.inbound[0].sender, &*read.inbound[0].sender_signing_key),
+                (&None, "")
+            );
         }
         fs::remove_file(scene.scratch.path().join(SESSIONS)).unwrap();
         assert!(scene.read().unwrap().inbound.is_empty());
