@@ -104,6 +104,7 @@ impl Work<'_> {
             source: KeySource::Imported,
             forwarder: None,
             shared_history: false,
+            changed: 0,
         })
         .map(drop)
     }
