@@ -15,6 +15,7 @@ use crate::{
     primitives::{
         canonical_json::{Json, Object},
         cross_signing::{SigningKey, Usage},
+        key_backup,
         keys::encode_base64,
         seal::random_bytes,
     },
@@ -35,8 +36,8 @@ const LIFETIME: Millis = 15 * MINUTE;
 const MOST: usize = 50;
 
 impl Work<'_> {
-    /// The names of the private keys that are missing here, of an identity that has signed this device:
-    /// before, no other device would give them.
+    /// The names of the private keys that are missing here: those of an identity that has signed this
+    /// device, for before no other would give them, and that of the key backup.
     fn missing_secrets(&self) -> Result<Vec<String>> {
         let Some(shown) = self.identity(&self.own.user_id)? else { return Ok(Vec::new()) };
         let own = self.own_identity()?;
@@ -48,11 +49,20 @@ impl Work<'_> {
         let missing = |usage: &Usage| {
             public(&shown, *usage).is_some() && !self.holds(&own.private, Some(&shown), *usage)
         };
-        Ok(Usage::ALL.into_iter().filter(missing).map(Usage::secret_name).collect())
+        let mut names: Vec<String> =
+            Usage::ALL.into_iter().filter(missing).map(Usage::secret_name).collect();
+        let backup = self.key_backup()?;
+        if backup.version.is_some() && backup.open().is_none() {
+            names.push(key_backup::SECRET.to_owned());
+        }
+        Ok(names)
     }
 
     /// A secret that is held here, if it still is that of the identity shown.
     fn held_secret(&self, name: &str) -> Result<Option<Zeroizing<String>>> {
+        if name == key_backup::SECRET {
+            return Ok(self.key_backup()?.open().map(|(_, key)| key.to_base64()));
+        }
         let own = self.own_identity()?;
         let shown = self.identity(&self.own.user_id)?;
         let usage = Usage::ALL.into_iter().find(|usage| usage.secret_name() == name);
@@ -61,6 +71,9 @@ impl Work<'_> {
     }
 
     fn take_secret(&mut self, name: &str, secret: &str) -> Result<()> {
+        if name == key_backup::SECRET {
+            return self.take_backup_key(secret).or_fail(Kind::Olm, "A secret is discarded");
+        }
         let usage = Usage::ALL.into_iter().find(|usage| usage.secret_name() == name);
         let shown = self.identity(&self.own.user_id)?;
         let (Some(usage), Some(shown)) = (usage, shown) else { return Ok(()) };

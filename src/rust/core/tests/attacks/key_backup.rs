@@ -610,3 +610,28 @@ fn a_key_is_looked_for_seldom_and_not_many_are() {
     laptop.pump(&mut s.scene);
     assert_eq!(laptop.look(|tx| tx.count::<BackupRequest>(&Query::all())), 0);
 }
+
+#[test]
+fn a_verified_device_of_ours_gives_the_key_of_the_backup() {
+    let mut s = scenery();
+    let mut laptop = s.scene.person("alice");
+    look(&mut s.scene, &mut laptop);
+    refresh(&mut s.scene, &mut s.phone);
+    refresh(&mut s.scene, &mut laptop);
+    let fingerprint =
+        |person: &mut Person| person.machine.identity_keys().unwrap().ed25519.to_base64();
+    let (phones, laptops) = (fingerprint(&mut s.phone), fingerprint(&mut laptop));
+    let signed = s.phone.machine.device_signature_upload(&laptop.device_id, &laptops).unwrap();
+    post(&mut s.scene, &s.phone, "keys/signatures/upload", parse(&signed));
+    let (user, phone) = (s.phone.user.clone(), s.phone.device_id.clone());
+    laptop.machine.set_local_trust(&user, &phone, Some(&phones), LocalTrust::Verified).unwrap();
+    assert!(!laptop.machine.backup_status().unwrap().key_held);
+    for _ in 0..3 {
+        for person in [&mut laptop, &mut s.phone] {
+            refresh(&mut s.scene, person);
+            person.sync(&mut s.scene);
+            assert_eq!(person.pump(&mut s.scene), []);
+        }
+    }
+    assert!(laptop.machine.backup_status().unwrap().key_held);
+}

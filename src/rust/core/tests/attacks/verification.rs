@@ -124,7 +124,7 @@ impl Pair {
     /// Somebody replaces their identity by another.
     fn reset_identity(&mut self, place: usize) {
         let person = &mut self.people[place];
-        person.machine.make_identity(&Storage::New { passphrase: None }, true).unwrap();
+        person.machine.make_identity(&Storage::New { passphrase: None }, true, false).unwrap();
         let name = person.user.trim_start_matches('@').split(':').next().unwrap();
         let auth = json!({"type": "m.login.password", "password": "pw",
             "identifier": {"type": "m.id.user", "user": name}});
