@@ -137,6 +137,7 @@ machine_open_backup <- function(handle, account_data, recovery_key, passphrase) 
 key_backup_parts <- function(body) .Call(wrap__key_backup_parts, body)
 
 machine_restore_keys <- function(handle, room_id, session_id, body) .Call(wrap__machine_restore_keys, handle, room_id, session_id, body)
+
 # A bundle to be uploaded: its number and bytes. NULL where there is nothing to share.
 machine_make_key_bundle <- function(handle, room_id) .Call(wrap__machine_make_key_bundle, handle, room_id)
 
@@ -317,6 +318,15 @@ json_signed_bytes <- function(text) .Call(wrap__json_signed_bytes, text)
 
 json_verify <- function(text, entity, key_id, public_key) .Call(wrap__json_verify, text, entity, key_id, public_key)
 
+mx_client_store_read <- function(directory) .Call(wrap__mx_client_store_read, directory)
+
+# How many sessions there are, and which cannot be used.
+mx_client_store_describe <- function(store) .Call(wrap__mx_client_store_describe, store)
+
+mx_client_store_check <- function(store, body, user_id, device_id) .Call(wrap__mx_client_store_check, store, body, user_id, device_id)
+
+machine_import_store <- function(handle, store, user_id, device_id) .Call(wrap__machine_import_store, handle, store, user_id, device_id)
+
 machine_verifications <- function(handle) .Call(wrap__machine_verifications, handle)
 
 machine_request_verification <- function(handle, user_id, device_id, room_id) .Call(wrap__machine_request_verification, handle, user_id, device_id, room_id)
@@ -328,13 +338,5 @@ machine_start_sas <- function(handle, verification) .Call(wrap__machine_start_sa
 machine_confirm_verification <- function(handle, verification, same) .Call(wrap__machine_confirm_verification, handle, verification, same)
 
 machine_cancel_verification <- function(handle, verification) .Call(wrap__machine_cancel_verification, handle, verification)
-mx_client_store_read <- function(directory) .Call(wrap__mx_client_store_read, directory)
-
-# How many sessions there are, and which cannot be used.
-mx_client_store_describe <- function(store) .Call(wrap__mx_client_store_describe, store)
-
-mx_client_store_check <- function(store, body, user_id, device_id) .Call(wrap__mx_client_store_check, store, body, user_id, device_id)
-
-machine_import_store <- function(handle, store, user_id, device_id) .Call(wrap__machine_import_store, handle, store, user_id, device_id)
 
 # nolint end
