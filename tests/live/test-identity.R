@@ -48,7 +48,10 @@ test_that("an identity made here is recovered by a foreign client", {
   alice <- live_user("alice")
   laptop <- live_client(alice, isolation = "signed")
   setup <- mx_crypto_setup(laptop)
-  expect_equal(tail(setup$steps, 1), "signed this device")
+  expect_equal(
+    tail(setup$steps, 2),
+    c("signed this device", "made a key backup")
+  )
   key <- format(setup$recovery_key, reveal = TRUE)
   expect_match(key, "^Es")
 
