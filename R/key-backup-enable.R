@@ -120,6 +120,18 @@ set_up_backup <- function(client, machine, given, done, call = caller_env()) {
   if (identical(storage[["backup_wanted"]], FALSE) && !status[["under_way"]]) {
     return(invisible())
   }
+  make_or_join_backup(client, machine, storage, given, status, done, call)
+}
+
+make_or_join_backup <- function(
+  client,
+  machine,
+  storage,
+  given,
+  status,
+  done,
+  call
+) {
   given <- tryCatch(
     storage_secret(client, given, call),
     mx_error_recovery_key = function(condition) NULL

@@ -2,7 +2,8 @@
 #'
 #' Reads what was said before, page by page. Events are decrypted and checked
 #' like those of [mx_sync()], with the keys that have come to this device until
-#' now, and those that the key backup has; listeners, and [mx_sync()], still get what is new to them.
+#' now, and those that the key backup has; listeners, and [mx_sync()], still get
+#' what is new to them.
 #'
 #' @inheritParams mx_room
 #' @param limit The most events to return.
