@@ -1,7 +1,7 @@
 //! What the other side of a verification says.
 //!
-//! Specification: client-server API, end-to-end encryption, "Key verification framework" and "Short
-//! Authentication String (SAS) verification". Each content is read whole into a typed message, or
+//! Specification: client-server API, end-to-end encryption, "Key verification framework", "Short
+//! Authentication String (SAS) verification" and "QR codes". Each content is read whole into a typed message, or
 //! refused; what it means at this point of a verification is decided by the machine.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,12 @@ pub const PREFIX: &str = "m.key.verification.";
 pub const REQUEST: &str = "m.key.verification.request";
 /// Comparing emoji or numbers.
 pub const SAS: &str = "m.sas.v1";
+/// Showing a QR code, for the other side to scan.
+pub const SHOW: &str = "m.qr_code.show.v1";
+/// Scanning the QR code of the other side.
+pub const SCAN: &str = "m.qr_code.scan.v1";
+/// What begins when a QR code was scanned.
+pub const RECIPROCATE: &str = "m.reciprocate.v1";
 
 /// The agreement, hash and strings of SAS that are known here.
 pub const KEY_AGREEMENT: &str = "curve25519-hkdf-sha256";
@@ -167,6 +173,8 @@ pub struct Start {
     pub method: String,
     /// What SAS may choose from.
     pub offer: Option<Offer>,
+    /// The secret of the QR code that was scanned, unpadded base64.
+    pub secret: Option<String>,
 }
 
 /// What whoever begins SAS can do. Only what is known here is kept.
@@ -230,7 +238,8 @@ impl Message {
 fn read_start(content: &Object) -> Result<Start, Cancel> {
     let method = text(content, "method")?;
     let offer = if method == SAS { Some(read_offer(content)?) } else { None };
-    Ok(Start { from_device: text(content, "from_device")?, method, offer })
+    let secret = if method == RECIPROCATE { Some(text(content, "secret")?) } else { None };
+    Ok(Start { from_device: text(content, "from_device")?, method, offer, secret })
 }
 
 fn read_offer(content: &Object) -> Result<Offer, Cancel> {
@@ -332,7 +341,7 @@ mod tests {
         assert!(matches!(read("accept", &accept()), Ok(Some(Message::Accept(_)))));
         assert!(matches!(
             read("start", &json!({"from_device": "D", "method": "m.other"})),
-            Ok(Some(Message::Start(Start { offer: None, .. })))
+            Ok(Some(Message::Start(Start { offer: None, secret: None, .. })))
         ));
         assert_eq!(read("done", &json!({})), Ok(Some(Message::Done)));
         assert_eq!(read("anything", &json!({})), Ok(None));
@@ -352,6 +361,7 @@ mod tests {
             ("request", json!({"from_device": "D", "methods": []})),
             ("ready", json!({"from_device": "D", "methods": ["m"]})),
             ("start", start()),
+            ("start", json!({"from_device": "D", "method": RECIPROCATE, "secret": "x"})),
             ("accept", accept()),
             ("key", json!({"key": "x"})),
             ("mac", json!({"mac": {"ed25519:D": "x"}, "keys": "x"})),

@@ -17,6 +17,8 @@ mod key_bundles;
 mod key_export;
 mod key_requests;
 mod messages;
+mod pair;
+mod qr_codes;
 mod reasons;
 mod relations;
 mod rooms;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{METHODS, Step, common_methods};
+use super::Step;
 use crate::{
     error::Result,
     judgement::{
@@ -21,7 +21,7 @@ const FALLBACK: &str =
 impl Work<'_> {
     /// Sends the request. In a room its event id becomes known when it was sent.
     pub(super) fn send_request(&mut self, flow: &mut Verification) -> Result<()> {
-        let mut content = self.introduction(METHODS);
+        let mut content = self.introduction(self.our_methods(&flow.user_id)?);
         if flow.room_id.is_none() {
             content.insert("timestamp".into(), Json::Integer(self.now));
             return self.message(flow, &flow.asked, "request", content);
@@ -35,7 +35,7 @@ impl Work<'_> {
 
     /// Agrees to a request.
     pub(super) fn send_ready(&mut self, flow: &Verification) -> Step {
-        let content = self.introduction(common_methods(&flow.methods));
+        let content = self.introduction(self.methods(flow)?);
         Ok(self.send_message(flow, "ready", content)?)
     }
 

@@ -9,15 +9,21 @@
 //! |---|---|
 //! | `received` | messages of the other side, and which verification they are of |
 //! | `sas` | the steps of SAS |
+//! | `qr` | the steps of QR codes |
+//! | `methods` | what this device, and both together, can do |
 //! | `messages` | sends messages, between devices or in a room |
 //! | `outcome` | what follows from a good end |
 //! | `pending` | what time, and news of devices, change |
 
 mod messages;
+mod methods;
 mod outcome;
 mod pending;
+mod qr;
 mod received;
 mod sas;
+
+use zeroize::Zeroizing;
 
 use super::{MINUTE, Machine, Millis, Work};
 use crate::{
@@ -39,9 +45,6 @@ const MOST_ENDED: usize = 50;
 /// How many are under way at most: whoever likes may ask for one.
 const MOST_OPEN: usize = 50;
 
-/// What this device can do.
-const METHODS: [&str; 1] = [verification::SAS];
-
 /// What is known of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerificationStatus {
@@ -57,6 +60,10 @@ pub struct VerificationStatus {
     pub requested_here: bool,
     /// How far it is.
     pub state: State,
+    /// What this device can do in it that goes with what the other can.
+    pub methods: Vec<&'static str>,
+    /// A QR code is shown here.
+    pub shows_code: bool,
     /// What is to be compared, from then on.
     pub sas: Option<Sas>,
     /// Emoji can be compared, as well as numbers.
@@ -89,7 +96,9 @@ pub enum State {
     Started,
     /// Our user is to compare.
     Compare,
-    /// Our user saw the same; the other side's word is awaited.
+    /// The other side scanned our code; our user is to see that it did.
+    Scanned,
+    /// Our user saw the same, or scanned; the other side's word is awaited.
     Confirmed,
     /// It came to a good end.
     Done,
@@ -105,6 +114,7 @@ impl State {
             State::Ready => "ready",
             State::Started => "started",
             State::Compare => "compare",
+            State::Scanned => "scanned",
             State::Confirmed => "confirmed",
             State::Done => "done",
             State::Cancelled => "cancelled",
@@ -162,6 +172,7 @@ impl Machine {
                 methods: Vec::new(),
                 deadline: now + PATIENCE,
                 keys: None,
+                code: None,
                 waiting: Vec::new(),
                 seen: Vec::new(),
                 phase: Phase::Requested,
@@ -186,7 +197,7 @@ impl Machine {
             if !matches!(flow.phase, Phase::Requested) || flow.requested_here {
                 return Err(not_now("It does not wait for your agreement.").into());
             }
-            if common_methods(&flow.methods).is_empty() {
+            if work.methods(flow)?.is_empty() {
                 return Err(not_now("The other side knows no method that is known here.").into());
             }
             work.check_can_verify(&flow.user_id)?;
@@ -209,24 +220,56 @@ impl Machine {
             if !matches!(flow.phase, Phase::Ready) || flow.keys.is_none() {
                 return Err(not_now("No method can begin now.").into());
             }
-            if !flow.methods.iter().any(|method| method == verification::SAS) {
+            if !work.methods(flow)?.contains(&verification::SAS) {
                 return Err(not_now("The other side does not compare emoji or numbers.").into());
             }
             work.begin_sas(flow)
         })
     }
 
-    /// Takes in whether our user sees the same as the other.
+    /// The bytes of a QR code for the other side to scan: the same for as long as nothing has begun.
     ///
     /// # Errors
-    /// [`Kind::Verification`] when there is nothing to compare.
+    /// [`Kind::Verification`] when none can be shown now.
+    pub fn show_code(&mut self, now: Millis, number: i64) -> Result<Zeroizing<Vec<u8>>> {
+        let mut shown = None;
+        self.step(now, number, |work, flow| {
+            shown = Some(work.code_to_show(flow)?);
+            Ok(())
+        })?;
+        shown.ok_or_else(|| not_now("It has ended already."))
+    }
+
+    /// Takes in what the other side's QR code holds, which our user scanned.
+    ///
+    /// # Errors
+    /// [`Kind::Verification`] when none can be scanned now, [`Kind::QrCode`] when `bytes` are not those
+    /// of a code. One that does not fit ends the verification.
+    pub fn scan_code(
+        &mut self,
+        now: Millis,
+        number: i64,
+        bytes: &[u8],
+    ) -> Result<VerificationStatus> {
+        self.step(now, number, |work, flow| work.their_code_scanned(flow, bytes))
+    }
+
+    /// Takes in whether our user sees the same as the other, or sees that the other scanned our code.
+    ///
+    /// # Errors
+    /// [`Kind::Verification`] when there is nothing to confirm.
     pub fn confirm_verification(
         &mut self,
         now: Millis,
         number: i64,
         same: bool,
     ) -> Result<VerificationStatus> {
-        self.step(now, number, |work, flow| work.compared(flow, same))
+        self.step(now, number, |work, flow| match flow.phase {
+            Phase::Scanned(proven) if same => work.conclude(flow, proven),
+            // Somebody else scanned it.
+            Phase::Scanned(_) => Err(Cancel::KeyMismatch.into()),
+            _ => work.compared(flow, same),
+        })
     }
 
     /// Ends a verification.
@@ -283,6 +326,9 @@ impl Work<'_> {
             Err(Stop::Cancel(cancel)) => self.end(flow, cancel)?,
             Err(Stop::Failed(error)) => return Err(error),
         }
+        if flow.has_ended() {
+            flow.code = None;
+        }
         self.keep(flow)
     }
 
@@ -335,6 +381,13 @@ impl Work<'_> {
         Ok(FixedKeys { device: device.signing_key, master: identity.map(|found| found.master_key) })
     }
 
+    /// Our keys, as the other side should know them: the master key where we know that it is ours.
+    fn our_keys(&self) -> Result<FixedKeys> {
+        let own = self.trust_in_user(&self.own.user_id)?;
+        let master = own.master_key.filter(|_| own.verified);
+        Ok(FixedKeys { device: self.own.signing_key.clone(), master })
+    }
+
     fn status(&self, flow: &Verification) -> Result<VerificationStatus> {
         let (mut sas, mut emoji, mut proven, mut cancelled) = (None, false, None, None);
         let state = match &flow.phase {
@@ -346,6 +399,8 @@ impl Work<'_> {
                 emoji = under_way.emoji;
                 if under_way.confirmed { State::Confirmed } else { State::Compare }
             }
+            Phase::Scanned(_) => State::Scanned,
+            Phase::Reciprocated(_) => State::Confirmed,
             Phase::Done(keys) => {
                 proven = Some(*keys);
                 State::Done
@@ -363,17 +418,14 @@ impl Work<'_> {
             room_id: flow.room_id.clone(),
             requested_here: flow.requested_here,
             state,
+            methods: self.methods(flow)?,
+            shows_code: state == State::Ready && flow.code.is_some(),
             sas,
             emoji,
             proven,
             cancelled,
         })
     }
-}
-
-/// What both sides can do.
-fn common_methods(theirs: &[String]) -> Vec<&'static str> {
-    METHODS.into_iter().filter(|method| theirs.iter().any(|their| their == method)).collect()
 }
 
 fn not_now(what: &str) -> Error {

@@ -39,7 +39,7 @@ impl Work<'_> {
         Ok(is_ours && self.holds(&own.private, shown.as_ref(), usage))
     }
 
-    /// Both users saw the same, and the other side proved that it holds its keys.
+    /// Our user was convinced, and the other side proved that it holds these of its keys.
     pub(super) fn conclude(&mut self, flow: &mut Verification, proven: Proven) -> Step {
         // What was verified must still be what the server shows.
         if flow.keys != Some(self.keys_of(flow)?) {
@@ -47,14 +47,15 @@ impl Work<'_> {
         }
         self.send_message(flow, "done", Object::new())?;
         flow.phase = Phase::Done(proven);
-        if flow.user_id != self.own.user_id && proven.master {
+        let is_own = flow.user_id == self.own.user_id;
+        if !is_own && proven.master {
             flow.owed = Some(Owed::User);
-        } else if flow.user_id == self.own.user_id && self.can_sign(Usage::SelfSigning)? {
+        } else if is_own && proven.device && self.can_sign(Usage::SelfSigning)? {
             flow.owed = Some(Owed::Device);
-        } else if flow.user_id == self.own.user_id && proven.master {
+        } else if is_own && proven.master {
             self.rely_on_own_identity(flow)?;
             flow.owed = Some(Owed::OwnMaster);
-        } else {
+        } else if proven.device {
             self.rely_on_device(flow)?;
         }
         Ok(())

@@ -2,12 +2,12 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{MOST_OPEN, PATIENCE, PROMPT, Step, common_methods};
+use super::{MOST_OPEN, PATIENCE, PROMPT, Step};
 use crate::{
     error::Result,
     judgement::{
         identifier, relation,
-        verification::{Cancel, Message, PREFIX, REQUEST, Request, SAS, Start},
+        verification::{Cancel, Message, PREFIX, RECIPROCATE, REQUEST, Request, SAS, Start},
     },
     machine::{MINUTE, Millis, Work, send_to_devices::NO_ROOM},
     primitives::{
@@ -179,6 +179,7 @@ impl Work<'_> {
             methods: request.methods,
             deadline: (asked_at + PATIENCE).min(self.now + PROMPT),
             keys: None,
+            code: None,
             waiting: Vec::new(),
             seen: Vec::new(),
             phase: Phase::Requested,
@@ -225,6 +226,7 @@ impl Work<'_> {
             methods: Vec::new(),
             deadline: self.now,
             keys: None,
+            code: None,
             waiting: Vec::new(),
             seen: Vec::new(),
             phase: Phase::Requested,
@@ -278,8 +280,13 @@ impl Work<'_> {
             Message::Accept(accept) => self.sas_accepted(flow, accept),
             Message::Key { key } => self.sas_key(flow, &key),
             Message::Mac(mac) => self.sas_mac(flow, &mac),
-            // Whether it is done here, our own check of its keys says.
-            Message::Done => Err(Cancel::UnexpectedMessage.into()),
+            Message::Done => match flow.phase {
+                Phase::Reciprocated(proven) => self.conclude(flow, proven),
+                // Whoever scanned may say so before our user has confirmed.
+                Phase::Scanned(_) => Ok(()),
+                // Whether it is done here, our own check of its keys says.
+                _ => Err(Cancel::UnexpectedMessage.into()),
+            },
         }
     }
 
@@ -314,7 +321,7 @@ impl Work<'_> {
         flow.methods = methods;
         flow.phase = Phase::Ready;
         flow.deadline = self.now + PATIENCE;
-        if common_methods(&flow.methods).is_empty() {
+        if self.methods(flow)?.is_empty() {
             return Err(Cancel::UnknownMethod.into());
         }
         self.fix_keys(flow).map(drop)
@@ -325,11 +332,17 @@ impl Work<'_> {
         if flow.device_id.as_ref() != Some(&start.from_device) {
             return Err(Cancel::UserMismatch.into());
         }
-        if !common_methods(&flow.methods).contains(&start.method.as_str()) {
+        if !self.methods(flow)?.contains(&start.method.as_str()) {
             return Err(Cancel::UnknownMethod.into());
         }
-        if let Phase::Sas(ours) = &flow.phase {
-            if !ours.started_here || ours.commitment.is_some() || start.method != SAS {
+        let ours = match &flow.phase {
+            Phase::Ready => None,
+            Phase::Sas(ours) if ours.started_here && ours.commitment.is_none() => Some(SAS),
+            Phase::Reciprocated(_) => Some(RECIPROCATE),
+            _ => return Err(Cancel::UnexpectedMessage.into()),
+        };
+        if let Some(ours) = ours {
+            if start.method != ours {
                 return Err(Cancel::UnexpectedMessage.into());
             }
             // Both began at once: the smaller user id counts, or device id.
@@ -337,11 +350,12 @@ impl Work<'_> {
             if us < (&flow.user_id, &start.from_device) {
                 return Ok(());
             }
-        } else if !matches!(flow.phase, Phase::Ready) {
-            return Err(Cancel::UnexpectedMessage.into());
         }
-        let offer = start.offer.as_ref().ok_or(Cancel::UnknownMethod)?;
-        self.sas_offered(flow, offer, content)
+        match (&start.offer, &start.secret) {
+            (Some(offer), _) => self.sas_offered(flow, offer, content),
+            (None, Some(secret)) => self.our_code_scanned(flow, secret),
+            (None, None) => Err(Cancel::UnknownMethod.into()),
+        }
     }
 
     /// The other side gives up.

@@ -207,10 +207,9 @@ impl Work<'_> {
     /// The MACs of this device's key, and of our master key where we know that it is ours.
     fn macs_of_our_keys(&self, flow: &Verification, under_way: &Sas) -> Step<Object> {
         let shared = agreed(under_way)?;
-        let mut ours =
-            vec![(format!("ed25519:{}", self.own.device_id), self.own.signing_key.clone())];
-        let own = self.trust_in_user(&self.own.user_id)?;
-        if let Some(master) = own.master_key.filter(|_| own.verified) {
+        let keys = self.our_keys()?;
+        let mut ours = vec![(format!("ed25519:{}", self.own.device_id), keys.device)];
+        if let Some(master) = keys.master {
             ours.push((format!("ed25519:{master}"), master));
         }
         ours.sort();

@@ -1,6 +1,7 @@
 //! Verifications that are under way, or lately were.
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::{
     primitives::sas::{EphemeralKey, MacMethod},
@@ -32,6 +33,8 @@ pub struct Verification {
     pub deadline: i64,
     /// The keys that are verified, fixed when both agreed to it.
     pub keys: Option<FixedKeys>,
+    /// What the QR code that is shown holds, once it was made.
+    pub code: Option<Zeroizing<Vec<u8>>>,
     /// Events that wait until the other device's keys are known, or until our user agrees: types and
     /// contents.
     pub waiting: Vec<(String, String)>,
@@ -62,6 +65,10 @@ pub enum Phase {
     Ready,
     /// SAS is under way.
     Sas(Box<Sas>),
+    /// The other side scanned our QR code, which proves this if our user sees that it did.
+    Scanned(Proven),
+    /// Our user scanned the QR code of the other side, which proved this; theirs is to confirm.
+    Reciprocated(Proven),
     /// It came to a good end.
     Done(Proven),
     /// It came to another end.
