@@ -335,6 +335,11 @@ machine_accept_verification <- function(handle, verification) .Call(wrap__machin
 
 machine_start_sas <- function(handle, verification) .Call(wrap__machine_start_sas, handle, verification)
 
+# The bytes of the code.
+machine_show_code <- function(handle, verification) .Call(wrap__machine_show_code, handle, verification)
+
+machine_scan_code <- function(handle, verification, bytes) .Call(wrap__machine_scan_code, handle, verification, bytes)
+
 machine_confirm_verification <- function(handle, verification, same) .Call(wrap__machine_confirm_verification, handle, verification, same)
 
 machine_cancel_verification <- function(handle, verification) .Call(wrap__machine_cancel_verification, handle, verification)

@@ -11,9 +11,10 @@
 #'   stream of events, and goes on from there.
 #' @param on_verification A function of a [verification][mx_verification_request()], or
 #'   `NULL` to leave them alone. It is asked whether to agree to one that somebody asks
-#'   for (its `state` is `requested`), and whether what is to be compared is the
-#'   same on both sides (`compare`, with `emoji` and `decimals`): `TRUE`, `FALSE`, or
-#'   `NULL` for later. One that fails is a warning of class
+#'   for (its `state` is `requested`), whether what is to be compared is the same on both
+#'   sides (`compare`, with `emoji` and `decimals`), and whether it was the other side that
+#'   scanned a QR code which was shown here (`scanned`): `TRUE`, `FALSE`, or `NULL` for
+#'   later. One that fails is a warning of class
 #'   `mx_warning_verification`.
 #' @return `mx_listen()`: the number of events handed over, invisibly.
 #' @export

@@ -15,8 +15,11 @@ decide_verifications <- function(client, decide) {
         mx_verification_cancel
       ),
       # It was asked for here.
-      ready = mx_verification_start,
-      compare = decided(
+      ready = if ("m.sas.v1" %in% verification[["methods"]]) {
+        mx_verification_start
+      },
+      compare = ,
+      scanned = decided(
         decide(verification),
         function(x) mx_verification_confirm(x, same = TRUE),
         function(x) mx_verification_confirm(x, same = FALSE)

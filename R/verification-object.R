@@ -40,8 +40,9 @@ is_your_turn <- function(verification) {
   switch(
     verification[["state"]],
     requested = !verification[["requested_here"]],
-    ready = verification[["requested_here"]],
+    ready = verification[["requested_here"]] && !verification[["shows_code"]],
     compare = TRUE,
+    scanned = TRUE,
     done = TRUE,
     cancelled = TRUE,
     FALSE
@@ -128,10 +129,14 @@ state_sentence <- function(x) {
     } else {
       "you are asked: mx_verification_accept() or mx_verification_cancel()"
     },
-    ready = "both agreed: mx_verification_start() begins",
+    ready = ready_sentence(x),
     started = "the other side has the next step",
     compare = "compare, then mx_verification_confirm()",
-    confirmed = "the other side is to compare",
+    scanned = paste(
+      "if the other device says that it scanned your code,",
+      "mx_verification_confirm()"
+    ),
+    confirmed = "the other side is to confirm",
     done = if (x[["identity_proven"]]) {
       "the identity is verified"
     } else {
@@ -142,6 +147,19 @@ state_sentence <- function(x) {
       if (x[["cancelled_here"]]) " (here)" else " (by the other side)"
     )
   )
+}
+
+ready_sentence <- function(x) {
+  if (x[["shows_code"]]) {
+    return("the other side may scan your code")
+  }
+  ways <- c(
+    m.sas.v1 = "mx_verification_start() compares",
+    m.qr_code.show.v1 = "mx_verification_qr() shows a code",
+    m.qr_code.scan.v1 = "mx_verification_scan() scans one"
+  )
+  ways <- ways[names(ways) %in% x[["methods"]]]
+  paste0("both agreed: ", paste(ways, collapse = ", "))
 }
 
 # The emoji with their names, and the numbers, a line each. Where the session has no

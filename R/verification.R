@@ -2,13 +2,14 @@
 #'
 #' Two people, or one person with two devices, make sure that no server stands
 #' between them: both devices show the same seven emoji, or three numbers, and the
-#' people compare them in another way than through this server. From then on the
+#' people compare them in another way than through this server; or one device scans a QR
+#' code that the other shows (see [mx_verification_qr()]). From then on the
 #' other's keys are relied on, and signed, so that all your devices know it.
 #'
 #' [mx_verify()] leads a person through it. These functions are for programs. A
 #' verification goes through the states `requested`, `ready` (both agreed),
-#' `started`, `compare`, `confirmed` (you saw the same; the other side has not
-#' said so yet) and `done`; or it ends as `cancelled`. Each step is saved, so that the
+#' `started`, `compare` or `scanned`, `confirmed` (you saw the same; the other side has
+#' not said so yet) and `done`; or it ends as `cancelled`. Each step is saved, so that the
 #' next one may be taken by another process; but after ten minutes in all, or two for a
 #' request that came, it is over. Nothing is agreed to in your place.
 #'
@@ -17,7 +18,8 @@
 #' own devices, all are asked that are signed in, or one. `mx_verification_list()` has
 #' those that others asked for, too. `mx_verification_accept()` agrees to a request,
 #' `mx_verification_start()` begins the comparison (either side can),
-#' `mx_verification_confirm()` says whether both see the same. `mx_verification_wait()`
+#' `mx_verification_confirm()` says whether both see the same, or whether it was the other who
+#' scanned your code. `mx_verification_wait()`
 #' lets the server say what is new, until it is your turn or all is over.
 #'
 #' @inheritParams mx_client_session
@@ -28,7 +30,8 @@
 #'   finds a room of the two of you.
 #' @param verification A verification, from `mx_verification_request()` or
 #'   `mx_verification_list()`.
-#' @param same Whether both devices show the same.
+#' @param same Whether both devices show the same; of a code that was `scanned`, whether the
+#'   other device says that it scanned it.
 #' @param language The language of the names, as in `"de"` or `"pt_BR"`; `NULL` for
 #'   the session's. Names that the specification does not have are in English.
 #' @param seconds How long to wait at most; `0` only looks.
@@ -36,7 +39,9 @@
 #'   first. `mx_verification_emojis()`: a data frame of seven rows with `emoji` and
 #'   `name`, or `NULL` where there is nothing to compare, or only numbers. The others:
 #'   such an object, as it is then, invisibly: a list of `client`, `number`, `user_id`,
-#'   `device_id`, `room_id`, `requested_here`, `state`, `emoji` (seven places in the
+#'   `device_id`, `room_id`, `requested_here`, `state`, `methods` (what can begin:
+#'   `"m.sas.v1"`, `"m.qr_code.show.v1"` and `"m.qr_code.scan.v1"`), `shows_code` (a QR code
+#'   is shown here), `emoji` (seven places in the
 #'   specification's table, from 0), `decimals` (three numbers), `identity_proven` and
 #'   `device_proven` (what was verified), `code` and `reason` (why it was cancelled) and
 #'   `cancelled_here`.

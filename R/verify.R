@@ -3,7 +3,9 @@
 #' Leads you through a verification: agrees to the one that the other side asked
 #' for, or asks for one; shows the emoji, or the numbers where the terminal has no
 #' emoji; asks whether the other sees the same; and says what was verified. Compare in
-#' another way than through this server: side by side, or on the phone.
+#' another way than through this server: side by side, or on the phone. Where both
+#' devices can, you may show a QR code instead, or scan one from an image: see
+#' [mx_verification_qr()].
 #'
 #' @inheritParams mx_verification_request
 #' @param seconds How long to wait for the other side at each step.
@@ -44,8 +46,12 @@ mx_verify <- function(
       } else {
         agree_at_console(verification)
       },
-      ready = begin_at_console(verification),
+      ready = begin_at_console(verification, seconds),
       compare = compare_at_console(verification),
+      scanned = confirm_at_console(
+        verification,
+        "Does the other device say that it scanned your code?"
+      ),
       done = {
         tell(paste0("Verified: ", state_sentence(verification), "."))
         return(invisible(verification))
@@ -105,14 +111,79 @@ agree_at_console <- function(verification) {
 }
 
 # Whoever asked begins. Whoever agreed gives the other side a while to.
-begin_at_console <- function(verification) {
+begin_at_console <- function(verification, seconds) {
   if (!verification[["requested_here"]]) {
     verification <- mx_verification_wait(verification, seconds = 10)
   }
-  if (verification[["state"]] == "ready") {
-    verification <- mx_verification_start(verification)
+  if (verification[["state"]] != "ready") {
+    return(verification)
   }
-  verification
+  way <- way_to_begin(verification)
+  # While a person chose, the other one may have begun.
+  verification <- mx_verification_wait(verification, seconds = 0)
+  if (verification[["state"]] != "ready") {
+    return(verification)
+  }
+  switch(
+    way,
+    m.sas.v1 = mx_verification_start(verification),
+    m.qr_code.show.v1 = show_at_console(verification, seconds),
+    m.qr_code.scan.v1 = scan_at_console(verification),
+    refuse_at_console(verification)
+  )
+}
+
+# The name of a method, or "" for none.
+way_to_begin <- function(verification) {
+  ways <- c(
+    m.sas.v1 = "Compare emoji or numbers",
+    m.qr_code.show.v1 = "Show a QR code, which the other device scans",
+    m.qr_code.scan.v1 = "Scan the other device's QR code, from an image of it"
+  )
+  ways <- ways[names(ways) %in% verification[["methods"]]]
+  if (length(ways) == 1L) {
+    names(ways)
+  } else {
+    c("", names(ways))[ask_which(ways) + 1L]
+  }
+}
+
+# In a terminal whose lines stand apart the code cannot be scanned, but in a plot.
+show_at_console <- function(verification, seconds) {
+  code <- mx_verification_qr(verification)
+  print(code)
+  if (grDevices::dev.interactive(orNone = TRUE)) {
+    tryCatch(plot(code), error = function(condition) NULL)
+  }
+  wait_at_console(
+    verification,
+    seconds,
+    "Waiting for the other device to scan."
+  )
+}
+
+# Without a file one chooses again.
+scan_at_console <- function(verification) {
+  again <- function(condition) {
+    tell(conditionMessage(condition))
+    verification
+  }
+  file <- ask_file("The image of the code, PNG or JPEG: ")
+  if (!nzchar(file)) {
+    return(verification)
+  }
+  tryCatch(
+    {
+      verification <- mx_verification_scan(verification, file)
+      tell(
+        "This is the code of the other device: say there that you scanned it."
+      )
+      verification
+    },
+    mx_error_argument = again,
+    mxc_error_qr_code = again,
+    mx_error_qr_code = again
+  )
 }
 
 compare_at_console <- function(verification) {
@@ -120,7 +191,11 @@ compare_at_console <- function(verification) {
     "Does the other device show the same?",
     strings_to_compare(verification)
   ))
-  if (ask_yes("The same?")) {
+  confirm_at_console(verification, "The same?")
+}
+
+confirm_at_console <- function(verification, question) {
+  if (ask_yes(question)) {
     mx_verification_confirm(verification, same = TRUE)
   } else {
     mx_verification_confirm(verification, same = FALSE)
@@ -157,6 +232,16 @@ ask_yes <- function(question) {
       return(answer %in% c("y", "yes"))
     }
   }
+}
+
+# The place of a choice, or 0.
+ask_which <- function(choices) {
+  utils::menu(choices, title = "How do you want to verify?")
+}
+
+# A path, which may have been dragged into the terminal.
+ask_file <- function(question) {
+  gsub("^['\"]|['\"]$", "", trimws(readline(question)))
 }
 
 # Text of others is never formatted.

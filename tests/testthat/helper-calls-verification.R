@@ -6,6 +6,7 @@ calls_verification <- function() {
     mx_demo_client(pair$homeserver, "alice", verified = FALSE)
   }
   received <- function() request_of(other(), alice)[[2]]
+  scans <- agreed(other(), alice)
   list(
     mx_verification_request = list(
       client = alice,
@@ -24,6 +25,11 @@ calls_verification <- function() {
     mx_verification_emojis = list(
       verification = comparing(other(), alice)[[2]],
       language = "de"
+    ),
+    mx_verification_qr = list(verification = agreed(other(), alice)[[2]]),
+    mx_verification_scan = list(
+      verification = scans[[2]],
+      code = picture(mx_verification_qr(scans[[1]]))
     ),
     mx_verification_wait = list(verification = received(), seconds = 0),
     mx_verify = list(

@@ -43,3 +43,8 @@ own_devices <- function() {
   laptop <- mx_demo_client(homeserver, "alice", verified = FALSE)
   list(homeserver = homeserver, phone = phone, laptop = laptop)
 }
+
+# What a camera sees of a QR code, as a matrix of greys.
+picture <- function(symbol) {
+  1 - kronecker(quiet_zone(symbol), matrix(1, 4, 4))
+}

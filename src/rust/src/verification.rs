@@ -4,7 +4,7 @@ use extendr_api::prelude::*;
 use mxcrypt_core::{machine::VerificationStatus, store::records::Proven};
 
 use crate::{
-    answer::{number, optional_string, record, string},
+    answer::{number, optional_string, raw, record, string, strings},
     arguments,
     demo::now,
     machine::on,
@@ -24,6 +24,8 @@ fn status(status: &VerificationStatus) -> Robj {
         ("room_id", optional_string(status.room_id.as_deref())),
         ("requested_here", status.requested_here.into()),
         ("state", string(status.state.as_str())),
+        ("methods", strings(status.methods.iter().map(|method| Some(*method)))),
+        ("shows_code", status.shows_code.into()),
         ("emoji", numbers(emoji)),
         ("decimals", numbers(decimals)),
         ("identity_proven", proven(|keys| keys.master).into()),
@@ -71,6 +73,24 @@ fn machine_start_sas(handle: Robj, verification: Robj) -> Robj {
     })
 }
 
+/// The bytes of the code.
+#[extendr]
+fn machine_show_code(handle: Robj, verification: Robj) -> Robj {
+    on(&handle, |machine| {
+        let verification = arguments::whole(&verification, "verification")?;
+        Ok(raw(&machine.show_code(now(), verification)?))
+    })
+}
+
+#[extendr]
+fn machine_scan_code(handle: Robj, verification: Robj, bytes: Robj) -> Robj {
+    on(&handle, |machine| {
+        let verification = arguments::whole(&verification, "verification")?;
+        let bytes = arguments::bytes(&bytes, "code")?;
+        Ok(status(&machine.scan_code(now(), verification, bytes)?))
+    })
+}
+
 #[extendr]
 fn machine_confirm_verification(handle: Robj, verification: Robj, same: Robj) -> Robj {
     on(&handle, |machine| {
@@ -94,6 +114,8 @@ extendr_module! {
     fn machine_request_verification;
     fn machine_accept_verification;
     fn machine_start_sas;
+    fn machine_show_code;
+    fn machine_scan_code;
     fn machine_confirm_verification;
     fn machine_cancel_verification;
 }
