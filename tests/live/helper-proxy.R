@@ -148,3 +148,17 @@ proxy_call <- function(url, what, body = NULL) {
   Encoding(text) <- "UTF-8"
   jsonlite::fromJSON(text)
 }
+
+# Starts a process, and kills it while a request of this pattern is under way. Says
+# what was seen of that request.
+kill_during <- function(proxy, start, pattern, before = FALSE) {
+  proxy$delay(pattern, before = before)
+  process <- start()
+  withr::defer({
+    process$kill()
+    proxy$release()
+  })
+  seen <- proxy$wait(pattern)
+  expect_equal(seen$status, if (before) NA_integer_ else 200L)
+  seen
+}

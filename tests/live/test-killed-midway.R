@@ -1,20 +1,6 @@
 # Processes that are killed while a request is under way, before the server has it
 # or after it acted: the next process goes on.
 
-# Starts a process, and kills it while a request of this pattern is under way. Says
-# what was seen of that request.
-kill_during <- function(proxy, start, pattern, before = FALSE) {
-  proxy$delay(pattern, before = before)
-  process <- start()
-  withr::defer({
-    process$kill()
-    proxy$release()
-  })
-  seen <- proxy$wait(pattern)
-  expect_equal(seen$status, if (before) NA_integer_ else 200L)
-  seen
-}
-
 killed_upload <- function(proxy) {
   user <- live_user("r")
   dir <- withr::local_tempdir(.local_envir = parent.frame())

@@ -1,70 +1,5 @@
 # Verification, with matrix-js-sdk as the other device or the other person.
 
-# Two devices of one user: the foreign one has the identity.
-devices <- function(
-  url = live_synapse()[["url"]],
-  .local_envir = parent.frame()
-) {
-  user <- live_user("alice")
-  phone <- live_foreign(.local_envir, user)
-  phone$call("bootstrapCrossSigning", password = user[["password"]])
-  ours <- live_client(user, url = url, .local_envir = .local_envir)
-  list(ours = ours, theirs = phone)
-}
-
-# Two users in an encrypted room, each with an identity.
-users <- function(.local_envir = parent.frame()) {
-  bob <- live_foreign(.local_envir)
-  bob$call("bootstrapCrossSigning", password = bob[["password"]])
-  alice <- live_client(isolation = "signed", .local_envir = .local_envir)
-  suppressMessages(mx_crypto_setup(alice))
-  room <- mx_room_create(alice, invite = bob$user_id)
-  bob$call("join", roomId = room)
-  bob$call("waitForMember", roomId = room, userId = alice$user_id)
-  mx_sync(alice)
-  list(ours = alice, theirs = bob, room = room)
-}
-
-ours_asks <- function(pair) {
-  verification <- mx_verification_request(pair$ours, pair$theirs$user_id)
-  pair$theirs$call(
-    "waitForVerification",
-    userId = pair$ours$user_id,
-    roomId = pair$room
-  )
-  pair$theirs$call("acceptVerification")
-  verification <- mx_verification_wait(verification)
-  expect_equal(verification$state, "ready")
-  verification
-}
-
-theirs_asks <- function(pair) {
-  pair$theirs$call(
-    "requestVerification",
-    userId = pair$ours$user_id,
-    roomId = pair$room
-  )
-  verification <- mx_verification_accept(asked_of(pair$ours))
-  pair$theirs$call("waitForPhase", phase = "Ready")
-  verification
-}
-
-# The request that came.
-asked_of <- function(client, seconds = 20) {
-  end <- Sys.time() + seconds
-  repeat {
-    mx_sync(client, timeout = 1000)
-    open <- Filter(
-      function(x) x$state == "requested" && !x$requested_here,
-      mx_verification_list(client)
-    )
-    if (length(open) > 0L) {
-      return(open[[length(open)]])
-    }
-    stopifnot(Sys.time() < end)
-  }
-}
-
 # Until both see something to compare, and it is the same.
 come_to_compare <- function(pair, verification, ours_starts) {
   force(verification)
@@ -127,24 +62,6 @@ test_that("we and another user verify each other in a room", {
     pair$theirs$call("waitForVerifiedUser", userId = pair$ours$user_id)
   })
 })
-
-# How it ended, which the other side may say also when it is our turn.
-code_of <- function(verification) {
-  end <- Sys.time() + 20
-  while (Sys.time() < end) {
-    ended <- tryCatch(
-      {
-        mx_verification_wait(verification, seconds = 1)
-        NULL
-      },
-      mx_error_verification = identity
-    )
-    if (!is.null(ended)) {
-      return(ended[["code"]])
-    }
-  }
-  stop("It did not end.")
-}
 
 test_that("whoever sees something else ends it, and nobody is verified", {
   for (who in c("ours", "theirs")) {
@@ -259,6 +176,24 @@ test_that("what could not be sent before a process ended is sent by the next", {
   pair$theirs$call("waitForPhase", phase = "Done")
 })
 
+test_that("a process that is killed at a step is followed by the next", {
+  proxy <- live_proxy()
+  for (before in c(TRUE, FALSE)) {
+    pair <- devices(url = proxy$url)
+    verification <- ours_asks(pair)
+    step <- "mxcrypt::mx_verification_start(v)"
+    killed_at(pair, proxy, step, "start", before)
+    pair$theirs$call("takePart")
+    verification <- mx_verification_wait(verification)
+    pair$theirs$call("waitForSas")
+    step <- "mxcrypt::mx_verification_confirm(v, same = TRUE)"
+    killed_at(pair, proxy, step, "mac", before)
+    pair$theirs$call("confirmSas")
+    expect_equal(mx_verification_wait(verification)$state, "done")
+    pair$theirs$call("waitForPhase", phase = "Done")
+  }
+})
+
 test_that("a bot answers through its callback", {
   pair <- users()
   code <- "mxcrypt::mx_listen(client, function(event, client) NULL, seconds = 25,
@@ -319,34 +254,56 @@ test_that("a server that replaces a key is found out", {
   }
 })
 
-test_that("requests of long ago, or of the future, are not shown", {
-  pair <- devices()
-  ask_at <- function(id, minutes) {
-    content <- list(
-      from_device = pair$theirs$device_id,
-      methods = list("m.sas.v1"),
-      transaction_id = id,
-      timestamp = round(as.numeric(Sys.time()) * 1000) + minutes * 60000
-    )
-    to <- list(content)
-    names(to) <- pair$ours$device_id
-    messages <- list(to)
-    names(messages) <- pair$ours$user_id
-    path <- paste0(
+# Their device asks, and says that it did so some minutes from now.
+ask_at <- function(pair, id, minutes) {
+  content <- list(
+    from_device = pair$theirs$device_id,
+    methods = list("m.sas.v1"),
+    transaction_id = id,
+    timestamp = round(as.numeric(Sys.time()) * 1000) + round(minutes * 60000)
+  )
+  to <- list(content)
+  names(to) <- pair$ours$device_id
+  messages <- list(to)
+  names(messages) <- pair$ours$user_id
+  pair$theirs$call(
+    "raw",
+    method = "PUT",
+    path = paste0(
       "/_matrix/client/v3/sendToDevice/m.key.verification.request/",
       id
-    )
-    pair$theirs$call(
-      "raw",
-      method = "PUT",
-      path = path,
-      body = list(messages = messages)
-    )
-  }
-  ask_at("past", -11)
-  ask_at("future", 6)
+    ),
+    body = list(messages = messages)
+  )
+}
+
+test_that("requests of long ago, or of the future, are not shown", {
+  pair <- devices()
+  ask_at(pair, "past", -11)
+  ask_at(pair, "future", 6)
   mx_sync(pair$ours)
   expect_length(mx_verification_list(pair$ours), 0)
-  ask_at("now", 0)
+  ask_at(pair, "now", 0)
   expect_equal(asked_of(pair$ours)$device_id, pair$theirs$device_id)
+})
+
+test_that("a request that nobody answers runs out", {
+  pair <- devices()
+  ask_at(pair, "late", -10 + 5 / 60)
+  verification <- asked_of(pair$ours)
+  expect_equal(code_of(verification), "m.timeout")
+  expect_error(
+    mx_verification_accept(verification),
+    class = "mx_error_verification"
+  )
+})
+
+test_that("what takes the other side too long ends here, too", {
+  pair <- users()
+  verification <- ours_asks(pair)
+  pair$theirs$call("passTime", minutes = 11)
+  # Their device looks at its clock when it hears of something.
+  mx_send_text(pair$ours, pair$room, "are you there?")
+  expect_equal(code_of(verification), "m.timeout")
+  expect_equal(pair$theirs$call("waitForEnd")[["code"]], "m.timeout")
 })

@@ -78,8 +78,41 @@ export function mismatchSas() {
   sas.mismatch();
 }
 
+// The bytes of the QR code that this device shows, as base64.
+export async function showQrCode() {
+  const bytes = await request.generateQRCode();
+  if (!bytes) throw new Error("The SDK shows no code");
+  return Buffer.from(bytes).toString("base64");
+}
+
+// Scans a QR code of the other device.
+export async function scanQrCode({ bytes }) {
+  const code = new Uint8ClampedArray(Buffer.from(bytes, "base64"));
+  const verifier = await request.scanQRCode(code);
+  verifier.verify().catch((error) => (failure = String(error.message)));
+}
+
+// Waits until the other device says that it scanned the code.
+export async function waitForScan({ timeoutMs } = {}) {
+  const scan = () => request.verifier?.getReciprocateQrCodeCallbacks();
+  await until("a scan", () => scan() || failure, timeoutMs);
+  if (!scan()) throw new Error(failure);
+}
+
+export async function confirmScan() {
+  request.verifier.getReciprocateQrCodeCallbacks().confirm();
+}
+
 export async function cancelVerification() {
   await request.cancel();
+}
+
+// As if so many minutes had gone by, by the clocks that the SDK has.
+export function passTime({ minutes }) {
+  for (const clock of [Date, performance]) {
+    const now = clock.now.bind(clock);
+    clock.now = () => now() + minutes * 60_000;
+  }
 }
 
 export function verificationStatus() {
