@@ -157,17 +157,34 @@ publish_identity <- function(
   done,
   call = caller_env()
 ) {
-  if (!identical(status[["under_way"]], "published")) {
-    data <- core(machine_identity_account_data(machine), call = call)
-    put_account_data(client, data[["type"]], data[["content"]], call)
+  under_way <- status[["under_way"]] %||% "resumable"
+  if (under_way != "published") {
+    store_identity(client, machine, call)
     done("put its private keys in secret storage")
+  }
+  if (under_way == "resumable") {
     path <- api_path("keys", "device_signing", "upload")
     with_authentication(client, path, password, call, body = function(auth) {
       core(machine_signing_keys_upload(machine, auth), call = call)
     })
   }
   core(machine_identity_published(machine), call = call)
-  done("published its public keys")
+  if (under_way != "unstored") {
+    done("published its public keys")
+  }
+}
+
+store_identity <- function(client, machine, call = caller_env()) {
+  shown <- account_data(client, call)
+  data <- core(machine_identity_account_data(machine, shown), call = call)
+  if (length(data[["type"]]) == 0L) {
+    mx_abort(
+      "Another client has made secret storage meanwhile. Use its recovery key.",
+      "mx_error_secret_storage",
+      call = call
+    )
+  }
+  put_account_data(client, data[["type"]], data[["content"]], call)
 }
 
 open_identity <- function(client, machine, given, call = caller_env()) {

@@ -11,9 +11,23 @@
 #'   `user_id`, `device_id`, `fingerprint`, `device_signed`, `isolation`,
 #'   `master_key`, `identity_changed`, `identity_refused` (why what the server
 #'   shows is no identity, or `NULL`), `secret_storage` (whether there is some),
-#'   `key_backup` (see [mx_backup_status()]),
+#'   `key_backup` (see [mx_backup_status()]), `key_storage`,
 #'   `recovery_key` (whether one waits to be saved), `one_time_keys` (how many the
-#'   server holds), `waiting_to_send` and `cross_signing`.
+#'   server holds), `waiting_to_send`, `cross_signing` and `out_of_sync`.
+#'
+#'   `key_storage` is a list: `on` (whether message keys of this device go to a key
+#'   backup), `recovery` (`"set_up"` where secret storage has all that a new device
+#'   needs, `"incomplete"` where it lacks some, `"not_set_up"` where there is none),
+#'   `uploaded` (what leaves this device, always encrypted: `"identity"`,
+#'   `"messages"`), `new_device_reads_history`, and `outlives_all_devices` (whether
+#'   identity and history can be had again when all devices are lost).
+#'
+#'   `out_of_sync` is a data frame with a row for each thing that does not fit
+#'   together: `problem` (`"identity_missing"`, `"identity_unfinished"`,
+#'   `"identity_changed"`, `"identity_refused"`, `"private_keys_missing_here"`,
+#'   `"private_keys_not_stored"`, `"device_unsigned"`, `"backup_missing"`,
+#'   `"backup_key_missing_here"`, `"backup_unused"`, `"backup_behind"`), `message`,
+#'   `repair` (what mends it) and `mendable` (whether [mx_crypto_repair()] can).
 #' * `mx_cross_signing_status()`: a list of `public_keys_on_device`,
 #'   `private_keys_in_secret_storage` and `private_keys_cached` (of `master`,
 #'   `self_signing`, `user_signing`), each logical.
@@ -28,8 +42,8 @@
 #' @export
 mx_crypto_status <- function(client) {
   machine <- machine_of(check_client(client))
-  cross_signing <- mx_cross_signing_status(client)
-  identity <- core(machine_identity_status(machine))
+  now <- key_storage_now(client, machine)
+  identity <- now[["identity"]]
   structure(
     list(
       user_id = client[["user_id"]],
@@ -40,12 +54,14 @@ mx_crypto_status <- function(client) {
       master_key = identity[["master_key"]],
       identity_changed = identity[["changed"]],
       identity_refused = identity[["refused"]],
-      secret_storage = !is.null(secret_storage(client)[["default_key"]]),
-      key_backup = mx_backup_status(client),
+      secret_storage = !is.null(now[["storage"]][["default_key"]]),
+      key_backup = new_backup_status(client, now),
+      key_storage = describe_key_storage(now),
       recovery_key = identity[["recovery_key"]],
       one_time_keys = core(machine_key_upload(machine))[["one_time_keys"]],
       waiting_to_send = core(machine_waiting_to_send(machine)),
-      cross_signing = cross_signing
+      cross_signing = describe_cross_signing(now),
+      out_of_sync = key_storage_problems(now)
     ),
     class = "mx_crypto_status"
   )
@@ -55,17 +71,7 @@ mx_crypto_status <- function(client) {
 #' @export
 mx_cross_signing_status <- function(client) {
   machine <- machine_of(check_client(client))
-  status <- own_identity(client, machine)
-  list(
-    public_keys_on_device = !is.null(status[["master_key"]]) &&
-      !status[["changed"]],
-    private_keys_in_secret_storage = secrets_are_stored(client),
-    private_keys_cached = vapply(
-      identity_keys,
-      function(name) name %in% status[["held"]],
-      NA
-    )
-  )
+  describe_cross_signing(key_storage_now(client, machine))
 }
 
 #' @rdname mx_crypto_status
@@ -76,11 +82,20 @@ mx_cross_signing_ready <- function(client) {
   status[["device_signed"]] && all(identity_keys %in% status[["held"]])
 }
 
-# Whether secret storage has the three keys under its default key. Whether they
-# hold, only its key can tell.
-secrets_are_stored <- function(client) {
-  names <- paste0("m.cross_signing.", identity_keys)
-  all(names %in% secret_storage(client)[["secrets"]])
+# That secret storage has the keys under its default key does not say that they
+# hold: only its key can tell.
+describe_cross_signing <- function(now) {
+  identity <- now[["identity"]]
+  list(
+    public_keys_on_device = !is.null(identity[["master_key"]]) &&
+      !identity[["changed"]],
+    private_keys_in_secret_storage = all(stored_secrets(now)[identity_keys]),
+    private_keys_cached = vapply(
+      identity_keys,
+      function(name) name %in% identity[["held"]],
+      NA
+    )
+  )
 }
 
 #' @export
@@ -113,13 +128,28 @@ format.mx_crypto_status <- function(x, ...) {
     ),
     paste0("secret storage:  ", yes(x[["secret_storage"]])),
     if (x[["recovery_key"]]) "  a recovery key waits to be saved",
+    paste0(
+      "key storage:     ",
+      if (x[["key_storage"]][["on"]]) "on" else "off",
+      ", recovery ",
+      gsub("_", " ", x[["key_storage"]][["recovery"]])
+    ),
     paste0("key backup:      ", describe_backup(x[["key_backup"]])),
     paste0("one-time keys:   ", x[["one_time_keys"]], " at the server"),
     paste0("waiting to send: ", x[["waiting_to_send"]]),
-    if (!x[["device_signed"]]) {
-      "Run mx_crypto_setup(): others cannot trust this device yet."
-    }
+    describe_problems(x[["out_of_sync"]])
   )
+}
+
+describe_problems <- function(problems) {
+  if (nrow(problems) > 0L) {
+    c(
+      "OUT OF SYNC:",
+      paste0("  ", problems[["message"]]),
+      if (any(problems[["mendable"]])) "Run mx_crypto_repair().",
+      problems[["repair"]][!problems[["mendable"]]]
+    )
+  }
 }
 
 describe_backup <- function(backup) {

@@ -63,9 +63,12 @@ machine_identity_status <- function(handle) .Call(wrap__machine_identity_status,
 # Makes an identity, with a new key of secret storage or with the one there is.
 machine_make_identity <- function(handle, account_data, recovery_key, passphrase, reset, back_up) .Call(wrap__machine_make_identity, handle, account_data, recovery_key, passphrase, reset, back_up)
 
+# Makes secret storage for the identity there is.
+machine_make_secret_storage <- function(handle, passphrase) .Call(wrap__machine_make_secret_storage, handle, passphrase)
+
 machine_abandon_identity <- function(handle) .Call(wrap__machine_abandon_identity, handle)
 
-machine_identity_account_data <- function(handle) .Call(wrap__machine_identity_account_data, handle)
+machine_identity_account_data <- function(handle, account_data) .Call(wrap__machine_identity_account_data, handle, account_data)
 
 machine_signing_keys_upload <- function(handle, auth) .Call(wrap__machine_signing_keys_upload, handle, auth)
 
@@ -298,6 +301,9 @@ secret_storage_fetch <- function(account_data, name, recovery_key, passphrase) .
 secret_text <- function(handle) .Call(wrap__secret_text, handle)
 
 machine_seal_secret <- function(handle, account_data, name, value, recovery_key, passphrase) .Call(wrap__machine_seal_secret, handle, account_data, name, value, recovery_key, passphrase)
+
+# What secret storage lacks of the private keys that are here.
+machine_seal_held_secrets <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_seal_held_secrets, handle, account_data, recovery_key, passphrase)
 
 machine_key_change_under_way <- function(handle, account_data) .Call(wrap__machine_key_change_under_way, handle, account_data)
 

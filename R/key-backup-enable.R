@@ -132,10 +132,7 @@ make_or_join_backup <- function(
   done,
   call
 ) {
-  given <- tryCatch(
-    storage_secret(client, given, call),
-    mx_error_recovery_key = function(condition) NULL
-  )
+  given <- secret_at_hand(client, given, call)
   if (is.null(given) || is.null(storage[["default_key"]])) {
     warn_no_backup(status)
   } else if (status[["under_way"]] || is.null(status[["version"]])) {
@@ -199,7 +196,8 @@ make_backup <- function(client, machine, given, replace, call = caller_env()) {
     given[["passphrase"]]
   )
   content <- core(sealed, call = call)
-  put_account_data(client, if (!is.null(content)) backup_secret, content, call)
+  name <- if (!is.null(content)) secret_names[["backup"]]
+  put_account_data(client, name, content, call)
   core(machine_backup_key_stored(machine), call = call)
   publish_backup(client, machine, call)
 }

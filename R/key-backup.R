@@ -45,27 +45,7 @@
 #' @export
 mx_backup_status <- function(client) {
   machine <- machine_of(check_client(client))
-  own_identity(client, machine)
-  status <- backup_now(client, machine)
-  storage <- secret_storage(client)
-  structure(
-    list(
-      user_id = client[["user_id"]],
-      version = status[["version"]],
-      algorithm = status[["algorithm"]],
-      count = status[["count"]],
-      refused = status[["refused"]],
-      key_held = status[["key_held"]],
-      key_in_secret_storage = backup_secret %in% storage[["secrets"]],
-      trusted = status[["trusted"]],
-      enabled = status[["enabled"]],
-      wanted = storage[["backup_wanted"]],
-      keys = status[["keys"]],
-      backed_up = status[["backed_up"]],
-      signatures = data.frame(status[["signatures"]])
-    ),
-    class = "mx_backup_status"
-  )
+  new_backup_status(client, key_storage_now(client, machine))
 }
 
 #' @rdname mx_backup_status
@@ -107,8 +87,29 @@ mx_backup_upload <- function(client) {
   invisible(done)
 }
 
-# The private key of the backup, in secret storage.
-backup_secret <- "m.megolm_backup.v1"
+new_backup_status <- function(client, now) {
+  status <- now[["backup"]]
+  storage <- now[["storage"]]
+  structure(
+    list(
+      user_id = client[["user_id"]],
+      version = status[["version"]],
+      algorithm = status[["algorithm"]],
+      count = status[["count"]],
+      refused = status[["refused"]],
+      key_held = status[["key_held"]],
+      key_in_secret_storage = secret_names[["backup"]] %in%
+        storage[["secrets"]],
+      trusted = status[["trusted"]],
+      enabled = status[["enabled"]],
+      wanted = storage[["backup_wanted"]],
+      keys = status[["keys"]],
+      backed_up = status[["backed_up"]],
+      signatures = data.frame(status[["signatures"]])
+    ),
+    class = "mx_backup_status"
+  )
+}
 
 backup_bar <- paste(
   "{cli::pb_name}{cli::pb_bar} {cli::pb_current} of {cli::pb_total}",

@@ -1,4 +1,8 @@
-#' Change the recovery key
+#' Set up recovery, or change the recovery key
+#'
+#' Where the account has no secret storage, it is made for the identity there is,
+#' if the private keys of that are on this device: recovery is set up, and the
+#' rest does not apply.
 #'
 #' For when somebody else may know the recovery key, or the passphrase, of secret
 #' storage. A new key is made and kept, sealed, in the store; every secret that the
@@ -50,8 +54,15 @@ mx_recovery_key_change <- function(
   machine <- machine_of(check_client(client))
   given <- check_given(recovery_key, passphrase)
   check_string(new_passphrase, null = TRUE)
-  own_identity(client, machine)
-  data <- account_data(client)
+  status <- own_identity(client, machine)
+  storage <- secret_storage(client)
+  data <- storage[["account_data"]]
+  if (
+    is.null(storage[["default_key"]]) ||
+      identical(status[["under_way"]], "unstored")
+  ) {
+    return(set_up_recovery(client, machine, new_passphrase))
+  }
   if (!core(machine_key_change_under_way(machine, data))) {
     given <- storage_secret(client, given)
   }
@@ -64,6 +75,23 @@ mx_recovery_key_change <- function(
   )
   core(begun)
   finish_key_change(client, machine)
+  recovery_key_made(client, machine)
+}
+
+set_up_recovery <- function(
+  client,
+  machine,
+  new_passphrase,
+  call = caller_env()
+) {
+  made <- machine_make_secret_storage(machine, new_passphrase)
+  core(made, call = call)
+  store_identity(client, machine, call)
+  core(machine_identity_published(machine), call = call)
+  recovery_key_made(client, machine)
+}
+
+recovery_key_made <- function(client, machine) {
   if (core(machine_identity_status(machine))[["recovery_key"]]) {
     return(new_recovery_key(client))
   }

@@ -67,6 +67,14 @@ storage_secret <- function(client, given, call = caller_env()) {
   list(recovery_key = found)
 }
 
+# What opens secret storage, if it was given or is found; else NULL.
+secret_at_hand <- function(client, given, call = caller_env()) {
+  tryCatch(
+    storage_secret(client, given, call),
+    mx_error_recovery_key = function(condition) NULL
+  )
+}
+
 recovery_key_file <- function(call = caller_env()) {
   path <- env_value("MXCRYPT_RECOVERY_KEY_FILE")
   if (is.null(path)) {

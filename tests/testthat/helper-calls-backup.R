@@ -1,4 +1,4 @@
-# The key backup.
+# The key backup, and key storage as a whole.
 calls_backup <- function(scene) {
   frida <- with_recovery_key(scene$homeserver, "frida")
   list(
@@ -14,6 +14,13 @@ calls_backup <- function(scene) {
       recovery_key = frida$key,
       passphrase = NULL,
       replace = FALSE
+    ),
+    mx_crypto_repair = list(
+      client = frida$client,
+      recovery_key = frida$key,
+      passphrase = NULL,
+      password = NULL,
+      ask = FALSE
     ),
     mx_backup_disable = list(client = frida$client),
     mx_backup_delete = list(client = frida$client)

@@ -8,7 +8,7 @@ test_that("the status says what stands, before and after set-up", {
   expect_equal(before$one_time_keys, 50)
   expect_equal(before$waiting_to_send, 0)
   expect_false(mx_cross_signing_ready(alice))
-  expect_match(format(before), "mx_crypto_setup", all = FALSE)
+  expect_match(format(before), "mx_crypto_repair", all = FALSE)
   none <- mx_cross_signing_status(alice)
   expect_false(none$public_keys_on_device)
   expect_false(none$private_keys_in_secret_storage)

@@ -10,7 +10,7 @@ use crate::{
     answer::{optional_string, record, string, strings},
     arguments,
     machine::on,
-    secret_storage::{Given, secret_storage},
+    secret_storage::{Given, secret_storage, types_and_contents},
 };
 
 #[extendr]
@@ -54,19 +54,25 @@ fn machine_make_identity(
     })
 }
 
+/// Makes secret storage for the identity there is.
+#[extendr]
+fn machine_make_secret_storage(handle: Robj, passphrase: Robj) -> Robj {
+    on(&handle, |machine| {
+        let given = Given::read(&().into(), &passphrase)?;
+        machine.make_secret_storage(given.passphrase.as_deref())
+    })
+}
+
 #[extendr]
 fn machine_abandon_identity(handle: Robj) -> Robj {
     on(&handle, |machine| machine.abandon_identity())
 }
 
 #[extendr]
-fn machine_identity_account_data(handle: Robj) -> Robj {
+fn machine_identity_account_data(handle: Robj, account_data: Robj) -> Robj {
     on(&handle, |machine| {
-        let data = machine.identity_account_data()?;
-        Ok(record([
-            ("type", strings(data.iter().map(|(event_type, _)| Some(event_type.as_str())))),
-            ("content", strings(data.iter().map(|(_, content)| Some(content.as_str())))),
-        ]))
+        let data = machine.identity_account_data(&secret_storage(&account_data)?)?;
+        Ok(types_and_contents(&data))
     })
 }
 
@@ -158,6 +164,7 @@ extendr_module! {
     mod identity;
     fn machine_identity_status;
     fn machine_make_identity;
+    fn machine_make_secret_storage;
     fn machine_abandon_identity;
     fn machine_identity_account_data;
     fn machine_signing_keys_upload;

@@ -46,6 +46,14 @@ pub(crate) fn secret_storage(account_data: &Robj) -> Result<SecretStorage> {
     SecretStorage::read(&arguments::body(account_data, "account_data")?)
 }
 
+/// Account data that is to be put, as columns.
+pub(crate) fn types_and_contents(data: &[(String, String)]) -> Robj {
+    record([
+        ("type", strings(data.iter().map(|(event_type, _)| Some(event_type.as_str())))),
+        ("content", strings(data.iter().map(|(_, content)| Some(content.as_str())))),
+    ])
+}
+
 /// Its default key, the secrets under that, and its keys, as columns.
 #[extendr]
 fn secret_storage_describe(account_data: Robj) -> Robj {
@@ -110,6 +118,21 @@ fn machine_seal_secret(
     })
 }
 
+/// What secret storage lacks of the private keys that are here.
+#[extendr]
+fn machine_seal_held_secrets(
+    handle: Robj,
+    account_data: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let storage = secret_storage(&account_data)?;
+        let given = Given::read(&recovery_key, &passphrase)?;
+        Ok(types_and_contents(&machine.seal_held_secrets(&storage, given.secret()?)?))
+    })
+}
+
 #[extendr]
 fn machine_key_change_under_way(handle: Robj, account_data: Robj) -> Robj {
     on(&handle, |machine| machine.key_change_under_way(&secret_storage(&account_data)?))
@@ -135,10 +158,7 @@ fn machine_begin_key_change(
 fn machine_key_change_writes(handle: Robj, account_data: Robj) -> Robj {
     on(&handle, |machine| {
         let writes = machine.key_change_writes(&secret_storage(&account_data)?)?;
-        Ok(record([
-            ("type", strings(writes.iter().map(|(event_type, _)| Some(event_type.as_str())))),
-            ("content", strings(writes.iter().map(|(_, content)| Some(content.as_str())))),
-        ]))
+        Ok(types_and_contents(&writes))
     })
 }
 
@@ -148,6 +168,7 @@ extendr_module! {
     fn secret_storage_fetch;
     fn secret_text;
     fn machine_seal_secret;
+    fn machine_seal_held_secrets;
     fn machine_key_change_under_way;
     fn machine_begin_key_change;
     fn machine_key_change_writes;

@@ -232,7 +232,7 @@ pub struct OpenStorage<'a> {
     pub key: StorageKey,
     /// The check in its description holds, or a secret opens with it. A description may be without
     /// a check, and then every key has to be taken for the right one.
-    proven: bool,
+    pub proven: bool,
 }
 
 impl OpenStorage<'_> {
@@ -248,6 +248,16 @@ impl OpenStorage<'_> {
         let text = str::from_utf8(&bytes);
         let text = text.map_err(|_| refused(format!("The secret {name} is not text.")))?;
         Ok(Some(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The content of account data that holds `value` as the secret `name`, as text.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the system has no randomness.
+    pub fn seal(&self, name: &str, value: &str) -> Result<String> {
+        let copy = self.key.encrypt(name, value.as_bytes())?;
+        let copies = Object::from([(self.key_id.clone(), Json::Object(copy))]);
+        Json::Object(Object::from([("encrypted".into(), Json::Object(copies))])).text()
     }
 
     fn opens_some(&self) -> bool {

@@ -371,9 +371,13 @@ impl Work<'_> {
 }
 
 impl Pump<'_, '_> {
-    /// Asks which version the server has.
+    /// Asks which version the server has. A device that was verified asks its verifier for the key
+    /// of the backup, and so has to know that there is one.
     pub(super) fn look_at_backup(&mut self) -> Result<()> {
-        if !self.work.key_backup()?.look || self.is_busy(|ask| *ask == Ask::BackupVersion) {
+        let backup = self.work.key_backup()?;
+        let is_due =
+            backup.look || backup.looked_at == 0 && self.work.signing_identity()?.is_some();
+        if !is_due || self.is_busy(|ask| *ask == Ask::BackupVersion) {
             return Ok(());
         }
         self.ask(Ask::BackupVersion, "GET", path(&["room_keys", "version"]), None)

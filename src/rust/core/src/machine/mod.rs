@@ -13,7 +13,7 @@
 //! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
 //! | `key_export` | exported keys, out and in |
 //! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
-//! | `identity` | cross-signing: our own identity, step by step |
+//! | `identity`, `identity_creation` | cross-signing: our own identity, and one that is made, step by step |
 //! | `user_trust`, `trust_changes` | identities of users, the trust they give, and that it changed |
 //! | `verification` | makes sure of the keys of others, step by step |
 //! | `isolation` | which devices get keys, and what the others are told |
@@ -34,6 +34,7 @@ mod device_lists;
 mod gaps;
 mod history;
 mod identity;
+mod identity_creation;
 mod inbound_sessions;
 mod inbox;
 mod isolation;
@@ -73,7 +74,8 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 pub use self::{
     backup_restore::RestoredKey,
     history::History,
-    identity::{IdentityStatus, Storage, UnderWay},
+    identity::IdentityStatus,
+    identity_creation::{Storage, UnderWay},
     inbound_sessions::Keeping,
     inbox::{Handed, Unsigned},
     key_backup::{BackupStatus, SignatureReport, Signer},

@@ -36,16 +36,21 @@ const LIFETIME: Millis = 15 * MINUTE;
 const MOST: usize = 50;
 
 impl Work<'_> {
+    /// The identity of our user, if it has signed this device and nothing is wrong with it.
+    pub(super) fn signing_identity(&self) -> Result<Option<Identity>> {
+        let own = self.own_identity()?;
+        let signed_by = self.own_device()?.and_then(|device| device.signed_by);
+        Ok(self.identity(&self.own.user_id)?.filter(|shown| {
+            let is_signed = signed_by.is_some() && signed_by == shown.self_signing_key;
+            is_signed && !shown.changed() && own.refused.is_none() && own.new.is_none()
+        }))
+    }
+
     /// The names of the private keys that are missing here: those of an identity that has signed this
     /// device, for before no other would give them, and that of the key backup.
     fn missing_secrets(&self) -> Result<Vec<String>> {
-        let Some(shown) = self.identity(&self.own.user_id)? else { return Ok(Vec::new()) };
+        let Some(shown) = self.signing_identity()? else { return Ok(Vec::new()) };
         let own = self.own_identity()?;
-        let signed_by = self.own_device()?.and_then(|device| device.signed_by);
-        let is_signed = signed_by.is_some() && signed_by == shown.self_signing_key;
-        if !is_signed || shown.changed() || own.refused.is_some() || own.new.is_some() {
-            return Ok(Vec::new());
-        }
         let missing = |usage: &Usage| {
             public(&shown, *usage).is_some() && !self.holds(&own.private, Some(&shown), *usage)
         };

@@ -12,6 +12,7 @@ use crate::{
     primitives::{
         canonical_json::{Json, Object},
         cross_signing::{SigningKey, Usage},
+        key_backup::SECRET,
         keys::encode_base64,
         seal::random_bytes,
         secret_storage::StorageKey,
@@ -73,10 +74,40 @@ impl Machine {
             if !changing && stored.is_some_and(|stored| *stored == value) {
                 return Ok(None);
             }
-            let copy = opened.key.encrypt(name, value.as_bytes())?;
-            let copies = Object::from([(opened.key_id.clone(), Json::Object(copy))]);
-            let content = Object::from([("encrypted".into(), Json::Object(copies))]);
-            Json::Object(content).text().map(Some)
+            opened.seal(name, value).map(Some)
+        })
+    }
+
+    /// The account data by which secret storage holds the private keys that are on this device,
+    /// those of the identity and of the backup that the server shows, as types and contents: what it
+    /// lacks, or holds another value for.
+    ///
+    /// # Errors
+    /// [`Kind::RecoveryKey`] when `secret` is not the default key; [`Kind::SecretStorage`] when that
+    /// is no key.
+    pub fn seal_held_secrets(
+        &mut self,
+        storage: &SecretStorage,
+        secret: StorageSecret<'_>,
+    ) -> Result<Vec<(String, String)>> {
+        let opened = storage.open_default(secret)?;
+        // A wrong key would lock everybody else out of what is written with it.
+        if !opened.proven && !storage.encrypted_with(&opened.key_id).is_empty() {
+            return Err(Error::new(
+                Kind::RecoveryKey,
+                "Nothing in secret storage shows that this is its key.",
+            ));
+        }
+        self.work(0, |work| {
+            let mut contents = Vec::new();
+            for (name, value) in work.held_secrets()? {
+                let stored = opened.secret(&name).ok().flatten();
+                if stored.is_none_or(|stored| *stored != *value) {
+                    let content = opened.seal(&name, &value)?;
+                    contents.push((name, content));
+                }
+            }
+            Ok(contents)
         })
     }
 
@@ -273,6 +304,20 @@ impl Work<'_> {
     fn key_change(&self) -> Result<KeyChange> {
         let missing = || Error::new(Kind::Internal, "The key of secret storage is not changing.");
         self.own_identity()?.key_change.ok_or_else(missing)
+    }
+
+    /// The private keys on this device that secret storage is for, as names and texts. Those of an
+    /// identity that changed, or does not hold, are not among them.
+    fn held_secrets(&self) -> Result<Vec<(String, Zeroizing<String>)>> {
+        let own = self.own_identity()?;
+        let shown = self.identity(&self.own.user_id)?;
+        let shown = shown.filter(|shown| own.refused.is_none() && !shown.changed());
+        let held = Usage::ALL.into_iter().filter(|u| self.holds(&own.private, shown.as_ref(), *u));
+        let text = |usage| Some((Usage::secret_name(usage), own.private.get(usage)?.to_base64()));
+        let mut secrets: Vec<_> = held.filter_map(text).collect();
+        let backup = self.key_backup()?;
+        secrets.extend(backup.open().map(|(_, key)| (SECRET.to_owned(), key.to_base64())));
+        Ok(secrets)
     }
 
     /// A private cross-signing key must be that of the identity the server shows, which must be

@@ -46,7 +46,7 @@ impl Usage {
 }
 
 /// The private part of a cross-signing key.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct SigningKey(Zeroizing<[u8; 32]>);
 
 impl SigningKey {

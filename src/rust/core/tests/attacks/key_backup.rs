@@ -46,7 +46,7 @@ fn scenery() -> Scenery {
     let mut scene = Scene::new();
     let (mut phone, mut bob) = (scene.person("alice"), scene.person("bob"));
     phone.machine.make_identity(&Storage::New { passphrase: None }, false, true).unwrap();
-    let data = phone.machine.identity_account_data().unwrap();
+    let data = phone.machine.identity_account_data(&SecretStorage::read("{}").unwrap()).unwrap();
     let event =
         |(kind, content): &(String, String)| json!({"type": kind, "content": parse(content)});
     let events: Vec<Value> = data.iter().map(event).collect();

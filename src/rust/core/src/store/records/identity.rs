@@ -52,7 +52,7 @@ impl Record for Identity {
 }
 
 /// The private parts of an identity.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct PrivateKeys {
     /// Of the master key.
     pub master: Option<SigningKey>,

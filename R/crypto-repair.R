@@ -1,0 +1,147 @@
+#' Mend key storage
+#'
+#' Key storage is out of sync when the keys on this device, the keys in secret
+#' storage and the key backup do not fit together, or something is missing: then
+#' a new device could not read the history, or others withhold keys from this one.
+#' [mx_crypto_status()] shows it. `mx_crypto_repair()` says first what it will do,
+#' and then does what can be done without replacing or losing anything. What needs
+#' a decision of yours is left, and told.
+#'
+#' With the recovery key it also compares what secret storage holds with the keys
+#' that are here, which nothing else can.
+#'
+#' @inheritParams mx_crypto_setup
+#' @param ask Whether to ask after it was told what will be done; an answer other
+#'   than yes is an error of class `mx_error_declined`.
+#' @return A data frame with a row for each problem: `problem` (its name),
+#'   `message`, `repair` (what mends it) and `mended`.
+#' @section Errors:
+#' Those of [mx_crypto_setup()], and `mx_error_declined`. What was done before an
+#' error stays done: call again.
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+#' mx_crypto_repair(alice)
+#' mx_crypto_repair(alice)
+#' @export
+mx_crypto_repair <- function(
+  client,
+  recovery_key = NULL,
+  passphrase = NULL,
+  password = NULL,
+  ask = rlang::is_interactive()
+) {
+  machine <- machine_of(check_client(client))
+  given <- check_given(recovery_key, passphrase)
+  check_string(password, null = TRUE)
+  check_flag(ask)
+  now <- key_storage_now(client, machine)
+  problems <- key_storage_problems(now)
+  problems <- rbind(problems, differing_secrets(client, machine, given, now))
+  tell_repairs(problems)
+  if (ask && any(problems[["mendable"]]) && !confirm("Mend this?")) {
+    mx_abort("Nothing was changed.", "mx_error_declined")
+  }
+  mend(client, machine, given, password, problems)
+  left <- key_storage_problems(key_storage_now(client, machine))
+  problems[["mended"]] <- !problems[["problem"]] %in% left[["problem"]]
+  problems[["mendable"]] <- NULL
+  problems
+}
+
+# Only the key of secret storage tells whether what is stored is what is here.
+differing_secrets <- function(
+  client,
+  machine,
+  given,
+  now,
+  call = caller_env()
+) {
+  if (
+    is.null(now[["storage"]][["default_key"]]) ||
+      !is.null(now[["identity"]][["under_way"]])
+  ) {
+    return(NULL)
+  }
+  given <- secret_at_hand(client, given, call)
+  if (is.null(given)) {
+    return(NULL)
+  }
+  due <- held_secrets_due(machine, now[["storage"]], given, call)
+  differing <- due[["type"]] %in% now[["storage"]][["secrets"]]
+  if (any(differing)) {
+    names <- names(secret_names)[secret_names %in% due[["type"]][differing]]
+    data.frame(problem(
+      "stored_keys_differ",
+      paste0(
+        "Secret storage holds other keys than this: ",
+        toString(names),
+        "."
+      ),
+      "Put those of this device there, which are the ones the server shows."
+    )[[1]])
+  }
+}
+
+held_secrets_due <- function(machine, storage, given, call = caller_env()) {
+  sealed <- machine_seal_held_secrets(
+    machine,
+    storage[["account_data"]],
+    given[["recovery_key"]],
+    given[["passphrase"]]
+  )
+  core(sealed, call = call)
+}
+
+tell_repairs <- function(problems) {
+  if (nrow(problems) == 0L) {
+    return(cli::cli_alert_success("Nothing is out of sync."))
+  }
+  for (i in seq_len(nrow(problems))) {
+    row <- lapply(problems, `[[`, i)
+    cli::cli_alert_danger("{row$message}")
+    if (row[["mendable"]]) {
+      cli::cli_alert_info("To be done: {row$repair}")
+    } else {
+      cli::cli_alert_warning("Left to you: {row$repair}")
+    }
+  }
+}
+
+# First what is here becomes whole, then what is stored.
+mend <- function(client, machine, given, password, problems) {
+  due <- problems[["problem"]][problems[["mendable"]]]
+  is_due <- function(...) any(c(...) %in% due)
+  if (is_due("private_keys_missing_here", "identity_changed")) {
+    open_identity(client, machine, given)
+  }
+  if (
+    is_due(
+      "identity_unfinished",
+      "identity_missing",
+      "device_unsigned",
+      "backup_missing"
+    )
+  ) {
+    mx_crypto_setup(
+      client,
+      given[["recovery_key"]],
+      given[["passphrase"]],
+      password = password
+    )
+  }
+  if (is_due("backup_key_missing_here")) {
+    join_backup(client, machine, secret_storage(client), given)
+  }
+  if (is_due("backup_unused")) {
+    core(machine_enable_backup(machine, TRUE))
+  }
+  if (is_due("private_keys_not_stored", "stored_keys_differ")) {
+    given <- storage_secret(client, given)
+    due <- held_secrets_due(machine, secret_storage(client), given)
+    put_account_data(client, due[["type"]], due[["content"]])
+  }
+  if (is_due("backup_behind", "backup_unused")) {
+    mx_backup_upload(client)
+  }
+}
