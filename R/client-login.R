@@ -48,14 +48,20 @@ relogin <- function(client, password, call = caller_env()) {
 
 #' @rdname mx_client_relogin
 #' @param ask Whether to explain what becomes of the keys, and ask first; an answer
-#'   other than yes is an error of class `mx_error_declined`.
+#'   other than yes is an error of class `mx_error_declined`. Without it, keys that
+#'   are lost are a warning of class `mx_warning_keys_lost`: those of messages that
+#'   are in this store alone, and your identity, where no other device has it and
+#'   recovery is not set up.
 #' @export
 mx_logout <- function(client, ask = rlang::is_interactive()) {
   check_client(client)
   check_flag(ask)
-  if (ask && !confirm(logout_effect(client))) {
-    mx_abort("You are still signed in.", "mx_error_declined")
-  }
+  agree_to_sign_out(
+    client,
+    client[["device_id"]],
+    ask,
+    if (ask) logout_effect(client)
+  )
   http_json(client, "POST", api_path("logout"), "{}")
   config <- read_config(client[["path"]])
   config[c("token", "refresh_token")] <- NULL

@@ -15,6 +15,10 @@
 #' @param display_name What the device is called; other users see it.
 #' @param password Your password, where the server asks for it; as for
 #'   [mx_client_configure()].
+#' @param ask Whether to ask before the last devices are deleted that have your
+#'   identity, where recovery is not set up; an answer other than yes is an error of
+#'   class `mx_error_declined`. Without it that is a warning of class
+#'   `mx_warning_keys_lost`.
 #' @return `mx_devices()`: a data frame with a row for each device: `user_id`,
 #'   `device_id`, `display_name`, `ed25519` (its fingerprint), `curve25519`,
 #'   `trust`, an ordered factor as in [mx_sync()], and what it rests on:
@@ -147,10 +151,16 @@ mx_device_rename <- function(client, device_id, display_name) {
 
 #' @rdname mx_devices
 #' @export
-mx_device_delete <- function(client, device_ids, password = NULL) {
+mx_device_delete <- function(
+  client,
+  device_ids,
+  password = NULL,
+  ask = rlang::is_interactive()
+) {
   machine <- machine_of(check_client(client))
   check_strings(device_ids)
   check_string(password, null = TRUE)
+  check_flag(ask)
   if (client[["device_id"]] %in% device_ids) {
     argument_abort(
       "device_ids",
@@ -158,6 +168,7 @@ mx_device_delete <- function(client, device_ids, password = NULL) {
       caller_env()
     )
   }
+  agree_to_sign_out(client, device_ids, ask, NULL)
   path <- api_path("delete_devices")
   with_authentication(client, path, password, caller_env(), function(auth) {
     body <- list(devices = I(device_ids))

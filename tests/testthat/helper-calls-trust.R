@@ -19,7 +19,8 @@ calls_trust <- function(scene) {
         "alice",
         verified = FALSE
       )$device_id,
-      password = "demo"
+      password = "demo",
+      ask = FALSE
     ),
     mx_device_rename = list(
       client = alice,
