@@ -117,6 +117,14 @@ rows <- rbind(
     "w7-verify",
     "W7 verify 10,000: `mxc_verify_device_keys()`",
     "all cores"
+  ),
+  each_size("w9-backup", NA, "W9 `mx_backup_upload()`", "store", "w9"),
+  each_size(
+    "w9-restore",
+    NA,
+    "W9 `mx_backup_restore()`",
+    "the same, judgement, data frame",
+    "w9"
   )
 )
 

@@ -219,6 +219,27 @@ verify <- function() {
   stopifnot(nrow(verdicts) == events, is.na(verdicts[["error"]]))
 }
 
+# --- W9 ------------------------------------------------------------------------
+
+# A device with so many sessions backs them up, and one without gets them all.
+key_backup <- function(size) {
+  fields <- list(size = size)
+  homeserver <- mx_demo_homeserver("alice")
+  alice <- alice_on(store_copy(fixtures, paste0("store_", size)), homeserver)
+  server$backup <- tempfile()
+  setup <- suppressMessages(mx_crypto_setup(alice))
+  measure("w9-backup", function() mx_backup_upload(alice), fields = fields)
+  key <- format(setup$recovery_key, reveal = TRUE)
+  close_stores()
+  late <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  suppressMessages(mx_crypto_setup(late, recovery_key = key))
+  restore <- function() mx_backup_restore(late)
+  keys <- measure("w9-restore", restore, fields = fields)
+  stopifnot(nrow(keys) == size, keys[["restored"]])
+  file_mb <- file.size(server$backup) / 1024^2
+  message(size, " sessions are ", signif(file_mb, 3), " MB of key backup")
+}
+
 tryCatch(
   switch(
     workload,
@@ -241,6 +262,9 @@ tryCatch(
     "w6-10000" = key_export(10000L),
     "w6-100000" = key_export(100000L),
     "w7-verify" = verify(),
+    "w9-1000" = key_backup(1000L),
+    "w9-10000" = key_backup(10000L),
+    "w9-100000" = key_backup(100000L),
     stop("There is no workload ", workload)
   ),
   finally = remove_copies(fixtures)
