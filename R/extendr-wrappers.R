@@ -136,10 +136,11 @@ machine_backup_upload <- function(handle) .Call(wrap__machine_backup_upload, han
 
 machine_open_backup <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_open_backup, handle, account_data, recovery_key, passphrase)
 
-# The keys of all rooms, in parts that are taken in one by one.
-key_backup_parts <- function(body) .Call(wrap__key_backup_parts, body)
+# The keys of an answer in a file, in parts that are taken in one by one: another file, a line
+# each. How many keys there are.
+key_backup_parts <- function(from, room_id, session_id, to) .Call(wrap__key_backup_parts, from, room_id, session_id, to)
 
-machine_restore_keys <- function(handle, room_id, session_id, body) .Call(wrap__machine_restore_keys, handle, room_id, session_id, body)
+machine_restore_keys <- function(handle, part) .Call(wrap__machine_restore_keys, handle, part)
 
 # A bundle to be uploaded: its number and bytes. NULL where there is nothing to share.
 machine_make_key_bundle <- function(handle, room_id) .Call(wrap__machine_make_key_bundle, handle, room_id)

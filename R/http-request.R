@@ -22,7 +22,8 @@ http_first_pause <- function() {
 # `body` is JSON text or NULL. With `idempotent`, the same request may reach the
 # server twice; without, it is repeated only where the server said that it did
 # nothing (429). The answer is a list of `status` and `body` (raw): of any
-# status but 429 and 5xx, which are errors once there were enough tries.
+# status but 429 and 5xx, which are errors once there were enough tries. With
+# `file`, a body of status 200 is there instead.
 http_perform <- function(
   session,
   method,
@@ -31,11 +32,12 @@ http_perform <- function(
   timeout = 0,
   idempotent = TRUE,
   content = NULL,
+  file = NULL,
   call = caller_env()
 ) {
   attempt <- function() {
     tryCatch(
-      http_once(session, method, path, body, timeout, content),
+      http_once(session, method, path, body, timeout, content, file),
       mx_error_network = identity
     )
   }
@@ -93,15 +95,26 @@ retry_after <- function(answer) {
   NULL
 }
 
-http_once <- function(session, method, path, body, timeout, content) {
+http_once <- function(session, method, path, body, timeout, content, file) {
   homeserver <- the[["homeservers"]][[session[["server"]]]]
   if (!is.null(homeserver)) {
     sent <- if (is.null(content)) body else content[["bytes"]]
-    return(demo_perform(homeserver, method, path, session_token(session), sent))
+    answer <- demo_perform(
+      homeserver,
+      method,
+      path,
+      session_token(session),
+      sent
+    )
+    if (!is.null(file) && answer[["status"]] == 200L) {
+      writeBin(answer[["body"]], file)
+      answer[["body"]] <- raw()
+    }
+    return(answer)
   }
   request <- http_request(session, method, path, body, timeout, content)
   response <- tryCatch(
-    httr2::req_perform(request),
+    httr2::req_perform(request, path = file),
     error = function(condition) {
       # httr2's condition holds the request, and that the token: only its words
       # go on.
@@ -112,9 +125,16 @@ http_once <- function(session, method, path, body, timeout, content) {
       mx_abort(message, "mx_error_network")
     }
   )
+  status <- httr2::resp_status(response)
   list(
-    status = httr2::resp_status(response),
-    body = response[["body"]] %||% raw(),
+    status = status,
+    body = if (is.null(file)) {
+      response[["body"]] %||% raw()
+    } else if (status == 200L) {
+      raw()
+    } else {
+      readBin(file, "raw", file.size(file))
+    },
     retry_after = httr2::resp_header(response, "Retry-After")
   )
 }

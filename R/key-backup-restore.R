@@ -55,50 +55,55 @@ mx_backup_restore <- function(client, room = NULL, session_id = NULL) {
   }
   query <- list(version = status[["version"]])
   path <- api_path("room_keys", "keys", room_id, session_id, query = query)
-  answer <- http_perform(client, "GET", path)
+  # An answer may be as large as the history of an account: it goes to a file.
+  file <- tempfile("keys")
+  on.exit(unlink(file))
+  answer <- http_perform(client, "GET", path, file = file)
   if (answer[["status"]] != 200L) {
     http_abort(answer)
   }
-  parts <- if (is.null(room_id)) {
-    core(key_backup_parts(answer[["body"]]))
-  } else {
-    list(room_id = room_id, keys = 1, body = list(answer[["body"]]))
-  }
-  rm(answer)
-  keys <- restore_parts(machine, parts, session_id)
+  keys <- restore_from(machine, file, room_id, session_id)
   pump_or_warn(client)
   invisible(keys)
 }
 
 # Each part is committed by itself: an interrupt loses nothing, and a second call
 # finds what is there.
-restore_parts <- function(machine, parts, session_id, call = caller_env()) {
+restore_from <- function(
+  machine,
+  file,
+  room_id,
+  session_id,
+  call = caller_env()
+) {
+  parts <- tempfile("keys")
+  on.exit(unlink(parts))
+  total <- key_backup_parts(file, room_id, session_id, parts)
   bar <- cli::cli_progress_bar(
     "Restoring keys",
-    total = sum(parts[["keys"]]),
+    total = core(total, call = call),
     format = backup_bar
   )
-  keys <- lapply(seq_along(parts[["room_id"]]), function(i) {
-    room_id <- parts[["room_id"]][[i]]
-    body <- parts[["body"]][[i]]
-    taken <- core(
-      machine_restore_keys(machine, room_id, session_id, body),
-      call = call
-    )
-    cli::cli_progress_update(inc = parts[["keys"]][[i]], id = bar)
-    data.frame(
-      room_id = rep(room_id, length(taken[["session_id"]])),
-      session_id = taken[["session_id"]],
-      restored = is.na(taken[["reason"]]),
-      reason = taken[["reason"]]
-    )
-  })
-  cli::cli_progress_done(id = bar)
-  none <- data.frame(
+  lines <- file(parts, "r", encoding = "UTF-8")
+  on.exit(close(lines), add = TRUE, after = FALSE)
+  none <- list(
     room_id = character(),
     session_id = character(),
-    restored = logical(),
     reason = character()
   )
-  do.call(rbind, c(list(none), keys))
+  rows <- list(none)
+  while (length(line <- readLines(lines, 1L, encoding = "UTF-8")) > 0L) {
+    taken <- core(machine_restore_keys(machine, line), call = call)
+    count <- length(taken[["session_id"]])
+    taken[["room_id"]] <- rep(taken[["room_id"]], count)
+    rows <- c(rows, list(taken))
+    cli::cli_progress_update(inc = count, id = bar)
+  }
+  cli::cli_progress_done(id = bar)
+  keys <- bind_columns(rows)
+  data.frame(
+    keys[c("room_id", "session_id")],
+    restored = is.na(keys[["reason"]]),
+    reason = keys[["reason"]]
+  )
 }

@@ -373,7 +373,7 @@ test_that("a default key that another client sets in between is not replaced", {
     answer <- real(session, method, path, ...)
     if (method == "PUT" && grepl("storage.key", path)) {
       path <- account_data_path(alice$client, default)
-      real(session, "PUT", path, '{"key":"theirs"}', 0, NULL)
+      real(session, "PUT", path, '{"key":"theirs"}', 0, NULL, NULL)
     }
     answer
   }

@@ -1,13 +1,20 @@
 //! The key backup, for R.
 
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter},
+};
+
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    judgement::key_backup,
+    Kind,
+    error::OrFail,
+    judgement::backup_answer::{Part, Scope, write_parts},
     machine::{BackupStatus, SignatureReport},
 };
 
 use crate::{
-    answer::{answer, number, optional_string, raw, record, string, strings},
+    answer::{answer, number, optional_string, record, string, strings},
     arguments,
     demo::now,
     machine::on,
@@ -110,28 +117,33 @@ fn machine_open_backup(
     })
 }
 
-/// The keys of all rooms, in parts that are taken in one by one.
+/// The keys of an answer in a file, in parts that are taken in one by one: another file, a line
+/// each. How many keys there are.
 #[extendr]
-fn key_backup_parts(body: Robj) -> Robj {
+fn key_backup_parts(from: Robj, room_id: Robj, session_id: Robj, to: Robj) -> Robj {
     answer(|| {
-        let parts = key_backup::parts(&arguments::body(&body, "body")?, PART)?;
-        let keys: Vec<f64> = parts.iter().map(|part| part.keys as f64).collect();
-        Ok(record([
-            ("room_id", strings(parts.iter().map(|part| Some(part.room_id.as_str())))),
-            ("keys", keys.into()),
-            ("body", List::from_values(parts.iter().map(|part| raw(part.body.as_bytes()))).into()),
-        ]))
+        let (from, to) = (arguments::text(&from, "from")?, arguments::text(&to, "to")?);
+        let room_id = arguments::optional_text(&room_id, "room_id")?;
+        let session_id = arguments::optional_text(&session_id, "session_id")?;
+        let scope = match (&room_id, &session_id) {
+            (None, _) => Scope::All,
+            (Some(room_id), None) => Scope::Room(room_id),
+            (Some(room_id), Some(session_id)) => Scope::Session(room_id, session_id),
+        };
+        let from = File::open(from).or_fail(Kind::Answer, "The keys of the backup")?;
+        let to = File::create(to).or_fail(Kind::Answer, "The keys of the backup")?;
+        let keys = write_parts(BufReader::new(from), scope, PART, BufWriter::new(to))?;
+        Ok(number(keys as i64))
     })
 }
 
 #[extendr]
-fn machine_restore_keys(handle: Robj, room_id: Robj, session_id: Robj, body: Robj) -> Robj {
+fn machine_restore_keys(handle: Robj, part: Robj) -> Robj {
     on(&handle, |machine| {
-        let room_id = arguments::text(&room_id, "room_id")?;
-        let session_id = arguments::optional_text(&session_id, "session_id")?;
-        let body = arguments::body(&body, "body")?;
-        let restored = machine.restore_keys(now(), &room_id, session_id.as_deref(), &body)?;
+        let part = Part::read(&arguments::text(&part, "part")?)?;
+        let restored = machine.restore_keys(now(), &part)?;
         Ok(record([
+            ("room_id", string(&part.room_id)),
             ("session_id", strings(restored.iter().map(|(id, _)| Some(id.as_str())))),
             ("reason", strings(restored.iter().map(|(_, reason)| reason.as_deref()))),
         ]))

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use mxcrypt_core::{
     judgement::{
+        backup_answer::{Part, Scope, write_parts},
         device_keys, exported_session,
         key_backup::{self, BackupVersion},
         keys_claim, keys_query, olm_payload,
@@ -113,8 +114,14 @@ fn read_everything(text: &str) {
     }
     let _ = exported_session::judge(text);
     let _ = exported_session::judge_at(text, "!room:here", "x");
-    let _ = key_backup::parts(text, 2);
-    let _ = key_backup::room(text);
+    for scope in [Scope::All, Scope::Room("!r"), Scope::Session("!r", "s")] {
+        let mut lines = Vec::new();
+        if write_parts(text.as_bytes(), scope, 2, &mut lines).is_ok() {
+            for line in String::from_utf8(lines).unwrap().lines() {
+                Part::read(line).unwrap();
+            }
+        }
+    }
     let key = BackupKey::random().unwrap();
     let _ = key_backup::session_data(text).map(|data| key.decrypt(&data));
     if let Ok(object) = Json::parse_object(text) {

@@ -2,10 +2,7 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "Server-side key backups".
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
 use super::unique_map::{UniqueMap, read_object};
@@ -42,29 +39,6 @@ pub struct BackupSignature {
     pub signer: String,
     /// Whether it holds; none where its key is not known.
     pub valid: Option<bool>,
-}
-
-/// Some keys of a room.
-#[derive(Debug)]
-pub struct Part {
-    /// The room.
-    pub room_id: String,
-    /// How many there are.
-    pub keys: usize,
-    /// They.
-    pub body: String,
-}
-
-#[derive(Deserialize)]
-struct Keys<'a> {
-    #[serde(borrow)]
-    rooms: UniqueMap<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct RoomKeys<'a> {
-    #[serde(borrow)]
-    sessions: UniqueMap<&'a RawValue>,
 }
 
 impl BackupVersion {
@@ -125,33 +99,6 @@ impl BackupVersion {
         };
         Ok(signers.take(MOST_SIGNATURES).map(judge).collect())
     }
-}
-
-/// The keys of all rooms in parts of at most `most` keys, each like the answer for one room.
-///
-/// # Errors
-/// [`Kind::Answer`] when `text` is no answer to `GET /room_keys/keys`.
-pub fn parts(text: &str, most: usize) -> Result<Vec<Part>> {
-    let answer: Keys<'_> = read_object(text).or_fail(Kind::Answer, "The keys of the backup")?;
-    let mut parts = Vec::new();
-    for (room_id, text) in answer.rooms.0 {
-        for some in room(text.get())?.chunks(most) {
-            let sessions: BTreeMap<&str, &RawValue> =
-                some.iter().map(|(id, text)| (id.as_str(), *text)).collect();
-            let body = json!({ "sessions": sessions }).to_string();
-            parts.push(Part { room_id: room_id.clone(), keys: some.len(), body });
-        }
-    }
-    Ok(parts)
-}
-
-/// The keys of a room, as session ids and their text.
-///
-/// # Errors
-/// [`Kind::Answer`] when `text` is no answer to `GET /room_keys/keys/{roomId}`.
-pub fn room(text: &str) -> Result<Vec<(String, &RawValue)>> {
-    let answer: RoomKeys<'_> = read_object(text).or_fail(Kind::Answer, "The keys of a room")?;
-    Ok(answer.sessions.0.into_iter().collect())
 }
 
 /// What is encrypted of a session. The server's own words about it (from which message on it reads,
@@ -229,25 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_come_in_parts() {
-        let sessions: Vec<_> = (0..7).map(|n| format!("\"{n}\":{{}}")).collect();
-        let text = format!(r#"{{"rooms":{{"!r":{{"sessions":{{{}}}}}}}}}"#, sessions.join(","));
-        let found: Vec<usize> = parts(&text, 3).unwrap().iter().map(|part| part.keys).collect();
-        assert_eq!(found, [3, 3, 1]);
-    }
-
-    #[test]
-    fn one_odd_room_or_session_name_is_an_error_of_the_answer() {
-        let text = r#"{"rooms":{"!r:x":{"sessions":{"s":{"session_data":{}}}}}}"#;
-        let found = parts(text, 5).unwrap();
-        assert_eq!((found[0].room_id.as_str(), found[0].keys), ("!r:x", 1));
-        let (session_id, text) = room(&found[0].body).unwrap().remove(0);
-        assert_eq!(session_id, "s");
-        assert!(session_data(text.get()).unwrap().is_empty());
-        for odd in ["[]", "{}", r#"{"rooms":[]}"#, r#"{"rooms":{"r":5}}"#, r#"{"rooms":{"r":{}}}"#]
-        {
-            assert_eq!(parts(odd, 5).unwrap_err().kind, Kind::Answer, "{odd}");
-        }
+    fn what_is_no_key_is_an_error_of_the_answer() {
+        assert!(session_data(r#"{"session_data":{}}"#).unwrap().is_empty());
         for odd in ["5", "{}", r#"{"session_data":5}"#] {
             assert_eq!(session_data(odd).unwrap_err().kind, Kind::Answer, "{odd}");
         }

@@ -4,6 +4,7 @@
 //! does not hold, and hand on typed verdicts. One bad device, key or event never spoils the others.
 
 pub mod authentication;
+pub mod backup_answer;
 pub mod cross_signing;
 pub mod device_keys;
 pub mod encrypted_file;

@@ -5,21 +5,19 @@
 
 use std::str;
 
-use serde_json::value::RawValue;
-
 use super::{
     HOUR, MINUTE, Machine, Millis, SECOND, Work,
     inbound_sessions::Keeping,
     key_requests::LIFETIME,
     path::{path, percent_encode},
     pump::{AT_A_TIME, Pump},
-    room_events::raw,
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{
+        backup_answer::Part,
         exported_session::{ExportedSession, judge_at},
-        key_backup::{room, session_data},
+        key_backup::session_data,
         reasons::waits_for_key,
         room_event::unreadable,
     },
@@ -43,33 +41,23 @@ const LOOK_AGAIN: Millis = HOUR;
 pub type RestoredKey = (String, Option<String>);
 
 impl Machine {
-    /// Takes in `body`, keys of the room `room_id` in the backup, or that of one session, and says what
-    /// became of each.
+    /// Takes in keys of a room in the backup, and says what became of each.
     ///
     /// # Errors
-    /// [`Kind::Answer`] when `body` holds no keys; [`Kind::KeyBackup`] when the key of the
-    /// backup is not here.
-    pub fn restore_keys(
-        &mut self,
-        now: Millis,
-        room_id: &str,
-        session_id: Option<&str>,
-        body: &str,
-    ) -> Result<Vec<RestoredKey>> {
-        let sessions = match session_id {
-            Some(session_id) => vec![(session_id.to_owned(), raw(body)?)],
-            None => room(body)?,
-        };
+    /// [`Kind::KeyBackup`] when the key of the backup is not here.
+    pub fn restore_keys(&mut self, now: Millis, part: &Part) -> Result<Vec<RestoredKey>> {
         self.work(now, |work| {
             let backup = work.key_backup()?;
             let (_, key) = backup.open().ok_or_else(|| {
                 Error::new(Kind::KeyBackup, "The key of the backup is not on this device.")
             })?;
-            let restore = |(session_id, text): (String, &RawValue)| {
-                let refused = work.take_backed_up_key(key, room_id, &session_id, text.get())?;
-                Ok((session_id, refused))
-            };
-            sessions.into_iter().map(restore).collect()
+            let mut restored = Vec::with_capacity(part.sessions.len());
+            for (session_id, text) in &part.sessions {
+                let room_id = &part.room_id;
+                let refused = work.take_backed_up_key(key, room_id, session_id, text.get())?;
+                restored.push((session_id.clone(), refused));
+            }
+            Ok(restored)
         })
     }
 }

@@ -3,6 +3,7 @@
 use mxcrypt_core::{
     Kind,
     judgement::{
+        backup_answer::Part,
         secret_storage::{SecretStorage, StorageSecret},
         trust::Trust,
     },
@@ -111,6 +112,13 @@ fn laptop(s: &mut Scenery) -> Person {
 
 fn version(scene: &mut Scene, who: &Person) -> Value {
     parse(&scene.call(Some(&who.token), "GET", "room_keys/version", Value::Null).body)
+}
+
+/// What the backup holds of a room.
+fn part(s: &mut Scenery, room_id: &str) -> Part {
+    let mut keys = backup_keys(&mut s.scene, &s.phone)[room_id].clone();
+    keys["room_id"] = json!(room_id);
+    Part::read(&keys.to_string()).unwrap()
 }
 
 fn backup_keys(scene: &mut Scene, who: &Person) -> Value {
@@ -412,8 +420,8 @@ fn a_key_in_the_place_of_another_is_refused() {
         let session = megolm::outbound();
         plant(&mut s, &room_id, &session.session_id(), &odd);
     }
-    let keys = backup_keys(&mut s.scene, &s.phone)[&room_id].to_string();
-    let restored = laptop.machine.restore_keys(s.scene.now, &room_id, None, &keys).unwrap();
+    let keys = part(&mut s, &room_id);
+    let restored = laptop.machine.restore_keys(s.scene.now, &keys).unwrap();
     assert_eq!(restored.len(), 7);
     assert!(restored.iter().all(|(_, reason)| reason.is_some()), "{restored:?}");
 }
@@ -501,8 +509,8 @@ fn a_key_that_is_here_never_reads_less() {
     assert_eq!(index(&s), (2, KeySource::Direct));
     let restore = |s: &mut Scenery, data: &Value| {
         plant(s, &room_id, &session_id, data);
-        let keys = backup_keys(&mut s.scene, &s.phone)[&room_id].to_string();
-        s.phone.machine.restore_keys(s.scene.now, &room_id, None, &keys).unwrap();
+        let keys = part(s, &room_id);
+        s.phone.machine.restore_keys(s.scene.now, &keys).unwrap();
         let number = version(&mut s.scene, &s.phone)["version"].as_str().unwrap().to_owned();
         let path = format!("room_keys/keys?version={number}");
         s.scene.call(Some(&s.phone.token), "DELETE", &path, Value::Null);
@@ -540,8 +548,8 @@ fn a_key_from_its_maker_takes_the_place_of_that_from_the_backup() {
     let mut session = megolm::outbound();
     let from_start = session_data(&session, 0, keys(&forger));
     plant(&mut s, &room_id, &session.session_id(), &from_start);
-    let in_backup = backup_keys(&mut s.scene, &s.phone)[&room_id].to_string();
-    s.phone.machine.restore_keys(s.scene.now, &room_id, None, &in_backup).unwrap();
+    let in_backup = part(&mut s, &room_id);
+    s.phone.machine.restore_keys(s.scene.now, &in_backup).unwrap();
     session.encrypt("x");
     let given = room_key(&room_id, &session);
     forger.give_key(&mut s.scene, &mut s.phone, given, |_| {});

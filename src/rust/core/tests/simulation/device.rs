@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mxcrypt_core::{
     Error, Result,
-    judgement::key_backup::parts,
+    judgement::backup_answer::{Part, Scope, write_parts},
     machine::{Machine, Message, Reply, Unsigned, WireRequest},
     primitives::store_key::StoreKey,
     store::{
@@ -334,8 +334,10 @@ impl Device {
         self.pump(server, now, None);
         let path = "/_matrix/client/v3/room_keys/keys?version=1";
         let keys = self.call(server, now, "GET", path, Value::Null);
-        for part in parts(&keys.body, 3).unwrap() {
-            let taken = self.machine.restore_keys(now, &part.room_id, None, &part.body).unwrap();
+        let mut lines = Vec::new();
+        write_parts(keys.body.as_bytes(), Scope::All, 3, &mut lines).unwrap();
+        for line in String::from_utf8(lines).unwrap().lines() {
+            let taken = self.machine.restore_keys(now, &Part::read(line).unwrap()).unwrap();
             assert!(taken.iter().all(|(_, reason)| reason.is_none()), "{taken:?}");
         }
     }
