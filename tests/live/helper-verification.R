@@ -80,6 +80,23 @@ asked_of <- function(client, seconds = 20) {
   }
 }
 
+# Until both see something to compare, and it is the same.
+come_to_compare <- function(pair, verification, ours_starts) {
+  force(verification)
+  if (ours_starts) {
+    mx_verification_start(verification)
+  } else {
+    pair$theirs$call("startSas")
+  }
+  pair$theirs$call("takePart")
+  verification <- mx_verification_wait(verification)
+  seen <- pair$theirs$call("waitForSas")
+  expect_equal(as.integer(unlist(seen[["decimal"]])), verification$decimals)
+  emoji <- vapply(seen[["emoji"]], function(x) x[[1]], "")
+  expect_equal(emoji, mx_verification_emojis(verification)$emoji)
+  verification
+}
+
 # How it ended, which the other side may say also when it is our turn.
 code_of <- function(verification) {
   end <- Sys.time() + 20

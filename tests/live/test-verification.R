@@ -1,22 +1,5 @@
 # Verification, with matrix-js-sdk as the other device or the other person.
 
-# Until both see something to compare, and it is the same.
-come_to_compare <- function(pair, verification, ours_starts) {
-  force(verification)
-  if (ours_starts) {
-    mx_verification_start(verification)
-  } else {
-    pair$theirs$call("startSas")
-  }
-  pair$theirs$call("takePart")
-  verification <- mx_verification_wait(verification)
-  seen <- pair$theirs$call("waitForSas")
-  expect_equal(as.integer(unlist(seen[["decimal"]])), verification$decimals)
-  emoji <- vapply(seen[["emoji"]], function(x) x[[1]], "")
-  expect_equal(emoji, mx_verification_emojis(verification)$emoji)
-  verification
-}
-
 # Both ways to ask, both ways to start.
 each_order <- function(code) {
   for (ask in list(ours_asks, theirs_asks)) {

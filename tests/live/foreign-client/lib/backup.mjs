@@ -27,6 +27,11 @@ export async function backupTrust() {
   return info && { version: info.version, ...(await api().isKeyBackupTrusted(info)) };
 }
 
+// Whether the private key of the backup is on this device.
+export async function holdsBackupKey() {
+  return (await api().getSessionBackupPrivateKey()) !== null;
+}
+
 // Gets all keys, with what is in secret storage.
 export async function restoreBackup() {
   await api().loadSessionBackupPrivateKeyFromSecretStorage();
