@@ -53,18 +53,30 @@ mx_backup_restore <- function(client, room = NULL, session_id = NULL) {
       "mx_error_key_backup"
     )
   }
+  keys <- restore_keys(client, machine, status, room_id, session_id)
+  pump_or_warn(client)
+  invisible(keys)
+}
+
+# Keys of the backup whose `status` this is.
+restore_keys <- function(
+  client,
+  machine,
+  status,
+  room_id,
+  session_id = NULL,
+  call = caller_env()
+) {
   query <- list(version = status[["version"]])
   path <- api_path("room_keys", "keys", room_id, session_id, query = query)
   # An answer may be as large as the history of an account: it goes to a file.
   file <- tempfile("keys")
   on.exit(unlink(file))
-  answer <- http_perform(client, "GET", path, file = file)
+  answer <- http_perform(client, "GET", path, file = file, call = call)
   if (answer[["status"]] != 200L) {
-    http_abort(answer)
+    http_abort(answer, call = call)
   }
-  keys <- restore_from(machine, file, room_id, session_id)
-  pump_or_warn(client)
-  invisible(keys)
+  restore_from(machine, file, room_id, session_id, call)
 }
 
 # Each part is committed by itself: an interrupt loses nothing, and a second call
@@ -74,7 +86,7 @@ restore_from <- function(
   file,
   room_id,
   session_id,
-  call = caller_env()
+  call
 ) {
   parts <- tempfile("keys")
   on.exit(unlink(parts))

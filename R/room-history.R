@@ -18,6 +18,11 @@ share_history <- function(client, room_id, user_id, call = caller_env()) {
   }
   tryCatch(
     {
+      # A device that came later has few keys itself.
+      backup <- backup_now(client, machine, call)
+      if (backup[["key_held"]]) {
+        restore_keys(client, machine, backup, room_id, call = call)
+      }
       bundle <- core(machine_make_key_bundle(machine, room_id), call = call)
       if (!is.null(bundle)) {
         number <- bundle[["number"]]

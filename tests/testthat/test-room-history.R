@@ -17,6 +17,18 @@ test_that("who is invited reads what was said before", {
   expect_equal(as.character(row$trust), "not_guaranteed")
 })
 
+test_that("what only the key backup has is shared too", {
+  own <- backed_up()
+  bob <- mx_demo_client(own$homeserver, "bob")
+  laptop <- mx_demo_client(own$homeserver, "alice", verified = FALSE)
+  mx_crypto_setup(laptop, recovery_key = own$key)
+  mx_sync(laptop)
+  mx_room_invite(laptop, own$room, bob$user_id)
+  mx_sync(bob)
+  mx_room_join(bob, own$room)
+  expect_equal(bodies_of(bob, own$room), c("one", "two"))
+})
+
 test_that("history is not shared where the caller does not want it", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice")
