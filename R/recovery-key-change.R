@@ -57,10 +57,10 @@ mx_recovery_key_change <- function(
   status <- own_identity(client, machine)
   storage <- secret_storage(client)
   data <- storage[["account_data"]]
-  if (
-    is.null(storage[["default_key"]]) ||
-      identical(status[["under_way"]], "unstored")
-  ) {
+  nothing_to_open <- is.null(storage[["default_key"]]) &&
+    is.null(recovery_key) &&
+    is.null(passphrase)
+  if (nothing_to_open || identical(status[["under_way"]], "unstored")) {
     return(set_up_recovery(client, machine, new_passphrase))
   }
   if (!core(machine_key_change_under_way(machine, data))) {
