@@ -264,6 +264,7 @@ mod tests {
         let backup = for_backup(&session).unwrap();
         let text = std::str::from_utf8(&backup).unwrap();
         assert!(judge_at(text, "!room:here", &other.session_id).is_err());
+        assert!(judge_at(text, "\u{7}room", &session.session_id).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::str;
 use super::{
     HOUR, MINUTE, Machine, Millis, SECOND, Work,
     inbound_sessions::Keeping,
+    key_backup::LOOK_AGAIN,
     key_requests::LIFETIME,
     path::{path, percent_encode},
     pump::{AT_A_TIME, Pump},
@@ -34,9 +35,6 @@ const PATIENCE: Millis = 10 * SECOND;
 const MOST: usize = 500;
 /// The longest pause before a key that was not there is looked for again.
 const LONGEST_PAUSE: Millis = 12 * HOUR;
-/// When the server is asked again whether there is a backup.
-const LOOK_AGAIN: Millis = HOUR;
-
 /// A key of the backup: its session, and why it is refused, if it is.
 pub type RestoredKey = (String, Option<String>);
 

@@ -4,7 +4,7 @@
 //! to a backup that is not trusted: its private key is here, or our master key or a verified device
 //! of ours signed it. What comes out of it is anybody's word, and never `is_authentic`.
 
-use super::{Machine, Work, path::path, pump::Pump};
+use super::{HOUR, Machine, Millis, Work, path::path, pump::Pump};
 use crate::{
     error::{Error, Kind, Result},
     judgement::{
@@ -23,6 +23,9 @@ use crate::{
         records::{Ask, InboundSession, KeyBackup, NewBackup},
     },
 };
+
+/// When the server is asked again whether there is a backup, or another one.
+pub(super) const LOOK_AGAIN: Millis = HOUR;
 
 /// Who signed a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -371,12 +374,20 @@ impl Work<'_> {
 }
 
 impl Pump<'_, '_> {
-    /// Asks which version the server has. A device that was verified asks its verifier for the key
-    /// of the backup, and so has to know that there is one.
+    /// Asks which version the server has, again where keys cannot go to the one that it showed. A
+    /// device that was verified asks its verifier for the key of the backup, and so has to know that
+    /// there is one.
     pub(super) fn look_at_backup(&mut self) -> Result<()> {
         let backup = self.work.key_backup()?;
-        let is_due =
-            backup.look || backup.looked_at == 0 && self.work.signing_identity()?.is_some();
+        let is_due = match backup.looked_at {
+            _ if backup.look => true,
+            0 => self.work.signing_identity()?.is_some(),
+            looked_at => {
+                looked_at + LOOK_AGAIN < self.work.now
+                    && backup.enabled == Some(true)
+                    && !self.work.is_backup_trusted(&backup)?
+            }
+        };
         if !is_due || self.is_busy(|ask| *ask == Ask::BackupVersion) {
             return Ok(());
         }

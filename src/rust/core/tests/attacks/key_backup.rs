@@ -17,7 +17,7 @@ use mxcrypt_core::{
     },
     store::{
         Query,
-        records::{BackupRequest, InboundSession, KeySource, LocalTrust},
+        records::{BackupRequest, InboundSession, KeyBackup, KeySource, LocalTrust},
     },
 };
 use mxcrypt_model_server::Response;
@@ -53,11 +53,7 @@ fn scenery() -> Scenery {
     let events: Vec<Value> = data.iter().map(event).collect();
     let sync = json!({"account_data": {"events": events}}).to_string();
     let recovery_key = phone.machine.recovery_key().unwrap().unwrap().to_string();
-    let upload = parse(&phone.machine.signing_keys_upload(None).unwrap());
-    post(&mut scene, &phone, "keys/device_signing/upload", upload);
-    phone.machine.identity_published().unwrap();
-    refresh(&mut scene, &mut phone);
-    sign_device(&mut scene, &mut phone);
+    publish(&mut scene, &mut phone);
     let made = parse(&phone.machine.backup_upload().unwrap());
     post(&mut scene, &phone, "room_keys/version", made);
     look(&mut scene, &mut phone);
@@ -72,6 +68,18 @@ fn scenery() -> Scenery {
 fn post(scene: &mut Scene, who: &Person, path: &str, body: Value) {
     let answer = scene.call(Some(&who.token), "POST", path, body);
     assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// The identity that was made becomes that of its user.
+fn publish(scene: &mut Scene, who: &mut Person) {
+    let name = who.user.trim_start_matches('@').split(':').next().unwrap();
+    let auth = json!({"type": "m.login.password", "password": "pw",
+        "identifier": {"type": "m.id.user", "user": name}});
+    let upload = parse(&who.machine.signing_keys_upload(Some(&auth.to_string())).unwrap());
+    post(scene, who, "keys/device_signing/upload", upload);
+    who.machine.identity_published().unwrap();
+    refresh(scene, who);
+    sign_device(scene, who);
 }
 
 fn sign_device(scene: &mut Scene, who: &mut Person) {
@@ -232,6 +240,7 @@ fn where_there_is_no_backup_that_is_said() {
 fn is_given_nothing(s: &mut Scenery, auth_data: Value) {
     let made = json!({"algorithm": ALGORITHM, "auth_data": auth_data});
     post(&mut s.scene, &s.phone, "room_keys/version", made);
+    look(&mut s.scene, &mut s.phone);
     s.bob.machine.rotate_room_key(&s.room_id).unwrap();
     s.bob.say(&mut s.scene, &s.room_id, "next");
     assert_eq!(s.phone.reads(&mut s.scene), ["next"]);
@@ -240,6 +249,8 @@ fn is_given_nothing(s: &mut Scenery, auth_data: Value) {
     }
     assert_eq!(version(&mut s.scene, &s.phone)["count"], 0, "{auth_data}");
     let status = s.phone.machine.backup_status().unwrap();
+    let shown = parse(&status.version.unwrap().auth_data);
+    assert_eq!(shown, auth_data);
     assert!(!status.trusted && !status.key_held && status.backed_up == 0);
     assert!(status.signatures.iter().all(|signature| !signature.trusted));
 }
@@ -281,6 +292,21 @@ fn nothing_goes_to_a_backup_that_is_not_trusted() {
     for odd in [json!({}), json!({"public_key": encode_base64(&[0; 32])})] {
         is_given_nothing(&mut s, odd);
     }
+}
+
+/// Whoever has the password can make an identity, and a backup that it signs.
+#[test]
+fn nothing_goes_to_the_backup_of_an_identity_that_replaced_ours() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    let mut thief = s.scene.person("alice");
+    refresh(&mut s.scene, &mut thief);
+    thief.machine.make_identity(&Storage::New { passphrase: None }, true, true).unwrap();
+    publish(&mut s.scene, &mut thief);
+    let made = parse(&thief.machine.backup_upload().unwrap());
+    refresh(&mut s.scene, &mut s.phone);
+    assert!(s.phone.machine.identity_status().unwrap().changed);
+    is_given_nothing(&mut s, made["auth_data"].clone());
 }
 
 fn signed_by_device(auth_data: &Value, device: &mut Forger, device_id: &str) -> Value {
@@ -334,6 +360,22 @@ fn another_version_is_judged_and_begun_from_the_beginning() {
     later(&mut s.scene, &mut s.phone);
     let shown = version(&mut s.scene, &s.phone);
     assert_eq!((&shown["version"], &shown["count"]), (&json!("2"), &json!(2)));
+}
+
+#[test]
+fn a_version_that_is_not_trusted_is_looked_at_again() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    let true_one = version(&mut s.scene, &s.phone)["auth_data"].clone();
+    let public = BackupKey::random().unwrap().public().to_base64();
+    is_given_nothing(&mut s, json!({ "public_key": public }));
+    let made = json!({"algorithm": ALGORITHM, "auth_data": true_one});
+    post(&mut s.scene, &s.phone, "room_keys/version", made);
+    for _ in 0..3 {
+        s.scene.now += HOUR;
+        later(&mut s.scene, &mut s.phone);
+    }
+    assert_eq!(version(&mut s.scene, &s.phone)["count"], 2);
 }
 
 #[test]
@@ -391,6 +433,18 @@ fn the_key_of_another_backup_is_refused() {
     s.scene.call(Some(&s.phone.token), "DELETE", "room_keys/version/2", Value::Null);
     look(&mut s.scene, &mut s.phone);
     assert!(s.phone.machine.backup_status().unwrap().key_held);
+}
+
+/// A verified device gave it before it was known which version the server has.
+#[test]
+fn a_key_that_came_before_the_version_is_compared_with_it() {
+    let mut s = scenery();
+    let mut laptop = laptop(&mut s);
+    let offered = |key| KeyBackup { offered: Some(key), look: true, ..KeyBackup::default() };
+    laptop.look(|tx| tx.put_single(&offered(BackupKey::random()?)));
+    look(&mut s.scene, &mut laptop);
+    let status = laptop.machine.backup_status().unwrap();
+    assert!(!status.key_held && status.enabled.is_none());
 }
 
 #[test]
