@@ -4,16 +4,16 @@
 //! the same bytes go out again: the server takes them twice, but would refuse other keys under the
 //! same names for ever.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
 
 use super::{HOUR, Machine, Work};
 use crate::{
     error::{Kind, OrFail, Result},
     judgement::unique_map::{UniqueMap, read_object},
-    primitives::account::{self, SIGNED_CURVE25519},
+    primitives::{
+        account::{self, SIGNED_CURVE25519},
+        canonical_json::{Json, Numbers},
+    },
     store::records::KeyUpload,
 };
 
@@ -129,29 +129,12 @@ impl Work<'_> {
     fn upload_body(&mut self, with_device_keys: bool) -> Result<String> {
         let own = self.own.clone();
         let account = self.account()?;
-        let raw = |text: String| {
-            RawValue::from_string(text).or_fail(Kind::Internal, "A key that was just made")
-        };
-        let signed = |keys: Vec<_>, fallback: bool| -> Result<BTreeMap<String, Box<RawValue>>> {
-            let sign = |(id, key): (vodozemac::KeyId, _)| {
-                let object =
-                    account::one_time_key(account, key, fallback, &own.user_id, &own.device_id)?;
-                Ok((format!("{SIGNED_CURVE25519}:{}", id.to_base64()), raw(object)?))
-            };
-            keys.into_iter().map(sign).collect()
-        };
-        let parts = [
-            ("one_time_keys", signed(account.one_time_keys().into_iter().collect(), false)?),
-            ("fallback_keys", signed(account.fallback_key().into_iter().collect(), true)?),
-        ];
-        let mut body = BTreeMap::new();
+        let mut body = account::unpublished_keys(account, &own.user_id, &own.device_id)?;
         if with_device_keys {
-            body.insert("device_keys", raw(own.device_keys.clone())?);
+            let keys = Json::parse_object(&own.device_keys)?;
+            body.insert("device_keys".into(), Json::Object(keys));
         }
-        for (name, keys) in parts.into_iter().filter(|(_, keys)| !keys.is_empty()) {
-            body.insert(name, to_raw_value(&keys).or_fail(Kind::Internal, "A key upload")?);
-        }
-        serde_json::to_string(&body).or_fail(Kind::Internal, "A key upload")
+        Json::Object(body).canonical(Numbers::Canonical)
     }
 
     /// Takes in that the server accepted the upload.

@@ -2,7 +2,9 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "Key algorithms" and "Device keys".
 
-use vodozemac::{Curve25519PublicKey, olm::Account};
+use std::collections::HashMap;
+
+use vodozemac::{Curve25519PublicKey, KeyId, olm::Account};
 
 use super::{
     canonical_json::{Json, Numbers, Object, canonical_object},
@@ -22,8 +24,30 @@ pub const SIGNED_CURVE25519: &str = "signed_curve25519";
 /// # Errors
 /// Never in practice: all it signs is text.
 pub fn device_keys(account: &Account, user_id: &str, device_id: &str) -> Result<String> {
+    canonical_object(
+        &signed_device_keys(account, user_id, device_id, Object::new())?,
+        Numbers::Canonical,
+    )
+}
+
+/// The signed `device_keys` object of an account that is to be dehydrated, whose name is its
+/// Curve25519 key (MSC3814).
+///
+/// # Errors
+/// Never in practice: all it signs is text.
+pub fn dehydrated_device_keys(account: &Account, user_id: &str) -> Result<Object> {
+    let marked = Object::from([("dehydrated".into(), Json::Bool(true))]);
+    signed_device_keys(account, user_id, &account.curve25519_key().to_base64(), marked)
+}
+
+fn signed_device_keys(
+    account: &Account,
+    user_id: &str,
+    device_id: &str,
+    mut object: Object,
+) -> Result<Object> {
     let text = |text: &str| Json::String(text.to_owned());
-    let object = Object::from([
+    object.extend([
         ("algorithms".into(), Json::Array(vec![text(OLM), text(MEGOLM)])),
         ("device_id".into(), text(device_id)),
         (
@@ -38,6 +62,27 @@ pub fn device_keys(account: &Account, user_id: &str, device_id: &str) -> Result<
     sign_as_device(object, account, user_id, device_id)
 }
 
+/// The one-time keys and the fallback key that are not published yet, signed: `one_time_keys` and
+/// `fallback_keys` of an upload, those of which there are none left out.
+///
+/// # Errors
+/// Never in practice: all it signs is text.
+pub fn unpublished_keys(account: &Account, user_id: &str, device_id: &str) -> Result<Object> {
+    let signed = |keys: HashMap<KeyId, Curve25519PublicKey>, fallback| {
+        let sign = |(id, key): (KeyId, _)| {
+            let object = signed_key(account, key, fallback, user_id, device_id)?;
+            Ok((format!("{SIGNED_CURVE25519}:{}", id.to_base64()), Json::Object(object)))
+        };
+        keys.into_iter().map(sign).collect::<Result<Object>>()
+    };
+    let parts = [
+        ("one_time_keys", signed(account.one_time_keys(), false)?),
+        ("fallback_keys", signed(account.fallback_key(), true)?),
+    ];
+    let parts = parts.into_iter().filter(|(_, keys)| !keys.is_empty());
+    Ok(parts.map(|(name, keys)| (name.to_owned(), Json::Object(keys))).collect())
+}
+
 /// A signed one-time key or, with `fallback`, a signed fallback key, as canonical JSON.
 ///
 /// # Errors
@@ -49,6 +94,16 @@ pub fn one_time_key(
     user_id: &str,
     device_id: &str,
 ) -> Result<String> {
+    canonical_object(&signed_key(account, key, fallback, user_id, device_id)?, Numbers::Canonical)
+}
+
+fn signed_key(
+    account: &Account,
+    key: Curve25519PublicKey,
+    fallback: bool,
+    user_id: &str,
+    device_id: &str,
+) -> Result<Object> {
     let mut object = Object::from([("key".into(), Json::String(key.to_base64()))]);
     if fallback {
         object.insert("fallback".into(), Json::Bool(true));
@@ -61,8 +116,8 @@ fn sign_as_device(
     account: &Account,
     user_id: &str,
     device_id: &str,
-) -> Result<String> {
+) -> Result<Object> {
     let key_id = format!("ed25519:{device_id}");
     signing::sign(&mut object, user_id, &key_id, |bytes| account.sign(bytes))?;
-    canonical_object(&object, Numbers::Canonical)
+    Ok(object)
 }

@@ -12,7 +12,7 @@ use super::{
     seal::random_bytes,
     signing,
 };
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// What a cross-signing key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,12 +63,7 @@ impl SigningKey {
     /// # Errors
     /// [`Kind::Encoding`]
     pub fn from_base64(text: &str) -> Result<Self> {
-        let bytes = Zeroizing::new(keys::decode_base64(text)?);
-        let bytes: [u8; 32] = bytes
-            .as_slice()
-            .try_into()
-            .map_err(|_| Error::new(Kind::Encoding, "A private signing key has 32 bytes."))?;
-        Ok(Self(Zeroizing::new(bytes)))
+        keys::private_key(text, "A private signing key").map(Self)
     }
 
     /// The key as secret storage has it.

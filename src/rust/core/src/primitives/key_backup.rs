@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::{
     canonical_json::{Json, Object},
     contained,
-    keys::{curve25519, decode_base64, encode_base64},
+    keys::{curve25519, decode_base64, encode_base64, private_key},
     seal::random_bytes,
 };
 use crate::error::{Error, Kind, OrFail, Result};
@@ -42,10 +42,7 @@ impl BackupKey {
     /// # Errors
     /// [`Kind::Encoding`]
     pub fn from_base64(text: &str) -> Result<Self> {
-        let wrong = || Error::new(Kind::Encoding, "The private key of a backup has 32 bytes.");
-        let bytes = Zeroizing::new(decode_base64(text)?);
-        let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| wrong())?;
-        Ok(Self(Zeroizing::new(bytes)))
+        private_key(text, "The private key of a backup").map(Self)
     }
 
     /// The key as secret storage has it.

@@ -4,6 +4,7 @@
 //! that one key has one spelling (besides its padding).
 
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey, Ed25519Signature};
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, OrFail, Result};
 
@@ -44,6 +45,16 @@ pub fn ed25519(text: &str) -> Result<Ed25519PublicKey> {
 pub fn signature(text: &str) -> Result<Ed25519Signature> {
     Ed25519Signature::from_slice(&exactly::<64>(text, "ed25519 signature")?)
         .or_fail(Kind::Encoding, "This is not a valid ed25519 signature")
+}
+
+/// Reads a private key of 32 bytes.
+///
+/// # Errors
+/// [`Kind::Encoding`]
+pub fn private_key(text: &str, what: &str) -> Result<Zeroizing<[u8; 32]>> {
+    let bytes = Zeroizing::new(decode_base64(text)?);
+    let bytes = bytes.as_slice().try_into().map(Zeroizing::new);
+    bytes.map_err(|_| Error::new(Kind::Encoding, format!("{what} has 32 bytes.")))
 }
 
 /// Decodes exactly `N` bytes. (vodozemac 0.11's own `Ed25519PublicKey::from_base64` panics on text
