@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::ModelServer;
 use crate::account_data::AccountData;
 use crate::cross_signing::CrossSigning;
+use crate::dehydrated_devices::Dehydrated;
 use crate::devices::Device;
 use crate::error::{Error, Reply};
 use crate::http::Call;
@@ -22,6 +23,7 @@ pub(crate) struct User {
     pub(crate) password: String,
     pub(crate) profile: Object,
     pub(crate) devices: BTreeMap<String, Device>,
+    pub(crate) dehydrated: Option<Dehydrated>,
     pub(crate) cross_signing: CrossSigning,
     pub(crate) account_data: AccountData,
     pub(crate) backups: Backups,

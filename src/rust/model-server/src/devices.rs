@@ -71,6 +71,7 @@ impl ModelServer {
         self.tokens.revoke(caller);
         let Some(user) = self.users.get_mut(&caller.user) else { return };
         user.cross_signing.forget_signatures(&caller.device);
+        user.dehydrated.take_if(|dehydrated| dehydrated.device == caller.device);
         if user.devices.remove(&caller.device).is_some_and(|device| device.keys.is_some()) {
             self.note_device_change(&caller.user);
         }

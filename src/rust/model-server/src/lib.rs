@@ -27,6 +27,7 @@
 mod account_data;
 mod accounts;
 mod cross_signing;
+mod dehydrated_devices;
 mod device_lists;
 mod devices;
 mod error;

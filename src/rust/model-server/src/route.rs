@@ -24,6 +24,10 @@ impl ModelServer {
                 let me = self.authenticate(call);
                 self.route_client(call, me, path)
             }
+            (_, ["_matrix", "client", "unstable", "org.matrix.msc3814.v1", path @ ..]) => {
+                let me = self.authenticate(call)?;
+                self.route_dehydrated_device(call, &me, path)
+            }
             _ => Err(Error::unrecognized()),
         }
     }
