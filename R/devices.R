@@ -24,8 +24,8 @@
 #'   `trust`, an ordered factor as in [mx_sync()], and what it rests on:
 #'   `signed_by_owner` (by the identity that the server shows now),
 #'   `cross_signing_verified` (by one that is verified), `locally_verified`,
-#'   `blocked` and `key_changed` (the server showed another key for it, which was
-#'   refused). The others `NULL`, invisibly.
+#'   `blocked`, `dehydrated` (see [mx_dehydrated_device_create()]) and `key_changed`
+#'   (the server showed another key for it, which was refused). The others `NULL`, invisibly.
 #' @section Errors:
 #' `mx_error_identity`: no such device, another fingerprint, or this device cannot
 #' sign for you (see [mx_crypto_setup()]). `mx_error_approval`: the server wants
@@ -70,6 +70,7 @@ mx_devices <- function(client, user_ids) {
     "cross_signing_verified",
     "locally_verified",
     "blocked",
+    "dehydrated",
     "key_changed"
   )])
   devices[["trust"]] <- as_trust(devices[["trust"]])

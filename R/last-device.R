@@ -53,7 +53,9 @@ identity_lost <- function(client, device_ids, now) {
     return(NULL)
   }
   devices <- mx_devices(client, client[["user_id"]])
-  holders <- devices[["device_id"]][devices[["signed_by_owner"]]]
+  # A dehydrated device gives nobody anything.
+  holds <- devices[["signed_by_owner"]] & !devices[["dehydrated"]]
+  holders <- devices[["device_id"]][holds]
   if (!all(identity_keys %in% now[["identity"]][["held"]])) {
     holders <- setdiff(holders, client[["device_id"]])
   }

@@ -50,6 +50,7 @@ fn machine_devices(handle: Robj, user_ids: Robj) -> Robj {
             ("signed_by_owner", facts(|facts| facts.signed_by_owner)),
             ("cross_signing_verified", facts(|facts| facts.cross_signing_verified)),
             ("locally_verified", flags(|device| device.local == LocalTrust::Verified)),
+            ("dehydrated", flags(|device| device.dehydrated)),
             ("blocked", flags(|device| device.local == LocalTrust::Blocked)),
         ]))
     })

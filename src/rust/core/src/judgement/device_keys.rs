@@ -31,6 +31,8 @@ pub struct DeviceKeys {
     pub signing_key: Ed25519PublicKey,
     /// What the owner calls it. Not signed; the server may write anything here.
     pub display_name: Option<String>,
+    /// It waits on the server for the next device of its owner, and says nothing (MSC3814).
+    pub dehydrated: bool,
 }
 
 /// Judges `text` as the keys of the device `device_id` of `user_id`.
@@ -73,6 +75,7 @@ pub fn judge_object(
         identity_key,
         signing_key,
         display_name,
+        dehydrated: object.get("dehydrated") == Some(&Json::Bool(true)),
     })
 }
 

@@ -132,6 +132,7 @@ mod tests {
             claim_failures: 0,
             claim_retry_at: 0,
             told_no_olm: false,
+            dehydrated: false,
         }
     }
 

@@ -230,6 +230,7 @@ impl Work<'_> {
             display_name: keys.display_name.clone(),
             device_keys: verdict.text.clone(),
             signed_by: verdict.signed_by.clone(),
+            dehydrated: keys.dehydrated,
             local: known.as_ref().map_or(LocalTrust::Unset, |device| device.local),
             first_seen_at: known.as_ref().map_or(self.now, |device| device.first_seen_at),
             deleted: false,
@@ -242,6 +243,7 @@ impl Work<'_> {
             !known.deleted
                 && known.identity_key == device.identity_key
                 && known.signed_by == device.signed_by
+                && known.dehydrated == device.dehydrated
         };
         let news = !known.as_ref().is_some_and(same);
         self.tx.put(&device)?;

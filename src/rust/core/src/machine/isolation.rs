@@ -77,6 +77,11 @@ impl Work<'_> {
             Isolated { admitted: Vec::new(), unsigned: Vec::new(), blocked: Vec::new() };
         for device in self.recipient_devices(users)? {
             let owner = self.owner(&device.user_id)?;
+            // Whoever can make up a device could hide it in this way (MSC3814). It is nobody's mistake
+            // either, for which a mode would raise an error.
+            if device.dehydrated && !trust::is_signed(&device, &owner) {
+                continue;
+            }
             let trust = trust::of_device(&device, &owner);
             let refused = match isolation {
                 Isolation::All => false,

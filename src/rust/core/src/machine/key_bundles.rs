@@ -121,7 +121,9 @@ impl Work<'_> {
     fn signed_devices(&self, user_id: &str) -> Result<Vec<Device>> {
         let owner = self.owner(user_id)?;
         let mut devices = self.devices_of(user_id)?;
-        devices.retain(|device| trust::of_device(device, &owner) >= Trust::Signed);
+        devices.retain(|device| {
+            !device.dehydrated && trust::of_device(device, &owner) >= Trust::Signed
+        });
         Ok(devices)
     }
 

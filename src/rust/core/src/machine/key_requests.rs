@@ -81,12 +81,13 @@ impl Work<'_> {
         self.tell_devices(event_type, &BTreeMap::from([(self.own.user_id.as_str(), to)]))
     }
 
-    /// Our other devices that are verified.
+    /// Our other devices that are verified and can answer.
     pub(super) fn own_verified_devices(&self) -> Result<Vec<Device>> {
         let owner = self.owner(&self.own.user_id)?;
         let mut devices = self.devices_of(&self.own.user_id)?;
         devices.retain(|device| {
             device.device_id != self.own.device_id
+                && !device.dehydrated
                 && trust::of_device(device, &owner) == Trust::Verified
         });
         Ok(devices)

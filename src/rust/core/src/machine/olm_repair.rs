@@ -99,7 +99,7 @@ impl Pump<'_, '_> {
         for repair in self.work.tx.select::<OlmRepair>(&Query::equal("is_due", 1))? {
             let owned = Query::equal("identity_key", repair.identity_key.as_str());
             let mut devices = self.work.tx.select::<Device>(&owned)?;
-            devices.retain(|d| d.user_id == repair.user_id && !d.deleted);
+            devices.retain(|d| d.user_id == repair.user_id && !d.deleted && !d.dehydrated);
             let list = self.work.tx.get::<DeviceList>(&[repair.user_id.as_str().into()])?;
             match devices.first() {
                 Some(device) if device.local == LocalTrust::Blocked => {}

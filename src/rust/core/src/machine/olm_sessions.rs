@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use serde_json::{json, value::RawValue};
 use vodozemac::{
     Curve25519PublicKey, Ed25519PublicKey,
-    olm::{OlmMessage, PreKeyMessage},
+    olm::{Account, OlmMessage},
 };
 use zeroize::Zeroizing;
 
 use super::{
-    Work,
+    Millis, Work,
     device_lists::pause,
     withheld::{NO_OLM, WITHHELD},
 };
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How many sessions with one device are kept. The specification asks for four or more.
-const MOST_SESSIONS: usize = 8;
+pub(super) const MOST_SESSIONS: usize = 8;
 
 impl Work<'_> {
     /// The sessions with the device that owns `identity_key`, the last that was used first.
@@ -192,61 +192,67 @@ impl Work<'_> {
         sender_key: Curve25519PublicKey,
         message: &OlmMessage,
     ) -> Result<Zeroizing<Vec<u8>>> {
-        let identity_key = sender_key.to_base64();
-        let sessions = self.olm_sessions(&identity_key)?;
-        match message {
-            OlmMessage::PreKey(inner) => {
-                // The second message of a session names the same one-time key as the first, which
-                // is used up: it must go to the session it belongs to, never open another.
-                let own = sessions.into_iter().find(|s| s.session_id == inner.session_id());
-                match own {
-                    Some(session) => self.decrypt_with(session, message),
-                    None => self.open_olm_session(sender_key, inner),
-                }
-            }
-            OlmMessage::Normal(_) => {
-                let refused = Error::new(Kind::Olm, "No Olm session can decrypt this message.");
-                for session in sessions {
-                    if let Ok(plaintext) = self.decrypt_with(session, message) {
-                        return Ok(plaintext);
-                    }
-                }
-                Err(refused)
-            }
+        let mut sessions = self.olm_sessions(&sender_key.to_base64())?;
+        let (known, now) = (sessions.len(), self.now);
+        let (at, plaintext) =
+            decrypt(&mut sessions, || self.account_mut(), sender_key, message, now)?;
+        let session = sessions.swap_remove(at);
+        if at < known {
+            self.tx.put(&session)?
+        } else {
+            self.keep_olm_session(session)?
         }
-    }
-
-    fn decrypt_with(
-        &self,
-        mut session: OlmSession,
-        message: &OlmMessage,
-    ) -> Result<Zeroizing<Vec<u8>>> {
-        let plaintext = Zeroizing::new(olm::decrypt(&mut session.session, message)?);
-        session.last_received_at = self.now;
-        self.tx.put(&session)?;
         Ok(plaintext)
-    }
-
-    fn open_olm_session(
-        &mut self,
-        sender_key: Curve25519PublicKey,
-        message: &PreKeyMessage,
-    ) -> Result<Zeroizing<Vec<u8>>> {
-        let opened = olm::inbound(self.account_mut()?, sender_key, message)?;
-        self.keep_olm_session(OlmSession {
-            identity_key: sender_key.to_base64(),
-            session_id: opened.session.session_id(),
-            session: opened.session,
-            last_received_at: self.now,
-            receive_only: false,
-        })?;
-        Ok(Zeroizing::new(opened.plaintext))
     }
 
     /// Our own Ed25519 key.
     pub(super) fn own_signing_key(&self) -> Result<Ed25519PublicKey> {
         keys::ed25519(&self.own.signing_key)
     }
+}
+
+/// Decrypts a message from the device that owns `sender_key` with one of `sessions`, which are those
+/// with it, or with a new one that `account` opens and that is put behind them. Which one it was, and
+/// what it said.
+///
+/// # Errors
+/// [`Kind::Olm`]; nothing has changed then.
+pub(super) fn decrypt<'a>(
+    sessions: &mut Vec<OlmSession>,
+    account: impl FnOnce() -> Result<&'a mut Account>,
+    sender_key: Curve25519PublicKey,
+    message: &OlmMessage,
+    now: Millis,
+) -> Result<(usize, Zeroizing<Vec<u8>>)> {
+    let (at, plaintext) = match message {
+        // The second message of a session names the same one-time key as the first, which is used up:
+        // it must go to the session it belongs to, never open another.
+        OlmMessage::PreKey(inner) => {
+            match sessions.iter().position(|s| s.session_id == inner.session_id()) {
+                Some(at) => (at, olm::decrypt(&mut sessions[at].session, message)?),
+                None => {
+                    let opened = olm::inbound(account()?, sender_key, inner)?;
+                    sessions.push(OlmSession {
+                        identity_key: sender_key.to_base64(),
+                        session_id: opened.session.session_id(),
+                        session: opened.session,
+                        last_received_at: now,
+                        receive_only: false,
+                    });
+                    (sessions.len() - 1, opened.plaintext)
+                }
+            }
+        }
+        OlmMessage::Normal(_) => {
+            let read = |session: &mut OlmSession| olm::decrypt(&mut session.session, message).ok();
+            let mut sessions = sessions.iter_mut().enumerate();
+            let found = sessions.find_map(|(at, session)| Some((at, read(session)?)));
+            let none = || Error::new(Kind::Olm, "No Olm session can decrypt this message.");
+            found.ok_or_else(none)?
+        }
+    };
+    sessions[at].last_received_at = now;
+    Ok((at, Zeroizing::new(plaintext)))
 }
 
 #[derive(serde::Serialize)]

@@ -120,6 +120,7 @@ fn own_device(own: &Binding) -> Device {
         claim_failures: 0,
         claim_retry_at: 0,
         told_no_olm: false,
+        dehydrated: false,
     }
 }
 

@@ -141,7 +141,7 @@ impl Pump<'_, '_> {
                 .work
                 .tx
                 .get(&[request.user_id.as_str().into(), request.device_id.as_str().into()])?;
-            if let Some(device) = device.filter(|device| !device.deleted)
+            if let Some(device) = device.filter(|device| !device.deleted && !device.dehydrated)
                 && request.received_at + LIFETIME >= self.work.now
                 && !self.answered(&request, &device)?
             {

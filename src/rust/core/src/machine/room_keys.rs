@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{json, value::to_raw_value};
 
-use super::{Millis, Work};
+use super::{Millis, Work, inbound_sessions::Keeping};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::olm_payload::OlmPayload,
@@ -341,7 +341,7 @@ impl Work<'_> {
         &mut self,
         payload: &OlmPayload,
         sender_key: &str,
-    ) -> Result<()> {
+    ) -> Result<Keeping> {
         let text = |name: &str| {
             payload.content.get(name).and_then(Json::as_str).ok_or_else(|| {
                 Error::new(Kind::Megolm, format!("A room key is discarded: it has no {name}."))
@@ -371,7 +371,6 @@ impl Work<'_> {
             shared_history: is_shareable(&payload.content),
             changed: 0,
         })
-        .map(drop)
     }
 }
 

@@ -144,7 +144,7 @@ impl Work<'_> {
 }
 
 /// Whether an error is about the event alone, and not about the store.
-fn is_of_the_event(error: &Error) -> bool {
+pub(super) fn is_of_the_event(error: &Error) -> bool {
     matches!(
         error.kind,
         Kind::Olm | Kind::Megolm | Kind::Json | Kind::Encoding | Kind::Signature | Kind::Internal

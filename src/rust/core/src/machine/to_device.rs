@@ -1,6 +1,7 @@
 //! To-device events that came with a sync.
 
 use serde::Deserialize;
+use vodozemac::{Curve25519PublicKey, Ed25519PublicKey, olm::OlmMessage};
 
 use super::{
     Work,
@@ -34,38 +35,29 @@ struct Wire {
     content: Option<Json>,
 }
 
-impl Work<'_> {
-    /// Takes in one to-device event.
-    ///
-    /// # Errors
-    /// Why it was discarded. A failure of the store is an error of another kind than
-    /// [`Kind::Olm`], [`Kind::Megolm`], [`Kind::Json`] or [`Kind::Encoding`].
-    pub(super) fn receive_to_device(&mut self, text: &str) -> Result<()> {
-        let event: Wire = read_object(text).or_fail(Kind::Json, "This is no to-device event")?;
-        if !identifier::is_user_id(&event.sender) {
-            return Err(refused("its sender is no user id"));
-        }
-        let content = event.content.as_ref().and_then(Json::as_object);
-        let content = content.ok_or_else(|| refused("it has no content"))?;
-        match event.event_type.as_str() {
-            ENCRYPTED => {
-                let payload = self.open(&event.sender, content)?;
-                self.dispatch(payload)
-            }
-            WITHHELD => self.receive_withheld(&event.sender, content),
-            key_requests::REQUEST => self.receive_key_request(&event.sender, content),
-            secret_sharing::REQUEST => self.receive_secret_request(&event.sender, content),
-            // SAS proves by itself who is speaking; what comes over Olm is taken as well.
-            other if other.starts_with(verification::PREFIX) => {
-                self.receive_verification_to_device(&event.sender, other, content)
-            }
-            // Whatever else comes without Olm around it proves nothing: room keys in the clear, above
-            // all, are ignored (specification, `m.megolm.v1.aes-sha2`: "received via an Olm channel").
-            _ => Ok(()),
-        }
+/// A to-device event: its type, sender and content.
+pub(super) fn read_event(text: &str) -> Result<(String, String, Object)> {
+    let event: Wire = read_object(text).or_fail(Kind::Json, "This is no to-device event")?;
+    if !identifier::is_user_id(&event.sender) {
+        return Err(refused("its sender is no user id"));
     }
+    match event.content {
+        Some(Json::Object(content)) => Ok((event.event_type, event.sender, content)),
+        _ => Err(refused("it has no content")),
+    }
+}
 
-    fn open(&mut self, sender: &str, content: &Object) -> Result<(OlmPayload, String)> {
+/// What an event holds for a device, still encrypted.
+pub(super) struct Encrypted {
+    pub(super) sender_key: Curve25519PublicKey,
+    pub(super) message: OlmMessage,
+    /// What it is remembered by.
+    pub(super) tag: String,
+}
+
+impl Encrypted {
+    /// Reads the content of an event, of which the device with `identity_key` reads its part.
+    pub(super) fn read(content: &Object, identity_key: &str) -> Result<Self> {
         let text = |object: &Object, name: &str| {
             object.get(name).and_then(Json::as_str).map(str::to_owned)
         };
@@ -77,17 +69,52 @@ impl Work<'_> {
         let part = content
             .get("ciphertext")
             .and_then(Json::as_object)
-            .and_then(|all| all.get(&self.own.identity_key))
+            .and_then(|all| all.get(identity_key))
             .and_then(Json::as_object)
             .ok_or_else(|| refused("it holds nothing for this device"))?;
         let message_type = part.get("type").and_then(Json::as_integer);
         let message_type = message_type.ok_or_else(|| refused("its type is no number"))?;
         let body = text(part, "body").ok_or_else(|| refused("it has no body"))?;
         let tag = olm_repair::tag(&sender_key.to_base64(), message_type, &body);
+        Ok(Self { sender_key, message: olm::message(message_type, &body)?, tag })
+    }
+}
+
+impl Work<'_> {
+    /// Takes in one to-device event.
+    ///
+    /// # Errors
+    /// Why it was discarded. A failure of the store is an error of another kind than
+    /// [`Kind::Olm`], [`Kind::Megolm`], [`Kind::Json`] or [`Kind::Encoding`].
+    pub(super) fn receive_to_device(&mut self, text: &str) -> Result<()> {
+        let (event_type, sender, content) = read_event(text)?;
+        if self.is_of_dehydrated_device(&sender, &content)? {
+            return Err(refused(DEHYDRATED));
+        }
+        match event_type.as_str() {
+            ENCRYPTED => {
+                let payload = self.open(&sender, &content)?;
+                self.dispatch(payload)
+            }
+            WITHHELD => self.receive_withheld(&sender, &content),
+            key_requests::REQUEST => self.receive_key_request(&sender, &content),
+            secret_sharing::REQUEST => self.receive_secret_request(&sender, &content),
+            // SAS proves by itself who is speaking; what comes over Olm is taken as well.
+            other if other.starts_with(verification::PREFIX) => {
+                self.receive_verification_to_device(&sender, other, &content)
+            }
+            // Whatever else comes without Olm around it proves nothing: room keys in the clear, above
+            // all, are ignored (specification, `m.megolm.v1.aes-sha2`: "received via an Olm channel").
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self, sender: &str, content: &Object) -> Result<(OlmPayload, String)> {
+        let Encrypted { sender_key, message, tag } =
+            Encrypted::read(content, &self.own.identity_key)?;
         if self.was_read(&tag)? {
             return Err(refused("it was read before, the server repeats it"));
         }
-        let message = olm::message(message_type, &body)?;
         let plaintext = match self.decrypt_olm(sender_key, &message) {
             Err(error) if error.kind == Kind::Olm => {
                 self.olm_is_broken(sender, &sender_key.to_base64())?;
@@ -96,28 +123,55 @@ impl Work<'_> {
             other => other?,
         };
         self.remember_read(tag)?;
-        let recipient =
-            Recipient { user_id: &self.own.user_id, signing_key: self.own_signing_key()? };
-        let payload = olm_payload::judge(&plaintext, sender, sender_key, recipient)?;
-        self.check_known_device(&payload, &sender_key.to_base64())?;
+        let payload =
+            self.judge_payload(&plaintext, sender, sender_key, self.own_signing_key()?)?;
         Ok((payload, sender_key.to_base64()))
     }
 
-    /// Where we know the sending device already, the Ed25519 key it claims must be its own.
+    /// Judges what a message said that was for the device of ours with `signing_key`.
+    pub(super) fn judge_payload(
+        &self,
+        plaintext: &[u8],
+        sender: &str,
+        sender_key: Curve25519PublicKey,
+        signing_key: Ed25519PublicKey,
+    ) -> Result<OlmPayload> {
+        let recipient = Recipient { user_id: &self.own.user_id, signing_key };
+        let payload = olm_payload::judge(plaintext, sender, sender_key, recipient)?;
+        self.check_known_device(&payload, &sender_key.to_base64())?;
+        Ok(payload)
+    }
+
+    /// Where we know the sending device already, the Ed25519 key it claims must be its own. It must
+    /// not be a dehydrated one.
     fn check_known_device(&self, payload: &OlmPayload, sender_key: &str) -> Result<()> {
         let signing_key = payload.signing_key.to_base64();
-        let known = self.tx.select::<Device>(&Query::equal("identity_key", sender_key))?;
-        let contradicts =
-            |device: &Device| device.user_id == payload.sender && device.signing_key != signing_key;
-        if known.iter().any(contradicts) {
+        let mut known = self.tx.select::<Device>(&Query::equal("identity_key", sender_key))?;
+        known.retain(|device| device.user_id == payload.sender);
+        if known.iter().any(|device| device.signing_key != signing_key) {
             return Err(refused("its device is known under another Ed25519 key"));
+        }
+        let introduced = payload.device_keys.as_ref().is_some_and(|(keys, _)| keys.dehydrated);
+        if introduced || known.iter().any(|device| device.dehydrated) {
+            return Err(refused(DEHYDRATED));
         }
         Ok(())
     }
 
+    /// Whether the device that an event without Olm around it names as its own is a dehydrated one.
+    fn is_of_dehydrated_device(&self, sender: &str, content: &Object) -> Result<bool> {
+        let named = ["from_device", "requesting_device_id", "sender_key"];
+        let Some(name) = named.iter().find_map(|name| content.get(*name)?.as_str()) else {
+            return Ok(false);
+        };
+        // The name of such a device is its key.
+        let device = self.tx.get::<Device>(&[sender.into(), name.into()])?;
+        Ok(device.is_some_and(|device| device.dehydrated))
+    }
+
     fn dispatch(&mut self, (payload, sender_key): (OlmPayload, String)) -> Result<()> {
         match payload.event_type.as_str() {
-            "m.room_key" => self.receive_room_key(&payload, &sender_key),
+            "m.room_key" => self.receive_room_key(&payload, &sender_key).map(drop),
             // Word that our last messages could not be read.
             "m.dummy" => self.keys_were_lost(&payload.sender, &sender_key),
             other if other.starts_with(verification::PREFIX) => {
@@ -130,6 +184,9 @@ impl Work<'_> {
         }
     }
 }
+
+/// MSC3814: "dehydrated device should not be sending messages".
+const DEHYDRATED: &str = "a dehydrated device sends nothing";
 
 fn refused(what: &str) -> Error {
     Error::new(Kind::Olm, format!("A to-device event is discarded: {what}."))

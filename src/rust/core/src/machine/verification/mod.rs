@@ -348,7 +348,9 @@ impl Work<'_> {
         let ours = |id: &str| user_id == self.own.user_id && id == self.own.device_id;
         let mut devices = self.devices_of(user_id)?;
         devices.retain(|device| {
-            !ours(&device.device_id) && device_id.is_none_or(|wanted| wanted == device.device_id)
+            !ours(&device.device_id)
+                && !device.dehydrated
+                && device_id.is_none_or(|wanted| wanted == device.device_id)
         });
         if devices.is_empty() {
             return Err(not_now("There is no such device to verify with."));
@@ -371,7 +373,8 @@ impl Work<'_> {
         let device_id = flow.device_id.as_deref().ok_or(Cancel::UnexpectedMessage)?;
         let device: Option<Device> =
             self.tx.get(&[flow.user_id.as_str().into(), device_id.into()])?;
-        let device = device.filter(|device| !device.deleted && !device.key_changed);
+        let usable = |device: &Device| !device.deleted && !device.key_changed && !device.dehydrated;
+        let device = device.filter(usable);
         let device = device.ok_or(Cancel::KeyMismatch)?;
         let identity = self.identity(&flow.user_id)?;
         // One name for two keys: whoever verifies one could be shown the other.

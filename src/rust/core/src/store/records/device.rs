@@ -67,6 +67,9 @@ pub struct Device {
     /// What our user decided about it.
     #[serde(default)]
     pub local: LocalTrust,
+    /// It is a dehydrated device (MSC3814), which its owner's next device reads from.
+    #[serde(default)]
+    pub dehydrated: bool,
     /// When it was first seen.
     pub first_seen_at: i64,
     /// It is no longer on the server. It is remembered, because messages from it may still come.
