@@ -37,6 +37,16 @@ machine_note_approval <- function(handle, path, body, session) .Call(wrap__machi
 
 canonical_json <- function(text) .Call(wrap__canonical_json, text)
 
+machine_seal_dehydration_key <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_seal_dehydration_key, handle, account_data, recovery_key, passphrase)
+
+# The id of a new one, and what puts it on the server.
+machine_make_dehydrated_device <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_make_dehydrated_device, handle, account_data, recovery_key, passphrase)
+
+# Its id, and a handle that reads what it was sent.
+dehydrated_device_open <- function(stored, account_data, recovery_key, passphrase) .Call(wrap__dehydrated_device_open, stored, account_data, recovery_key, passphrase)
+
+machine_receive_dehydrated_events <- function(handle, device, body) .Call(wrap__machine_receive_dehydrated_events, handle, device, body)
+
 demo_new <- function(server_name) .Call(wrap__demo_new, server_name)
 
 demo_handle <- function(demo, method, path, token, body) .Call(wrap__demo_handle, demo, method, path, token, body)

@@ -5,6 +5,18 @@ calls_secrets <- function(scene) {
   carol <- mx_demo_client(scene$homeserver, "carol", verified = FALSE)
   mx_crypto_setup(carol, passphrase = "the eagle lands")
   list(
+    mx_dehydrated_device_create = list(
+      client = alice,
+      recovery_key = key_text,
+      passphrase = NULL
+    ),
+    mx_dehydrated_device_rehydrate = list(
+      client = alice,
+      recovery_key = key_text,
+      passphrase = NULL,
+      replace = TRUE
+    ),
+    mx_dehydrated_device_delete = list(client = alice),
     mx_crypto_setup = list(
       client = alice,
       recovery_key = NULL,

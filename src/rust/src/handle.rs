@@ -4,7 +4,7 @@ use std::{cell::RefCell, process};
 
 use extendr_api::prelude::*;
 use extendr_ffi::R_ExternalPtrTag;
-use mxcrypt_core::{Error, Kind, Result};
+use mxcrypt_core::{Error, Kind, Result, machine::Rehydration};
 use mxcrypt_model_server::ModelServer;
 use vodozemac::{
     megolm::{GroupSession, InboundGroupSession},
@@ -27,6 +27,7 @@ pub(crate) enum Object {
     MegolmInbound(InboundGroupSession),
     Machine(OpenMachine),
     Secret(Secret),
+    Rehydration(Box<Rehydration>),
     Export(Export),
     Import(KeyImport),
     Foreign(Foreign),
@@ -66,6 +67,12 @@ held!(GroupSession, MegolmOutbound, "an outbound Megolm session", false);
 held!(InboundGroupSession, MegolmInbound, "an inbound Megolm session", true);
 held!(OpenMachine, Machine, "an open store", true);
 held!(Secret, Secret, "a secret", true);
+impl Held for Rehydration {
+    const NAME: &'static str = "a dehydrated device";
+    fn held(object: &mut Object) -> Option<&mut Self> {
+        if let Object::Rehydration(held) = object { Some(held) } else { None }
+    }
+}
 held!(Export, Export, "a key export", false);
 held!(KeyImport, Import, "a key import", false);
 held!(Foreign, Foreign, "a store of another package", false);
@@ -125,6 +132,7 @@ fn handle_describe(handle: Robj) -> Robj {
             Object::MegolmInbound(_) => InboundGroupSession::NAME,
             Object::Machine(_) => OpenMachine::NAME,
             Object::Secret(_) => Secret::NAME,
+            Object::Rehydration(_) => Rehydration::NAME,
             Object::Export(_) => Export::NAME,
             Object::Import(_) => KeyImport::NAME,
             Object::Foreign(_) => Foreign::NAME,

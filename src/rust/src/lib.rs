@@ -13,6 +13,7 @@ mod answer;
 mod arguments;
 mod authentication;
 mod canonical_json;
+mod dehydrated_device;
 mod demo;
 mod devices;
 mod events;
@@ -54,6 +55,7 @@ extendr_module! {
     use account;
     use authentication;
     use canonical_json;
+    use dehydrated_device;
     use demo;
     use devices;
     use handle;

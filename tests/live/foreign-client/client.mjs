@@ -11,6 +11,7 @@ import "./lib/log.mjs"; // first, before the SDK takes hold of the console
 import { createInterface } from "node:readline";
 import * as backup from "./lib/backup.mjs";
 import * as crypto from "./lib/crypto.mjs";
+import * as dehydration from "./lib/dehydration.mjs";
 import * as messages from "./lib/messages.mjs";
 import * as rooms from "./lib/rooms.mjs";
 import * as session from "./lib/session.mjs";
@@ -22,6 +23,7 @@ const operations = {
   ...messages,
   ...crypto,
   ...backup,
+  ...dehydration,
   ...verification,
 };
 // Of use to the other files, but nothing to be asked for.

@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use mxcrypt_core::{
     judgement::{
         backup_answer::{Part, Scope, write_parts},
-        device_keys, exported_session,
+        dehydrated_device, device_keys, exported_session,
         key_backup::{self, BackupVersion},
         keys_claim, keys_query, olm_payload,
         room_event::{MegolmContent, Payload, RoomEvent},
         sync_response::SyncResponse,
     },
-    primitives::{canonical_json::Json, key_backup::BackupKey, keys, megolm, olm},
+    primitives::{
+        canonical_json::Json, dehydrated_device::DehydrationKey, key_backup::BackupKey, keys,
+        megolm, olm,
+    },
 };
 use proptest::prelude::*;
 use vodozemac::olm::Account;
@@ -112,6 +115,9 @@ fn read_everything(text: &str) {
         let _ = version.public_key();
         let _ = version.signatures("@alice:here", |_| Some(account.ed25519_key()));
     }
+    let _ = dehydrated_device::Events::read(text);
+    let dehydration_key = DehydrationKey::random().unwrap();
+    let _ = dehydrated_device::Stored::read(text).map(|s| dehydration_key.open(&s.device_data));
     let _ = exported_session::judge(text);
     let _ = exported_session::judge_at(text, "!room:here", "x");
     for scope in [Scope::All, Scope::Room("!r"), Scope::Session("!r", "s")] {

@@ -33,6 +33,8 @@ pub enum Kind {
     SecretStorage,
     /// The key backup on the server is not one to work with.
     KeyBackup,
+    /// A dehydrated device does not open, or the server knows none.
+    DehydratedDevice,
     /// A key export cannot be read or written.
     KeyExport,
     /// A QR code cannot be made, is not found in an image, or does not hold what it should.
@@ -83,6 +85,7 @@ impl Kind {
             Kind::RecoveryKey => "recovery_key",
             Kind::SecretStorage => "secret_storage",
             Kind::KeyBackup => "key_backup",
+            Kind::DehydratedDevice => "dehydrated_device",
             Kind::KeyExport => "key_export",
             Kind::QrCode => "qr_code",
             Kind::Identity => "identity",

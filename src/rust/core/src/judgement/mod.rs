@@ -6,6 +6,7 @@
 pub mod authentication;
 pub mod backup_answer;
 pub mod cross_signing;
+pub mod dehydrated_device;
 pub mod device_keys;
 pub mod encrypted_file;
 pub mod exported_session;

@@ -19,6 +19,7 @@
 //! | `isolation` | which devices get keys, and what the others are told |
 //! | `approval` | approvals of its user that a request waits for |
 //! | `secret_sharing` | private keys that our own devices give each other |
+//! | `dehydrated_device` | a device that waits on the server for the next one |
 //! | `secret_storage` | secrets are put there, and its key is changed |
 //! | `key_backup`, `backup_upload`, `backup_restore` | room keys that the server keeps, encrypted |
 //! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
@@ -30,6 +31,7 @@
 mod approval;
 mod backup_restore;
 mod backup_upload;
+mod dehydrated_device;
 mod device_lists;
 mod gaps;
 mod history;
@@ -73,6 +75,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 pub use self::{
     backup_restore::RestoredKey,
+    dehydrated_device::{RehydratedKeys, Rehydration},
     history::History,
     identity::IdentityStatus,
     identity_creation::{Storage, UnderWay},

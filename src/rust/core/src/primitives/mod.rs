@@ -5,6 +5,7 @@ mod aes_hmac;
 pub mod attachment;
 pub mod canonical_json;
 pub mod cross_signing;
+pub mod dehydrated_device;
 pub mod key_backup;
 pub mod key_export;
 pub mod keys;

@@ -8,6 +8,7 @@ mod bounds;
 #[path = "../simulation/database.rs"]
 #[allow(dead_code)]
 mod database;
+mod dehydrated_devices;
 mod devices;
 mod forwarded_keys;
 mod healing;

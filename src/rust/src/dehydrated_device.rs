@@ -1,0 +1,87 @@
+//! A device that waits on the server for the next one, for R.
+
+use extendr_api::prelude::*;
+use mxcrypt_core::machine::Rehydration;
+
+use crate::{
+    answer::{answer, optional_string, record, string, strings},
+    arguments,
+    demo::now,
+    handle::{Object, keep, with},
+    machine::on,
+    secret_storage::{Given, secret_storage},
+};
+
+#[extendr]
+fn machine_seal_dehydration_key(
+    handle: Robj,
+    account_data: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let storage = secret_storage(&account_data)?;
+        let given = Given::read(&recovery_key, &passphrase)?;
+        let content = machine.seal_dehydration_key(&storage, given.secret()?)?;
+        Ok(optional_string(content.as_deref()))
+    })
+}
+
+/// The id of a new one, and what puts it on the server.
+#[extendr]
+fn machine_make_dehydrated_device(
+    handle: Robj,
+    account_data: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let storage = secret_storage(&account_data)?;
+        let given = Given::read(&recovery_key, &passphrase)?;
+        let (device_id, body) = machine.make_dehydrated_device(&storage, given.secret()?)?;
+        Ok(record([("device_id", string(&device_id)), ("body", string(&body))]))
+    })
+}
+
+/// Its id, and a handle that reads what it was sent.
+#[extendr]
+fn dehydrated_device_open(
+    stored: Robj,
+    account_data: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    answer(|| {
+        let storage = secret_storage(&account_data)?;
+        let given = Given::read(&recovery_key, &passphrase)?;
+        let stored = arguments::body(&stored, "stored")?;
+        let device = Rehydration::open(&storage, given.secret()?, &stored)?;
+        let device_id = string(&device.device_id);
+        let handle = keep(Object::Rehydration(Box::new(device)));
+        Ok(record([("device_id", device_id), ("handle", handle)]))
+    })
+}
+
+#[extendr]
+fn machine_receive_dehydrated_events(handle: Robj, device: Robj, body: Robj) -> Robj {
+    on(&handle, |machine| {
+        let body = arguments::body(&body, "body")?;
+        let found = with(&device, |device: &mut Rehydration| {
+            machine.receive_dehydrated_events(now(), device, &body)
+        })?;
+        Ok(record([
+            ("room_id", strings(found.keys.iter().map(|(room_id, _)| Some(room_id.as_str())))),
+            ("session_id", strings(found.keys.iter().map(|(_, id)| Some(id.as_str())))),
+            ("problems", strings(found.problems.iter().map(|text| Some(text.as_str())))),
+            ("next_batch", optional_string(found.next_batch.as_deref())),
+        ]))
+    })
+}
+
+extendr_module! {
+    mod dehydrated_device;
+    fn machine_seal_dehydration_key;
+    fn machine_make_dehydrated_device;
+    fn dehydrated_device_open;
+    fn machine_receive_dehydrated_events;
+}
