@@ -76,3 +76,11 @@ test_that("nobody is kept from logging out by what cannot be found out", {
   expect_match(conditionMessage(told), "could not be found out")
   expect_null(read_config(own$alice$path)$token)
 })
+
+test_that("a dehydrated device does not keep the identity", {
+  own <- backed_up()
+  mx_dehydrated_device_create(own$alice, recovery_key = own$key)
+  set_account_data(own$alice, "m.secret_storage.default_key", "{}")
+  lost <- lost_with(own$alice, own$alice$device_id)
+  expect_match(lost, "No other device has your identity", all = FALSE)
+})
