@@ -5,7 +5,7 @@ use mxcrypt_core::{
     primitives::attachment,
     store::{
         Query,
-        records::{KeySource, LocalTrust, ReceivedBundle},
+        records::{InboundSession, KeySource, LocalTrust, ReceivedBundle},
     },
 };
 use mxcrypt_model_server::Request;
@@ -177,6 +177,35 @@ fn a_bundle_is_fetched_only_after_its_senders_invitation_was_accepted() {
 }
 
 #[test]
+fn whoever_left_and_is_invited_again_accepts_first_too() {
+    let (mut scene, mut alice, mut bob, room_id) = scenery();
+    invite(&mut scene, &mut alice, &room_id);
+    come_in(&mut scene, &mut bob, &room_id);
+    scene.leave(&bob.token, &room_id);
+    bob.sync(&mut scene);
+    invite(&mut scene, &mut alice, &room_id);
+    bob.sync(&mut scene);
+    share(&mut scene, &mut alice, &room_id).unwrap();
+    bob.sync(&mut scene);
+    pump(&mut scene, &mut bob);
+    assert_eq!(bundles(&bob), 1);
+}
+
+#[test]
+fn a_bundle_without_measure_is_given_up() {
+    let (mut scene, _, mut bob, _) = scenery();
+    let (mut host, room_id) = host(&mut scene, &mut bob);
+    let (_, key) = historic(&room_id);
+    let padding = " ".repeat(64 << 20);
+    let file = file(&mut scene, &host, &json!({"room_keys": [key], "x": padding}));
+    tell(&mut scene, &mut host, &mut bob, json!({"room_id": room_id, "file": file}));
+    pump(&mut scene, &mut bob);
+    assert_eq!(bundles(&bob), 0);
+    let kept = Query::equal("room_id", room_id.as_str());
+    assert_eq!(bob.look(|tx| tx.count::<InboundSession>(&kept)), 0);
+}
+
+#[test]
 fn another_member_shares_nothing_with_whom_they_did_not_invite() {
     let (mut scene, mut alice, mut bob, room_id) = scenery();
     let (mut mallory, _) = host(&mut scene, &mut bob);
@@ -290,6 +319,8 @@ fn a_bundle_brings_keys_of_its_room_that_hold_and_no_others() {
     assert_eq!(said, "");
     pump(&mut scene, &mut bob);
     assert_eq!(bundles(&bob), 0);
+    let of_the_other = Query::equal("room_id", "!other:here");
+    assert_eq!(bob.look(|tx| tx.count::<InboundSession>(&of_the_other)), 0);
     for session in [&mut good, &mut elsewhere, &mut both] {
         let event = crate::scene::megolm_event(session, &room_id, "hello");
         host.post(&mut scene, &room_id, &event);
