@@ -46,7 +46,11 @@ device_of <- function(user, foreign, .local_envir = parent.frame()) {
 }
 
 sign_out <- function(who) {
-  if (is_foreign(who)) who$call("logout") else mx_logout(who)
+  if (is_foreign(who)) {
+    who$call("logout")
+  } else {
+    suppressWarnings(mx_logout(who), "mx_warning_keys_lost")
+  }
 }
 
 test_that("a new device cannot read what was before, an old one not what is after", {

@@ -76,16 +76,18 @@ test_that("we and another user verify each other by a code", {
 
 # Both devices are verified, and both rely on the identity.
 expect_both_verified <- function(pair) {
-  trust <- mx_devices(pair$ours, pair$ours$user_id)
-  expect_equal(as.character(trust$trust), c("verified", "verified"))
-  expect_true(mx_user_trust(pair$ours, pair$ours$user_id)$verified)
+  user_id <- pair$ours$user_id
   for (device in c(pair$ours$device_id, pair$theirs$device_id)) {
-    pair$theirs$call(
-      "waitForVerified",
-      userId = pair$ours$user_id,
-      deviceId = device
-    )
+    pair$theirs$call("waitForVerified", userId = user_id, deviceId = device)
   }
+  # Their signature of our device may still be under way.
+  end <- Sys.time() + 20
+  trust <- function() as.character(mx_devices(pair$ours, user_id)$trust)
+  while (any(trust() != "verified") && Sys.time() < end) {
+    mx_sync(pair$ours, timeout = 500)
+  }
+  expect_equal(trust(), c("verified", "verified"))
+  expect_true(mx_user_trust(pair$ours, user_id)$verified)
 }
 
 test_that("a new device of ours and a foreign one verify each other by a code", {
