@@ -10,7 +10,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # A build keeps what it compiled; CRAN's builds start from nothing.
 export NOT_CRAN := true
 
-.PHONY: help setup install demo test simulation lint bench document readme vendor build check clean
+.PHONY: help setup install demo test simulation lint msrv deny typos bench document readme \
+  vendor build check clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -35,6 +36,15 @@ simulation: ## The simulation over SEEDS seeds (100,000: a night)
 
 lint: setup ## Formats and lints of both languages
 	@tools/lint.sh
+
+msrv: ## The core with the oldest Rust that is promised (RUSTUP_TOOLCHAIN chooses it)
+	@cargo check --locked --manifest-path src/rust/Cargo.toml -p mxcrypt-core
+
+deny: ## Licences, sources and advisories of all crates (needs cargo-deny)
+	@cargo deny --manifest-path src/rust/Cargo.toml check --config $(CURDIR)/deny.toml
+
+typos: ## Spelling of code and documents (needs typos)
+	@typos
 
 bench: install ## Measure against bare vodozemac, in the same run
 	@bench/run.sh

@@ -26,7 +26,7 @@ with_authentication <- function(client, path, password, call, body) {
     answer <- post(NULL)
   }
   tried <- character()
-  while (answer[["status"]] >= 400L) {
+  while (answer[["status"]] != 200L) {
     asked <- challenge_of(answer)
     stage <- if (!is.null(asked)) stage_here(client, asked, note, call)
     # A stage that was tried and is asked for again was refused. As there are
@@ -43,6 +43,10 @@ with_authentication <- function(client, path, password, call, body) {
       call
     ))
   }
+  # What a proxy answers in place of the server has done nothing.
+  if (!is_json_object(answer)) {
+    answer_abort("The response", answer, call)
+  }
   note(NULL)
   invisible(json_body(answer))
 }
@@ -54,8 +58,11 @@ challenge_of <- function(answer) {
   }
 }
 
+# A proxy's page says nothing of the session: it stays for the next try.
 is_refused <- function(answer) {
-  answer[["status"]] >= 400L && is.null(challenge_of(answer))
+  answer[["status"]] >= 400L &&
+    is_verdict(answer) &&
+    is.null(challenge_of(answer))
 }
 
 # The next stage, if it can be done here.

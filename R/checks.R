@@ -1,11 +1,30 @@
 # Checks of arguments, with messages that name the argument.
 
-argument_abort <- function(name, wanted, call) {
+# `found` is the value, where it helps to see it: a path.
+argument_abort <- function(name, wanted, call, found = NULL) {
   mx_abort(
-    paste0("`", name, "` must be ", wanted, "."),
+    c(
+      paste0("`", name, "` must be ", wanted, "."),
+      x = if (!is.null(found)) paste("Found:", printable(found))
+    ),
     "mx_error_argument",
     call = call
   )
+}
+
+# Each function for users begins with this check (see zzz.R): R's own error about a
+# missing argument has no class, and comes late.
+check_present <- function(names) {
+  frame <- parent.frame()
+  for (name in names) {
+    if (eval(call("missing", as.name(name)), frame)) {
+      mx_abort(
+        paste0("`", name, "` is missing, and has no default."),
+        "mx_error_argument",
+        call = frame
+      )
+    }
+  }
 }
 
 is_string <- function(x) {
@@ -87,9 +106,39 @@ check_path <- function(
   if (absolute) path else file.path(getwd(), path)
 }
 
+# Whether a path is that of a file that has an end. A pipe or a device would be read for
+# ever.
+is_file <- function(path) {
+  !inherits(attachment_size(path), "mxcrypt_failure")
+}
+
 check_flag <- function(x, name = rlang::caller_arg(x), call = caller_env()) {
   if (!is.logical(x) || length(x) != 1L || is.na(x)) {
     argument_abort(name, "TRUE or FALSE", call)
+  }
+  x
+}
+
+# One of several texts. The default is all of them, as the help page shows it, and
+# means the first.
+check_choice <- function(
+  x,
+  choices,
+  name = rlang::caller_arg(x),
+  call = caller_env()
+) {
+  if (identical(x, choices)) {
+    return(choices[[1]])
+  }
+  if (!is_string(x) || !x %in% choices) {
+    quoted <- paste0("\"", choices, "\"")
+    last <- length(quoted)
+    wanted <- paste(
+      paste(quoted[-last], collapse = ", "),
+      quoted[[last]],
+      sep = " or "
+    )
+    argument_abort(name, wanted, call, if (is_string(x)) x)
   }
   x
 }
@@ -104,6 +153,15 @@ check_number <- function(
     argument_abort(name, paste("a number of at least", least), call)
   }
   as.numeric(x)
+}
+
+# A time for the server and curl to wait, in milliseconds.
+check_timeout <- function(
+  x,
+  name = rlang::caller_arg(x),
+  call = caller_env()
+) {
+  min(check_number(x, name, call = call), 24 * 60 * 60 * 1000)
 }
 
 check_function <- function(

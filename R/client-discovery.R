@@ -18,11 +18,19 @@ discover_server <- function(server, call = caller_env()) {
   path <- "/_matrix/client/versions"
   answer <- http_perform(list(server = address), "GET", path, call = call)
   if (length(json_body(answer)[["versions"]]) == 0L) {
-    mx_abort(
+    message <- c(
       paste0("There is no Matrix homeserver at ", address, "."),
-      "mx_error_discovery",
-      call = call
+      x = paste0(
+        "It answers ",
+        path,
+        " with status ",
+        answer[["status"]],
+        ": ",
+        body_excerpt(answer)
+      ),
+      i = "Check the address, and whether a proxy stands in between."
     )
+    abort_with_answer(message, "mx_error_discovery", answer, call)
   }
   address
 }

@@ -1,10 +1,11 @@
-#' Load a client that was configured before
+#' Load a configured client
 #'
 #' @param app The name of your program, as given to [mx_client_configure()].
 #' @param path The configuration file, instead of the app's.
 #' @return A client, of class `mx_client`. Nothing is asked of the server.
 #' @section Errors:
 #' `mx_error_config` when there is no configuration.
+#' @family sign-in
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")

@@ -1,12 +1,20 @@
-#' Sign in again, or out
+#' Sign in again, or sign out
 #'
 #' `mx_client_relogin()` signs in again as the same device, for when the server
 #' has ended the login. `mx_logout()` ends the login: the server forgets the
-#' device and its keys, and nothing can be sent or received with this store any
-#' more. Its history stays readable as long as the store is kept.
+#' device and its keys, and until `mx_client_relogin()` every call that needs the
+#' server is an error of class `mx_error_signed_out`. The store keeps its keys.
 #'
 #' A login that expires is renewed without asking where that is possible: by its
-#' refresh token, or by a password from the environment or the keyring.
+#' refresh token, or by a password from the environment or the keyring. Processes
+#' that share a login renew it one at a time, and read what another has saved. A call
+#' whose login could not be renewed is an error of class `mx_error_renewal`, with the
+#' reason in `cause`. What it was to send stays in the outbox.
+#'
+#' A server may have deleted the device together with its login. Then signing in
+#' again publishes the keys of the device again, signs them again where this device
+#' has the self-signing key, and says so in a message. Where it has not, a warning of
+#' class `mx_warning_unsigned_device` says how to have the device signed.
 #'
 #' @inheritParams mx_client_session
 #' @param password As for [mx_client_configure()].
@@ -14,6 +22,7 @@
 #' @section Errors:
 #' `mx_error_password`, `mx_error_M_FORBIDDEN`; `mx_error_store_binding` if the
 #' server does not keep the device.
+#' @family sign-in
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -25,6 +34,7 @@ mx_client_relogin <- function(client, password = NULL) {
   password <- check_string(password, null = TRUE) %||%
     find_password(client[["user_id"]])
   relogin(client, password)
+  restore_device(client)
   invisible(client)
 }
 
@@ -36,14 +46,55 @@ relogin <- function(client, password, call = caller_env()) {
   # The server decides which device this is; the store belongs to one only.
   ids <- c("user_id", "device_id")
   if (!identical(login[ids], unclass(client)[ids])) {
+    session <- list(
+      server = client[["server"]],
+      token = login[["access_token"]]
+    )
+    try(sign_out(session), silent = TRUE)
     mx_abort(
       "The server did not keep the device: the store belongs to another.",
       c("mx_error_store_binding", "mx_error_store")
     )
   }
   keep_login(client[["path"]], read_config(client[["path"]]), login)
-  # If the server had forgotten the device, it knows its keys again with this.
-  core(machine_publish_anew(machine_of(client)))
+}
+
+# A server that ended a login may have deleted the device: its keys, and with them
+# the signature of the owner's identity, without which others give it no room keys.
+# Publishes the keys again, signs them again where the self-signing key is here, and
+# tells the user what was lost.
+restore_device <- function(client, call = caller_env()) {
+  machine <- machine_of(client, call = call)
+  shown <- ask_for_device(client, client[["user_id"]], call)
+  had_keys <- core(
+    judge_known_device(shown, client[["user_id"]], client[["device_id"]]),
+    call = call
+  )
+  # Keys that it still has, it takes again; one-time keys are filled up.
+  core(machine_publish_anew(machine), call = call)
+  status <- own_identity(client, machine, call)
+  if (!had_keys) {
+    cli::cli_alert_success(
+      "The server had lost the keys of this device. They are published again."
+    )
+  }
+  if (is.null(status[["master_key"]]) || status[["device_signed"]]) {
+    return(invisible())
+  }
+  if ("self_signing" %in% status[["held"]]) {
+    sign_device(client, machine, call)
+    cli::cli_alert_success(
+      "The server had lost the signature of this device. It is signed again."
+    )
+  } else {
+    mx_warn(
+      c(
+        "This device is not signed by your identity: others may give it no keys.",
+        i = "Run mx_crypto_setup() with your recovery key, which signs it."
+      ),
+      "mx_warning_unsigned_device"
+    )
+  }
 }
 
 #' @rdname mx_client_relogin
@@ -62,12 +113,36 @@ mx_logout <- function(client, ask = rlang::is_interactive()) {
     ask,
     if (ask) logout_effect(client)
   )
-  http_json(client, "POST", api_path("logout"), "{}")
+  sign_out(client)
   config <- read_config(client[["path"]])
   config[c("token", "refresh_token")] <- NULL
+  config[["signed_out_at"]] <- format(Sys.time(), "%Y-%m-%d %H:%M %Z")
   write_config(config, client[["path"]])
   forget_tokens(client[["path"]])
   invisible()
+}
+
+# A login that the server does not know any more is signed out: the response to an
+# earlier try may have been lost.
+sign_out <- function(session, call = caller_env()) {
+  path <- api_path("logout")
+  answer <- http_perform(
+    session,
+    "POST",
+    path,
+    "{}",
+    renews = FALSE,
+    call = call
+  )
+  if (is_expired(answer)) {
+    return(invisible())
+  }
+  if (answer[["status"]] >= 400L) {
+    http_abort(answer, call = call)
+  }
+  if (!is_json_object(answer)) {
+    answer_abort("The response", answer, call)
+  }
 }
 
 # What a person should know before the device is signed out.
@@ -85,15 +160,11 @@ logout_effect <- function(client) {
     ),
     i = paste0("Its keys stay in ", client[["store_dir"]], "."),
     "!" = "What is said meanwhile it cannot read later: nobody gives it keys.",
-    "!" = if (waiting > 0) paste(waiting, "messages are not sent yet."),
+    "!" = if (waiting > 0) {
+      plural(waiting, "message is", "messages are", "not sent yet.")
+    },
     "!" = if (identity[["recovery_key"]]) "Your recovery key is not saved yet."
   )
-}
-
-confirm <- function(text) {
-  message(rlang::format_error_bullets(text))
-  answer <- readline("Type yes to go on: ")
-  tolower(trimws(answer)) == "yes"
 }
 
 log_in <- function(

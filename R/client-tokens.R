@@ -7,7 +7,8 @@ session_token <- function(session) {
     return(session[["token"]])
   }
   tokens <- the[["tokens"]][[path]]
-  if (is.null(tokens)) {
+  # Where there is none, another process may have signed in meanwhile.
+  if (is.null(tokens[["token"]])) {
     tokens <- read_config(path)[c("token", "refresh_token")]
     remember_tokens(path, tokens)
   }
@@ -24,21 +25,131 @@ forget_tokens <- function(path) {
   remember_tokens(path, list())
 }
 
-env_value <- function(name) {
-  value <- Sys.getenv(name)
-  if (nzchar(value)) value else NULL
+# A client that signed itself out asks nobody anything: the server would only say
+# that a token is missing.
+check_signed_in <- function(session, token, call) {
+  if (is.null(session[["path"]]) || !is.null(token)) {
+    return(invisible())
+  }
+  signed_out_at <- read_config(session[["path"]])[["signed_out_at"]]
+  if (!is.null(signed_out_at)) {
+    mx_abort(
+      c(
+        paste0(
+          session[["user_id"]],
+          " was signed out here with mx_logout() on ",
+          signed_out_at,
+          "."
+        ),
+        i = "Sign in again with mx_client_relogin(client): the device keeps its keys."
+      ),
+      c("mx_error_signed_out", "mx_error_M_MISSING_TOKEN"),
+      call = call
+    )
+  }
 }
 
-# Gets a new token for a login that has run out, and says whether it did: by the
-# refresh token, else by signing in with a password that can be had without
-# asking. Asking in the middle of a pipeline would hang it.
-renew_login <- function(session) {
+# Gets a new token for a login that has expired, and returns whether it did: from
+# the configuration file where another process has saved one, else by the refresh
+# token, else by a password that can be had without asking. Asking in the middle
+# of a pipeline would hang it. `used` is the token that the server did not accept.
+#
+# Processes that share a login share its refresh token: one renews the login, under
+# a lease in the store, while the others wait and read what it saves.
+renew_login <- function(session, used, call = caller_env()) {
   path <- session[["path"]]
-  if (is.null(path) || !file.exists(path)) {
+  # A server that ends each login at once must not be signed in to for ever.
+  if (is.null(path) || !file.exists(path) || isTRUE(the[["restoring"]])) {
     return(FALSE)
   }
   client <- client_at(path)
-  refresh_token(client) || relogin_quietly(client)
+  # Another process may have signed out; that is not undone by a password.
+  check_signed_in(client, read_config(path)[["token"]], call)
+  renewed_by <- tryCatch(
+    renew_under_lease(client, used, call),
+    mx_error_http = function(condition) renewal_abort(condition, call),
+    mx_error_answer = function(condition) renewal_abort(condition, call),
+    mx_error_network = function(condition) renewal_abort(condition, call)
+  )
+  # After the lease: this takes longer, and others may go on with the new login.
+  if (identical(renewed_by, "password")) {
+    restore_quietly(client, call)
+  }
+  !is.null(renewed_by)
+}
+
+# What the server says of a login is no response to the request that the login was
+# renewed for: it has no `status`, no `errcode` and none of their classes, or a
+# "not found" would be read as "this room is not encrypted".
+renewal_abort <- function(condition, call) {
+  message <- c(
+    "The login has expired, and was not renewed.",
+    x = conditionMessage(condition),
+    i = if (!is_passing(condition)) "Sign in again with mx_client_relogin()."
+  )
+  raise(errorCondition(
+    rlang::format_error_bullets(message),
+    class = c("mx_error_renewal", "mx_error"),
+    call = bare_call(call),
+    cause = condition
+  ))
+}
+
+renew_under_lease <- function(client, used, call) {
+  machine <- store_of(client)
+  if (is.null(machine)) {
+    return(renew_login_alone(client, used, call))
+  }
+  repeat {
+    if (another_renewed(client, used)) {
+      return("another process")
+    }
+    lease <- core(machine_lease_login(machine), call = call)
+    if (!is.null(lease)) {
+      break
+    }
+    Sys.sleep(0.1)
+  }
+  on.exit(core(machine_release_login(machine, lease), call = call))
+  renew_login_alone(client, used, call)
+}
+
+# Returns what brought a new token, or NULL.
+renew_login_alone <- function(client, used, call) {
+  # Read again, because another process may have finished meanwhile; also after
+  # the server's refusal, because one that knows no lease may have.
+  if (another_renewed(client, used)) {
+    "another process"
+  } else if (refresh_token(client, call)) {
+    "refresh token"
+  } else if (another_renewed(client, used)) {
+    "another process"
+  } else if (relogin_quietly(client, call)) {
+    "password"
+  }
+}
+
+# Whether the configuration file has another token than `used`, which is taken
+# from there then.
+another_renewed <- function(client, used) {
+  config <- read_config(client[["path"]])
+  token <- config[["token"]]
+  if (is.null(token) || identical(token, used)) {
+    return(FALSE)
+  }
+  remember_tokens(client[["path"]], config[c("token", "refresh_token")])
+  TRUE
+}
+
+# The store of a client, or NULL where there is none that can be opened: a session
+# needs none.
+store_of <- function(client) {
+  if (file.exists(file.path(client[["store_dir"]], "crypto.sqlite"))) {
+    tryCatch(
+      open_store(client[["store_dir"]]),
+      mx_error_store = function(condition) NULL
+    )
+  }
 }
 
 is_expired <- function(answer) {
@@ -47,26 +158,47 @@ is_expired <- function(answer) {
     identical(json_body(answer)[["errcode"]], "M_UNKNOWN_TOKEN")
 }
 
-refresh_token <- function(client) {
+# Returns FALSE where there is no refresh token, or where the server's verdict ends
+# it. Everything else passes: it is an error, and the same refresh token is used
+# the next time. The server accepts it until the new access token was used.
+# Specification: client-server API, "Refreshing access tokens".
+refresh_token <- function(client, call = caller_env()) {
   config <- read_config(client[["path"]])
   token <- config[["refresh_token"]]
   if (is.null(token)) {
     return(FALSE)
   }
-  # Another process may have refreshed it already; then its token is good.
-  if (!identical(config[["token"]], session_token(client))) {
-    remember_tokens(client[["path"]], config[c("token", "refresh_token")])
-    return(TRUE)
-  }
   bare <- list(server = client[["server"]])
   body <- mxc_json(list(refresh_token = token))
-  answer <- http_perform(bare, "POST", api_path("refresh"), body)
+  answer <- http_perform(bare, "POST", api_path("refresh"), body, call = call)
   login <- json_body(answer)
-  if (answer[["status"]] != 200L || !is_token(login[["access_token"]])) {
+  if (answer[["status"]] == 200L && is_token(login[["access_token"]])) {
+    # Saved before it is used: from then on the old one is void.
+    keep_login(client[["path"]], config, login)
+    return(TRUE)
+  }
+  if (ends_login(login)) {
     return(FALSE)
   }
-  keep_login(client[["path"]], config, login)
-  TRUE
+  if (answer[["status"]] == 200L) {
+    answer_abort("The response to the refresh of the login", answer, call)
+  }
+  http_abort(answer, call = call)
+}
+
+# Whether the server says that a refresh token is worth nothing any more. Synapse
+# answers M_FORBIDDEN for one that was used up; a server without refresh answers
+# M_UNRECOGNIZED; authentication services answer as OAuth 2.0 has it (RFC 6749,
+# section 5.2).
+ends_login <- function(body) {
+  final <- c(
+    "M_UNKNOWN_TOKEN",
+    "M_FORBIDDEN",
+    "M_UNRECOGNIZED",
+    "M_USER_DEACTIVATED"
+  )
+  isTRUE(errcode_of(body) %in% final) ||
+    identical(body[["error"]], "invalid_grant")
 }
 
 check_token <- function(access_token, call = caller_env()) {
@@ -81,18 +213,38 @@ is_token <- function(x) {
   is_string(x) && grepl("^[!-~]+$", x)
 }
 
-relogin_quietly <- function(client) {
+relogin_quietly <- function(client, call = caller_env()) {
   password <- quiet_password(client[["user_id"]])
   if (is.null(password)) {
     return(FALSE)
   }
-  relogin(client, password)
+  relogin(client, password, call = call)
   TRUE
+}
+
+# The request that the login was renewed for goes on whatever comes of this.
+restore_quietly <- function(client, call = caller_env()) {
+  if (is.null(store_of(client))) {
+    return(invisible())
+  }
+  the[["restoring"]] <- TRUE
+  on.exit(the[["restoring"]] <- FALSE)
+  tryCatch(restore_device(client, call), mx_error = function(condition) {
+    mx_warn(
+      c(
+        "Signed in again, but the keys of this device were not checked.",
+        x = conditionMessage(condition),
+        i = "Run mx_crypto_setup(), which has this device signed where it is not."
+      ),
+      "mx_warning_unsigned_device"
+    )
+  })
 }
 
 # Saves what a login or a refresh brought.
 keep_login <- function(path, config, login) {
   config[["token"]] <- login[["access_token"]]
+  config[["signed_out_at"]] <- NULL
   if (is_token(login[["refresh_token"]])) {
     config[["refresh_token"]] <- login[["refresh_token"]]
   }

@@ -55,7 +55,7 @@ as_session <- function(x, call = caller_env()) {
   argument_abort("client", "a client or a session", call)
 }
 
-#' A session of a client
+#' Session for requests of a client
 #'
 #' What is needed to talk to the server, without a store: functions that neither
 #' encrypt nor decrypt take it in place of a client.
@@ -63,6 +63,7 @@ as_session <- function(x, call = caller_env()) {
 #' @param client A client, from [mx_client_configure()] or [mx_client_load()].
 #' @return An object of class `mx_session`: `server`, `user_id`, `device_id`.
 #'   The access token is not in it.
+#' @family sign-in
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")

@@ -1,4 +1,4 @@
-#' Mend key storage
+#' Repair key storage
 #'
 #' Key storage is out of sync when the keys on this device, the keys in secret
 #' storage and the key backup do not fit together, or something is missing: then
@@ -8,7 +8,8 @@
 #' a decision of yours is left, and told.
 #'
 #' With the recovery key it also compares what secret storage holds with the keys
-#' that are here, which nothing else can.
+#' that are here, which nothing else can. A repair that fails is a warning of class
+#' `mx_warning_key_storage`, and the others go on.
 #'
 #' @inheritParams mx_crypto_setup
 #' @param ask Whether to ask after it was told what will be done; an answer other
@@ -18,6 +19,7 @@
 #' @section Errors:
 #' Those of [mx_crypto_setup()], and `mx_error_declined`. What was done before an
 #' error stays done: call again.
+#' @family identity and recovery
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
@@ -35,7 +37,7 @@ mx_crypto_repair <- function(
   given <- check_given(recovery_key, passphrase)
   check_string(password, null = TRUE)
   check_flag(ask)
-  now <- key_storage_now(client, machine)
+  now <- key_storage_now(client, machine, given)
   problems <- key_storage_problems(now)
   problems <- rbind(problems, differing_secrets(client, machine, given, now))
   tell_repairs(problems)
@@ -67,6 +69,22 @@ differing_secrets <- function(
   if (is.null(given)) {
     return(NULL)
   }
+  data <- now[["storage"]][["account_data"]]
+  opened <- core(
+    secret_storage_key(data, given[["recovery_key"]], given[["passphrase"]]),
+    call = call
+  )
+  if (opened != now[["storage"]][["default_key"]]) {
+    return(NULL)
+  }
+  # An older key is kept, for the version that it opens.
+  judged <- machine_judge_backup_key(
+    machine,
+    data,
+    given[["recovery_key"]],
+    given[["passphrase"]]
+  )
+  core(judged, call = call)
   due <- held_secrets_due(machine, now[["storage"]], given, call)
   differing <- due[["type"]] %in% now[["storage"]][["secrets"]]
   if (any(differing)) {
@@ -108,40 +126,69 @@ tell_repairs <- function(problems) {
   }
 }
 
-# First what is here becomes whole, then what is stored.
+# First what is here becomes whole, then what is stored. A step that fails does not
+# stop the next one; without what opens secret storage, there is none.
 mend <- function(client, machine, given, password, problems) {
   due <- problems[["problem"]][problems[["mendable"]]]
-  is_due <- function(...) any(c(...) %in% due)
-  if (is_due("private_keys_missing_here", "identity_changed")) {
-    open_identity(client, machine, given)
+  step <- function(problems, code) {
+    if (any(problems %in% due)) {
+      tryCatch(
+        code(),
+        mx_error_identity = warn_not_mended,
+        mx_error_secret_storage = warn_not_mended,
+        mx_error_key_backup = warn_not_mended,
+        mx_error_http = warn_not_mended
+      )
+    }
   }
-  if (
-    is_due(
+  step(
+    c(
+      "private_keys_missing_here",
+      "private_keys_under_other_key",
+      "identity_changed"
+    ),
+    function() open_identity(client, machine, given)
+  )
+  step(
+    c(
       "identity_unfinished",
       "identity_missing",
       "device_unsigned",
-      "backup_missing"
-    )
-  ) {
-    mx_crypto_setup(
-      client,
-      given[["recovery_key"]],
-      given[["passphrase"]],
-      password = password
-    )
-  }
-  if (is_due("backup_key_missing_here")) {
-    join_backup(client, machine, secret_storage(client), given)
-  }
-  if (is_due("backup_unused")) {
-    core(machine_enable_backup(machine, TRUE))
-  }
-  if (is_due("private_keys_not_stored", "stored_keys_differ")) {
+      "backup_missing",
+      "backup_unfinished"
+    ),
+    function() {
+      mx_crypto_setup(
+        client,
+        given[["recovery_key"]],
+        given[["passphrase"]],
+        password = password
+      )
+    }
+  )
+  step(
+    c("backup_key_missing_here", "private_keys_under_other_key"),
+    function() {
+      status <- core(machine_backup_status(machine))
+      if (!is.null(status[["version"]]) && !status[["key_held"]]) {
+        join_backup(client, machine, secret_storage(client), given)
+      }
+    }
+  )
+  # The key in secret storage may be all that opens an older version.
+  restore_older(client, machine)
+  step("backup_unused", function() core(machine_enable_backup(machine, TRUE)))
+  step(c("private_keys_not_stored", "stored_keys_differ"), function() {
     given <- storage_secret(client, given)
     due <- held_secrets_due(machine, secret_storage(client), given)
     put_account_data(client, due[["type"]], due[["content"]])
-  }
-  if (is_due("backup_behind", "backup_unused")) {
-    mx_backup_upload(client)
-  }
+  })
+  step(c("backup_behind", "backup_unused"), function() mx_backup_upload(client))
+}
+
+warn_not_mended <- function(condition) {
+  mx_warn(
+    c("Something is not mended.", x = conditionMessage(condition)),
+    "mx_warning_key_storage"
+  )
 }

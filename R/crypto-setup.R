@@ -1,4 +1,4 @@
-#' A verified device with one call
+#' Set up encryption and a verified device
 #'
 #' Clients such as Element withhold keys from devices that their owner has not
 #' signed. `mx_crypto_setup()` has this device signed: on a new account it makes
@@ -6,7 +6,17 @@
 #' key; on an account that has them it opens secret storage with the recovery key
 #' and signs this device. Call it at every start: where nothing is to be done, it
 #' does nothing. After a crash it goes on where it was. Each step that is done is
-#' told as a message.
+#' told as a message, and so is how to save a recovery key that was made.
+#'
+#' A key backup from before there was secret storage has a passphrase or a recovery
+#' key of its own: give that, and its key goes into the new secret storage. Trouble
+#' with the key backup is a warning of class `mx_warning_key_backup`, and keeps
+#' nothing else back; [mx_crypto_repair()] sets the backup up later.
+#'
+#' A device whose disk is lost stays signed in on the server. Where the recovery key
+#' is used on a new device, `mx_crypto_setup()` names your other devices that have
+#' the name of this one. At the console it offers to sign them out; for a program it
+#' says which call of [mx_device_delete()] does.
 #'
 #' `mx_cross_signing_reset()` is for when the recovery key is lost, or the
 #' identity is not to be trusted any more: it replaces identity and secret storage
@@ -23,13 +33,15 @@
 #'   key: to open it, or to make it with.
 #' @param reset Whether to replace an identity and secret storage that are there.
 #'   Everybody who verified you has to do so again, and what only the old secret
-#'   storage held is lost.
+#'   storage held is lost. The key backup is replaced too: keys in it come to this
+#'   device first where its key is here, and are lost otherwise.
 #' @param password Your password, where the server asks for it before it takes an
 #'   identity; as for [mx_client_configure()].
 #' @return An object of class `mx_crypto_setup`, invisibly where nothing was to be
 #'   done: a list of `user_id`, `device_id`, `master_key` (the public key that
-#'   stands for you), `steps` (what was done) and `recovery_key`, which is `NULL`
-#'   or an [mx_recovery_key][mx_recovery_key_write].
+#'   stands for you), `steps` (what was done), `key_backup` (why the key backup is
+#'   not set up, or `NULL`) and `recovery_key`, which is `NULL` or an
+#'   [mx_recovery_key][mx_recovery_key_write].
 #' @section Errors:
 #' `mx_error_recovery_key` (none to be had, mistyped, or of another account),
 #' `mx_error_secret_storage` (missing, or does not hold what it should),
@@ -42,13 +54,14 @@
 #' done, such as to open something that is no web page).
 #' @references Client-server API, "Cross-signing" and "Secrets":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#cross-signing>
+#' @family identity and recovery
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
 #' setup <- mx_crypto_setup(alice)
 #' setup
 #' key <- format(setup$recovery_key, reveal = TRUE)
-#' mx_recovery_key_saved(setup$recovery_key)
+#' mx_recovery_key_forget(setup$recovery_key)
 #'
 #' # Another device, on a machine that has nothing but the recovery key:
 #' bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
@@ -76,8 +89,10 @@ mx_crypto_setup <- function(
     core(machine_abandon_identity(machine))
     status[["under_way"]] <- NULL
   }
+  opened <- FALSE
   goes_on <- !is.null(status[["under_way"]])
-  if (goes_on || reset || is.null(status[["master_key"]])) {
+  makes <- goes_on || reset || is.null(status[["master_key"]])
+  if (makes) {
     if (!goes_on) {
       make_identity(client, machine, given, reset)
       done("made an identity")
@@ -85,14 +100,21 @@ mx_crypto_setup <- function(
     publish_identity(client, machine, status, password, done)
   } else if (!"self_signing" %in% status[["held"]]) {
     open_identity(client, machine, given)
+    opened <- TRUE
     done("took the identity from secret storage")
   }
   if (!own_identity(client, machine)[["device_signed"]]) {
     sign_device(client, machine)
     done("signed this device")
   }
-  set_up_backup(client, machine, given, done)
-  setup <- new_crypto_setup(client, machine, steps)
+  key_backup <- set_up_backup(client, machine, given, done)
+  if (opened) {
+    offer_sign_out(client, password)
+  }
+  setup <- new_crypto_setup(client, machine, steps, key_backup)
+  if (makes && !is.null(setup[["recovery_key"]])) {
+    tell_recovery_key()
+  }
   if (length(steps) > 0L) setup else invisible(setup)
 }
 
@@ -115,22 +137,15 @@ mx_cross_signing_reset <- function(
 # other clients out of what it holds.
 make_identity <- function(client, machine, given, reset, call = caller_env()) {
   shown <- secret_storage(client, call)
-  backup <- backup_now(client, machine, call)[["version"]]
+  backup <- backup_now(client, machine, call)
   # A new identity has a new backup: the key of the old one was in the storage that
-  # is replaced.
-  back_up <- !identical(shown[["backup_wanted"]], FALSE) &&
-    (reset || is.null(backup))
+  # is replaced. Where nobody knows whether there is one, none is made yet.
+  is_none <- is.null(backup[["version"]]) && is.null(backup[["failure"]])
+  back_up <- !identical(shown[["backup_wanted"]], FALSE) && (reset || is_none)
   storage <- if (!reset) shown
   if (is.null(storage[["default_key"]])) {
-    if (!is.null(given[["recovery_key"]]) && !reset) {
-      mx_abort(
-        c(
-          "The server shows no identity that this recovery key could be of.",
-          i = "Leave it out to make a new identity, with a key of its own."
-        ),
-        "mx_error_identity",
-        call = call
-      )
+    if (!reset) {
+      open_legacy_backup(client, machine, shown, given, backup, call)
     }
     storage <- NULL
     given[["recovery_key"]] <- NULL
@@ -146,6 +161,37 @@ make_identity <- function(client, machine, given, reset, call = caller_env()) {
     back_up
   )
   core(made, call = call)
+}
+
+# An account without secret storage may have a key backup from before there was
+# any. What opens it is given; its key goes into the new secret storage.
+open_legacy_backup <- function(client, machine, storage, given, backup, call) {
+  is_key <- !is.null(given[["recovery_key"]])
+  if (!is_key && (is.null(given[["passphrase"]]) || !backup[["legacy"]])) {
+    return(invisible())
+  }
+  opened <- if (!is.null(backup[["version"]])) {
+    tryCatch(
+      join_backup(client, machine, storage, given, call),
+      mx_error_recovery_key = identity,
+      mx_error_key_backup = identity
+    )
+  } else {
+    NULL
+  }
+  if (is_key && inherits(opened, "condition")) {
+    raise(opened)
+  }
+  if (is_key && is.null(backup[["version"]])) {
+    mx_abort(
+      c(
+        "The server shows no identity that this recovery key could be of.",
+        i = "Leave it out to make a new identity, with a key of its own."
+      ),
+      "mx_error_identity",
+      call = call
+    )
+  }
 }
 
 # Private parts first, so that no identity is published that nobody could use.
@@ -167,11 +213,31 @@ publish_identity <- function(
     with_authentication(client, path, password, call, body = function(auth) {
       core(machine_signing_keys_upload(machine, auth), call = call)
     })
+    # What is there then counts, and not what was answered.
+    if (!is_identity_shown(client, machine, call)) {
+      mx_abort(
+        c(
+          "The server does not show the identity that was published.",
+          i = "Run mx_crypto_setup() again: it continues from here."
+        ),
+        "mx_error_identity",
+        call = call
+      )
+    }
   }
   core(machine_identity_published(machine), call = call)
   if (under_way != "unstored") {
     done("published its public keys")
   }
+}
+
+# Whether the server returns the master key of the identity that is being made.
+is_identity_shown <- function(client, machine, call) {
+  user_id <- client[["user_id"]]
+  made <- json_decode(core(machine_signing_keys_upload(machine, NULL)))
+  shown <- json_body(list(body = ask_for_device(client, user_id, call)))
+  shown <- json_at(shown, "master_keys", user_id, "keys")
+  identical(names(shown), names(json_at(made, "master_key", "keys")))
 }
 
 store_identity <- function(client, machine, call = caller_env()) {
@@ -193,7 +259,12 @@ open_identity <- function(client, machine, given, call = caller_env()) {
     mx_abort(
       c(
         "The account has an identity, and no secret storage to take it from.",
-        i = "Set up recovery with the client that made it, or use `reset = TRUE`."
+        i = paste(
+          "Verify this device with another one of yours, which gives it the keys:",
+          "see mx_verify()."
+        ),
+        i = "There, mx_recovery_key_change() or Element's settings set up recovery.",
+        i = "If no other device is left, see ?mx_cross_signing_reset."
       ),
       "mx_error_secret_storage",
       call = call
@@ -219,7 +290,7 @@ sign_device <- function(client, machine, call = caller_env()) {
   }
 }
 
-new_crypto_setup <- function(client, machine, steps) {
+new_crypto_setup <- function(client, machine, steps, key_backup) {
   status <- core(machine_identity_status(machine))
   structure(
     list(
@@ -227,6 +298,7 @@ new_crypto_setup <- function(client, machine, steps) {
       device_id = client[["device_id"]],
       master_key = status[["master_key"]],
       steps = steps,
+      key_backup = key_backup,
       recovery_key = if (status[["recovery_key"]]) new_recovery_key(client)
     ),
     class = "mx_crypto_setup"
@@ -247,11 +319,11 @@ format.mx_crypto_setup <- function(x, ...) {
     paste0("device: ", x[["device_id"]], ", signed by its owner"),
     paste0("identity: ", x[["master_key"]]),
     if (length(steps) > 0L) paste0("now: ", steps),
+    if (!is.null(x[["key_backup"]])) {
+      paste0("key backup: ", printable(x[["key_backup"]]))
+    },
     if (!is.null(x[["recovery_key"]])) {
-      c(
-        "A recovery key was made. Save it, for instance with",
-        "mx_recovery_key_write(x$recovery_key, \"<file>\")"
-      )
+      "recovery key: not saved yet, see ?mx_recovery_key_write"
     }
   )
 }

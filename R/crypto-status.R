@@ -1,4 +1,4 @@
-#' What stands, when something is wrong
+#' Encryption status of this device
 #'
 #' `mx_crypto_status()` is the page to read first: this device, your identity,
 #' secret storage, and what waits. `mx_cross_signing_status()` says where the
@@ -25,13 +25,17 @@
 #'   `out_of_sync` is a data frame with a row for each thing that does not fit
 #'   together: `problem` (`"identity_missing"`, `"identity_unfinished"`,
 #'   `"identity_changed"`, `"identity_refused"`, `"private_keys_missing_here"`,
-#'   `"private_keys_not_stored"`, `"device_unsigned"`, `"backup_missing"`,
-#'   `"backup_key_missing_here"`, `"backup_unused"`, `"backup_behind"`), `message`,
+#'   `"private_keys_lost_here"`, `"private_keys_under_other_key"`,
+#'   `"private_keys_not_stored"`, `"secret_storage_broken"`, `"device_unsigned"`,
+#'   `"backup_missing"`, `"backup_unfinished"`, `"backup_broken"`, `"backup_refused"`,
+#'   `"backup_key_missing_here"`, `"backup_key_differs"`, `"backup_unused"`,
+#'   `"backup_behind"`), `message`,
 #'   `repair` (what mends it) and `mendable` (whether [mx_crypto_repair()] can).
 #' * `mx_cross_signing_status()`: a list of `public_keys_on_device`,
 #'   `private_keys_in_secret_storage` and `private_keys_cached` (of `master`,
 #'   `self_signing`, `user_signing`), each logical.
 #' * `mx_cross_signing_ready()`: `TRUE` or `FALSE`.
+#' @family identity and recovery
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
@@ -153,6 +157,9 @@ describe_problems <- function(problems) {
 }
 
 describe_backup <- function(backup) {
+  if (!is.null(backup[["failure"]])) {
+    return("BROKEN: the server does not say which one there is")
+  }
   if (is.null(backup[["version"]])) {
     return("none")
   }
@@ -164,7 +171,12 @@ describe_backup <- function(backup) {
     } else if (!isTRUE(backup[["enabled"]])) {
       ", not used by this device"
     } else {
-      paste0(", ", backup[["backed_up"]], " of ", backup[["keys"]], " keys")
+      paste0(
+        ", ",
+        backup[["backed_up"]],
+        " of ",
+        plural(backup[["keys"]], "key", "keys")
+      )
     },
     if (!backup[["key_held"]]) ", its key is not here"
   )

@@ -1,4 +1,4 @@
-#' A device for the time when you have none
+#' Dehydrated devices
 #'
 #' Whoever sends to a room gives its keys to the devices that its members have at
 #' that time. A dehydrated device waits on the server, encrypted, and is given
@@ -33,6 +33,7 @@
 #' @references MSC3814, "Dehydrated Devices with SSSS", which is not part of the
 #'   specification yet:
 #'   <https://github.com/matrix-org/matrix-spec-proposals/pull/3814>
+#' @family identity and recovery
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -125,22 +126,32 @@ rehydrate <- function(client, machine, opened, call = caller_env()) {
   cli::cli_progress_bar("Reading what the dehydrated device was sent")
   batches <- list()
   from <- NULL
-  repeat {
-    body <- dehydrated_device_request(
+  posts <- FALSE
+  ask <- function(method, ...) {
+    dehydrated_device_request(
       client,
-      "GET",
+      method,
       opened[["device_id"]],
       "events",
-      query = list(from = from),
+      ...,
       call = call
     )
+  }
+  repeat {
+    body <- if (!posts) ask("GET", query = list(from = from), none = 405L)
+    if (is.null(body)) {
+      # Synapse before 1.157. There a page without events is the last.
+      posts <- TRUE
+      page <- as_object(Filter(Negate(is.null), list(next_batch = from)))
+      body <- ask("POST", body = as_json_text(page))
+    }
     handle <- opened[["handle"]]
     batch <- machine_receive_dehydrated_events(machine, handle, body)
     batch <- core(batch, call = call)
     batches <- c(batches, list(batch))
     cli::cli_progress_update(inc = length(batch[["session_id"]]))
     from <- batch[["next_batch"]]
-    if (is.null(from)) {
+    if (is.null(from) || posts && batch[["empty"]]) {
       return(batches)
     }
   }
@@ -203,7 +214,8 @@ check_can_sign <- function(client, machine, call = caller_env()) {
   }
 }
 
-# The body of the answer; with `optional` NULL where there is no such device.
+# The body of the answer; with `optional` NULL where there is no such device, and
+# NULL where the status is `none`.
 dehydrated_device_request <- function(
   client,
   method,
@@ -211,6 +223,7 @@ dehydrated_device_request <- function(
   body = NULL,
   query = NULL,
   optional = FALSE,
+  none = NULL,
   call = caller_env()
 ) {
   path <- api_path(
@@ -222,6 +235,9 @@ dehydrated_device_request <- function(
   answer <- http_perform(client, method, path, body, call = call)
   if (answer[["status"]] == 200L) {
     return(answer[["body"]])
+  }
+  if (answer[["status"]] %in% none) {
+    return(NULL)
   }
   code <- json_body(answer)[["errcode"]]
   if (

@@ -1,4 +1,4 @@
-#' A homeserver to try things with
+#' Demo homeserver inside R
 #'
 #' `mx_demo_homeserver()` makes a small homeserver inside of this R session: no
 #' network, no account, gone when R ends. Everything else is real: the verbs
@@ -13,8 +13,9 @@
 #' @param verified Whether the device is to be signed by its owner.
 #' @return `mx_demo_homeserver()`: an object of class `mx_demo_homeserver`, which
 #'   [mx_client_configure()] takes as `server`. `mx_demo_client()`: a client.
-#'   `mx_demo_seen()`: the body of every request the server has got, as text, in
+#'   `mx_demo_requests()`: the body of every request the server has got, as text, in
 #'   order: what somebody who runs a server sees.
+#' @family sign-in
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -24,7 +25,7 @@
 #' mx_room_join(bob, room)
 #' mx_send_text(alice, room, "the eagle lands at noon")
 #' mx_sync(bob)[c("sender", "body")]
-#' any(grepl("eagle", mx_demo_seen(homeserver)))
+#' any(grepl("eagle", mx_demo_requests(homeserver)))
 #' @export
 mx_demo_homeserver <- function(users = character()) {
   check_strings(users)
@@ -71,21 +72,23 @@ mx_demo_client <- function(
 demo_verify <- function(client) {
   keys <- the[["demo_keys"]]
   person <- paste(client[["server"]], client[["user_id"]])
-  setup <- suppressMessages(
-    mx_crypto_setup(client, recovery_key = keys[[person]])
+  # Nobody is asked about the other devices.
+  setup <- rlang::with_interactive(
+    suppressMessages(mx_crypto_setup(client, recovery_key = keys[[person]])),
+    value = FALSE
   )
   if (!is.null(setup[["recovery_key"]])) {
     keys[[person]] <- format(setup[["recovery_key"]], reveal = TRUE)
     the[["demo_keys"]] <- keys
-    mx_recovery_key_saved(setup[["recovery_key"]])
+    mx_recovery_key_forget(setup[["recovery_key"]])
   }
 }
 
 #' @rdname mx_demo_homeserver
 #' @export
-mx_demo_seen <- function(homeserver) {
+mx_demo_requests <- function(homeserver) {
   check_homeserver(homeserver)
-  seen <- core(demo_seen(the[["homeservers"]][[demo_address(homeserver)]]))
+  seen <- core(demo_requests(the[["homeservers"]][[demo_address(homeserver)]]))
   text <- vapply(seen, function(bytes) rawToChar(bytes[bytes != 0]), "")
   Encoding(text) <- "UTF-8"
   text

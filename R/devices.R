@@ -1,4 +1,4 @@
-#' Devices of users, and the trust in them
+#' List, verify, sign, block and delete devices
 #'
 #' `mx_devices()` lists devices. `mx_device_verify()` relies on one whose
 #' fingerprint you compared with what it shows, whoever signed it;
@@ -24,14 +24,25 @@
 #'   `trust`, an ordered factor as in [mx_sync()], and what it rests on:
 #'   `signed_by_owner` (by the identity that the server shows now),
 #'   `cross_signing_verified` (by one that is verified), `locally_verified`,
-#'   `blocked`, `dehydrated` (see [mx_dehydrated_device_create()]) and `key_changed`
-#'   (the server showed another key for it, which was refused). The others `NULL`, invisibly.
+#'   `blocked`, `dehydrated` (see [mx_dehydrated_device_create()]), `key_changed`
+#'   (the server showed another key for it, which was refused) and `problem`: why a
+#'   device gets no room keys whatever its trust, for example because it does not
+#'   support Megolm or its keys are not signed by itself. Such a device has the trust
+#'   `none`. `NA` if there is no problem. At most 20 such devices of a user are
+#'   listed. Of your own devices, `last_seen_ts` (POSIXct) and `last_seen_ip` are when
+#'   and from where the server saw each last, and `this_device` is `TRUE` for the one
+#'   you are using. Devices without encryption keys are not listed. The others `NULL`,
+#'   invisibly.
 #' @section Errors:
+#' If the server does not return when your devices were last seen, that is a warning of
+#' class `mx_warning_devices`.
+#'
 #' `mx_error_identity`: no such device, another fingerprint, or this device cannot
 #' sign for you (see [mx_crypto_setup()]). `mx_error_approval`: the server wants
 #' you to approve the deletion in a browser. Open the `url` of the condition, and
 #' make the same call again: an approval counts for the very devices it was asked
 #' for.
+#' @family trust and verification
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
@@ -43,7 +54,7 @@
 #' fingerprint <- mxc_account_identity_keys(mx_crypto_account(other$store_dir))
 #' mx_device_sign(alice, other$device_id, fingerprint$ed25519)
 #' mx_device_rename(alice, other$device_id, "nightly bot")
-#' mx_devices(alice, alice$user_id)[c("display_name", "trust")]
+#' mx_devices(alice, alice$user_id)[c("display_name", "last_seen_ts", "this_device")]
 #' mx_device_delete(alice, other$device_id, password = "demo")
 #'
 #' bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
@@ -57,7 +68,7 @@ mx_devices <- function(client, user_ids) {
   machine <- machine_of(check_client(client))
   check_user_ids(user_ids)
   core(machine_refresh_devices(machine, user_ids))
-  pump(client)
+  pump(client, users = user_ids)
   columns <- core(machine_devices(machine, user_ids))
   devices <- data.frame(columns[c(
     "user_id",
@@ -73,9 +84,93 @@ mx_devices <- function(client, user_ids) {
     "dehydrated",
     "key_changed"
   )])
+  devices[["problem"]] <- rep(NA_character_, nrow(devices))
+  refused <- data.frame(core(machine_refused_devices(machine, user_ids)))
+  if (nrow(refused) > 0L) {
+    rows <- devices[rep(NA_integer_, nrow(refused)), , drop = FALSE]
+    rows[names(refused)] <- refused
+    flags <- vapply(rows, is.logical, NA)
+    rows[flags] <- FALSE
+    rows[["trust"]] <- "none"
+    devices <- rbind(devices, rows)
+    rownames(devices) <- NULL
+  }
   devices[["trust"]] <- as_trust(devices[["trust"]])
+  with_last_seen(client, devices, client[["user_id"]] %in% user_ids)
+}
+
+# When the server saw our own devices last, which it tells of nobody else's.
+with_last_seen <- function(client, devices, ask) {
+  signed_in <- if (ask) {
+    tryCatch(signed_in_devices(client), mx_error = function(condition) {
+      mx_warn(
+        c(
+          "When your devices were last seen could not be read.",
+          x = conditionMessage(condition)
+        ),
+        "mx_warning_devices",
+        cause = condition
+      )
+      no_devices
+    })
+  } else {
+    no_devices
+  }
+  own <- devices[["user_id"]] == client[["user_id"]]
+  at <- match(devices[["device_id"]], signed_in[["device_id"]])
+  at[!own] <- NA
+  columns <- c("last_seen_ts", "last_seen_ip")
+  devices[columns] <- lapply(signed_in[columns], function(column) column[at])
+  # Nobody tells this device its own name with its keys.
+  unnamed <- is.na(devices[["display_name"]])
+  named <- signed_in[["display_name"]][at]
+  devices[["display_name"]][unnamed] <- named[unnamed]
+  devices[["this_device"]] <- own &
+    devices[["device_id"]] == client[["device_id"]]
   devices
 }
+
+# Our own devices as the server lists them, also those without keys.
+# Specification: client-server API, "GET /devices".
+signed_in_devices <- function(client, call = caller_env()) {
+  shown <- http_json(client, "GET", api_path("devices"), call = call)
+  shown <- Filter(
+    function(device) is_string(json_at(device, "device_id")),
+    as.list(shown[["devices"]])
+  )
+  text <- function(name) {
+    one <- function(device) {
+      value <- json_at(device, name)
+      if (is_string(value)) value else NA_character_
+    }
+    vapply(shown, one, "")
+  }
+  # In milliseconds since 1970; servers that do not know say nothing, or 0.
+  seen <- function(device) {
+    value <- json_at(device, "last_seen_ts")
+    is_time <- is.numeric(value) &&
+      length(value) == 1L &&
+      isTRUE(value > 0 && value < 2^53)
+    if (is_time) value / 1000 else NA_real_
+  }
+  data.frame(
+    device_id = text("device_id"),
+    display_name = text("display_name"),
+    last_seen_ts = as.POSIXct(
+      vapply(shown, seen, 0),
+      origin = "1970-01-01",
+      tz = "UTC"
+    ),
+    last_seen_ip = text("last_seen_ip")
+  )
+}
+
+no_devices <- data.frame(
+  device_id = character(),
+  display_name = character(),
+  last_seen_ts = as.POSIXct(numeric(), origin = "1970-01-01", tz = "UTC"),
+  last_seen_ip = character()
+)
 
 #' @rdname mx_devices
 #' @export
@@ -103,13 +198,13 @@ decide_on_device <- function(
   call = caller_env()
 ) {
   machine <- machine_of(client, call = call)
-  check_user_ids(check_string(user_id, call = call), call = call)
+  check_user_ids(check_string(user_id, call = call), "user_id", call)
   check_string(device_id, call = call)
   if (identical(c(user_id, device_id), own_ids(client))) {
     argument_abort("device_id", "another device than this one", call)
   }
   core(machine_refresh_devices(machine, user_id), call = call)
-  pump(client, call = call)
+  pump(client, users = user_id, call = call)
   decided <- machine_set_local_trust(
     machine,
     user_id,
@@ -177,5 +272,15 @@ mx_device_delete <- function(
     as_json_text(body)
   })
   own_identity(client, machine)
+  left <- intersect(device_ids, signed_in_devices(client)[["device_id"]])
+  if (length(left) > 0L) {
+    mx_abort(
+      c(
+        "The server still lists devices that were signed out.",
+        x = paste(printable(left), collapse = ", ")
+      ),
+      "mx_error_answer"
+    )
+  }
   invisible()
 }

@@ -38,6 +38,7 @@
 #' others are those of [mx_send()].
 #' @references Client-server API, "Event replacements":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#event-replacements>
+#' @family sending
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -59,11 +60,11 @@ mx_edit <- function(
 ) {
   check_client(client)
   check_strings(event_id)
-  check_strings(text)
+  text <- check_texts(text)
   check_flag(markdown)
   check_user_ids(mentions)
   check_user_ids(notify)
-  check_string(msgtype)
+  check_msgtype(msgtype)
   if (length(event_id) != length(text)) {
     argument_abort("text", "as long as `event_id`", caller_env())
   }
@@ -78,13 +79,15 @@ mx_edit <- function(
     event_id,
     text
   )
+  contents <- as.character(unlist(contents))
+  check_sizes(client, room, "m.room.message", contents, text = text)
   room_id <- resolve_room(client, room)
   check_editable(client, room_id, event_id)
   invisible(send_events(
     client,
     room_id,
     "m.room.message",
-    as.character(unlist(contents)),
+    contents,
     transaction_id
   ))
 }

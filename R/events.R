@@ -1,5 +1,98 @@
 # Events as a data frame.
 
+#' Events: columns, trust, and reasons
+#'
+#' [mx_sync()], [mx_messages()] and [mx_undecrypted()] return events as a data frame
+#' of class `mx_events`, one row per event. Handlers of [mx_listen()] get a list
+#' with the same names.
+#'
+#' @section Columns:
+#' | Column | Type | What it holds |
+#' |---|---|---|
+#' | `room_id`, `event_id`, `type`, `sender` | character | The event, as the server returned it. |
+#' | `origin_server_ts` | POSIXct | When the sender's server says that it was sent. |
+#' | `body`, `msgtype` | character | The text, and `m.text`, `m.notice`, `m.image` and so on. |
+#' | `filename`, `mimetype` | character | Of a file: its name and its type, as its sender says. |
+#' | `size` | numeric | Its size in bytes, as its sender says. |
+#' | `caption` | character | The text that was sent with it. |
+#' | `content`, `relates_to` | list | The content, decrypted, and its relation to another event. |
+#' | `encrypted`, `decrypted` | logical | Whether it came encrypted, and whether it could be read. |
+#' | `utd_reason` | character | Why it cannot be read; `NA` if it can. See below. |
+#' | `utd_message`, `utd_help` | character | The reason as a sentence, and what helps. |
+#' | `trust` | ordered factor | How well the sending device is known. See below. |
+#' | `sender_verified` | logical | Whether `trust` is `verified`. |
+#' | `session_id` | character | The Megolm session that it was encrypted with. |
+#' | `key_source` | character | Where its key came from. See below. |
+#' | `forwarder` | character | The device of yours that passed the key on. |
+#' | `is_self` | logical | Whether it is from your own user. |
+#' | `mentions` | list | The user ids it mentions. |
+#' | `state_key` | character | The state key of a state event. |
+#' | `redacted` | logical | Whether its content was taken back. |
+#' | `redacts` | character | The event that a redaction takes back. |
+#' | `replaces` | character | The event that it edits, if the edit is valid: see [mx_edit()]. |
+#' | `edited` | logical | Whether it is shown with its newest text ([mx_messages()] only). |
+#' | `edit_reason` | character | Why an edit is not valid. |
+#' | `thread` | character | The event that its thread begins with. |
+#' | `thread_latest` | list | The newest message of its thread ([mx_messages()] only). |
+#'
+#' A key came from its creator (`direct`), was made here (`own`), or was `forwarded`,
+#' `imported` or read from the `backup`.
+#'
+#' Text of others is not cleaned. It may hold anything but NUL, which is shown as
+#' U+FFFD. The attribute `problems` holds parts of the response that could not be
+#' read. Printing shows times in the time zone of the session, and says how many
+#' rows could not be read. [as.data.frame()][as.data.frame.mx_events] with
+#' `flat = TRUE` makes a data frame for [write.csv()].
+#'
+#' @section Trust:
+#' From low to high: `none` (not encrypted, or not decrypted), `blocked` (you
+#' blocked the device), `key_changed` (the server returned another key for a known
+#' device), `unknown_device`, `identity_changed` (its owner has another identity
+#' than before), `unsigned` (its owner did not sign the device), `not_guaranteed`
+#' (the key did not come from its creator), `signed` (by its owner's identity) and
+#' `verified` (you verified that identity, or the device).
+#'
+#' @section Why an event cannot be read:
+#' Events that wait for a key are read later, see [mx_undecrypted()]:
+#'
+#' * `unknown_session`: No key has come.
+#' * `unknown_index`: The key that came reads later messages only.
+#' * `before_join`, `before_device`: Sent before you joined, or before this device
+#'   was signed in.
+#' * `no_backup`, `backup_locked`, `backup_pending`, `backup_malformed`: The same,
+#'   and: there is no key backup; its key is not on this device; the key is being
+#'   fetched; what the backup holds cannot be used.
+#' * `withheld_unverified`, `withheld_blacklisted`, `withheld_unauthorised`,
+#'   `withheld_unavailable`, `withheld_history_not_shared`, `withheld_other`: The
+#'   sender refused you the key.
+#' * `sender_mismatch`: The key belongs to another user than the server names as the
+#'   sender.
+#' * `wrong_key`: The key does not read it, and did not come from its sender.
+#'
+#' These stay unreadable:
+#'
+#' * `replayed`: The message was already received as another event.
+#' * `room_mismatch`: It was encrypted for another room.
+#' * `bad_message`: It cannot be decrypted.
+#' * `malformed_event`, `payload_not_json`: The event, or what was encrypted, is not
+#'   what the specification asks for.
+#' * `state_event`: State is never encrypted.
+#' * `unknown_algorithm`: It is encrypted in an unknown way.
+#' * `gap`, `inbox_overflow`: Events are missing here: the server left them out, or
+#'   too many waited. [mx_messages()] reads them.
+#' * `unsigned_sender`: Its sender did not sign the device; see
+#'   [mx_isolation_mode()]. [mx_messages()] reads it with `unsigned = TRUE`.
+#' @name mx_events
+#' @family receiving
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' room <- mx_room_create(alice)
+#' mx_send_text(alice, room, "hello")
+#' events <- mx_messages(alice, room)
+#' str(events[c("type", "body", "trust", "utd_reason")])
+NULL
+
 trust_levels <- c(
   "none",
   "blocked",
@@ -57,6 +150,7 @@ new_events <- function(columns) {
     "mentions",
     "state_key",
     "redacted",
+    "redacts",
     "utd_message",
     "utd_help",
     "key_source",
@@ -67,16 +161,72 @@ new_events <- function(columns) {
     "thread",
     "thread_latest"
   )]
+  events <- with_media_columns(events)
   class(events) <- c("mx_events", "data.frame")
   events
 }
 
+# What events say of their attachments. Specification: "Media captions": `body` is a
+# caption where a `filename` stands beside it that differs.
+with_media_columns <- function(events) {
+  is_media <- which(events[["msgtype"]] %in% media_msgtypes)
+  contents <- events[["content"]][is_media]
+  text <- function(...) {
+    vapply(contents, function(content) string_or_na(json_at(content, ...)), "")
+  }
+  column <- function(values, missing = NA_character_) {
+    all <- rep(missing, nrow(events))
+    all[is_media] <- values
+    all
+  }
+  body <- events[["body"]][is_media]
+  filename <- text("filename")
+  is_caption <- !is.na(filename) & !is.na(body) & body != filename
+  size <- function(content) {
+    size <- json_at(content, "info", "size")
+    is_size <- is.numeric(size) && length(size) == 1L && isTRUE(size >= 0)
+    if (is_size) as.numeric(size) else NA_real_
+  }
+  events[["filename"]] <- column(ifelse(is.na(filename), body, filename))
+  events[["mimetype"]] <- column(text("info", "mimetype"))
+  events[["size"]] <- column(vapply(contents, size, 0), NA_real_)
+  events[["caption"]] <- column(ifelse(is_caption, body, NA_character_))
+  events
+}
+
+media_msgtypes <- c("m.file", "m.image", "m.video", "m.audio")
+
+# The columns that a line of print() is made of.
+printed_columns <- c(
+  "room_id",
+  "origin_server_ts",
+  "type",
+  "sender",
+  "body",
+  "encrypted",
+  "utd_reason"
+)
+
+# Rows of events are events. A part of the columns is a data frame like any other.
+#' @export
+`[.mx_events` <- function(x, ...) {
+  part <- NextMethod()
+  if (is.data.frame(part)) without_class_if_cut(part) else part
+}
+
+without_class_if_cut <- function(x) {
+  if (!all(printed_columns %in% names(x))) {
+    class(x) <- "data.frame"
+  }
+  x
+}
+
 #' @export
 print.mx_events <- function(x, ..., n = 20L) {
-  # A part of the columns is a data frame like any other.
-  if (!all(c("room_id", "sender", "body", "encrypted") %in% names(x))) {
-    class(x) <- "data.frame"
-    print(x, ...)
+  # Columns can be taken away by other ways than `[`.
+  whole <- without_class_if_cut(x)
+  if (!inherits(whole, "mx_events")) {
+    print(whole, ...)
     return(invisible(x))
   }
   cat(format(x, n = n), sep = "\n")
@@ -85,28 +235,131 @@ print.mx_events <- function(x, ..., n = 20L) {
 
 #' @export
 format.mx_events <- function(x, ..., n = 20L) {
-  lines <- paste0("# ", nrow(x), " event", if (nrow(x) != 1L) "s")
-  if (nrow(x) > 0L) {
-    lines <- c(lines, event_lines(x[seq_len(min(n, nrow(x))), ]))
+  whole <- without_class_if_cut(x)
+  if (!inherits(whole, "mx_events")) {
+    return(format(whole, ...))
   }
-  if (nrow(x) > n) {
-    lines <- c(lines, paste0("# and ", nrow(x) - n, " more"))
+  shown <- min(check_number(n), nrow(x))
+  lines <- paste0("# ", plural(nrow(x), "event"))
+  if (nrow(x) > 0L) {
+    lines <- c(
+      paste0(lines, ", times in ", time_zone_name()),
+      event_lines(x[seq_len(shown), ])
+    )
+  }
+  if (nrow(x) > shown) {
+    lines <- c(lines, paste0("# and ", nrow(x) - shown, " more"))
+  }
+  unreadable <- sum(!is.na(x[["utd_reason"]]))
+  if (unreadable > 0L) {
+    lines <- c(
+      lines,
+      paste0(
+        "# ",
+        unreadable,
+        " could not be read: see `utd_reason`, `utd_help`"
+      )
+    )
   }
   problems <- length(attr(x, "problems"))
   if (problems > 0L) {
     lines <- c(
       lines,
-      paste0("# ", problems, " part(s) could not be read: attr(, \"problems\")")
+      paste0(
+        "# ",
+        plural(problems, "part"),
+        " of the response could not be read: attr(x, \"problems\")"
+      )
     )
   }
   lines
+}
+
+# The name of the session's time zone, as a place where there is one: abbreviations
+# change with the season. Sys.timezone() starts a program that fails, with noise, in
+# containers without systemd.
+time_zone_name <- function() {
+  name <- sub("^:", "", Sys.getenv("TZ"))
+  if (!nzchar(name)) {
+    link <- Sys.readlink("/etc/localtime")
+    name <- if (grepl("/zoneinfo/", link)) {
+      sub("^.*/zoneinfo/", "", link)
+    } else {
+      ""
+    }
+  }
+  if (nzchar(name)) name else format(Sys.time(), "%Z")
+}
+
+#' Convert events to a plain data frame
+#'
+#' What [mx_sync()], [mx_messages()] and [mx_undecrypted()] return is a data frame
+#' already, in which some columns are lists. With `flat = TRUE` every column is a
+#' vector, so that [write.csv()] and databases take it.
+#'
+#' @param x Events.
+#' @param row.names,optional,... As for [as.data.frame()].
+#' @param flat Whether to make vectors of the columns that are lists. `content` and
+#'   `relates_to` become JSON text, `mentions` a JSON array of user ids, and
+#'   `thread_latest` the event id of that message. Where there is nothing, and where
+#'   an element cannot be written as JSON, is `NA`. Times stay POSIXct in UTC.
+#' @return A data frame without the class `mx_events`, and without the attributes
+#'   `problems` and `end`.
+#' @family receiving
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' room <- mx_room_create(alice)
+#' mx_send_text(alice, room, c("one", "two"))
+#' events <- mx_messages(alice, room)
+#' file <- tempfile(fileext = ".csv")
+#' write.csv(as.data.frame(events, flat = TRUE), file, row.names = FALSE)
+#' read.csv(file)[c("type", "body", "content")]
+#' @export
+as.data.frame.mx_events <- function(
+  x,
+  row.names = NULL,
+  optional = FALSE,
+  ...,
+  flat = FALSE
+) {
+  check_flag(flat)
+  class(x) <- "data.frame"
+  attr(x, "problems") <- NULL
+  attr(x, "end") <- NULL
+  if (flat) {
+    for (name in names(x)[vapply(x, is.list, NA)]) {
+      x[[name]] <- flat_column(x[[name]], name)
+    }
+  }
+  as.data.frame(x, row.names = row.names, optional = optional, ...)
+}
+
+# One event with an odd content must not cost the others.
+flat_column <- function(column, name) {
+  json <- function(value) {
+    if (name == "thread_latest") {
+      return(value[["event_id"]])
+    }
+    text <- json_encode(if (name == "mentions") I(value) else value)
+    if (!inherits(text, "mxcrypt_failure")) text
+  }
+  vapply(
+    column,
+    function(value) {
+      text <- if (!is.null(value)) json(value)
+      if (is.null(text)) NA_character_ else text
+    },
+    "",
+    USE.NAMES = FALSE
+  )
 }
 
 # One line an event: when, where if there are several rooms, who, whether it was
 # encrypted (and could not be read), and what.
 event_lines <- function(x) {
   columns <- list(
-    time = format(x[["origin_server_ts"]], "%Y-%m-%d %H:%M:%S"),
+    time = format(x[["origin_server_ts"]], "%Y-%m-%d %H:%M:%S", tz = ""),
     room = if (length(unique(x[["room_id"]])) > 1L) {
       shorten(x[["room_id"]], 14L)
     },

@@ -28,6 +28,30 @@ account_pickle <- function(account, key) .Call(wrap__account_pickle, account, ke
 
 account_unpickle <- function(blob, key) .Call(wrap__account_unpickle, blob, key)
 
+# How many bytes a file has, if it is one that can be sent.
+attachment_size <- function(path) .Call(wrap__attachment_size, path)
+
+# Encrypts what stands at `from`, a path or a raw vector, into a new file: its size, and what opens it.
+attachment_encrypt_file <- function(from, to) .Call(wrap__attachment_encrypt_file, from, to)
+
+# Copies what stands at `from`, a path or a raw vector, into a new file, and says its size.
+attachment_copy_file <- function(from, to) .Call(wrap__attachment_copy_file, from, to)
+
+# Decrypts the file at `from` into a new one. `file` is an `EncryptedFile` as JSON text.
+attachment_decrypt_file <- function(file, from, to) .Call(wrap__attachment_decrypt_file, file, from, to)
+
+# A ciphertext, and what opens it, a plaintext.
+attachment_encrypt <- function(plaintexts) .Call(wrap__attachment_encrypt, plaintexts)
+
+# A plaintext and a reason a ciphertext; where one is there, the other is missing.
+attachment_decrypt <- function(ciphertexts, files) .Call(wrap__attachment_decrypt, ciphertexts, files)
+
+# The server and the id of an address in a content repository.
+media_address <- function(url) .Call(wrap__media_address, url)
+
+# The picture that stands at `from`, a path or a raw vector, or `NULL`.
+picture_of <- function(from) .Call(wrap__picture_of, from)
+
 # Judges the body of an answer with status 401: what it demands, or `NULL`.
 judge_challenge <- function(body, able) .Call(wrap__judge_challenge, body, able)
 
@@ -52,7 +76,7 @@ demo_new <- function(server_name) .Call(wrap__demo_new, server_name)
 demo_handle <- function(demo, method, path, token, body) .Call(wrap__demo_handle, demo, method, path, token, body)
 
 # Every request body the server has seen, as raw vectors.
-demo_seen <- function(demo) .Call(wrap__demo_seen, demo)
+demo_requests <- function(demo) .Call(wrap__demo_requests, demo)
 
 # Begins to track the devices of users, or marks them as outdated.
 machine_refresh_devices <- function(handle, user_ids) .Call(wrap__machine_refresh_devices, handle, user_ids)
@@ -61,6 +85,9 @@ machine_refresh_devices <- function(handle, user_ids) .Call(wrap__machine_refres
 machine_outdated_users <- function(handle, user_ids) .Call(wrap__machine_outdated_users, handle, user_ids)
 
 machine_devices <- function(handle, user_ids) .Call(wrap__machine_devices, handle, user_ids)
+
+# Devices of users whose keys are refused, and why.
+machine_refused_devices <- function(handle, user_ids) .Call(wrap__machine_refused_devices, handle, user_ids)
 
 # Takes in what the user decided about a device: "verified", "blocked" or "unset".
 machine_set_local_trust <- function(handle, user_id, device_id, fingerprint, local) .Call(wrap__machine_set_local_trust, handle, user_id, device_id, fingerprint, local)
@@ -98,13 +125,20 @@ machine_device_signature_upload <- function(handle, device_id, fingerprint) .Cal
 
 machine_recovery_key <- function(handle) .Call(wrap__machine_recovery_key, handle)
 
-machine_recovery_key_saved <- function(handle) .Call(wrap__machine_recovery_key_saved, handle)
+machine_forget_recovery_key <- function(handle) .Call(wrap__machine_forget_recovery_key, handle)
 
 machine_take <- function(handle, consumer, limit, unsigned) .Call(wrap__machine_take, handle, consumer, limit, unsigned)
 
 machine_handed <- function(handle, consumer, number) .Call(wrap__machine_handed, handle, consumer, number)
 
 machine_acknowledge <- function(handle, consumer, number) .Call(wrap__machine_acknowledge, handle, consumer, number)
+
+# How often a handler was given an event, this time included.
+machine_begin_attempt <- function(handle, consumer, number) .Call(wrap__machine_begin_attempt, handle, consumer, number)
+
+machine_withdraw_attempt <- function(handle, consumer, number) .Call(wrap__machine_withdraw_attempt, handle, consumer, number)
+
+machine_set_aside <- function(handle, consumer, number, error) .Call(wrap__machine_set_aside, handle, consumer, number, error)
 
 machine_peek <- function(handle, first, last) .Call(wrap__machine_peek, handle, first, last)
 
@@ -113,6 +147,8 @@ machine_undecrypted <- function(handle) .Call(wrap__machine_undecrypted, handle)
 
 machine_last_event <- function(handle) .Call(wrap__machine_last_event, handle)
 
+# Of a page of history: where older events begin, how many it has, and the times of the oldest and the
+# newest, `NA` where none has one.
 history_peek <- function(body) .Call(wrap__history_peek, body)
 
 machine_track_senders <- function(handle, body) .Call(wrap__machine_track_senders, handle, body)
@@ -128,7 +164,8 @@ json_encode <- function(value) .Call(wrap__json_encode, value)
 # The R value of JSON text.
 json_decode <- function(text) .Call(wrap__json_decode, text)
 
-machine_look_at_backup <- function(handle) .Call(wrap__machine_look_at_backup, handle)
+# The response to `GET /room_keys/version`; without one the status is zero.
+machine_backup_version_received <- function(handle, status, body) .Call(wrap__machine_backup_version_received, handle, status, body)
 
 machine_backup_status <- function(handle) .Call(wrap__machine_backup_status, handle)
 
@@ -136,7 +173,7 @@ machine_enable_backup <- function(handle, enabled) .Call(wrap__machine_enable_ba
 
 machine_hurry_backup <- function(handle) .Call(wrap__machine_hurry_backup, handle)
 
-machine_make_backup <- function(handle, replaces) .Call(wrap__machine_make_backup, handle, replaces)
+machine_make_backup <- function(handle, replaces, account_data, recovery_key, passphrase) .Call(wrap__machine_make_backup, handle, replaces, account_data, recovery_key, passphrase)
 
 machine_seal_backup_key <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_seal_backup_key, handle, account_data, recovery_key, passphrase)
 
@@ -146,11 +183,23 @@ machine_backup_upload <- function(handle) .Call(wrap__machine_backup_upload, han
 
 machine_open_backup <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_open_backup, handle, account_data, recovery_key, passphrase)
 
+# Finds out whether secret storage holds the key of the backup.
+machine_judge_backup_key <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_judge_backup_key, handle, account_data, recovery_key, passphrase)
+
+# The versions before the current one that may be asked for.
+machine_older_backups <- function(handle) .Call(wrap__machine_older_backups, handle)
+
+# Whether a key of this version is here.
+machine_opens_backup <- function(handle, version) .Call(wrap__machine_opens_backup, handle, version)
+
+machine_older_backup_restored <- function(handle, version) .Call(wrap__machine_older_backup_restored, handle, version)
+
 # The keys of an answer in a file, in parts that are taken in one by one: another file, a line
 # each. How many keys there are.
 key_backup_parts <- function(from, room_id, session_id, to) .Call(wrap__key_backup_parts, from, room_id, session_id, to)
 
-machine_restore_keys <- function(handle, part) .Call(wrap__machine_restore_keys, handle, part)
+# Takes in keys of the current version, or of an older one: the response that describes it.
+machine_restore_keys <- function(handle, part, older) .Call(wrap__machine_restore_keys, handle, part, older)
 
 # A bundle to be uploaded: its number and bytes. NULL where there is nothing to share.
 machine_make_key_bundle <- function(handle, room_id) .Call(wrap__machine_make_key_bundle, handle, room_id)
@@ -188,6 +237,13 @@ machine_import_keys <- function(handle, import) .Call(wrap__machine_import_keys,
 key_export_encrypt <- function(text, given, rounds) .Call(wrap__key_export_encrypt, text, given, rounds)
 
 key_export_decrypt <- function(text, given) .Call(wrap__key_export_decrypt, text, given)
+
+# Locks the file `path` for this process: FALSE while another one has it. A file system that knows no
+# locks keeps nobody from listening.
+listener_begin <- function(path) .Call(wrap__listener_begin, path)
+
+# Ends what [`listener_begin`] began.
+listener_end <- function(path) .Call(wrap__listener_end, path)
 
 machine_open <- function(directory, key) .Call(wrap__machine_open, directory, key)
 
@@ -240,7 +296,19 @@ olm_session_unpickle <- function(blob, key) .Call(wrap__olm_session_unpickle, bl
 
 machine_send <- function(handle, room_id, types, contents, transaction_ids, demand_encryption, audience) .Call(wrap__machine_send, handle, room_id, types, contents, transaction_ids, demand_encryption, audience)
 
+# Puts messages in the outbox that need files to be on the server before them. `uploads` are JSON
+# arrays of `Upload`, one a content.
+machine_send_files <- function(handle, room_id, contents, uploads, transaction_ids) .Call(wrap__machine_send_files, handle, room_id, contents, uploads, transaction_ids)
+
+# The names of the files that messages of the outbox need.
+machine_waiting_files <- function(handle) .Call(wrap__machine_waiting_files, handle)
+
+# How large contents are, and may be. `room` is an id, or `NULL` where it is not known yet.
+machine_content_sizes <- function(handle, room, event_type, contents) .Call(wrap__machine_content_sizes, handle, room, event_type, contents)
+
 machine_redact <- function(handle, room_id, event_id, content) .Call(wrap__machine_redact, handle, room_id, event_id, content)
+
+machine_react <- function(handle, room_id, event_id, key) .Call(wrap__machine_react, handle, room_id, event_id, key)
 
 machine_outcomes <- function(handle, numbers) .Call(wrap__machine_outcomes, handle, numbers)
 
@@ -251,6 +319,21 @@ machine_isolation <- function(handle, mode) .Call(wrap__machine_isolation, handl
 machine_withheld <- function(handle, room_id) .Call(wrap__machine_withheld, handle, room_id)
 
 machine_forget <- function(handle, numbers) .Call(wrap__machine_forget, handle, numbers)
+
+# The messages that were not sent, as columns.
+machine_unsent <- function(handle) .Call(wrap__machine_unsent, handle)
+
+# Nobody waits any more for what becomes of these.
+machine_leave <- function(handle, numbers) .Call(wrap__machine_leave, handle, numbers)
+
+machine_retry <- function(handle, numbers) .Call(wrap__machine_retry, handle, numbers)
+
+# Keeps what was refused, and whose caller was told.
+machine_keep_refused <- function(handle, numbers) .Call(wrap__machine_keep_refused, handle, numbers)
+
+machine_discard <- function(handle, numbers) .Call(wrap__machine_discard, handle, numbers)
+
+machine_last_queued <- function(handle) .Call(wrap__machine_last_queued, handle)
 
 machine_waiting_to_send <- function(handle) .Call(wrap__machine_waiting_to_send, handle)
 
@@ -267,6 +350,11 @@ machine_key_upload <- function(handle) .Call(wrap__machine_key_upload, handle)
 # Has the device keys published anew, for a login that is new.
 machine_publish_anew <- function(handle) .Call(wrap__machine_publish_anew, handle)
 
+# Leases the right to renew the login: a number, or NULL while another process has it.
+machine_lease_login <- function(handle) .Call(wrap__machine_lease_login, handle)
+
+machine_release_login <- function(handle, number) .Call(wrap__machine_release_login, handle, number)
+
 # Writes a file that only its owner may read, whole or not at all.
 private_file_write <- function(path, text) .Call(wrap__private_file_write, path, text)
 
@@ -277,7 +365,15 @@ machine_sync_token <- function(handle) .Call(wrap__machine_sync_token, handle)
 
 machine_receive_sync <- function(handle, since, body) .Call(wrap__machine_receive_sync, handle, since, body)
 
-machine_requests <- function(handle) .Call(wrap__machine_requests, handle)
+# How many requests have failed so far.
+machine_failures <- function(handle) .Call(wrap__machine_failures, handle)
+
+# What to perform now, for a caller who waits for the messages of `room_id`, the devices of
+# `user_ids`, and requests of `kinds`.
+machine_requests <- function(handle, room_id, user_ids, kinds, since) .Call(wrap__machine_requests, handle, room_id, user_ids, kinds, since)
+
+# Says that a request is still being performed.
+machine_renew <- function(handle, request) .Call(wrap__machine_renew, handle, request)
 
 # `statuses` are those of HTTP; 0 stands for no answer, -1 for not tried.
 machine_replies <- function(handle, numbers, statuses, bodies) .Call(wrap__machine_replies, handle, numbers, statuses, bodies)
@@ -292,6 +388,12 @@ qr_modules <- function(bytes) .Call(wrap__qr_modules, bytes)
 # What the symbols in an image hold; `grey` has a byte a pixel, row by row.
 qr_scan <- function(grey, width) .Call(wrap__qr_scan, grey, width)
 
+# The direct rooms in the account data `m.direct`.
+direct_rooms_read <- function(body) .Call(wrap__direct_rooms_read, body)
+
+# The same with a room added, or `NULL` where it is there already.
+direct_rooms_add <- function(body, user_ids, room_id) .Call(wrap__direct_rooms_add, body, user_ids, room_id)
+
 # Lets the next message of a room begin a new session.
 machine_rotate_room_key <- function(handle, room_id) .Call(wrap__machine_rotate_room_key, handle, room_id)
 
@@ -305,6 +407,9 @@ machine_note_own_membership <- function(handle, room_id, membership) .Call(wrap_
 
 # Its default key, the secrets under that, and its keys, as columns.
 secret_storage_describe <- function(account_data) .Call(wrap__secret_storage_describe, account_data)
+
+# The id of the key that what was given opens.
+secret_storage_key <- function(account_data, recovery_key, passphrase) .Call(wrap__secret_storage_key, account_data, recovery_key, passphrase)
 
 # A handle of a secret, or `NULL` where there is none of this name.
 secret_storage_fetch <- function(account_data, name, recovery_key, passphrase) .Call(wrap__secret_storage_fetch, account_data, name, recovery_key, passphrase)
@@ -360,5 +465,7 @@ machine_scan_code <- function(handle, verification, bytes) .Call(wrap__machine_s
 machine_confirm_verification <- function(handle, verification, same) .Call(wrap__machine_confirm_verification, handle, verification, same)
 
 machine_cancel_verification <- function(handle, verification) .Call(wrap__machine_cancel_verification, handle, verification)
+
+machine_time_out_verification <- function(handle, verification) .Call(wrap__machine_time_out_verification, handle, verification)
 
 # nolint end

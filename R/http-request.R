@@ -4,12 +4,14 @@
 # How long a request may take, in seconds, beside what the server was asked to
 # wait.
 http_timeout <- function() {
-  check_number(getOption("mxcrypt.timeout", 60), "mxcrypt.timeout", 0.001)
+  timeout <- getOption("mxcrypt.timeout", 60)
+  min(check_number(timeout, "mxcrypt.timeout", 0.001), 24 * 60 * 60)
 }
 
 # How often a request is tried.
 http_tries <- function() {
-  check_number(getOption("mxcrypt.max_tries", 5), "mxcrypt.max_tries", 1)
+  tries <- getOption("mxcrypt.max_tries", 5)
+  min(check_number(tries, "mxcrypt.max_tries", 1), 1000)
 }
 
 # Seconds before the second try.
@@ -21,9 +23,15 @@ http_first_pause <- function() {
 #
 # `body` is JSON text or NULL. With `idempotent`, the same request may reach the
 # server twice; without, it is repeated only where the server said that it did
-# nothing (429). The answer is a list of `status` and `body` (raw): of any
-# status but 429 and 5xx, which are errors once there were enough tries. With
-# `file`, a body of status 200 is there instead.
+# nothing (425, 429). The result is a list of `status` and `body` (raw): of any
+# status but those of a failure that passes (see `may_repeat()`), which are
+# errors once there were enough tries. With `renews = FALSE` an expired login is not
+# renewed for it.
+#
+# `content` is a body that is no JSON: a list of `type`, and of `bytes` or of `path`,
+# a file. With `file`, a body of status 200 is there instead; one of more than
+# `max_size` bytes is an error, and the file is removed after any error. With
+# `follow`, such a download may be redirected (see http-transfer.R).
 http_perform <- function(
   session,
   method,
@@ -33,18 +41,55 @@ http_perform <- function(
   idempotent = TRUE,
   content = NULL,
   file = NULL,
+  max_size = Inf,
+  follow = FALSE,
+  renews = TRUE,
   call = caller_env()
 ) {
+  download <- NULL
+  if (!is.null(file)) {
+    download <- list(to = file, max_size = max_size, follow = follow)
+    on.exit(unlink(file))
+  }
+  answer <- http_until_answered(
+    session,
+    idempotent,
+    renews,
+    call,
+    function() {
+      http_once(session, method, path, body, timeout, content, download, call)
+    }
+  )
+  if (answer[["status"]] %in% 300:399) {
+    redirect_abort(session, answer, follow, call)
+  }
+  if (answer[["status"]] == 200L) {
+    on.exit()
+  }
+  answer
+}
+
+# Calls `once` until there is a response that counts, and raises the last failure if
+# there never is.
+http_until_answered <- function(session, idempotent, renews, call, once) {
+  answered <- NULL
+  used <- session_token(session)
+  check_signed_in(session, used, call)
   attempt <- function() {
-    tryCatch(
-      http_once(session, method, path, body, timeout, content, file),
-      mx_error_network = identity
-    )
+    answer <- tryCatch(once(), mx_error_network = identity)
+    if (!is_no_answer(answer)) {
+      answered <<- answer
+    }
+    # Once a request: a server that ends each login at once is no reason to go on.
+    if (renews && is_expired(answer)) {
+      renews <<- FALSE
+      if (renew_login(session, used, call)) {
+        return(attempt())
+      }
+    }
+    answer
   }
   answer <- attempt()
-  if (is_expired(answer) && renew_login(session)) {
-    answer <- attempt()
-  }
   for (try in seq_len(http_tries() - 1L)) {
     if (!may_repeat(answer, idempotent)) {
       break
@@ -53,8 +98,7 @@ http_perform <- function(
     answer <- attempt()
   }
   if (is_no_answer(answer)) {
-    answer[["call"]] <- bare_call(call)
-    raise(answer)
+    raise(network_condition(answer, answered, call))
   }
   if (may_repeat(answer, idempotent)) {
     http_abort(answer, call = call)
@@ -62,17 +106,41 @@ http_perform <- function(
   answer
 }
 
+# A request with a token, a password or a message goes where the user said, and
+# nowhere else: curl would hand all of them to whatever host a redirect names, and
+# make a PUT into one without its body.
+redirect_abort <- function(session, answer, follow, call) {
+  location <- answer[["location"]]
+  message <- c(
+    paste0(session[["server"]], " redirects to another address."),
+    x = if (is_string(location)) printable(substr(location, 1L, 200L)),
+    i = if (follow) {
+      "A download is redirected to https addresses only, and at most 3 times."
+    } else {
+      paste(
+        "Requests go to no other address by themselves.",
+        "If this one is right, give it as `server`."
+      )
+    }
+  )
+  abort_with_answer(message, "mx_error_answer", answer, call)
+}
+
 is_no_answer <- function(answer) {
   inherits(answer, "mx_error_network")
 }
 
-# Whether another try can help, and can do no harm.
+# Whether another try can help, and can do no harm. A server that answers with
+# 425 (Too Early) or 429 did nothing; after 408 (Request Timeout) or 5xx it may
+# have.
 may_repeat <- function(answer, idempotent) {
   if (is_no_answer(answer)) {
     return(idempotent)
   }
   status <- answer[["status"]]
-  status == 429L || (idempotent && status >= 500L)
+  status %in%
+    c(425L, 429L) ||
+    (idempotent && (status == 408L || status >= 500L))
 }
 
 # Seconds until the next try: what the server asks for, or twice as long as
@@ -95,48 +163,61 @@ retry_after <- function(answer) {
   NULL
 }
 
-http_once <- function(session, method, path, body, timeout, content, file) {
+http_once <- function(
+  session,
+  method,
+  path,
+  body,
+  timeout,
+  content,
+  download,
+  call
+) {
   homeserver <- the[["homeservers"]][[session[["server"]]]]
   if (!is.null(homeserver)) {
-    sent <- if (is.null(content)) body else content[["bytes"]]
-    answer <- demo_perform(
-      homeserver,
-      method,
-      path,
-      session_token(session),
-      sent
-    )
-    if (!is.null(file) && answer[["status"]] == 200L) {
-      writeBin(answer[["body"]], file)
-      answer[["body"]] <- raw()
-    }
-    return(answer)
+    sent <- if (is.null(content)) body else demo_upload(content, call)
+    token <- session_token(session)
+    answer <- demo_perform(homeserver, method, path, token, sent)
+    return(demo_download(answer, download, call))
   }
-  request <- http_request(session, method, path, body, timeout, content)
+  if (!is.null(download)) {
+    return(http_download(session, path, download, call))
+  }
+  source <- upload_source(content, call)
+  if (!is.null(source)) {
+    on.exit(source[["close"]]())
+  }
+  request <- http_request(session, method, path, body, timeout, content, source)
   response <- tryCatch(
-    httr2::req_perform(request, path = file),
+    httr2::req_perform(request),
     error = function(condition) {
+      if (!is.null(source) && source[["was_cut"]]()) {
+        file_abort("read", content[["path"]], call)
+      }
+      if (is_interruption(condition)) {
+        rlang::interrupt()
+      }
       # httr2's condition holds the request, and that the token: only its words
       # go on.
-      message <- c(
-        paste0("No answer from ", session[["server"]], "."),
-        x = network_reason(condition)
-      )
-      mx_abort(message, "mx_error_network")
+      no_answer(session[["server"]], network_reason(condition))
     }
   )
-  status <- httr2::resp_status(response)
+  if (is_no_answer(response)) {
+    return(response)
+  }
   list(
-    status = status,
-    body = if (is.null(file)) {
-      response[["body"]] %||% raw()
-    } else if (status == 200L) {
-      raw()
-    } else {
-      readBin(file, "raw", file.size(file))
-    },
-    retry_after = httr2::resp_header(response, "Retry-After")
+    status = httr2::resp_status(response),
+    body = response[["body"]] %||% raw(),
+    retry_after = httr2::resp_header(response, "Retry-After"),
+    location = httr2::resp_header(response, "Location")
   )
+}
+
+# curl looks for Ctrl-C itself and clears it, so that R never signals it: what is
+# left is an error, which would be taken for a lost connection and tried again.
+is_interruption <- function(condition) {
+  inherits(condition, "curl_error_aborted_by_callback") ||
+    grepl("aborted by an application callback", network_reason(condition))
 }
 
 network_reason <- function(condition) {
@@ -144,11 +225,42 @@ network_reason <- function(condition) {
   conditionMessage(if (is.null(parent)) condition else parent)
 }
 
-http_request <- function(session, method, path, body, timeout, content) {
+no_answer <- function(server, reason) {
+  message <- c(paste0("No response from ", server, "."), x = printable(reason))
+  errorCondition(
+    rlang::format_error_bullets(message),
+    class = c("mx_error_network", "mx_error")
+  )
+}
+
+# The condition of a request that ended without a response. An earlier try may
+# have had one (502, 502, nothing): its status, error code and body are kept.
+network_condition <- function(condition, answered, call) {
+  body <- if (!is.null(answered)) json_body(answered)
+  condition[["call"]] <- bare_call(call)
+  condition[["status"]] <- answered[["status"]] %||% NA_integer_
+  condition[["errcode"]] <- errcode_of(body) %||% NA_character_
+  condition[["body"]] <- body
+  condition
+}
+
+http_request <- function(
+  session,
+  method,
+  path,
+  body,
+  timeout,
+  content,
+  source
+) {
   request <- httr2::request(paste0(session[["server"]], path))
   request <- httr2::req_method(request, method)
   request <- httr2::req_user_agent(request, "mxcrypt (R)")
-  request <- httr2::req_timeout(request, http_timeout() + timeout / 1000)
+  request <- if (is.null(content)) {
+    httr2::req_timeout(request, http_timeout() + timeout / 1000)
+  } else {
+    do.call(httr2::req_options, c(list(request), transfer_limits()))
+  }
   request <- httr2::req_error(request, is_error = function(response) FALSE)
   # Pauses are http_perform()'s: httr2's own come even after the last try, and
   # are drawn from R's random numbers.
@@ -161,6 +273,13 @@ http_request <- function(session, method, path, body, timeout, content) {
   token <- session_token(session)
   if (!is.null(token)) {
     request <- httr2::req_auth_bearer_token(request, token)
+  }
+  # Only server discovery may be redirected (specification: "Well-known URI").
+  if (!is.null(token) || method != "GET") {
+    request <- httr2::req_options(request, followlocation = 0L)
+  }
+  if (!is.null(source)) {
+    return(with_source(request, source, content[["type"]]))
   }
   if (!is.null(content)) {
     return(httr2::req_body_raw(request, content[["bytes"]], content[["type"]]))
@@ -187,13 +306,53 @@ http_json <- function(
   if (answer[["status"]] >= 400L) {
     http_abort(answer, call = call)
   }
+  if (!is_json_object(answer)) {
+    answer_abort("The response", answer, call)
+  }
   json_body(answer)
+}
+
+# A captive portal answers 200 with its own page: that is no success.
+answer_abort <- function(what, answer, call) {
+  message <- c(
+    paste0(what, " is not what the Matrix specification asks for."),
+    x = paste0("Status ", answer[["status"]], ": ", body_excerpt(answer)),
+    i = "A proxy may have answered in place of the homeserver. Try again later."
+  )
+  abort_with_answer(message, "mx_error_answer", answer, call)
+}
+
+# A base condition, as in `matrix_abort()`.
+abort_with_answer <- function(message, class, answer, call) {
+  body <- json_body(answer)
+  condition <- errorCondition(
+    rlang::format_error_bullets(message),
+    class = c(class, "mx_error"),
+    call = bare_call(call),
+    status = answer[["status"]],
+    errcode = errcode_of(body) %||% NA_character_,
+    body = body
+  )
+  raise(condition)
+}
+
+body_excerpt <- function(answer) {
+  text <- body_text(answer)
+  if (nzchar(text)) printable(substr(text, 1L, 80L)) else "no text"
+}
+
+body_text <- function(answer) {
+  checked_json(tryCatch(rawToChar(answer[["body"]]), error = function(e) ""))
+}
+
+is_json_object <- function(answer) {
+  grepl("^[[:space:]]*[{]", body_text(answer)) &&
+    !inherits(json_decode(body_text(answer)), "mxcrypt_failure")
 }
 
 # The body as a list; empty where it is no JSON object.
 json_body <- function(answer) {
-  text <- tryCatch(rawToChar(answer[["body"]]), error = function(e) "")
-  parsed <- json_decode(checked_json(text))
+  parsed <- json_decode(body_text(answer))
   if (is.list(parsed) && !inherits(parsed, "mxcrypt_failure")) {
     parsed
   } else {
@@ -215,8 +374,10 @@ checked_json <- function(text) {
 http_abort <- function(answer, call = caller_env()) {
   body <- json_body(answer)
   text <- body[["error"]]
-  if (!is_string(text)) {
-    text <- paste("the server answered with status", answer[["status"]])
+  text <- if (is_string(text)) {
+    shortened(text)
+  } else {
+    paste("the server answered with status", answer[["status"]])
   }
   matrix_abort(body[["errcode"]], text, answer[["status"]], body, call = call)
 }
@@ -225,8 +386,9 @@ http_abort <- function(answer, call = caller_env()) {
 # a use of its own for that name: so this is a base condition.
 matrix_abort <- function(code, text, status, body = NULL, call = caller_env()) {
   code <- error_code(code)
+  uri <- consent_uri(code, body)
   message <- paste0("Matrix error [", code, "]: ", printable(text))
-  help <- matrix_help(code)
+  help <- matrix_help(code, text, status, uri)
   if (!is.null(help)) {
     message <- rlang::format_error_bullets(c(message, i = help))
   }
@@ -236,7 +398,8 @@ matrix_abort <- function(code, text, status, body = NULL, call = caller_env()) {
     call = bare_call(call),
     errcode = code,
     status = status,
-    body = body
+    body = body,
+    consent_uri = uri
   )
   raise(condition)
 }
@@ -247,23 +410,65 @@ error_code <- function(code) {
   if (is_code) code else "M_UNKNOWN"
 }
 
-matrix_help <- function(code) {
+# The error code in a body, or NULL. A homeserver's verdict has one; the page of a
+# proxy or a firewall has none, whatever its status.
+errcode_of <- function(body) {
+  code <- body[["errcode"]]
+  if (is_string(code)) error_code(code)
+}
+
+is_verdict <- function(answer) {
+  !is.null(errcode_of(json_body(answer)))
+}
+
+# The page on which the user agrees to the server's terms, where it is safe to
+# open. Specification: client-server API, "Common error codes".
+consent_uri <- function(code, body) {
+  uri <- if (code == "M_CONSENT_NOT_GIVEN") body[["consent_uri"]]
+  if (is_string(uri) && grepl("^https?://[!-~]+$", uri)) uri
+}
+
+# What a person can do about an error.
+matrix_help <- function(code, text, status, uri) {
+  if (is_too_many_sessions(code, text)) {
+    return(paste(
+      "Sign out devices that you no longer use, with mx_devices() and",
+      "mx_device_delete() or in another client, and sign in again."
+    ))
+  }
   switch(
     code,
     M_MISSING_TOKEN = ,
     M_UNKNOWN_TOKEN = "Sign in again with mx_client_relogin().",
-    M_LIMIT_EXCEEDED = "The server asks for patience; try again later."
+    M_LIMIT_EXCEEDED = "The server limits how often it can be asked. Try again later.",
+    M_CONSENT_NOT_GIVEN = paste0(
+      "The server wants you to agree to its terms. ",
+      if (is.null(uri)) "Agree in another client" else paste("Open", uri),
+      ", and make this call again."
+    ),
+    M_UNKNOWN = if (isTRUE(status %in% c(401:499))) {
+      paste(
+        "A proxy or firewall may have answered in place of the homeserver.",
+        "Try again later."
+      )
+    }
   )
 }
 
-# Text of a server without what could steer a terminal.
-printable <- function(text) {
-  gsub("[[:cntrl:]]", " ", text)
+# No error code says so yet: a server of matrix-authentication-service answers
+# M_FORBIDDEN, others (MSC4335) with a code of their own.
+is_too_many_sessions <- function(code, text) {
+  grepl("TOO_MANY_(DEVICES|SESSIONS)|USER_LIMIT_EXCEEDED", code) ||
+    grepl(
+      "too many (active )?(sessions|devices|logins)|(device|session) limit",
+      text,
+      ignore.case = TRUE
+    )
 }
 
 # A path of the client-server API from segments that are encoded one by one.
 api_path <- function(..., query = NULL, version = "v3") {
-  segments <- vapply(c(...), encode_segment, "", USE.NAMES = FALSE)
+  segments <- vapply(c(...), path_segment, "", USE.NAMES = FALSE)
   path <- paste(c("/_matrix/client", version, segments), collapse = "/")
   query <- Filter(Negate(is.null), query)
   if (length(query) == 0L) {
@@ -271,6 +476,28 @@ api_path <- function(..., query = NULL, version = "v3") {
   }
   values <- vapply(query, function(x) encode_segment(query_text(x)), "")
   paste0(path, "?", paste0(names(query), "=", values, collapse = "&"))
+}
+
+# `.` and `..` would lead to another path: clients and proxies normalise paths, some
+# of them after they decoded what is percent-encoded (RFC 3986, section 6.2.2).
+path_segment <- function(text) {
+  decoded <- tolower(text)
+  while (grepl("%25", decoded, fixed = TRUE)) {
+    decoded <- gsub("%25", "%", decoded, fixed = TRUE)
+  }
+  decoded <- gsub("%2e", ".", decoded, fixed = TRUE)
+  decoded <- gsub("%2f|%5c|\\\\", "/", decoded)
+  if (any(strsplit(decoded, "/", fixed = TRUE)[[1]] %in% c(".", ".."))) {
+    mx_abort(
+      paste0(
+        "\"",
+        printable(text),
+        "\" cannot be part of a request: it would lead to another path."
+      ),
+      "mx_error_argument"
+    )
+  }
+  encode_segment(text)
 }
 
 # A number as digits, whatever R's options say.
@@ -290,5 +517,3 @@ encode_segment <- function(text) {
   encoded[plain] <- rawToChar(as.raw(bytes[plain]), multiple = TRUE)
   paste(encoded, collapse = "")
 }
-
-`%||%` <- function(x, y) if (is.null(x)) y else x

@@ -1,4 +1,4 @@
-#' Which devices can read what you send
+#' Isolation mode: which devices get room keys
 #'
 #' * `"all"`: all devices of the members of a room. A server that adds a device to
 #'   one of them can read along; the device's trust is `unsigned`.
@@ -24,6 +24,7 @@
 #' `devices` is a data frame of those devices.
 #' @references Client-server API, "Recommended client behaviour":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#recommended-client-behaviour>
+#' @family trust and verification
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")

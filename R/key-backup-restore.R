@@ -1,14 +1,19 @@
-#' Get keys from the key backup
+#' Restore room keys from key backup
 #'
 #' Keys that an event waits for come from the backup by themselves, with
 #' [mx_sync()] and [mx_messages()]. `mx_backup_restore()` gets all of them, those of
 #' a room, or that of one session: before the server is left, or to export them.
+#' Where the key of the backup is not on this device, it is taken from secret
+#' storage, or `passphrase` or `recovery_key` is that of the backup itself: backups
+#' from before there was secret storage have one. If what secret storage holds is
+#' the key of an older version of the backup, the keys of that version come.
 #'
 #' A server can put keys of its own into the backup. What they read is
 #' `not_guaranteed` at most (see `trust` in [mx_sync()]). A key that is here is never
 #' replaced by one that reads less.
 #'
 #' @inheritParams mx_room
+#' @inheritParams mx_backup_enable
 #' @param room The room; `NULL` for all. A room id may be one that this device has
 #'   left.
 #' @param session_id The session; `NULL` for all of the room.
@@ -16,11 +21,13 @@
 #'   `session_id`, `restored` (logical) and `reason` (why not; `NA` if it was).
 #'   Invisibly.
 #' @section Errors:
-#' `mx_error_key_backup` (there is no backup, or its key is not on this device: run
-#' [mx_crypto_setup()] with the recovery key), `mx_error_answer` (the server's answer
+#' `mx_error_key_backup` (there is no backup, or its key is not to be had, or the
+#' server does not say which backup there is), `mx_error_recovery_key` (mistyped, or
+#' another's), `mx_error_answer` (the server's answer
 #' is none), `mx_error_network`, `mx_error_http`.
 #' @references Client-server API, "Server-side key backups":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
+#' @family key backup
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -32,39 +39,146 @@
 #' keys <- mx_backup_restore(bot)
 #' keys[c("room_id", "restored")]
 #' @export
-mx_backup_restore <- function(client, room = NULL, session_id = NULL) {
+mx_backup_restore <- function(
+  client,
+  room = NULL,
+  session_id = NULL,
+  recovery_key = NULL,
+  passphrase = NULL
+) {
   machine <- machine_of(check_client(client))
+  given <- check_given(recovery_key, passphrase)
   check_string(session_id, null = TRUE)
   if (is.null(room) && !is.null(session_id)) {
     argument_abort("room", "given together with `session_id`", caller_env())
   }
   room_id <- if (!is.null(room)) resolve_room(client, room)
-  status <- backup_now(client, machine)
+  status <- working_backup(client, machine)
   if (!status[["key_held"]]) {
-    mx_abort(
-      c(
-        if (is.null(status[["version"]])) {
-          "There is no key backup."
-        } else {
-          "The key of the key backup is not on this device."
-        },
-        i = "Run mx_crypto_setup() with the recovery key."
-      ),
-      "mx_error_key_backup"
-    )
+    keys <- restore_with(client, machine, status, given, room_id, session_id)
+  } else {
+    keys <- restore_keys(client, machine, status, room_id, session_id)
   }
-  keys <- restore_keys(client, machine, status, room_id, session_id)
   pump_or_warn(client)
   invisible(keys)
 }
 
-# Keys of the backup whose `status` this is.
+# Where the key of the backup is not here: it is taken, or else that of an older
+# version.
+restore_with <- function(
+  client,
+  machine,
+  status,
+  given,
+  room_id,
+  session_id,
+  call = caller_env()
+) {
+  given <- secret_at_hand(client, given, call)
+  if (is.null(status[["version"]]) || is.null(given)) {
+    mx_abort(
+      if (is.null(status[["version"]])) {
+        "There is no key backup."
+      } else {
+        c(
+          "The key of the key backup is not on this device.",
+          i = "Give the recovery key or the passphrase.",
+          bullets(unread_backup_help(status))
+        )
+      },
+      "mx_error_key_backup",
+      call = call
+    )
+  }
+  storage <- secret_storage(client, call)
+  joined <- tryCatch(
+    join_backup(client, machine, storage, given, call),
+    mx_error_key_backup = identity
+  )
+  if (is.null(joined)) {
+    if (is.null(storage[["default_key"]])) {
+      offer_secret_storage()
+    }
+    return(restore_keys(
+      client,
+      machine,
+      status,
+      room_id,
+      session_id,
+      call = call
+    ))
+  }
+  keys <- restore_older(client, machine, call)
+  if (nrow(keys) == 0L) {
+    raise(joined)
+  }
+  keys <- keys[is.null(room_id) | keys[["room_id"]] %in% room_id, ]
+  keys[is.null(session_id) | keys[["session_id"]] %in% session_id, ]
+}
+
+offer_secret_storage <- function() {
+  cli::cli_alert_info(paste(
+    "Only you know what opens this key backup. mx_crypto_setup() keeps its key in",
+    "secret storage, where one recovery key opens all; for an identity without it",
+    "see mx_recovery_key_change()."
+  ))
+}
+
+# Keys of older versions of the backup that a key which is here opens, each version
+# once. The server may fail: nothing waits for them.
+restore_older <- function(client, machine, call = caller_env()) {
+  rows <- list(no_keys)
+  for (version in core(machine_older_backups(machine), call = call)) {
+    keys <- tryCatch(
+      restore_version(client, machine, version, call),
+      mx_error_http = function(condition) NULL,
+      mx_error_network = function(condition) NULL,
+      mx_error_answer = function(condition) NULL
+    )
+    rows <- c(rows, list(keys))
+  }
+  do.call(rbind, rows)
+}
+
+restore_version <- function(client, machine, version, call) {
+  path <- api_path("room_keys", "version", version)
+  answer <- http_perform(client, "GET", path, call = call)
+  if (answer[["status"]] != 200L) {
+    return(NULL)
+  }
+  record <- answer[["body"]]
+  if (!core(machine_opens_backup(machine, record), call = call)) {
+    return(NULL)
+  }
+  status <- list(version = version)
+  keys <- restore_keys(
+    client,
+    machine,
+    status,
+    NULL,
+    older = record,
+    call = call
+  )
+  core(machine_older_backup_restored(machine, version), call = call)
+  keys
+}
+
+no_keys <- data.frame(
+  room_id = character(),
+  session_id = character(),
+  restored = logical(),
+  reason = character()
+)
+
+# Keys of the backup whose `status` this is; of an `older` version, what the server
+# returned of it.
 restore_keys <- function(
   client,
   machine,
   status,
   room_id,
   session_id = NULL,
+  older = NULL,
   call = caller_env()
 ) {
   query <- list(version = status[["version"]])
@@ -76,7 +190,7 @@ restore_keys <- function(
   if (answer[["status"]] != 200L) {
     http_abort(answer, call = call)
   }
-  restore_from(machine, file, room_id, session_id, call)
+  restore_from(machine, file, room_id, session_id, older, call)
 }
 
 # Each part is committed by itself: an interrupt loses nothing, and a second call
@@ -86,6 +200,7 @@ restore_from <- function(
   file,
   room_id,
   session_id,
+  older,
   call
 ) {
   parts <- tempfile("keys")
@@ -105,7 +220,7 @@ restore_from <- function(
   )
   rows <- list(none)
   while (length(line <- readLines(lines, 1L, encoding = "UTF-8")) > 0L) {
-    taken <- core(machine_restore_keys(machine, line), call = call)
+    taken <- core(machine_restore_keys(machine, line, older), call = call)
     count <- length(taken[["session_id"]])
     taken[["room_id"]] <- rep(taken[["room_id"]], count)
     rows <- c(rows, list(taken))

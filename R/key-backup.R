@@ -1,4 +1,4 @@
-#' Key backup
+#' Key backup status and upload
 #'
 #' Containers lose their disks, and laptops die. The key backup keeps the keys of
 #' your rooms on the server, encrypted with a key that it does not have, so that a
@@ -20,7 +20,10 @@
 #' * `mx_backup_status()`: an object of class `mx_backup_status`, a list of
 #'   `user_id`, `version` (`NULL` where there is no backup), `algorithm`, `count`
 #'   (how many keys the server says it has), `refused` (why it cannot be worked
-#'   with, or `NULL`), `key_held` (whether its private key is on this device),
+#'   with, or `NULL`), `failure` (why the server did not say which backup there is,
+#'   or `NULL`; the rest is then what was known before), `legacy` (whether it has a
+#'   passphrase of its own, as backups had before there was secret storage),
+#'   `key_held` (whether its private key is on this device),
 #'   `key_in_secret_storage` (whether there is one; whether it is the right one,
 #'   only [mx_crypto_setup()] can tell), `trusted`, `enabled` (whether keys of this
 #'   device go there; `NULL` before that was decided), `wanted` (what your account
@@ -35,6 +38,7 @@
 #' the backup was switched off here), `mx_error_network`, `mx_error_http`.
 #' @references Client-server API, "Server-side key backups":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
+#' @family key backup
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -54,7 +58,7 @@ mx_backup_upload <- function(client) {
   machine <- machine_of(check_client(client))
   missing <- function(status) status[["keys"]] - status[["backed_up"]]
   before <- missing(core(machine_backup_status(machine)))
-  status <- backup_now(client, machine)
+  status <- working_backup(client, machine)
   if (!status[["trusted"]] || !isTRUE(status[["enabled"]])) {
     mx_abort(
       c(
@@ -75,7 +79,7 @@ mx_backup_upload <- function(client) {
   # What comes meanwhile is the next sync's.
   while (done < total) {
     core(machine_hurry_backup(machine))
-    pump(client)
+    pump(client, kinds = "back_up")
     status <- core(machine_backup_status(machine))
     if (total - missing(status) <= done) {
       break
@@ -97,6 +101,8 @@ new_backup_status <- function(client, now) {
       algorithm = status[["algorithm"]],
       count = status[["count"]],
       refused = status[["refused"]],
+      failure = status[["failure"]][["message"]],
+      legacy = status[["legacy"]],
       key_held = status[["key_held"]],
       key_in_secret_storage = secret_names[["backup"]] %in%
         storage[["secrets"]],
@@ -116,11 +122,62 @@ backup_bar <- paste(
   "({cli::pb_rate}), {cli::pb_eta} left"
 )
 
-# How far the backup is, by what the server shows now.
+# The status of the backup, by what the server returns now. That the server fails
+# is a part of it: the backup never decides about what else is done.
 backup_now <- function(client, machine, call = caller_env()) {
-  core(machine_look_at_backup(machine), call = call)
-  pump(client, call = call)
+  path <- api_path("room_keys", "version")
+  answer <- answer_or_none(http_perform(client, "GET", path, call = call))
+  received <- machine_backup_version_received(
+    machine,
+    answer[["status"]],
+    answer[["body"]]
+  )
+  core(received, call = call)
   core(machine_backup_status(machine), call = call)
+}
+
+# The same, for a caller that cannot go on without it.
+working_backup <- function(client, machine, call = caller_env()) {
+  check_backup(backup_now(client, machine, call), call)
+}
+
+check_backup <- function(status, call) {
+  failure <- status[["failure"]]
+  if (!is.null(failure)) {
+    mx_abort(
+      c(
+        broken_backup(failure),
+        i = "Try again later. If it stays so, tell the server's administrator."
+      ),
+      "mx_error_key_backup",
+      status = failure[["status"]],
+      errcode = failure[["errcode"]],
+      call = call
+    )
+  }
+  status
+}
+
+broken_backup <- function(failure) {
+  paste(
+    "The server's key backup cannot be used.",
+    printable(failure[["message"]])
+  )
+}
+
+# An answer, also where it is an error; of status 0 where none came.
+answer_or_none <- function(answer) {
+  tryCatch(
+    answer,
+    mx_error_http = function(condition) {
+      body <- list(errcode = condition[["errcode"]])
+      error <- json_at(condition[["body"]], "error")
+      body[["error"]] <- if (is_string(error)) error
+      text <- charToRaw(as_json_text(body))
+      list(status = condition[["status"]], body = text)
+    },
+    mx_error_network = function(condition) list(status = 0L, body = raw())
+  )
 }
 
 #' @export
@@ -131,11 +188,14 @@ print.mx_backup_status <- function(x, ...) {
 
 #' @export
 format.mx_backup_status <- function(x, ...) {
-  title <- paste0("<mx_backup_status> ", x[["user_id"]])
+  title <- c(
+    paste0("<mx_backup_status> ", x[["user_id"]]),
+    if (!is.null(x[["failure"]])) broken_backup(list(message = x[["failure"]]))
+  )
   if (is.null(x[["version"]])) {
-    return(c(title, "There is no key backup: keys are on this device alone."))
+    none <- "There is no key backup: keys are on this device alone."
+    return(c(title, if (is.null(x[["failure"]])) none))
   }
-  missing <- x[["keys"]] - x[["backed_up"]]
   places <- c(
     if (x[["key_in_secret_storage"]]) "in secret storage",
     if (x[["key_held"]]) "on this device"
@@ -145,22 +205,43 @@ format.mx_backup_status <- function(x, ...) {
     paste0("Backup version: ", printable(x[["version"]])),
     paste0("Algorithm: ", printable(x[["algorithm"]])),
     paste0("Backup key stored: ", paste(places, collapse = " and ")),
-    if (!isTRUE(x[["enabled"]])) {
-      "Keys of this device are not being backed up"
-    } else if (missing == 0) {
-      paste0("All keys backed up (", x[["keys"]], ")")
-    } else {
-      paste0(x[["backed_up"]], " of ", x[["keys"]], " keys backed up")
-    },
+    describe_progress(x),
     describe_signatures(x[["signatures"]]),
-    if (!is.null(x[["refused"]])) {
-      paste0("REFUSED: ", printable(x[["refused"]]))
-    } else if (x[["key_held"]]) {
-      "This backup is trusted because its key is on this device"
-    } else if (x[["trusted"]]) {
-      "This backup is trusted because of its signature"
+    if (x[["legacy"]]) "It was made with a passphrase of its own",
+    describe_backup_trust(x)
+  )
+}
+
+describe_progress <- function(x) {
+  if (!isTRUE(x[["enabled"]])) {
+    "Keys of this device are not being backed up"
+  } else if (x[["keys"]] == x[["backed_up"]]) {
+    paste0("All keys backed up (", x[["keys"]], ")")
+  } else {
+    paste0(
+      x[["backed_up"]],
+      " of ",
+      plural(x[["keys"]], "key", "keys", "backed up")
+    )
+  }
+}
+
+describe_backup_trust <- function(x) {
+  if (!is.null(x[["refused"]])) {
+    return(paste0("REFUSED: ", printable(x[["refused"]])))
+  }
+  if (x[["key_held"]]) {
+    return("This backup is trusted because its key is on this device")
+  }
+  if (x[["trusted"]]) {
+    return("This backup is trusted because of its signature")
+  }
+  paste(
+    "NOT TRUSTED: nothing goes there.",
+    if (x[["legacy"]] && !x[["key_in_secret_storage"]]) {
+      "Run mx_backup_enable() with its passphrase or recovery key."
     } else {
-      "NOT TRUSTED: nothing goes there. Run mx_crypto_setup() with the recovery key."
+      "Run mx_crypto_setup() with the recovery key."
     }
   )
 }

@@ -1,4 +1,4 @@
-#' Export and import keys
+#' Export and import room keys
 #'
 #' `mx_keys_export()` writes the keys of this device's rooms to a file that is
 #' encrypted with a passphrase: the same kind of file that Element and other
@@ -38,6 +38,7 @@
 #' to be had), `mx_error_room` (there is no such room).
 #' @references Client-server API, "Key exports":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#key-exports>
+#' @family key backup
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -62,7 +63,7 @@ mx_keys_export <- function(
   check_flag(overwrite)
   if (!overwrite && file.exists(path)) {
     wanted <- "a file that is not there yet, unless `overwrite = TRUE`"
-    argument_abort("path", wanted, caller_env())
+    argument_abort("path", wanted, caller_env(), path)
   }
   if (!is.null(rooms)) {
     check_strings(rooms)
@@ -92,6 +93,12 @@ mx_keys_export <- function(
 mx_keys_import <- function(client, path, passphrase = NULL) {
   machine <- machine_of(check_client(client))
   path <- check_path(path)
+  if (file.exists(path) && !is_file(path)) {
+    mx_abort(
+      c("A key export is a file.", x = printable(path)),
+      "mx_error_key_export"
+    )
+  }
   passphrase <- check_string(passphrase, null = TRUE) %||% old_passphrase()
   import <- core(key_import_open(path, passphrase))
   bar <- key_progress("Importing keys")

@@ -1,14 +1,54 @@
 # Key storage: what the server keeps, encrypted, of the keys of this device, and
 # whether that and what is here are in step.
 
-# What stands now, by what the server shows: our `identity`, secret `storage`, and
-# the `backup`.
-key_storage_now <- function(client, machine, call = caller_env()) {
-  list(
+# The current status, by what the server returns: our `identity`, secret `storage`,
+# and the `backup`. What opens secret storage tells whether it holds the key of this
+# backup, where that is at hand.
+key_storage_now <- function(
+  client,
+  machine,
+  given = list(),
+  call = caller_env()
+) {
+  now <- list(
     identity = own_identity(client, machine, call),
     backup = backup_now(client, machine, call),
     storage = secret_storage(client, call)
   )
+  if (is_backup_key_doubtful(now)) {
+    given <- secret_at_hand(client, given, call)
+    if (!is.null(given)) {
+      judged <- machine_judge_backup_key(
+        machine,
+        now[["storage"]][["account_data"]],
+        given[["recovery_key"]],
+        given[["passphrase"]]
+      )
+      core(judged, call = call)
+      now[["backup"]] <- core(machine_backup_status(machine), call = call)
+    }
+  }
+  now
+}
+
+is_backup_key_doubtful <- function(now) {
+  backup <- now[["backup"]]
+  can_join_backup(now) && !is.null(backup[["version"]]) && !backup[["key_held"]]
+}
+
+# What is in secret storage was found to be no key of this backup.
+is_backup_key_another <- function(now) {
+  misfit <- now[["backup"]][["misfit"]]
+  !is.null(misfit) && identical(misfit, now[["storage"]][["backup_key"]])
+}
+
+# Whether the key of the backup can be had from secret storage, as far as is known.
+can_join_backup <- function(now) {
+  is_backup_key_stored(now) && !is_backup_key_another(now)
+}
+
+is_backup_key_stored <- function(now) {
+  secret_names[["backup"]] %in% now[["storage"]][["secrets"]]
 }
 
 # On: message keys go to a backup. Recovery: secret storage has what a new device
@@ -18,7 +58,7 @@ describe_key_storage <- function(now) {
   stored <- stored_secrets(now)
   recovery <- if (is.null(now[["storage"]][["default_key"]])) {
     "not_set_up"
-  } else if (all(stored)) {
+  } else if (all(stored) && is_storage_described(now)) {
     "set_up"
   } else {
     "incomplete"
@@ -54,7 +94,12 @@ secret_names <- c(
 
 # What is out of step: a row for each `problem`, and what mends it.
 key_storage_problems <- function(now) {
-  rows <- c(identity_problems(now), storage_problems(now), backup_problems(now))
+  rows <- c(
+    identity_problems(now),
+    other_key_problems(now),
+    storage_problems(now),
+    backup_problems(now)
+  )
   column <- function(name, type) vapply(rows, `[[`, type, name)
   data.frame(
     problem = column("problem", ""),
@@ -79,7 +124,7 @@ identity_problems <- function(now) {
     return(problem(
       "identity_refused",
       "The server shows an identity of yours that does not hold.",
-      "If nobody can explain it, make a new one: mx_cross_signing_reset().",
+      "Ask the server's administrator; see ?mx_cross_signing_reset.",
       mendable = FALSE
     ))
   }
@@ -120,8 +165,11 @@ identity_problems <- function(now) {
 
 can_sign <- function(now) {
   "self_signing" %in%
-    now[["identity"]][["held"]] ||
-    stored_secrets(now)[["self_signing"]]
+    c(
+      now[["identity"]][["held"]],
+      names(which(stored_secrets(now))),
+      names(other_keys(now))
+    )
 }
 
 private_key_problems <- function(now) {
@@ -129,25 +177,98 @@ private_key_problems <- function(now) {
   if (length(missing) == 0L) {
     return(NULL)
   }
-  stored <- all(stored_secrets(now)[missing])
-  problem(
-    "private_keys_missing_here",
-    paste0("Private keys are not on this device: ", toString(missing), "."),
-    if (stored) {
-      "Take them from secret storage."
-    } else {
-      paste(
-        "Verify this device with another one of yours, which then gives it the",
-        "keys; if none has them, make a new identity: mx_cross_signing_reset()."
+  stored <- stored_secrets(now)[missing]
+  elsewhere <- !stored & missing %in% names(other_keys(now))
+  lost <- missing[!stored & !elsewhere]
+  c(
+    if (any(stored)) {
+      problem(
+        "private_keys_missing_here",
+        paste0(
+          "Private keys are not on this device: ",
+          toString(missing[stored]),
+          "."
+        ),
+        "Take them from secret storage."
       )
     },
-    mendable = stored
+    if (length(lost) > 0L) {
+      problem(
+        "private_keys_lost_here",
+        paste0(
+          "Private keys are neither on this device nor in secret storage: ",
+          toString(lost),
+          "."
+        ),
+        paste(
+          "Verify this device with another one of yours, which then gives it the",
+          "keys: see mx_verify(). If none has them, see ?mx_cross_signing_reset."
+        ),
+        mendable = FALSE
+      )
+    }
   )
 }
+
+# The keys of secret storage that open what its default key does not, by the names of
+# the secrets.
+other_keys <- function(now) {
+  if (is.null(now[["storage"]][["default_key"]])) {
+    return(character())
+  }
+  elsewhere <- now[["storage"]][["elsewhere"]]
+  known <- match(elsewhere[["name"]], secret_names)
+  keys <- stats::setNames(elsewhere[["keys"]], names(secret_names)[known])
+  keys[!is.na(known)]
+}
+
+# Secrets that this device lacks, and that another key than the default one opens.
+other_key_problems <- function(now) {
+  keys <- other_keys(now)
+  here <- now[["identity"]][["held"]]
+  if (now[["backup"]][["key_held"]] || is.null(now[["backup"]][["version"]])) {
+    here <- c(here, "backup")
+  }
+  keys <- keys[setdiff(names(keys), here)]
+  if (length(keys) == 0L || is.null(now[["identity"]][["master_key"]])) {
+    return(NULL)
+  }
+  problem(
+    "private_keys_under_other_key",
+    paste0(
+      "Private keys are in secret storage under another key than its default one: ",
+      toString(names(secret_names)[names(secret_names) %in% names(keys)]),
+      "."
+    ),
+    paste0(
+      "Take them with the recovery key of ",
+      printable(paste(unique(keys), collapse = ", ")),
+      ": mx_crypto_repair(client, recovery_key = )."
+    )
+  )
+}
+
+# Whether anybody can open secret storage: its default key may have lost its
+# description.
+is_storage_described <- function(now) isTRUE(now[["storage"]][["described"]])
 
 storage_problems <- function(now) {
   if (is.null(now[["storage"]][["default_key"]])) {
     return(NULL)
+  }
+  if (!is_storage_described(now)) {
+    return(problem(
+      "secret_storage_broken",
+      paste(
+        "The account names a default key of secret storage and does not describe it:",
+        "nothing opens it."
+      ),
+      paste(
+        "Set up recovery again with another client of yours, or see",
+        "?mx_cross_signing_reset."
+      ),
+      mendable = FALSE
+    ))
   }
   here <- c(
     now[["identity"]][["held"]],
@@ -170,44 +291,121 @@ storage_problems <- function(now) {
 
 backup_problems <- function(now) {
   backup <- now[["backup"]]
-  if (
-    identical(now[["storage"]][["backup_wanted"]], FALSE) &&
-      !isTRUE(backup[["enabled"]])
-  ) {
+  is_declined <- identical(now[["storage"]][["backup_wanted"]], FALSE)
+  is_used <- isTRUE(backup[["enabled"]]) && !is.null(backup[["version"]])
+  if (is_declined && !is_used) {
     return(NULL)
   }
+  version_problem(now) %||%
+    c(backup_key_problems(now), backup_use_problems(now))
+}
+
+# Why there is no version of the backup to work with, if there is none.
+version_problem <- function(now) {
+  backup <- now[["backup"]]
+  if (!is.null(backup[["failure"]])) {
+    return(problem(
+      "backup_broken",
+      broken_backup(backup[["failure"]]),
+      paste(
+        "Tell the server's administrator. When the server works, run",
+        "mx_crypto_repair(): it sets up what is missing."
+      ),
+      mendable = FALSE
+    ))
+  }
+  if (backup[["under_way"]]) {
+    return(problem(
+      "backup_unfinished",
+      "Making a key backup was begun, and not finished.",
+      "Finish it."
+    ))
+  }
   if (is.null(backup[["version"]])) {
+    can_make <- !is.null(now[["storage"]][["default_key"]]) ||
+      is.null(now[["identity"]][["master_key"]])
     return(problem(
       "backup_missing",
       "There is no key backup: keys would be lost with this device.",
-      "Make one, and put its key into secret storage.",
-      mendable = !is.null(now[["storage"]][["default_key"]]) ||
-        is.null(now[["identity"]][["master_key"]])
+      if (can_make) {
+        "Make one, and put its key into secret storage."
+      } else {
+        "Set up secret storage first: see mx_recovery_key_change()."
+      },
+      mendable = can_make
     ))
   }
-  behind <- backup[["keys"]] - backup[["backed_up"]]
-  c(
-    if (!backup[["key_held"]]) {
-      problem(
-        "backup_key_missing_here",
-        "The key of the key backup is not on this device.",
-        "Take it from secret storage.",
-        mendable = stored_secrets(now)[["backup"]]
-      )
+  if (!is.null(backup[["refused"]])) {
+    return(problem(
+      "backup_refused",
+      paste0(
+        "The key backup (version ",
+        printable(backup[["version"]]),
+        ") cannot be used. ",
+        printable(backup[["refused"]])
+      ),
+      paste(
+        "Find out which client of yours made it. Message keys are on your devices:",
+        "keep them, and see ?mx_backup_enable."
+      ),
+      mendable = FALSE
+    ))
+  }
+  NULL
+}
+
+backup_key_problems <- function(now) {
+  backup <- now[["backup"]]
+  if (backup[["key_held"]]) {
+    return(NULL)
+  }
+  if (is_backup_key_another(now)) {
+    return(problem(
+      "backup_key_differs",
+      paste0(
+        "Secret storage holds the key of another key backup than version ",
+        printable(backup[["version"]]),
+        ", which the server returns."
+      ),
+      paste(unread_backup_help(backup), collapse = " "),
+      mendable = FALSE
+    ))
+  }
+  if ("backup" %in% names(other_keys(now))) {
+    return(NULL)
+  }
+  problem(
+    "backup_key_missing_here",
+    "The key of the key backup is not on this device.",
+    if (can_join_backup(now)) {
+      "Take it from secret storage."
+    } else {
+      paste(unread_backup_help(backup), collapse = " ")
     },
-    if (!isTRUE(backup[["enabled"]])) {
-      problem(
-        "backup_unused",
-        "Keys of this device do not go to the key backup.",
-        "Put them there from now on.",
-        mendable = backup[["trusted"]] || stored_secrets(now)[["backup"]]
-      )
-    } else if (backup[["trusted"]] && behind > 0) {
-      problem(
-        "backup_behind",
-        paste("Keys that are not in the key backup yet:", behind),
-        "Put them there."
-      )
-    }
+    mendable = can_join_backup(now)
   )
+}
+
+backup_use_problems <- function(now) {
+  backup <- now[["backup"]]
+  behind <- backup[["keys"]] - backup[["backed_up"]]
+  if (!isTRUE(backup[["enabled"]])) {
+    can_use <- backup[["trusted"]] || can_join_backup(now)
+    problem(
+      "backup_unused",
+      "Keys of this device do not go to the key backup.",
+      if (can_use) {
+        "Put them there from now on."
+      } else {
+        "Its key has to be here first."
+      },
+      mendable = can_use
+    )
+  } else if (backup[["trusted"]] && behind > 0) {
+    problem(
+      "backup_behind",
+      paste("Keys that are not in the key backup yet:", behind),
+      "Put them there."
+    )
+  }
 }

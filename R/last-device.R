@@ -18,10 +18,14 @@ agree_to_sign_out <- function(
   text <- c(effect, lost, help)
   if (ask) {
     if (length(text) > 0L && !confirm(text)) {
-      mx_abort("Nobody was signed out.", "mx_error_declined", call = call)
+      mx_abort(
+        "Sign-out was cancelled; you are still signed in.",
+        "mx_error_declined",
+        call = call
+      )
     }
   } else if (length(lost) > 0L) {
-    mx_warn(c("Keys are lost.", text), "mx_warning_keys_lost")
+    mx_warn(c("Signing out may lose keys.", text), "mx_warning_keys_lost")
   }
 }
 

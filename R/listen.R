@@ -1,12 +1,14 @@
 #' @rdname mx_sync
 #' @param handler A function of an event (a list with the columns of
-#'   `mx_sync()`) and the client. If it fails, listening ends with its error, and
-#'   the event comes again the next time.
+#'   `mx_sync()`) and the client, or of the event alone. See `on_error` for what
+#'   happens when it fails.
 #' @param types The types of events to hand over, or `NULL` for all.
 #' @param own Whether to hand over events of your own user.
 #' @param seconds How long to listen; `0` hands over what is there. While there is
 #'   time left, a server that does not answer is a warning of class
 #'   `mx_warning_network`, and is asked again.
+#' @param poll How many seconds the server may take for an answer when there is
+#'   nothing new.
 #' @param consumer A name for this listener. Each has its own place in the
 #'   stream of events, and goes on from there.
 #' @param on_verification A function of a [verification][mx_verification_request()], or
@@ -16,7 +18,32 @@
 #'   scanned a QR code which was shown here (`scanned`): `TRUE`, `FALSE`, or `NULL` for
 #'   later. One that fails is a warning of class
 #'   `mx_warning_verification`.
-#' @return `mx_listen()`: the number of events handed over, invisibly.
+#' @param on_error What happens to an event whose handler fails:
+#'   * `"retry"`: the handler is called again, after a pause of 1 and then 2
+#'     seconds. After three tries the event is set aside.
+#'   * `"skip"`: the event is set aside at once.
+#'   * `"stop"`: `mx_listen()` ends with the handler's error, and the event comes
+#'     again with the next call, however often that happens.
+#'   * a function of the error (a condition) and the event, which returns one of
+#'     these. One that fails or returns anything else counts as `"retry"`.
+#' @section When a handler fails:
+#' Each failure is a warning of class `mx_warning_handler`, with the error in
+#' `cause`, the event in `event`, and whether it was set aside in `set_aside`. Events
+#' behind the one that failed wait for it, so that the order is kept. When it is set
+#' aside, they go on, and an event of type `mxcrypt.handler_failed` comes to every
+#' consumer that takes this type. It has the `room_id` and `event_id` of the event that
+#' was set aside, no sender, and a `content` of `error` (the message), `consumer`,
+#' `event_type` and `sender`. A handler that fails at such a report gets no report of
+#' the report.
+#'
+#' Tries are counted in the store before the handler is called. An event that ends
+#' the R process is set aside, too, unless `on_error` is `"stop"`: when three
+#' processes have ended, the fourth goes on behind it. An interrupt does not count.
+#'
+#' While `mx_listen()` runs, warnings appear when they happen, as with
+#' `options(warn = 1)`, also those of the handler. An R that turns warnings into
+#' errors, or ignores them, still does.
+#' @return `mx_listen()`: the number of events that the handler dealt with, invisibly.
 #' @export
 mx_listen <- function(
   client,
@@ -24,16 +51,18 @@ mx_listen <- function(
   types = NULL,
   own = FALSE,
   seconds = Inf,
-  timeout = 30000,
+  poll = 30,
   consumer = "mx_listen",
   unsigned = FALSE,
-  on_verification = NULL
+  on_verification = NULL,
+  on_error = "retry"
 ) {
   check_client(client)
-  check_function(handler)
+  handler <- check_handler(handler)
+  check_on_error(on_error)
   check_flag(own)
   check_number(seconds)
-  check_number(timeout)
+  poll <- check_number(poll)
   check_string(consumer)
   check_flag(unsigned)
   if (!is.null(types)) {
@@ -42,24 +71,55 @@ mx_listen <- function(
   if (!is.null(on_verification)) {
     check_function(on_verification)
   }
+  lock <- listen_as(client, consumer)
+  on.exit(core(listener_end(lock)))
+  old <- immediate_warnings()
+  on.exit(options(old), add = TRUE)
   wanted <- function(event) {
     (own || !event[["is_self"]]) &&
       (is.null(types) || event[["type"]] %in% types)
   }
   end <- Sys.time() + seconds
   handed <- 0
+  flush <- TRUE
   repeat {
     left <- max(0, as.numeric(difftime(end, Sys.time(), units = "secs")))
-    sync_patiently(client, min(timeout, left * 1000), end)
-    pump_or_warn(client)
-    handed <- handed + hand_over(client, handler, wanted, consumer, unsigned)
+    sync_patiently(client, check_timeout(min(poll, left) * 1000), end)
+    pump_or_warn(client, flush = flush)
+    flush <- FALSE
+    handed <- handed +
+      hand_over(client, handler, wanted, consumer, unsigned, on_error)
     if (!is.null(on_verification)) {
-      decide_verifications(client, on_verification)
+      decide_verifications(client, patient_decision(on_verification))
     }
     if (Sys.time() >= end) {
       return(invisible(handed))
     }
   }
+}
+
+# One process listens as a consumer: two would both handle each event. Returns the
+# lock.
+listen_as <- function(client, consumer, call = caller_env()) {
+  machine_of(client, call = call)
+  name <- paste0("listen-", rlang::hash(consumer), ".lock")
+  lock <- file.path(client[["store_dir"]], name)
+  if (!core(listener_begin(lock), call = call)) {
+    mx_abort(
+      c(
+        paste0(
+          "Another process listens as \"",
+          printable(consumer),
+          "\" with this store."
+        ),
+        i = "End it, or give this listener a name of its own: `consumer`.",
+        i = "Each name is given all events."
+      ),
+      "mx_error_listening",
+      call = call
+    )
+  }
+  lock
 }
 
 # A server that is away for a while does not end a listener that has time left.
@@ -72,7 +132,10 @@ sync_patiently <- function(client, timeout, end) {
         return(invisible())
       },
       mx_error_network = identity,
-      mx_error_http = identity
+      mx_error_http = identity,
+      mx_error_answer = identity,
+      mx_error_renewal = identity,
+      mx_error_store_locked = identity
     )
     if (!is_passing(trouble) || Sys.time() + pause >= end) {
       raise(trouble)
@@ -86,12 +149,87 @@ sync_patiently <- function(client, timeout, end) {
   }
 }
 
+# Whether trouble says nothing of the login or the request: no response, one that
+# is none, or one of a proxy, which has no error code; or another process that has
+# the store.
 is_passing <- function(trouble) {
-  is_no_answer(trouble) || isTRUE(trouble[["status"]] %in% c(429L, 500:599))
+  if (inherits(trouble, "mx_error_renewal")) {
+    return(is_passing(trouble[["cause"]]))
+  }
+  is_no_answer(trouble) ||
+    inherits(trouble, c("mx_error_answer", "mx_error_store_locked")) ||
+    isTRUE(trouble[["status"]] %in% c(408L, 425L, 429L, 500:599)) ||
+    identical(trouble[["errcode"]], "M_UNKNOWN")
 }
 
-# Gives each event to the handler; it is dealt with when the handler returned.
-hand_over <- function(client, handler, wanted, consumer, unsigned) {
+# R keeps warnings until the call has returned, and a listener may never return.
+# The option also reaches warnings of the handler, and leaves every condition as
+# it is, for withCallingHandlers().
+immediate_warnings <- function() {
+  level <- getOption("warn")
+  options(warn = if (level == 0) 1 else level)
+}
+
+# A function of an event and the client, whatever the user's takes of them.
+check_handler <- function(handler, call = caller_env()) {
+  check_function(handler, call = call)
+  wanted <- function(found) {
+    argument_abort(
+      "handler",
+      paste0("a function of an event and the client, and not of ", found),
+      call
+    )
+  }
+  # Of a primitive, formals() knows nothing.
+  takes <- formals(args(handler))
+  if (length(takes) == 0L) {
+    wanted("no argument")
+  }
+  required <- vapply(takes, rlang::is_missing, NA)
+  required <- setdiff(names(takes)[required], "...")
+  most <- if ("..." %in% names(takes)) Inf else length(takes)
+  if (length(required) > 2L) {
+    wanted(toString(required))
+  }
+  if (most == 1) function(event, client) handler(event) else handler
+}
+
+error_decisions <- c("retry", "skip", "stop")
+
+check_on_error <- function(on_error, call = caller_env()) {
+  if (!is.function(on_error) && !is_decision(on_error)) {
+    argument_abort(
+      "on_error",
+      "\"retry\", \"skip\", \"stop\", or a function that returns one of them",
+      call
+    )
+  }
+}
+
+is_decision <- function(x) {
+  is_string(x) && x %in% error_decisions
+}
+
+# A callback that fails leaves the verification for later.
+patient_decision <- function(on_verification) {
+  function(verification) {
+    tryCatch(on_verification(verification), error = function(condition) {
+      mx_warn(
+        c(
+          "`on_verification` failed. The verification waits for a decision.",
+          x = error_text(condition)
+        ),
+        "mx_warning_verification",
+        cause = condition
+      )
+      NULL
+    })
+  }
+}
+
+# Gives each event to the handler. It is dealt with when the handler has returned,
+# or when it was set aside.
+hand_over <- function(client, handler, wanted, consumer, unsigned, on_error) {
   machine <- machine_of(client)
   handed <- 0
   repeat {
@@ -104,12 +242,141 @@ hand_over <- function(client, handler, wanted, consumer, unsigned) {
     for (i in seq_along(numbers)) {
       event <- event_at(events, i)
       if (wanted(event)) {
-        handler(event, client)
-        handed <- handed + 1
+        attempts <- attempts_at(machine, consumer, numbers[[i]])
+        dealt_with <- handle(event, client, handler, attempts, on_error)
+        handed <- handed + dealt_with
       }
       core(machine_acknowledge(machine, consumer, numbers[[i]]))
     }
   }
+}
+
+most_tries <- 3
+
+# What the store knows of the attempts at one event.
+attempts_at <- function(machine, consumer, number) {
+  list(
+    begin = function() core(machine_begin_attempt(machine, consumer, number)),
+    withdraw = function() {
+      core(machine_withdraw_attempt(machine, consumer, number))
+    },
+    set_aside = function(error) {
+      core(machine_set_aside(machine, consumer, number, error))
+    }
+  )
+}
+
+# Whether the handler dealt with the event; otherwise it was set aside.
+handle <- function(event, client, handler, attempts, on_error) {
+  set_aside <- function(text, failure = NULL) {
+    attempts[["set_aside"]](text)
+    warn_handler(event, text, failure, set_aside = TRUE)
+    FALSE
+  }
+  repeat {
+    try <- attempts[["begin"]]()
+    if (try > most_tries && !identical(on_error, "stop")) {
+      return(set_aside("R ended three times while the handler was at work."))
+    }
+    failure <- handler_failure(event, client, handler, attempts, on_error)
+    if (is.null(failure)) {
+      return(TRUE)
+    }
+    condition <- failure[["condition"]]
+    text <- error_text(condition)
+    if (failure[["decision"]] == "skip" || try >= most_tries) {
+      return(set_aside(text, condition))
+    }
+    warn_handler(event, text, condition, set_aside = FALSE)
+    retry_pause(2^(try - 1))
+  }
+}
+
+# In seconds.
+retry_pause <- function(seconds) {
+  Sys.sleep(seconds)
+}
+
+# The error that the handler ended in, with the decision about it, or NULL. What
+# else leaves the handler, such as an interrupt, is no verdict on the event; nor
+# is an error that ends the listening.
+handler_failure <- function(event, client, handler, attempts, on_error) {
+  counts <- FALSE
+  on.exit(if (!counts) attempts[["withdraw"]]())
+  run <- function() {
+    handler(event, client)
+    NULL
+  }
+  # An error that ends the listening keeps its traceback.
+  stops <- identical(on_error, "stop")
+  condition <- if (stops) run() else tryCatch(run(), error = identity)
+  if (!is.null(condition)) {
+    decision <- decide_error(on_error, condition, event)
+    if (decision == "stop") {
+      raise(condition)
+    }
+  }
+  counts <- TRUE
+  if (!is.null(condition)) list(condition = condition, decision = decision)
+}
+
+decide_error <- function(on_error, failure, event) {
+  if (!is.function(on_error)) {
+    return(on_error)
+  }
+  decision <- tryCatch(on_error(failure, event), error = identity)
+  if (is_decision(decision)) {
+    return(decision)
+  }
+  reason <- if (inherits(decision, "error")) {
+    paste("It failed:", error_text(decision))
+  } else {
+    "It must return \"retry\", \"skip\" or \"stop\"."
+  }
+  mx_warn(
+    c("`on_error` made no decision; the event is retried.", x = reason),
+    "mx_warning_handler"
+  )
+  "retry"
+}
+
+warn_handler <- function(event, text, failure, set_aside) {
+  id <- event[["event_id"]]
+  name <- paste(
+    if (is.na(id)) "an event" else paste("event", id),
+    "of type",
+    event[["type"]]
+  )
+  mx_warn(
+    c(
+      paste0("The handler failed at ", printable(name), "."),
+      x = printable(text),
+      i = if (!set_aside) {
+        "It is retried."
+      } else if (!is_handler_report(event)) {
+        "The event was set aside; `on_error` decides about this."
+      } else {
+        "This report was set aside."
+      }
+    ),
+    "mx_warning_handler",
+    cause = failure,
+    event = event,
+    set_aside = set_aside
+  )
+}
+
+# Reports have no sender: what somebody sent is none.
+is_handler_report <- function(event) {
+  event[["type"]] == "mxcrypt.handler_failed" && !nzchar(event[["sender"]])
+}
+
+# The message of any error, as text that can be kept.
+error_text <- function(condition) {
+  text <- tryCatch(conditionMessage(condition), error = function(e) NULL)
+  text <- paste(as.character(text), collapse = "\n")
+  text <- iconv(enc2utf8(text), "UTF-8", "UTF-8", sub = "byte")
+  if (nzchar(text)) substr(text, 1L, 2000L) else class(condition)[[1]]
 }
 
 event_at <- function(events, i) {

@@ -1,4 +1,4 @@
-#' The history of a room
+#' Read the history of a room
 #'
 #' Reads what was said before, page by page. Events are decrypted and checked
 #' like those of [mx_sync()], with the keys that have come to this device until
@@ -6,7 +6,13 @@
 #' what is new to them.
 #'
 #' @inheritParams mx_room
-#' @param limit The most events to return.
+#' @param limit The most events to read, without pages that are newer than `until`. By
+#'   default 50, and with `since` all.
+#' @param since,until Only events that were sent then or later, or earlier: a time, a
+#'   date, or text such as `"2026-11-28"` or `"2026-11-28 07:00"` in the time zone of
+#'   the session. A date as `until` includes its day.
+#' @param types Only events of these types, such as `"m.room.message"`, and those that
+#'   could not be read; `NULL` for all.
 #' @param from Where to go on: the attribute `end` of an earlier result. `NULL`
 #'   begins with the newest event.
 #' @param unsigned As for [mx_sync()].
@@ -21,6 +27,10 @@
 #' `edit_reason` says why it is not. A server can keep an edit back, as it can any
 #' event.
 #'
+#' When an event was sent, its sender's server says. Reading ends with a page of which
+#' all events are older than `since`; it goes on over single ones. In a session with
+#' somebody at it, a progress bar shows the date reached.
+#'
 #' @return A data frame as from [mx_sync()], oldest event first. Where a thread
 #'   begins, `thread_latest` holds its newest message, if the server sent it along:
 #'   a data frame of one row. The attribute
@@ -29,6 +39,7 @@
 #'   empty pages for too long.
 #' @references Client-server API, "`GET /rooms/{roomId}/messages`":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
+#' @family receiving
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -40,70 +51,176 @@
 #' mx_edit(alice, room, id, "four")
 #' events <- mx_messages(alice, room)
 #' events[is.na(events$replaces) & !is.na(events$body), c("body", "edited")]
+#'
+#' mx_messages(alice, room, since = Sys.Date(), types = "m.room.message")$body
 #' @export
 mx_messages <- function(
   client,
   room,
-  limit = 50,
+  limit = if (is.null(since)) 50 else Inf,
   from = NULL,
   unsigned = FALSE,
-  edits = TRUE
+  edits = TRUE,
+  since = NULL,
+  until = NULL,
+  types = NULL
 ) {
   machine <- machine_of(check_client(client))
+  since <- check_time(since)
+  until <- check_time(until, end_of_day = TRUE)
   check_number(limit, least = 1)
   check_string(from, null = TRUE)
+  if (!is.null(types)) {
+    check_strings(types)
+  }
   check_flag(unsigned)
   check_flag(edits)
   room_id <- resolve_room(client, room)
   # Keys come with a sync. What else comes with it waits for mx_sync().
   sync_once(client, timeout = 0)
-  bodies <- list()
-  found <- 0
-  empty <- 0
-  repeat {
-    query <- list(dir = "b", limit = min(limit - found, 100), from = from)
-    path <- api_path("rooms", room_id, "messages", query = query)
-    answer <- http_perform(client, "GET", path)
-    if (answer[["status"]] != 200L) {
-      http_abort(answer)
-    }
-    body <- answer[["body"]]
-    page <- core(history_peek(body))
-    bodies <- c(list(body), bodies)
-    n <- page[["n"]]
-    found <- found + n
-    empty <- if (n == 0L) empty + 1 else 0
-    from <- page[["end"]]
-    # Pages may be empty, but a server must not keep us here for ever.
-    if (is.null(from) || found >= limit || empty == 20) {
-      break
-    }
-  }
-  lapply(bodies, function(body) core(machine_track_senders(machine, body)))
-  pump_or_warn(client)
+  history <- history_pages(client, room_id, limit, from, since, until)
+  lapply(history[["bodies"]], function(body) {
+    core(machine_track_senders(machine, body))
+  })
+  pump_or_warn(client, kinds = "keys_query")
   # Oldest first: what is edited is known then when its edits are read.
   read <- function() {
-    pages <- lapply(bodies, function(body) {
+    pages <- lapply(history[["bodies"]], function(body) {
       core(machine_read_history(machine, room_id, body, unsigned, edits))
     })
     new_events(bind_columns(rev(pages)))
   }
   events <- read()
   if (any(events[["utd_reason"]] %in% "backup_pending")) {
-    pump_or_warn(client)
+    pump_or_warn(client, kinds = "keys_query")
     events <- read()
   }
   events <- events[rev(seq_len(nrow(events))), , drop = FALSE]
+  events <- events[is_wanted(events, since, until, types), , drop = FALSE]
   rownames(events) <- NULL
-  attr(events, "end") <- from
+  attr(events, "end") <- history[["end"]]
   events
 }
 
-bind_columns <- function(pages) {
-  names <- names(pages[[1]])
-  bound <- lapply(names, function(name) {
-    do.call(c, lapply(pages, function(page) page[[name]]))
+# Events without a time are in, whichever are asked for: they may be.
+is_wanted <- function(events, since, until, types) {
+  times <- as.numeric(events[["origin_server_ts"]])
+  wanted <- rep(TRUE, nrow(events))
+  if (!is.null(since)) {
+    wanted <- wanted & (is.na(times) | times >= since)
+  }
+  if (!is.null(until)) {
+    wanted <- wanted & (is.na(times) | times < until)
+  }
+  if (!is.null(types)) {
+    # What could not be read may be of any type.
+    is_unreadable <- !is.na(events[["utd_reason"]])
+    wanted <- wanted & (is_unreadable | events[["type"]] %in% types)
+  }
+  wanted
+}
+
+# A time in seconds since 1970, or NULL.
+check_time <- function(
+  x,
+  end_of_day = FALSE,
+  name = rlang::caller_arg(x),
+  call = caller_env()
+) {
+  if (is.null(x)) {
+    return(NULL)
+  }
+  force(name)
+  is_date <- inherits(x, "Date") ||
+    is_string(x) && grepl("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", x)
+  if (inherits(x, "Date")) {
+    x <- format(x)
+  }
+  time <- tryCatch(
+    if (is_string(x) || inherits(x, "POSIXt")) as.POSIXct(x, tz = ""),
+    error = function(condition) NULL
+  )
+  if (length(time) != 1L || is.na(time)) {
+    argument_abort(
+      name,
+      "one time, a date, or text such as \"2026-11-28 07:00\"",
+      call
+    )
+  }
+  if (is_date && end_of_day) {
+    # Days on which clocks change have 23 or 25 hours.
+    time <- seq(time, by = "DSTday", length.out = 2L)[[2L]]
+  }
+  as.numeric(time)
+}
+
+# The pages that hold `limit` events, or all since a time, oldest page first, and
+# where older ones begin. Pages of which all events are newer than `until` are only
+# passed.
+history_pages <- function(
+  client,
+  room_id,
+  limit,
+  from,
+  since = NULL,
+  until = NULL,
+  call = caller_env()
+) {
+  pages <- list()
+  show <- history_progress()
+  repeat {
+    page <- history_page(client, room_id, min(limit, 100), from, call)
+    page[["passed"]] <- !is.null(until) &&
+      isTRUE(page[["oldest"]] / 1000 >= until)
+    pages <- c(list(page), pages)
+    limit <- limit - if (page[["passed"]]) 0 else page[["n"]]
+    from <- page[["end"]]
+    show(page)
+    is_before <- !is.null(since) && isTRUE(page[["newest"]] / 1000 < since)
+    if (limit <= 0 || is_before || leads_nowhere(pages)) {
+      return(list(bodies = wanted_bodies(pages), end = from))
+    }
+  }
+}
+
+# One page at least: no page has no columns.
+wanted_bodies <- function(pages) {
+  passed <- vapply(pages, function(page) page[["passed"]], NA)
+  kept <- if (all(passed)) utils::head(pages, 1L) else pages[!passed]
+  lapply(kept, function(page) {
+    page[["body"]]
   })
-  names(bound) <- names
-  bound
+}
+
+# Shows the date that was reached, until `frame` is done.
+history_progress <- function(frame = caller_env()) {
+  if (!rlang::is_interactive()) {
+    return(function(page) NULL)
+  }
+  bar <- cli::cli_progress_bar("Reading history", total = NA, .envir = frame)
+  function(page) {
+    seconds <- page[["oldest"]] / 1000
+    reached <- format(as.POSIXct(seconds, origin = "1970-01-01"), "%Y-%m-%d")
+    cli::cli_progress_update(id = bar, status = reached)
+  }
+}
+
+history_page <- function(client, room_id, limit, from, call) {
+  query <- list(dir = "b", limit = limit, from = from)
+  path <- api_path("rooms", room_id, "messages", query = query)
+  answer <- http_perform(client, "GET", path, call = call)
+  if (answer[["status"]] != 200L) {
+    http_abort(answer, call)
+  }
+  page <- core(history_peek(answer[["body"]]), call = call)
+  c(page, list(from = from, body = answer[["body"]]))
+}
+
+# Pages may be empty, but a server must not keep us here for ever, nor lead us in a
+# circle.
+leads_nowhere <- function(pages) {
+  end <- pages[[1]][["end"]]
+  asked <- lapply(pages, function(page) page[["from"]])
+  counts <- vapply(pages, function(page) page[["n"]], 0)
+  is.null(end) || end %in% asked || all(counts[1:20] %in% 0)
 }

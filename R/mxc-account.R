@@ -34,6 +34,7 @@
 #' `mxc_error_pickle` (wrong key, or not a pickle).
 #' @references Client-server API, "Key algorithms" and "Device keys":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#end-to-end-encryption>
+#' @family cryptographic primitives
 #' @examples
 #' account <- mxc_account_new()
 #' account

@@ -1,4 +1,4 @@
-#' JSON for Matrix
+#' Write JSON and canonical JSON for Matrix
 #'
 #' `mxc_json()` writes an R value as JSON text, by the table below.
 #' `mxc_canonical_json()` brings JSON text into its canonical form, over which
@@ -29,6 +29,7 @@
 #' of one name, and integers beyond 2^53 - 1, are refused on reading.
 #' @references Appendices, "Canonical JSON":
 #'   <https://spec.matrix.org/v1.19/appendices/#canonical-json>
+#' @family cryptographic primitives
 #' @examples
 #' mxc_json(list(body = "hello", ids = I("one"), empty = list()))
 #' mxc_canonical_json('{"b": 2, "a": "\\u65E5"}')

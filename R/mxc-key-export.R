@@ -1,4 +1,4 @@
-#' Key export files
+#' Encrypt and decrypt key export files
 #'
 #' Encrypts and decrypts the content of the file that Matrix clients export keys
 #' to. [mx_keys_export()] and [mx_keys_import()] do so for a client.
@@ -18,6 +18,7 @@
 #' `mxc_error_argument`.
 #' @references Client-server API, "Key exports":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#key-exports>
+#' @family cryptographic primitives
 #' @examples
 #' file <- mxc_key_export_encrypt("[]", "correct horse", rounds = 1000)
 #' cat(file)

@@ -40,6 +40,7 @@
 #' `mxc_error_handle`, `mxc_error_argument`, `mxc_error_pickle`.
 #' @references Client-server API, "`m.megolm.v1.aes-sha2`":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#mmegolmv1aes-sha2>
+#' @family cryptographic primitives
 #' @examples
 #' sender <- mxc_megolm_outbound_new()
 #' receiver <- mxc_megolm_inbound_new(mxc_megolm_session_key(sender))

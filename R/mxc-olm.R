@@ -29,6 +29,7 @@
 #' `mxc_error_encoding`, `mxc_error_handle`, `mxc_error_pickle`.
 #' @references Client-server API, "`m.olm.v1.curve25519-aes-sha2`":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#molmv1curve25519-aes-sha2>
+#' @family cryptographic primitives
 #' @examples
 #' alice <- mxc_account_new()
 #' bob <- mxc_account_new()

@@ -1,4 +1,4 @@
-#' Pictures of QR codes
+#' Draw and scan QR codes
 #'
 #' `mxc_qr_symbol()` makes the symbol that holds some bytes. Printing draws it in
 #' a terminal: in half blocks where it can show UTF-8, and in `#` where it cannot,
@@ -14,7 +14,7 @@
 #' @param invert Swap dark and light, for a terminal with light text on dark
 #'   ground. Where there are colours, the ground is made white instead.
 #' @param ... Ignored.
-#' @param image A file, PNG or JPEG; or an image as [png::readPNG()] gives it: a
+#' @param image A file, PNG or JPEG; or an image as `png::readPNG()` gives it: a
 #'   matrix of greys from 0 to 1, or an array with planes of colours.
 #' @return `mxc_qr_symbol()`: a matrix of class `mxc_qr_symbol`, `TRUE` where a
 #'   module is dark, without the quiet zone around it, which is drawn.
@@ -25,6 +25,7 @@
 #' the image; `mx_error_argument`. Files need the packages png and jpeg.
 #' @references Client-server API, "QR code format":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#qr-codes>
+#' @family cryptographic primitives
 #' @examples
 #' symbol <- mxc_qr_symbol(charToRaw("hello"))
 #' symbol
@@ -53,7 +54,7 @@ mxc_qr_png <- function(symbol, path, scale = 8) {
   tryCatch(
     suppressWarnings(writeBin(png::writePNG(light + 0), path)),
     error = function(condition) {
-      argument_abort("path", "a file that can be written", caller_env())
+      argument_abort("path", "a file that can be written", caller_env(), path)
     }
   )
   invisible(path)
@@ -131,7 +132,7 @@ read_image <- function(image, call = caller_env()) {
   bytes <- read_file(check_path(image, call = call), "image", call)
   begins <- function(...) identical(bytes[seq_len(...length())], as.raw(c(...)))
   unreadable <- function(condition) {
-    argument_abort("image", "a PNG or JPEG file that can be read", call)
+    argument_abort("image", "a PNG or JPEG file that can be read", call, image)
   }
   if (begins(0x89, 0x50, 0x4e, 0x47)) {
     check_package("png", call)

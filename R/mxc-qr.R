@@ -1,4 +1,4 @@
-#' QR codes of a verification
+#' Encode and decode QR codes of a verification
 #'
 #' `mxc_qr_encode()` writes what a QR code says when one device or user verifies
 #' another: which keys whoever shows it has, which ones it believes in, and a
@@ -29,6 +29,7 @@
 #' (not a key), `mxc_error_argument`.
 #' @references Client-server API, "QR codes":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#qr-codes>
+#' @family cryptographic primitives
 #' @examples
 #' mine <- mxc_account_identity_keys(mxc_account_new())[["ed25519"]]
 #' yours <- mxc_account_identity_keys(mxc_account_new())[["ed25519"]]

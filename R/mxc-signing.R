@@ -1,4 +1,4 @@
-#' Signatures
+#' Verify signatures, and sign JSON
 #'
 #' `mxc_ed25519_verify()` checks signatures of bytes. `mxc_json_sign()` and
 #' `mxc_json_verify()` sign and check JSON objects: the signature covers the
@@ -20,6 +20,7 @@
 #' `mxc_error_json` (not an object, or not canonical), `mxc_error_argument`.
 #' @references Appendices, "Signing JSON":
 #'   <https://spec.matrix.org/v1.19/appendices/#signing-json>
+#' @family cryptographic primitives
 #' @examples
 #' account <- mxc_account_new()
 #' key <- mxc_account_identity_keys(account)[["ed25519"]]

@@ -1,4 +1,4 @@
-#' Judge keys that a server handed out
+#' Verify device keys and one-time keys from a server
 #'
 #' A homeserver hands on whatever was uploaded to it, also with signatures that
 #' do not hold. `mxc_verify_device_keys()` says whether a `device_keys` object is
@@ -23,6 +23,7 @@
 #' For one object, of class `mxc_error_verification`, with the reason.
 #' @references Client-server API, "Device keys" and "Key algorithms":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#device-keys>
+#' @family cryptographic primitives
 #' @examples
 #' account <- mxc_account_new()
 #' keys <- mxc_device_keys(account, "@alice:example.org", "ALICE")
@@ -95,7 +96,7 @@ verdicts <- function(columns, good, call = caller_env()) {
   columns[good]
 }
 
-#' The keys a device publishes
+#' Sign device keys and one-time keys for upload
 #'
 #' @inheritParams mxc_account
 #' @param user_id,device_id Whose keys these are.
@@ -104,6 +105,7 @@ verdicts <- function(columns, good, call = caller_env()) {
 #' @return JSON text: the object, signed by the account.
 #' @references Client-server API, "Uploading keys":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#uploading-keys>
+#' @family cryptographic primitives
 #' @examples
 #' account <- mxc_account_new()
 #' mxc_device_keys(account, "@alice:example.org", "ALICE")

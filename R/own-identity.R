@@ -6,7 +6,7 @@ identity_keys <- c("master", "self_signing", "user_signing")
 own_identity <- function(client, machine, call = caller_env()) {
   user_id <- client[["user_id"]]
   core(machine_refresh_devices(machine, user_id), call = call)
-  pump(client, call = call)
+  pump(client, users = user_id, call = call)
   core(machine_identity_status(machine), call = call)
 }
 

@@ -1,78 +1,389 @@
 # The pump: performs what the machine asks for until nothing is left.
 #
-# The machine decides what is asked, in which order, and what an answer means;
-# here it is only carried to the server and back.
+# The machine decides what is asked, in which order, when a request that failed is
+# made again, and what a response means; here it is only carried to the server and
+# back.
 
-# With `until`, goes on until that is true, also while another process is at
-# work on the same store; for at most `wait` seconds without progress.
-pump <- function(client, until = NULL, wait = 60, call = caller_env()) {
+# A caller may wait for something: with `until` until that is true, also while
+# another process is at work on the same store, for at most `wait` seconds without
+# progress; for the messages of `room_id`, the devices of `users`, all requests of
+# `kinds`, and what is in the outbox after the number `queued_after`. Those are tried
+# at once, and their failure is raised. Anything else that fails is no concern of
+# the caller: it is a warning at most. With `flush`, what messages of any room wait
+# for is tried at once too. `progress` is called after each round of requests.
+pump <- function(
+  client,
+  until = NULL,
+  room_id = NULL,
+  users = character(),
+  kinds = character(),
+  queued_after = Inf,
+  flush = FALSE,
+  wait = 60,
+  progress = function() NULL,
+  call = caller_env()
+) {
   machine <- machine_of(client, call = call)
+  since <- core(machine_failures(machine), call = call)
+  tried <- c(kinds, if (flush) "messages")
+  next_requests <- function() {
+    due <- machine_requests(machine, room_id, users, tried, since)
+    core(due, call = call)
+  }
+  is_done <- function() is.null(until) || until()
+  pumped <- pump_rounds(
+    client,
+    machine,
+    next_requests,
+    is_done,
+    wait,
+    progress,
+    call
+  )
+  failed <- pumped[["failed"]]
+  if (!is_done()) {
+    raise(why_not_done(failed, pumped[["held_up"]], room_id, call))
+  }
+  waits <- length(c(users, kinds)) > 0L || queued_after < Inf
+  ended_early <- pumped[["ended"]] && waits
+  raise_awaited(failed, kinds, queued_after, ended_early)
+  warn_side_requests(client, failed)
+  invisible()
+}
+
+# Performs what is due until nothing is, or nothing more can be done now. Returns
+# what failed, by subject, what that holds up, and whether it ended early.
+pump_rounds <- function(
+  client,
+  machine,
+  next_requests,
+  is_done,
+  wait,
+  progress,
+  call
+) {
+  failed <- list()
+  ended <- FALSE
+  in_vain <- FALSE
+  syncs <- 0
   idle_since <- Sys.time()
   repeat {
-    due <- core(machine_requests(machine), call = call)
-    if (due[["sync_first"]]) {
-      sync_once(client, timeout = 0, call = call)
+    due <- next_requests()
+    # A sync that tells nothing new is not made for ever.
+    sync_first <- due[["sync_first"]] && syncs < 3
+    has_requests <- length(due[["requests"]]) > 0L
+    if (sync_first) {
+      syncs <- syncs + 1
+      failure <- sync_for_messages(client, call)
+      failed[["sync"]] <- failure
+      ended <- !is.null(failure)
     }
-    if (length(due[["requests"]]) > 0L) {
-      perform_all(client, machine, due[["requests"]], call)
+    if (has_requests) {
+      round <- perform_all(client, machine, due[["requests"]], call)
+      ended <- any(ended, round[["ended"]])
+      in_vain <- is_in_vain(round, due, failed)
+      failed[names(round[["failed"]])] <- round[["failed"]]
+      progress()
       idle_since <- Sys.time()
-    } else if (is.null(until) || until()) {
-      return(invisible())
-    } else if (difftime(Sys.time(), idle_since, units = "secs") > wait) {
-      mx_abort(
-        c(
-          "Another process holds what is to be sent, and does not finish.",
-          i = "It stays in the outbox and is sent by the next call."
-        ),
-        "mx_error_store_locked",
-        call = call
-      )
-    } else if (!due[["sync_first"]]) {
+    } else if (!sync_first) {
+      if (is_done() || !is_worth_waiting(due, idle_since, wait)) {
+        break
+      }
       Sys.sleep(0.2)
     }
+    if (ended || in_vain) {
+      break
+    }
+  }
+  list(failed = failed, held_up = due[["held_up"]], ended = ended)
+}
+
+# Whether all that was due only failed again. It is left to the next call: a request
+# whose pause is shorter than the others take would be made for ever.
+is_in_vain <- function(round, due, failed) {
+  repeated <- names(round[["failed"]]) %in% names(failed)
+  sum(repeated) == length(due[["requests"]])
+}
+
+# Another process is at work, and does not take too long.
+is_worth_waiting <- function(due, idle_since, wait) {
+  waited <- difftime(Sys.time(), idle_since, units = "secs")
+  due[["busy"]] && waited <= wait
+}
+
+# What a message needs to know of its readers may be too old.
+sync_for_messages <- function(client, call) {
+  tryCatch(
+    {
+      sync_once(client, timeout = 0, call = call)
+      NULL
+    },
+    mx_error = function(condition) {
+      list(subject = "sync", kind = "sync", condition = condition)
+    }
+  )
+}
+
+# Raises the failure of what a caller waited for. Where the rest was not tried, any
+# failure is the reason.
+raise_awaited <- function(failed, kinds, queued_after, ended_early) {
+  is_awaited <- function(failure) {
+    subject <- failure[["subject"]]
+    failure[["kind"]] %in%
+      kinds ||
+      subject == "keys_query caller" ||
+      queued_number(subject) > queued_after
+  }
+  awaited <- Filter(is_awaited, failed)
+  if (length(awaited) == 0L && ended_early) {
+    awaited <- failed
+  }
+  if (length(awaited) > 0L) {
+    raise(awaited[[1]][["condition"]])
   }
 }
 
-# Performs requests in order. The first that fails ends it, and what was not
-# tried is said to be so; also an interrupt by the user leaves nothing unsaid.
+# Performs requests in order. One that fails keeps back only what must come after it
+# in its lane. Two without a response in a row, or a login that is over, end it;
+# what was not tried is said to be so, also after an interrupt by the user.
 perform_all <- function(client, machine, requests, call) {
   n <- length(requests)
   status <- rep(-1L, n)
   body <- rep(list(raw()), n)
+  conditions <- vector("list", n)
   numbers <- vapply(requests, function(request) request[["number"]], 0)
   report <- function() {
     core(machine_replies(machine, numbers, status, body), call = call)
   }
   reported <- FALSE
   on.exit(if (!reported) report())
+  stopped <- character()
+  silent <- 0
+  ended <- FALSE
   for (i in seq_len(n)) {
+    lane <- requests[[i]][["lane"]]
+    if (!is.null(lane) && lane %in% stopped) {
+      next
+    }
     status[[i]] <- 0L
-    answer <- perform(client, requests[[i]], call)
-    status[[i]] <- answer[["status"]]
-    body[[i]] <- answer[["body"]]
-    if (answer[["status"]] == 401L) {
+    reply <- perform(client, machine, requests[[i]], call)
+    status[[i]] <- reply[["status"]]
+    body[[i]] <- reply[["body"]]
+    conditions[i] <- list(reply[["condition"]])
+    if (status[[i]] != 200L) {
+      stopped <- c(stopped, lane)
+    }
+    # An upload that stalls says nothing of the way to the server.
+    if (is.null(requests[[i]][["file"]])) {
+      silent <- if (status[[i]] == 0L) silent + 1 else 0
+    }
+    ended <- silent > 1 || is_signed_out(status[[i]], body[[i]])
+    if (ended) {
       break
     }
   }
   reported <- TRUE
   troubles <- report()
-  if (length(troubles) > 0L) {
-    trouble <- troubles[[1]]
+  uploaded <- lapply(requests, function(request) request[["file"]])
+  delete_files(files_dir(client), machine, unlist(uploaded))
+  failed <- lapply(troubles, function(trouble) {
+    i <- match(trouble[["number"]], numbers)
+    condition <- conditions[[i]]
+    if (is.null(condition)) {
+      condition <- trouble_condition(trouble, body[[i]], call)
+    }
+    failure_of(trouble, condition)
+  })
+  names(failed) <- vapply(failed, function(x) x[["subject"]], "")
+  list(failed = failed, ended = ended)
+}
+
+# The status and body of a response, or the condition for one that is an error: its
+# status is 0 where there was no response.
+perform <- function(client, machine, request, call) {
+  content <- upload_body(client, machine, request)
+  if (!is.null(content) && !is_whole(content)) {
+    return(file_gone())
+  }
+  answer <- tryCatch(
+    http_perform(
+      client,
+      request[["method"]],
+      request[["path"]],
+      request[["body"]],
+      content = content,
+      call = call
+    ),
+    mx_error = identity
+  )
+  if (!inherits(answer, "condition")) {
+    return(answer[c("status", "body")])
+  }
+  # It was there, and cannot be read.
+  if (inherits(answer, "mx_error_file")) {
+    return(file_gone())
+  }
+  if (is_no_answer(answer) || !is.numeric(answer[["status"]])) {
+    return(list(status = 0L, body = raw(), condition = answer))
+  }
+  list(
+    status = as.integer(answer[["status"]]),
+    body = error_body(answer),
+    condition = answer
+  )
+}
+
+# The body of a failure as the machine reads it.
+error_body <- function(condition) {
+  fields <- list(
+    errcode = condition[["errcode"]],
+    error = json_at(condition[["body"]], "error")
+  )
+  charToRaw(as_json_text(Filter(is_string, fields)))
+}
+
+is_signed_out <- function(status, body) {
+  codes <- c("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN")
+  status == 401L &&
+    isTRUE(json_body(list(body = body))[["errcode"]] %in% codes)
+}
+
+# The number in the outbox of what a request was to send.
+queued_number <- function(subject) {
+  if (startsWith(subject, "send ")) as.numeric(sub("send ", "", subject)) else 0
+}
+
+failure_of <- function(trouble, condition) {
+  list(
+    subject = trouble[["subject"]],
+    kind = trouble[["kind"]],
+    room_id = trouble[["room_id"]],
+    condition = condition
+  )
+}
+
+# What a failed request would have been raised as.
+trouble_condition <- function(trouble, body = raw(), call = caller_env()) {
+  if (trouble[["status"]] == 0) {
+    return(errorCondition(
+      paste("No response from the server:", printable(trouble[["message"]])),
+      class = c("mx_error_network", "mx_error"),
+      call = bare_call(call)
+    ))
+  }
+  tryCatch(
     matrix_abort(
       trouble[["code"]],
       trouble[["message"]],
       trouble[["status"]],
+      json_body(list(body = body)),
       call = call
-    )
-  }
+    ),
+    mx_error = identity
+  )
 }
 
-perform <- function(client, request, call) {
-  http_perform(
-    client,
-    request[["method"]],
-    request[["path"]],
-    request[["body"]],
-    call = call
+# The condition for a caller whose wish is not fulfilled: what holds up the
+# messages of the room, else what failed first.
+why_not_done <- function(failed, held_up, room_id, call) {
+  of_room <- function(x) identical(x[["room_id"]], room_id)
+  held_up <- Filter(of_room, held_up)
+  if (length(held_up) > 0L) {
+    trouble <- held_up[[1]]
+    known <- failed[[trouble[["subject"]]]]
+    condition <- if (is.null(known)) {
+      trouble_condition(trouble, call = call)
+    } else {
+      known[["condition"]]
+    }
+    return(naming_the_file(condition, trouble))
+  }
+  if (length(failed) > 0L) {
+    return(failed[[1]][["condition"]])
+  }
+  message <- c(
+    "Another process holds what is to be sent, and does not finish.",
+    i = "It stays in the outbox and is sent by the next call."
+  )
+  errorCondition(
+    rlang::format_error_bullets(message),
+    class = c("mx_error_store_locked", "mx_error_store", "mx_error"),
+    call = bare_call(call)
+  )
+}
+
+# That a file is in the way of a text is not obvious.
+naming_the_file <- function(condition, trouble) {
+  if (trouble[["kind"]] != "upload") {
+    return(condition)
+  }
+  number <- sub("upload ", "", trouble[["subject"]], fixed = TRUE)
+  help <- paste0(
+    "A file cannot be uploaded yet, and what was sent to the room after it waits: ",
+    "number ",
+    number,
+    " of mx_outbox()."
+  )
+  condition[["message"]] <- paste(
+    c(conditionMessage(condition), rlang::format_error_bullets(c(i = help))),
+    collapse = "\n"
+  )
+  condition
+}
+
+side_requests <- c(
+  keys_upload = "Publishing one-time keys",
+  keys_query = "Asking for devices",
+  keys_claim = "Claiming one-time keys",
+  encryption = "Asking whether a room is encrypted",
+  history_visibility = "Asking for the history visibility of a room",
+  members = "Asking for the members of a room",
+  gap = "Fetching events that a sync left out",
+  signature = "Uploading a signature",
+  backup_version = "Asking for the key backup",
+  back_up = "Backing up keys",
+  backed_up_key = "Looking for a key in the key backup",
+  key_bundle = "Fetching shared history",
+  upload = "Uploading a file that belongs to another call",
+  send = "Sending what belongs to another call",
+  sync = "Syncing"
+)
+
+# Seconds until the failure of one kind of request is a warning again.
+side_warning_pause <- 3600
+
+# Requests that nobody waits for failed. They are made again by themselves: a bot
+# that syncs each minute is told once.
+warn_side_requests <- function(client, failed) {
+  if (length(failed) == 0L) {
+    return(invisible())
+  }
+  kinds <- vapply(failed, function(x) x[["kind"]], "")
+  failed <- failed[!duplicated(kinds)]
+  keys <- paste(client[["store_dir"]], unique(kinds))
+  now <- as.numeric(Sys.time())
+  told <- the[["side_told"]] %||% numeric()
+  news <- is.na(told[keys]) | abs(now - told[keys]) > side_warning_pause
+  if (!any(news)) {
+    return(invisible())
+  }
+  told[keys[news]] <- now
+  the[["side_told"]] <- told
+  failed <- failed[news]
+  kinds <- vapply(failed, function(x) x[["kind"]], "")
+  reasons <- vapply(failed, function(x) conditionMessage(x[["condition"]]), "")
+  cause <- failed[[1]][["condition"]]
+  lines <- paste0(side_requests[kinds], " failed: ", reasons)
+  mx_warn(
+    c(
+      "The server did not do all that this device needs. Your call is not affected.",
+      stats::setNames(lines, rep("x", length(lines))),
+      i = "Later calls try again by themselves, after ever longer pauses."
+    ),
+    "mx_warning_pump",
+    kind = unname(kinds),
+    status = cause[["status"]],
+    errcode = cause[["errcode"]],
+    cause = cause
   )
 }

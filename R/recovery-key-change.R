@@ -35,6 +35,7 @@
 #' that the server shows).
 #' @references Client-server API, "Secrets":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#secrets>
+#' @family identity and recovery
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
@@ -93,6 +94,7 @@ set_up_recovery <- function(
 
 recovery_key_made <- function(client, machine) {
   if (core(machine_identity_status(machine))[["recovery_key"]]) {
+    tell_recovery_key()
     return(new_recovery_key(client))
   }
   invisible()

@@ -1,8 +1,8 @@
-#' Keep a recovery key
+#' Save a recovery key
 #'
 #' A new recovery key is kept, sealed, in the store until its owner says to have
 #' it: a process that is killed loses nothing. `mx_recovery_key_write()` writes it
-#' to a file that only you can read; `mx_recovery_key_saved()` says that it is
+#' to a file that only you can read; `mx_recovery_key_forget()` says that it is
 #' kept in another way. After either it can not be had from here any more.
 #'
 #' @param key A recovery key, from [mx_crypto_setup()] or
@@ -13,6 +13,7 @@
 #' @section Errors:
 #' `mx_error_recovery_key` when there is none any more; `mx_error_store` when the
 #' file cannot be written.
+#' @family identity and recovery
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
@@ -24,34 +25,51 @@ mx_recovery_key_write <- function(key, path) {
   check_path(path)
   text <- reveal_recovery_key(key)
   if (file.exists(path)) {
-    argument_abort("path", "a file that is not there yet", caller_env())
+    argument_abort("path", "a file that is not there yet", caller_env(), path)
   }
   core(private_file_write(path, paste0(text, "\n")))
-  mx_recovery_key_saved(key)
+  mx_recovery_key_forget(key)
   invisible(path)
 }
 
 #' @rdname mx_recovery_key_write
 #' @export
-mx_recovery_key_saved <- function(key) {
+mx_recovery_key_forget <- function(key) {
   check_recovery_key(key)
-  core(machine_recovery_key_saved(stored_machine(key)))
+  core(machine_forget_recovery_key(stored_machine(attr(key, "stored"))))
   invisible()
 }
 
+# What it is made of is the mask: whatever shows it, shows that. Where it is kept is
+# an attribute.
 new_recovery_key <- function(client) {
-  new_stored(client[["store_dir"]], "mx_recovery_key")
+  stored <- new_stored(client[["store_dir"]], "mx_recovery_key")
+  structure(masked(12), class = class(stored), stored = unclass(stored))
+}
+
+# That there is one must not depend on whether somebody looks at the result.
+tell_recovery_key <- function() {
+  file <- "recovery-key.txt"
+  cli::cli_alert_warning(paste0(
+    "A new recovery key was made. It opens your encrypted history when all devices ",
+    "are lost. Save it:"
+  ))
+  cli::cli_verbatim(sprintf(
+    "  mx_recovery_key_write(mx_crypto_setup(client)$recovery_key, \"%s\")",
+    file
+  ))
 }
 
 check_recovery_key <- function(key, call = caller_env()) {
-  if (!inherits(key, "mx_recovery_key") || !is.list(key)) {
+  if (!inherits(key, "mx_recovery_key") || is.null(attr(key, "stored"))) {
     argument_abort("key", "a recovery key, from mx_crypto_setup()", call)
   }
 }
 
 reveal_recovery_key <- function(key, call = caller_env()) {
   check_recovery_key(key, call)
-  text <- core(machine_recovery_key(stored_machine(key)), call = call)
+  machine <- stored_machine(attr(key, "stored"))
+  text <- core(machine_recovery_key(machine), call = call)
   if (is.null(text)) {
     mx_abort(
       "The recovery key was saved, and is not kept here any more.",
@@ -68,6 +86,14 @@ format.mx_recovery_key <- function(x, ..., reveal = FALSE) {
     return(reveal_recovery_key(x))
   }
   c("<mx_recovery_key>", masked(12))
+}
+
+#' @export
+as.character.mx_recovery_key <- function(x, ...) masked(12)
+
+#' @rawNamespace S3method(utils::str, mx_recovery_key)
+str.mx_recovery_key <- function(object, ...) {
+  cat(" ", paste(format(object), collapse = " "), "\n", sep = "")
 }
 
 masked <- function(groups) {

@@ -26,13 +26,19 @@ share_history <- function(client, room_id, user_id, call = caller_env()) {
       bundle <- core(machine_make_key_bundle(machine, room_id), call = call)
       if (!is.null(bundle)) {
         number <- bundle[["number"]]
-        url <- upload_file(client, bundle[["bytes"]], call = call)
+        url <- upload_bytes(client, bundle[["bytes"]], call = call)
         core(
           machine_share_key_bundle(machine, number, url, user_id),
           call = call
         )
         waits <- function() core(machine_key_bundle_waits(machine, number))
-        pump(client, until = function() !waits(), call = call)
+        pump(
+          client,
+          until = function() !waits(),
+          users = user_id,
+          kinds = "keys_claim",
+          call = call
+        )
       }
     },
     mx_error_http = failed,

@@ -1,4 +1,4 @@
-#' Let the next message of a room begin a new key
+#' Rotate the key of a room
 #'
 #' The key of a room is replaced by itself after as many messages, or as long, as
 #' the room says; when a member or a device leaves or is blocked; and when other
@@ -8,6 +8,7 @@
 #'
 #' @inheritParams mx_room
 #' @return `NULL`, invisibly.
+#' @family rooms
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")

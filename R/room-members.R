@@ -1,8 +1,9 @@
-#' The members of a room
+#' List the members of a room
 #'
 #' @inheritParams mx_room
 #' @return A data frame with a row for each member: `user_id`, `display_name`
 #'   and `membership` (`join` or `invite`).
+#' @family rooms
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -10,9 +11,12 @@
 #' mx_room_members(alice, room)
 #' @export
 mx_room_members <- function(client, room) {
-  room_id <- resolve_room(client, room)
+  members_of(client, resolve_room(client, room))
+}
+
+members_of <- function(client, room_id, call = caller_env()) {
   path <- api_path("rooms", room_id, "members")
-  events <- http_json(client, "GET", path)[["chunk"]]
+  events <- http_json(client, "GET", path, call = call)[["chunk"]]
   text <- function(event, ...) {
     value <- json_at(event, ...)
     if (is_string(value)) value else NA_character_

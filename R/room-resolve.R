@@ -31,23 +31,84 @@ room_of_alias <- function(client, alias, call) {
   found
 }
 
+# The rooms that the store knows. Whether the server can be reached does not matter.
+joined_rooms <- function(client, call) {
+  known <- core(machine_rooms(machine_of(client, call = call)), call = call)
+  known <- data.frame(known[c("room_id", "name", "membership")])
+  known[known[["membership"]] == "join", ]
+}
+
 room_of_name <- function(client, name, call) {
-  rooms <- mx_rooms(client)
-  rooms <- rooms[rooms[["membership"]] == "join", ]
-  found <- rooms[["room_id"]][!is.na(rooms[["name"]]) & rooms[["name"]] == name]
-  if (length(found) == 1L) {
-    return(found)
+  rooms <- joined_rooms(client, call)
+  if (!name %in% rooms[["name"]]) {
+    # The room may be new, or no sync may have told of any.
+    sync_once(client, timeout = 0, call = call)
+    rooms <- joined_rooms(client, call)
   }
-  message <- if (length(found) == 0L) {
+  only_room_named(name, rooms, call)
+}
+
+# The room of an invitation, or one that was joined already: to join it once more
+# changes nothing.
+room_of_invitation <- function(client, name, call = caller_env()) {
+  rooms <- mx_rooms(client)
+  invited <- rooms[rooms[["membership"]] == "invite", ]
+  found <- if (name %in% invited[["name"]]) invited else rooms
+  only_room_named(name, found, call)
+}
+
+# The id of the one room in `rooms` that bears this very name.
+only_room_named <- function(name, rooms, call) {
+  found <- rooms[rooms[["name"]] %in% name, ]
+  if (nrow(found) == 1L) {
+    return(found[["room_id"]])
+  }
+  message <- if (nrow(found) == 0L) {
     c(
-      paste0("You are in no room named \"", name, "\"."),
+      paste0("None of your rooms is named \"", name, "\"."),
+      i = did_you_mean(name, rooms[["name"]]),
       i = "mx_rooms() lists your rooms; a room id or alias works too."
     )
   } else {
     c(
-      paste0("You are in ", length(found), " rooms named \"", name, "\"."),
-      i = paste("Say which by its id:", paste(found, collapse = ", "))
+      paste0(nrow(found), " of your rooms are named \"", name, "\"."),
+      i = paste(
+        "Say which by its id:",
+        paste(described(found), collapse = ", ")
+      )
     )
   }
   mx_abort(message, "mx_error_room", call = call)
+}
+
+described <- function(rooms) {
+  inviter <- rooms[["inviter"]]
+  invited <- rooms[["membership"]] == "invite" & !is.na(inviter)
+  by <- paste0(" (", printable(inviter), " invites you)")
+  paste0(rooms[["room_id"]], ifelse(invited, by, ""))
+}
+
+# Names are long enough to be long: what nobody types is not compared.
+did_you_mean <- function(name, names) {
+  near <- near_names(name, names[!is.na(names) & nchar(names) <= 100])
+  if (length(near) > 0L) {
+    paste0("Did you mean \"", paste(near, collapse = "\" or \""), "\"?")
+  }
+}
+
+# The three nearest of those that contain the name or are part of it, or differ from
+# it in a third of its letters at most.
+near_names <- function(name, names) {
+  if (nchar(name) > 100L) {
+    return(character())
+  }
+  names <- unique(names[nzchar(names)])
+  distance <- drop(utils::adist(name, names, ignore.case = TRUE))
+  holds <- function(whole, part) {
+    nchar(part) > 2L && grepl(tolower(part), tolower(whole), fixed = TRUE)
+  }
+  is_part <- vapply(names, function(x) holds(x, name) || holds(name, x), NA)
+  is_near <- is_part | distance <= max(1, nchar(name) %/% 3)
+  near <- names[is_near][order(distance[is_near])]
+  printable(utils::head(near, 3))
 }

@@ -1,15 +1,16 @@
-#' Encrypt a room
+#' Turn on encryption in a room
 #'
 #' Switches encryption on. That cannot be undone: a room that was once seen to be
 #' encrypted is never sent plaintext again, whatever its server says.
 #'
 #' @inheritParams mx_room
-#' @param rotation_period_msgs,rotation_period_ms After how many messages, and
-#'   how many milliseconds, a new key is used; `NULL` for the recommended 100
-#'   messages and one week.
+#' @param rotation_messages,rotation_seconds After how many messages, and how many
+#'   seconds, a new key is used; `NULL` for the recommended 100 messages and one
+#'   week.
 #' @return The id of the state event, invisibly.
 #' @references Client-server API, `m.room.encryption`:
 #'   <https://spec.matrix.org/v1.19/client-server-api/#mroomencryption>
+#' @family rooms
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -20,29 +21,64 @@
 mx_room_encrypt <- function(
   client,
   room,
-  rotation_period_msgs = NULL,
-  rotation_period_ms = NULL
+  rotation_messages = NULL,
+  rotation_seconds = NULL
 ) {
   room_id <- resolve_room(client, room)
   content <- megolm_content()
-  for (name in c("rotation_period_msgs", "rotation_period_ms")) {
-    value <- get(name)
-    if (!is.null(value)) {
-      content[[name]] <- check_number(value, name, least = 1)
-    }
+  if (!is.null(rotation_messages)) {
+    content[["rotation_period_msgs"]] <- check_number(
+      rotation_messages,
+      least = 1
+    )
   }
-  invisible(mx_set_state(client, room_id, "m.room.encryption", content))
+  if (!is.null(rotation_seconds)) {
+    seconds <- check_number(rotation_seconds, least = 0.001)
+    content[["rotation_period_ms"]] <- round(seconds * 1000)
+  }
+  invisible(set_state(client, room_id, "m.room.encryption", content))
 }
 
-#' Set the state of a room
+#' Set room state
+#'
+#' State is what holds for a room until it is set again: its name, its topic, or
+#' what your programs keep there. It is never encrypted: whoever runs a server of
+#' the room can read it.
+#'
+#' @inheritParams mx_room
+#' @param type The type of the state event.
+#' @param content Its content: a list for [mxc_json()], or JSON text.
+#' @param state_key Its state key.
+#' @return The id of the event, invisibly.
+#' @seealso [mx_room_encrypt()], which sets `m.room.encryption`; [mx_set_state()],
+#'   for code that was written for mx.client.
+#' @references Client-server API, "Room events":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#room-events>
+#' @family rooms
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' room <- mx_room_create(alice, "lab")
+#' mx_room_set_state(alice, "lab", "m.room.topic", list(topic = "nightly runs"))
+#' @export
+mx_room_set_state <- function(client, room, type, content, state_key = "") {
+  room_id <- resolve_room(client, room)
+  check_string(type)
+  check_state_key(state_key)
+  invisible(set_state(client, room_id, type, content, state_key))
+}
+
+#' Set room state with a session
+#'
+#' [mx_room_set_state()] is the everyday form: it also finds a room by its name or
+#' alias.
 #'
 #' @param session A session, from [mx_client_session()], or a client.
 #' @param room_id The room's id.
 #' @param event_type The type of the state event.
-#' @param content Its content: a list for [mxc_json()], or JSON text.
-#' @param state_key Its state key.
-#' @return The id of the event, invisibly. State is never encrypted: whoever runs
-#'   a server can read it.
+#' @inheritParams mx_room_set_state
+#' @return The id of the event, invisibly.
+#' @family compatibility with mx.client
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -60,19 +96,32 @@ mx_set_state <- function(
   session <- as_session(session)
   check_string(room_id)
   check_string(event_type)
+  check_state_key(state_key)
+  invisible(set_state(session, room_id, event_type, content, state_key))
+}
+
+check_state_key <- function(state_key, call = caller_env()) {
   if (!is_string(state_key)) {
-    argument_abort("state_key", "one string", caller_env())
+    argument_abort("state_key", "one string", call)
   }
-  path <- api_path("rooms", room_id, "state", event_type)
-  if (nzchar(state_key)) {
-    path <- api_path("rooms", room_id, "state", event_type, state_key)
-  }
+  checked_text(state_key, "state_key", call)
+}
+
+set_state <- function(session, room_id, type, content, state_key = "") {
   text <- as_json_text(content)
-  set <- http_json(session, "PUT", path, text)
-  if (event_type == "m.room.encryption" && state_key == "") {
+  set <- http_json(session, "PUT", state_path(room_id, type, state_key), text)
+  if (type == "m.room.encryption" && state_key == "") {
     remember_encryption(session, room_id, text)
   }
-  invisible(set[["event_id"]])
+  set[["event_id"]]
+}
+
+state_path <- function(room_id, type, state_key) {
+  if (nzchar(state_key)) {
+    api_path("rooms", room_id, "state", type, state_key)
+  } else {
+    api_path("rooms", room_id, "state", type)
+  }
 }
 
 # The next message must be encrypted, also before a sync tells of it.
@@ -83,12 +132,8 @@ remember_encryption <- function(session, room_id, text) {
 
 # The content of a state event, or NULL where there is none.
 room_state <- function(client, room_id, type, state_key = "") {
-  path <- api_path("rooms", room_id, "state", type)
-  if (nzchar(state_key)) {
-    path <- api_path("rooms", room_id, "state", type, state_key)
-  }
   tryCatch(
-    http_json(client, "GET", path),
+    http_json(client, "GET", state_path(room_id, type, state_key)),
     mx_error_M_NOT_FOUND = function(condition) NULL
   )
 }

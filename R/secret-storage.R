@@ -58,7 +58,8 @@ storage_secret <- function(client, given, call = caller_env()) {
       c(
         paste0("The recovery key of ", client[["user_id"]], " is needed."),
         i = "Give it, or set MXCRYPT_RECOVERY_KEY or MXCRYPT_RECOVERY_KEY_FILE.",
-        i = "If it is lost, `mx_crypto_setup(reset = TRUE)` makes a new identity."
+        i = "If it is lost, verify this device with another one of yours: see mx_verify().",
+        i = "If no other device is left either, see ?mx_cross_signing_reset."
       ),
       "mx_error_recovery_key",
       call = call
@@ -81,7 +82,7 @@ recovery_key_file <- function(call = caller_env()) {
     return(NULL)
   }
   text <- tryCatch(
-    suppressWarnings(readLines(path, warn = FALSE)),
+    text_of_file(path),
     error = function(condition) NULL
   )
   if (is.null(text)) {
@@ -95,5 +96,21 @@ recovery_key_file <- function(call = caller_env()) {
       call = call
     )
   }
-  paste(text, collapse = "")
+  text
+}
+
+# In bytes. A recovery key has 60.
+largest_secret_file <- 65536L
+
+# The text of a file in UTF-8, or in UTF-16, which Windows PowerShell writes.
+text_of_file <- function(path) {
+  # As many as there are: of a pipe, such as a shell's <(...), nobody knows the size.
+  bytes <- suppressWarnings(readBin(path, "raw", largest_secret_file))
+  mark <- as.integer(utils::head(bytes, 2L))
+  if (identical(sort(mark), c(0xfeL, 0xffL))) {
+    return(iconv(list(bytes), "UTF-16", "UTF-8"))
+  }
+  text <- rawToChar(bytes)
+  Encoding(text) <- "UTF-8"
+  text
 }

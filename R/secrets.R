@@ -1,4 +1,4 @@
-#' Secrets in secret storage
+#' Fetch and store secrets in secret storage
 #'
 #' Secret storage keeps texts for all your devices, encrypted on the server with
 #' a key that it does not have: the private keys of your identity, and whatever
@@ -30,6 +30,7 @@
 #' cross-signing key is not the one that the server shows).
 #' @references Client-server API, "Secrets":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#secrets>
+#' @family identity and recovery
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
@@ -90,6 +91,14 @@ mx_secret_store <- function(
 #' @export
 mx_secret_storage_keys <- function(client) {
   data.frame(secret_storage(check_client(client))[["keys"]])
+}
+
+#' @export
+as.character.mx_secret <- function(x, ...) masked(4)
+
+#' @rawNamespace S3method(utils::str, mx_secret)
+str.mx_secret <- function(object, ...) {
+  cat(" ", paste(format(object), collapse = " "), "\n", sep = "")
 }
 
 #' @export

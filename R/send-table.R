@@ -1,3 +1,12 @@
+#' @param as How to send the table. `"html"` is a table where clients show HTML
+#'   tables, and aligned text where they do not. `"code"` is aligned text in a code
+#'   block, which clients on phones show too. `"image"` is a picture of the table, of
+#'   at most 200 rows, with cells of at most 60 letters. The aligned text is its
+#'   caption, as far as it fits: clients show it below, and screen readers read it.
+#'   `"file"` is a CSV file (UTF-8, comma, decimal point, an empty cell for `NA`),
+#'   with `title` as its caption.
+#' @param digits How many significant digits numbers have at least, as in
+#'   [print()]. `NULL` is `getOption("digits")`. A file has all digits.
 #' @rdname mx_send
 #' @export
 mx_send_table <- function(
@@ -5,20 +14,73 @@ mx_send_table <- function(
   room,
   x,
   title = NULL,
-  max_rows = 50,
+  max_rows = NULL,
   row_names = FALSE,
-  transaction_id = NULL
+  as = c("html", "code", "image", "file"),
+  mentions = character(),
+  reply_to = NULL,
+  thread = NULL,
+  transaction_id = NULL,
+  digits = NULL
 ) {
   check_client(client)
-  check_string(title, null = TRUE)
+  title <- check_string(title, null = TRUE)
+  as <- check_choice(as, c("html", "code", "image", "file"))
+  if (is.null(max_rows)) {
+    # A file has room for all of them.
+    max_rows <- if (as == "file") Inf else 50
+  }
   check_number(max_rows, least = 1)
   check_flag(row_names)
+  check_digits(digits)
+  check_user_ids(mentions)
+  relation <- relation_to(
+    check_string(reply_to, null = TRUE),
+    check_string(thread, null = TRUE)
+  )
   if (!is.data.frame(x) && !is.matrix(x)) {
     argument_abort("x", "a data frame or a matrix", caller_env())
   }
-  content <- table_content(as.data.frame(x), title, max_rows, row_names)
-  room_id <- resolve_room(client, room)
+  x <- as.data.frame(x)
+  if (as == "file") {
+    return(invisible(mx_send_file(
+      client,
+      room,
+      table_csv(utils::head(x, floor(max_rows)), row_names),
+      name = "table.csv",
+      caption = table_caption(title, rows_left_out(x, max_rows)),
+      mentions = mentions,
+      reply_to = reply_to,
+      thread = thread,
+      transaction_id = transaction_id
+    )))
+  }
+  if (as == "image") {
+    return(invisible(send_table_picture(
+      client,
+      room,
+      x,
+      title,
+      max_rows,
+      row_names,
+      digits,
+      mentions,
+      reply_to,
+      thread,
+      transaction_id
+    )))
+  }
+  content <- table_content(x, title, max_rows, row_names, as, mentions, digits)
+  content[["m.relates_to"]] <- relation
   texts <- as_json_text(content)
+  check_sizes(
+    client,
+    room,
+    "m.room.message",
+    texts,
+    help = "Send fewer rows or columns, or a file with `as = \"file\"`."
+  )
+  room_id <- resolve_room(client, room)
   invisible(send_events(
     client,
     room_id,
@@ -28,12 +90,64 @@ mx_send_table <- function(
   ))
 }
 
+# As format() takes them.
+check_digits <- function(digits, call = caller_env()) {
+  if (is.null(digits)) {
+    return(invisible())
+  }
+  is_number <- is.numeric(digits) && length(digits) == 1L && !is.na(digits)
+  if (!is_number || digits < 1 || digits > 22) {
+    argument_abort("digits", "NULL or a number from 1 to 22", call)
+  }
+}
+
 # A data frame as a message: HTML, and columns of text where HTML is not shown.
-table_content <- function(x, title, max_rows, row_names) {
-  left_out <- max(0, nrow(x) - max_rows)
-  x <- utils::head(x, max_rows)
+table_content <- function(
+  x,
+  title,
+  max_rows,
+  row_names,
+  as = "html",
+  mentions = character(),
+  digits = NULL
+) {
+  more <- rows_left_out(x, max_rows)
+  format_column <- function(column) format_cells(column, digits)
+  shown <- utils::head(x, floor(max_rows))
+  cells <- table_cells(shown, row_names, format_column)
+  plain <- plain_table(cells)
+  paragraph <- function(text) {
+    if (!is.null(text)) paste0("<p>", escape_html(text), "</p>")
+  }
+  list(
+    msgtype = "m.text",
+    body = paste(c(title, plain, more), collapse = "\n"),
+    format = "org.matrix.custom.html",
+    formatted_body = paste0(
+      if (!is.null(title)) add_pills(paragraph(title), mentions),
+      if (as == "code") code_block(plain) else html_table(cells),
+      paragraph(more)
+    ),
+    "m.mentions" = mentioned(mentions)
+  )
+}
+
+rows_left_out <- function(x, max_rows) {
+  left_out <- nrow(x) - floor(max_rows)
+  if (left_out > 0) {
+    paste("\u2026 and", plural(left_out, "more row", "more rows"))
+  }
+}
+
+table_caption <- function(title, more) {
+  lines <- c(title, more)
+  if (!is.null(lines)) paste(lines, collapse = "\n")
+}
+
+# A matrix of texts, with the names of the columns.
+table_cells <- function(x, row_names, format_column = format_cells) {
   cells <- matrix(
-    unlist(lapply(x, format_cells), use.names = FALSE) %||% character(),
+    unlist(lapply(x, format_column), use.names = FALSE) %||% character(),
     nrow = nrow(x),
     ncol = ncol(x),
     dimnames = list(NULL, names(x))
@@ -41,22 +155,12 @@ table_content <- function(x, title, max_rows, row_names) {
   if (row_names) {
     cells <- cbind(" " = rownames(x), cells)
   }
-  more <- if (left_out > 0) paste("\u2026 and", left_out, "more rows")
-  list(
-    msgtype = "m.text",
-    body = paste(c(title, plain_table(cells), more), collapse = "\n"),
-    format = "org.matrix.custom.html",
-    formatted_body = paste0(
-      if (!is.null(title)) paste0("<p>", escape_html(title), "</p>"),
-      html_table(cells),
-      if (!is.null(more)) paste0("<p>", more, "</p>")
-    )
-  )
+  cells
 }
 
 # What is missing is an empty cell. Text is taken as it is: format() would write
 # it in the locale's encoding.
-format_cells <- function(column) {
+format_cells <- function(column, digits = NULL) {
   if (length(column) == 0L) {
     return(character())
   }
@@ -64,16 +168,30 @@ format_cells <- function(column) {
   if (length(dim(column)) == 2L) {
     column <- apply(as.matrix(column), 1, toString)
   }
-  if (is.list(column)) {
-    return(vapply(column, function(x) toString(format_cells(x)), ""))
+  # Times as POSIXlt, and records of vctrs, are lists of their parts.
+  if (inherits(column, "POSIXlt")) {
+    column <- as.POSIXct(column)
+  }
+  if (is.list(column) && !is_record(column)) {
+    column <- unclass(column)
+    return(vapply(column, function(x) toString(format_cells(x, digits)), ""))
   }
   text <- if (is.character(column) || is.factor(column)) {
     as.character(column)
+  } else if (is.numeric(column)) {
+    trimws(format(column, trim = TRUE, digits = digits))
   } else {
+    # Of times, digits would be those of seconds.
     trimws(format(column, trim = TRUE))
   }
-  text[is.na(column)] <- ""
+  if (is.atomic(column)) {
+    text[is.na(column)] <- ""
+  }
   enc2utf8(as.character(text))
+}
+
+is_record <- function(column) {
+  inherits(column, "vctrs_rcrd") || length(unclass(column)) != length(column)
 }
 
 html_table <- function(cells) {
@@ -102,4 +220,54 @@ plain_table <- function(cells) {
   })
   padded <- matrix(padded, nrow = nrow(lines))
   trimws(apply(padded, 1, paste, collapse = "  "), "right")
+}
+
+# Clients show it in letters of one width, also those that show no tables.
+code_block <- function(lines) {
+  text <- escape_html(paste(lines, collapse = "\n"))
+  paste0("<pre><code>", text, "\n</code></pre>")
+}
+
+# RFC 4180, but with the line ends of R. It is not left to write.csv(), which
+# escapes what the locale cannot say.
+table_csv <- function(x, row_names) {
+  cells <- table_cells(x, row_names, csv_cells)
+  header <- enc2utf8(as.character(colnames(cells)))
+  if (row_names) {
+    header[[1]] <- ""
+  }
+  columns <- lapply(seq_along(header), function(i) {
+    quote_csv(c(header[[i]], cells[, i]))
+  })
+  if (length(columns) == 1L) {
+    # Readers skip a line that is empty.
+    columns[[1]][!nzchar(columns[[1]])] <- "\"\""
+  }
+  rows <- do.call(paste, c(columns, sep = ","))
+  charToRaw(paste0(rows, "\n", collapse = ""))
+}
+
+quote_csv <- function(text) {
+  needed <- grepl("[\",\r\n]|^[[:space:]]|[[:space:]]$", text)
+  doubled <- gsub("\"", "\"\"", text[needed], fixed = TRUE)
+  text[needed] <- paste0("\"", doubled, "\"")
+  text
+}
+
+# Numbers for programs: all digits that a double keeps, and none of the locale's
+# marks.
+csv_cells <- function(column) {
+  if (!is.numeric(column) || is.object(column) || !is.null(dim(column))) {
+    return(format_cells(column))
+  }
+  text <- formatC(
+    # Minus zero is zero.
+    as.double(column) + 0,
+    digits = 15,
+    width = 1,
+    format = "g",
+    decimal.mark = "."
+  )
+  text[is.na(column) & !is.nan(column)] <- ""
+  text
 }

@@ -9,33 +9,110 @@ mx_send_text <- function(
   reply_to = NULL,
   thread = NULL,
   msgtype = "m.text",
-  transaction_id = NULL
+  transaction_id = NULL,
+  collapse = NULL
 ) {
   check_client(client)
-  check_strings(text)
   check_flag(markdown)
   check_user_ids(mentions)
+  check_msgtype(msgtype)
   relation <- relation_to(
     check_string(reply_to, null = TRUE),
     check_string(thread, null = TRUE)
   )
+  text <- check_texts(text, collapse)
   content <- function(text) {
-    text_content(text, check_string(msgtype), markdown, mentions, relation)
+    text_content(text, msgtype, markdown, mentions, relation)
   }
-  texts <- vapply(
+  contents <- vapply(
     text,
     function(x) as_json_text(content(x)),
     "",
     USE.NAMES = FALSE
   )
+  check_sizes(client, room, "m.room.message", contents, text = text)
   room_id <- resolve_room(client, room)
+  if (length(text) >= many_messages) {
+    inform(
+      c(
+        paste("Sending", length(text), "messages, one per element of `text`."),
+        i = "To send one message, use `collapse = \"\\n\"`."
+      ),
+      class = "mx_message_many"
+    )
+  }
   invisible(send_events(
     client,
     room_id,
     "m.room.message",
-    texts,
+    contents,
     transaction_id
   ))
+}
+
+# A vector of so many elements may have been meant as one message.
+many_messages <- 6L
+
+# Texts of which each becomes a message.
+check_texts <- function(
+  text,
+  collapse = NULL,
+  name = rlang::caller_arg(text),
+  call = caller_env()
+) {
+  force(name)
+  refuse_table(text, name, "text", call)
+  text <- check_strings(text, name, call)
+  if (!is.null(collapse)) {
+    if (!is_string(collapse)) {
+      argument_abort("collapse", "NULL or one string", call)
+    }
+    text <- paste(text, collapse = collapse)
+  }
+  empty <- which(!nzchar(text))
+  if (length(empty) > 0L) {
+    found <- if (length(text) == 1L) {
+      "it is \"\""
+    } else {
+      paste0("element ", empty[[1]], " of ", length(text), " is \"\"")
+    }
+    argument_abort(name, paste0("text that is not empty: ", found), call)
+  }
+  text
+}
+
+refuse_table <- function(x, name, wanted, call = caller_env()) {
+  if (is.data.frame(x) || is.matrix(x)) {
+    mx_abort(
+      c(
+        paste0("`", name, "` must be ", wanted, ", and not a table."),
+        i = "mx_send_table() sends a data frame or a matrix as a table."
+      ),
+      "mx_error_argument",
+      call = call
+    )
+  }
+}
+
+check_msgtype <- function(msgtype, call = caller_env()) {
+  if (is_string(msgtype)) {
+    checked_text(msgtype, "msgtype", call)
+  }
+  if (!is_string(msgtype) || !msgtype %in% c("m.text", "m.notice", "m.emote")) {
+    found <- if (is_string(msgtype)) paste0(", and not \"", msgtype, "\"")
+    mx_abort(
+      c(
+        paste0(
+          "`msgtype` must be \"m.text\", \"m.notice\" or \"m.emote\"",
+          found,
+          "."
+        ),
+        i = "mx_send() sends messages of other types."
+      ),
+      "mx_error_argument",
+      call = call
+    )
+  }
 }
 
 text_content <- function(text, msgtype, markdown, mentions, relation) {

@@ -1,4 +1,4 @@
-#' Send events
+#' Send texts, tables and other events
 #'
 #' `mx_send()` sends any event, `mx_send_text()` a text message,
 #' `mx_send_table()` a data frame as a table. In an encrypted room they are
@@ -8,37 +8,65 @@
 #'
 #' A message is saved before it is sent. If the network fails, or R is killed, it
 #' stays in the outbox and is sent, once, by the next call that talks to the
-#' server.
+#' server. [mx_outbox()] lists what waits there. Only an answer of the homeserver
+#' ends a message: the error page of a proxy, a rate limit or an unknown error
+#' code does not.
+#'
+#' A room given by its name is looked for among the rooms that this device knows; it
+#' syncs first only if it knows none of that name.
 #'
 #' @inheritParams mx_room
 #' @param content The content of the event: a list for [mxc_json()], or JSON
 #'   text. For several events, a list of lists or several texts.
-#' @param type The type of the event.
+#' @param type The type of the event. An `m.room.redaction` names the event that it
+#'   takes back as `redacts` in its content, and is never encrypted; see
+#'   [mx_redact()]. Reactions of `mx_send()` are encrypted, those of [mx_react()]
+#'   are not.
 #' @param transaction_id Your own id for this event, or one for each. Sending
 #'   again under the same id gives the same event.
-#' @param text One or more texts; each is a message.
+#' @param text One or more texts; each is a message. None may be empty. Where
+#'   there are more than five, a message (of class `mx_message_many`) says so, and
+#'   a progress bar shows how far it is.
+#' @param collapse `NULL`, or what to put between the elements of `text` to send
+#'   them as one message: `"\n"` makes lines of them.
 #' @param markdown Whether the texts are Markdown.
 #' @param mentions User ids to mention.
 #' @param reply_to The id of an event to reply to, or `NULL`.
 #' @param thread The id of the first event of a thread to send to, or `NULL`.
 #' @param msgtype `m.text`, `m.notice` (from a bot, not to be answered by bots)
-#'   or `m.emote`.
+#'   or `m.emote`. [mx_send()] sends others.
 #' @param x A data frame or a matrix.
-#' @param title A line above the table, or `NULL`.
-#' @param max_rows Rows beyond this are not sent; a line says how many.
+#' @param title A line above the table or the caption of the file, or `NULL`.
+#' @param max_rows How many rows are sent at most; a line says how many are missing.
+#'   `NULL` is 50, and all rows for a file.
 #' @param row_names Whether to send row names.
 #' @return The event id of each event sent, invisibly.
+#' @section Size:
+#' Servers take events of at most 65,536 bytes, with everything around the content.
+#' Encryption and Base64 make a content a third larger, so that about 46,900 bytes
+#' of JSON fit into an event of an encrypted room, and about 62,900 into one of
+#' another. With `markdown` or `mentions` the text is sent twice: as it is, and as
+#' HTML. An edit holds the new text twice.
 #' @section Errors:
+#' `mx_error_too_large` when an event is larger than that: nothing is sent then.
+#' `size` and `largest` say for each content how many bytes it has, and may have.
 #' `mx_error_refused` when the server will never take an event (of several: `NA`
 #' in its place, and a warning of class `mx_warning_refused`). `mx_error_network`
-#' and `mx_error_http` when it was not reached: the event stays in the outbox.
+#' and `mx_error_http` when it was not reached, or gave no final answer: the event
+#' stays in the outbox. Such a condition has `numbers`, those of [mx_outbox()], and
+#' `event_ids`, with `NA` for each event that was not sent; that of
+#' `M_CONSENT_NOT_GIVEN` has the `consent_uri` where the terms are to be agreed to.
+#' The failure of a request that the event does not need is a warning of class
+#' `mx_warning_pump` at most, once an hour for each kind.
 #' A warning of class `mx_warning_unreached` names devices that could not be
-#' given the key, one of class `mx_warning_withheld` those that the isolation mode
+#' given the key (those whose keys are refused are among them: see [mx_devices()]),
+#' one of class `mx_warning_withheld` those that the isolation mode
 #' ([mx_isolation_mode()]) left out; their `devices` is a data frame. One of class
 #' `mx_warning_unsigned_device` says, once, that [mx_crypto_setup()] was not run.
 #' @references Client-server API, "`m.room.message` msgtypes", "Rich replies",
 #'   "Threading", "User and room mentions":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#instant-messaging>
+#' @family sending
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -46,7 +74,9 @@
 #'
 #' id <- mx_send_text(alice, "Pipeline", "the **eagle** lands", markdown = TRUE)
 #' mx_send_text(alice, room, "at noon", reply_to = id)
+#' mx_send_text(alice, room, c("one message", "of two lines"), collapse = "\n")
 #' mx_send_table(alice, room, head(cars, 3), title = "Cars")
+#' mx_send_table(alice, room, cars, as = "file")
 #' mx_send(alice, room, list(answer = 42), type = "org.example.result")
 #' @export
 mx_send <- function(
@@ -58,14 +88,11 @@ mx_send <- function(
 ) {
   check_client(client)
   check_string(type)
+  refuse_table(content, "content", "a list or JSON text")
+  texts <- contents(content)
+  check_sizes(client, room, type, texts)
   room_id <- resolve_room(client, room)
-  invisible(send_events(
-    client,
-    room_id,
-    type,
-    contents(content),
-    transaction_id
-  ))
+  invisible(send_events(client, room_id, type, texts, transaction_id))
 }
 
 # JSON texts of what may be one event or several.
@@ -76,6 +103,73 @@ contents <- function(content) {
   several <- is.list(content) && is.null(names(content)) && length(content) > 0L
   several <- several && all(vapply(content, is.list, NA))
   if (several) vapply(content, as_json_text, "") else as_json_text(content)
+}
+
+# Refuses what is too large before anything is asked. A room that is named, and
+# not given by its id, counts as not encrypted until its id is known: the core
+# checks each event again when it is queued.
+check_sizes <- function(
+  client,
+  room,
+  type,
+  contents,
+  text = NULL,
+  help = "Send less in one event.",
+  call = caller_env()
+) {
+  room <- if (is.null(room)) unclass(client)[["room_id"]] else room
+  check_string(room, "room", null = TRUE, call = call)
+  room_id <- if (!is.null(room) && startsWith(room, "!")) room
+  machine <- machine_of(client, call = call)
+  sizes <- machine_content_sizes(machine, room_id, type, contents)
+  sizes <- core(sizes, call = call)
+  bad <- which(!sizes[["fits"]])
+  if (length(bad) == 0L) {
+    return(invisible())
+  }
+  first <- bad[[1]]
+  size <- sizes[["size"]][[first]]
+  largest <- sizes[["largest"]][[first]]
+  if (!is.null(text)) {
+    bytes <- nchar(text[[first]], "bytes")
+    about <- floor(bytes * largest / size / 100) * 100
+    help <- paste(
+      "Split the text: about",
+      format_count(about),
+      "bytes of it fit into one message."
+    )
+  }
+  mx_abort(
+    c(
+      if (length(contents) == 1L) {
+        "The event is too large. Nothing was sent."
+      } else {
+        paste0(
+          "Event ",
+          first,
+          " of ",
+          length(contents),
+          " is too large. Nothing was sent."
+        )
+      },
+      x = paste0(
+        "Its content has ",
+        format_count(size),
+        " bytes of JSON",
+        if (!is.null(text)) {
+          paste0(" for a text of ", format_count(bytes), " bytes")
+        },
+        ". At most ",
+        format_count(largest),
+        " fit into an event of this room."
+      ),
+      i = help
+    ),
+    "mx_error_too_large",
+    size = sizes[["size"]],
+    largest = sizes[["largest"]],
+    call = call
+  )
 }
 
 # Puts events in the outbox, has them sent, and says their ids.
@@ -128,13 +222,44 @@ warn_unsigned_device <- function(client, machine) {
   }
 }
 
-see_them_sent <- function(client, machine, room_id, numbers, call) {
+# With `keep`, what is refused stays in the outbox: nobody else has it.
+see_them_sent <- function(
+  client,
+  machine,
+  room_id,
+  numbers,
+  call,
+  keep = FALSE
+) {
   outcomes <- function() core(machine_outcomes(machine, numbers), call = call)
   is_waiting <- function(outcome) outcome[["state"]] == "waiting"
   all_done <- function() !any(vapply(outcomes(), is_waiting, NA))
-  pump(client, until = all_done, call = call)
+  seen <- FALSE
+  # What becomes of them later is told by events.
+  on.exit(if (!seen) machine_leave(machine, numbers))
+  progress <- if (length(numbers) >= many_messages) {
+    send_progress(machine, length(numbers))
+  } else {
+    function() NULL
+  }
+  tryCatch(
+    pump(
+      client,
+      until = all_done,
+      room_id = room_id,
+      progress = progress,
+      call = call
+    ),
+    mx_error = function(condition) {
+      raise(unsent_condition(condition, numbers, outcomes()))
+    }
+  )
   warn_own_identity(client)
   outcomes <- outcomes()
+  seen <- TRUE
+  if (keep) {
+    core(machine_keep_refused(machine, numbers), call = call)
+  }
   core(machine_forget(machine, numbers), call = call)
   report_refusals(client, room_id, outcomes, call)
   place <- paste(client[["store_dir"]], room_id)
@@ -142,6 +267,21 @@ see_them_sent <- function(client, machine, room_id, numbers, call) {
   report_left_out(outcomes, "withheld", place, warn_withheld)
   id <- function(outcome) outcome[["event_id"]] %||% NA_character_
   vapply(outcomes, id, "")
+}
+
+# Shows how many messages have left the outbox, until `frame` is done.
+send_progress <- function(machine, total, frame = caller_env()) {
+  bar <- cli::cli_progress_bar("Sending", total = total, .envir = frame)
+  shown <- 0
+  function() {
+    done <- total - core(machine_waiting_to_send(machine))
+    # A bar that has reached its end is gone, and what waited before may still wait.
+    if (done > shown) {
+      shown <<- done
+      # A batch is long enough to be shown, however soon it comes.
+      cli::cli_progress_update(set = done, id = bar, force = TRUE)
+    }
+  }
 }
 
 report_refusals <- function(client, room_id, outcomes, call) {
@@ -159,7 +299,11 @@ report_refusals <- function(client, room_id, outcomes, call) {
         x = paste0(code, ": ", text),
         i = refusal_help(code)
       ),
-      c(paste0("mx_error_", code), "mx_error_refused"),
+      c(
+        paste0("mx_error_", code),
+        if (code == "M_TOO_LARGE") "mx_error_too_large",
+        "mx_error_refused"
+      ),
       errcode = code,
       devices = devices,
       call = call
@@ -167,7 +311,16 @@ report_refusals <- function(client, room_id, outcomes, call) {
   }
   mx_warn(
     c(
-      paste(length(refused), "of", length(outcomes), "messages were refused."),
+      paste(
+        length(refused),
+        "of",
+        length(outcomes),
+        if (length(refused) == 1L) {
+          "messages was refused."
+        } else {
+          "messages were refused."
+        }
+      ),
       x = paste0(code, ": ", text),
       i = refusal_help(code)
     ),
@@ -187,7 +340,7 @@ refusal_help <- function(code) {
   if (code %in% c("MXCRYPT_ONLY_UNSIGNED", "MXCRYPT_UNSIGNED_DEVICES")) {
     paste(
       "Have the owners verify these devices, accept a new identity with",
-      "mx_identity_pin(), or see mx_isolation_mode()."
+      "mx_user_pin(), or see mx_isolation_mode()."
     )
   }
 }
@@ -207,14 +360,22 @@ report_left_out <- function(outcomes, which, place, warn) {
   keys <- paste(which, place, names)
   news <- !keys %in% the[["left_out"]]
   if (any(news)) {
-    the[["left_out"]] <- c(the[["left_out"]], keys[news])
-    warn(devices[news, , drop = FALSE], paste(names[news], collapse = ", "))
+    # A user may have any number of devices, and a bot may run for years.
+    the[["left_out"]] <- last_of(c(the[["left_out"]], keys[news]), 50000L)
+    warn(devices[news, , drop = FALSE], first_names(names[news]))
   }
+}
+
+# The first of some names, and how many others there are.
+first_names <- function(names, most = 5L) {
+  shown <- paste(names[seq_len(min(most, length(names)))], collapse = ", ")
+  others <- length(names) - most
+  if (others > 0L) paste(shown, "and", others, "more") else shown
 }
 
 warn_left_out <- function(devices, names, why, help, class) {
   mx_warn(
-    c(paste(nrow(devices), "devices", why), x = names, i = help),
+    c(plural(nrow(devices), "device", "devices", why), x = names, i = help),
     class,
     devices = devices
   )
@@ -225,7 +386,10 @@ warn_unreached <- function(devices, names) {
     devices,
     names,
     "could not be given the key, and cannot read this:",
-    "They offer no valid one-time key. They are tried again later.",
+    paste(
+      "They offer no valid keys, or no valid one-time key. They are tried again",
+      "later. See mx_devices()."
+    ),
     "mx_warning_unreached"
   )
 }
@@ -234,7 +398,11 @@ warn_withheld <- function(devices, names) {
   warn_left_out(
     devices,
     names,
-    "are not signed by their owners, and cannot read this:",
+    if (nrow(devices) == 1L) {
+      "is not signed by its owner, and cannot read this:"
+    } else {
+      "are not signed by their owners, and cannot read this:"
+    },
     "Have them verified, or see mx_isolation_mode().",
     "mx_warning_withheld"
   )

@@ -1,4 +1,4 @@
-#' Move a device here from mx.client
+#' Import a device from mx.client
 #'
 #' Takes over the device of a program that used the package mx.client, so that
 #' other users see the same device, and what it could read stays readable: the
@@ -33,6 +33,7 @@
 #' or in use), `mx_error_own_keys` (the server shows other keys of the device),
 #' `mx_error_store_binding` (there is a device in the new store, or the token is of
 #' another one), `mx_error_config`. Warnings: `mx_warning_import`.
+#' @family compatibility with mx.client
 #' @examples
 #' \dontrun{
 #' client <- mx_store_import(
@@ -57,7 +58,7 @@ mx_store_import <- function(
   store_dir <- check_path(store_dir, null = TRUE)
   if (file.exists(path)) {
     wanted <- "given, or `app`: there is a configuration of that name already"
-    argument_abort("path", wanted, caller_env())
+    argument_abort("path", wanted, caller_env(), path)
   }
   session <- list(
     server = sub("/+$", "", check_string(theirs[["server"]], "server")),

@@ -1,10 +1,11 @@
 # Stores: one open machine a directory, shared by everything that refers to it.
 
-#' Where the store of an app lies
+#' Store directory of an app
 #'
 #' @inheritParams mx_client_config_path
 #' @param path Another place, which is returned as an absolute path.
 #' @return A path; nothing is made there.
+#' @family sign-in
 #' @examples
 #' mx_crypto_store_dir("my-app")
 #' @export

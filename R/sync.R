@@ -1,4 +1,4 @@
-#' Receive
+#' Sync and receive events
 #'
 #' `mx_sync()` asks the server what is new and returns it, decrypted.
 #' `mx_listen()` does so for as long as it should, and gives each event to a
@@ -7,12 +7,15 @@
 #' Nothing is lost when R is killed: keys, decrypted events and the place in the
 #' server's stream are saved together. What `mx_sync()` returned counts as dealt
 #' with at its next call; an event counts as dealt with by a listener when the
-#' handler has returned.
+#' handler has returned, or when it was set aside after several failures.
 #'
 #' That the trust in a user or a device changed is an event too, of type
 #' `mxcrypt.user_trust` or `mxcrypt.device_trust`: it belongs to no room and has no
 #' sender; its `state_key` is the user, its `body` a sentence, and its `content`
-#' what holds now. A login of your own that is new is one of them.
+#' what holds now. A login of your own that is new is one of them. An event of type
+#' `mxcrypt.send_failed` says that a message was refused which had stayed in the
+#' outbox; see [mx_outbox()]. An event that somebody else sends under a type that
+#' begins with `mxcrypt.` has the type `remote.mxcrypt.` and so on.
 #'
 #' An event that cannot be read yet comes with a `utd_reason`. It is kept, and
 #' comes again, with the same event id, as soon as its key has come; verified
@@ -27,31 +30,22 @@
 #'   [mx_isolation_mode()]), such a row has the `utd_reason` `unsigned_sender`
 #'   otherwise, and [mx_messages()] can read it later.
 #' @return `mx_sync()`: a data frame of class `mx_events`, with a row for each
-#'   event of the timelines of your rooms, and for each invitation:
-#'   `room_id`, `event_id`, `type`, `sender`, `origin_server_ts` (POSIXct, what
-#'   the sender's server says), `body`, `msgtype`, `content` (a list),
-#'   `relates_to` (a list), `encrypted`, `decrypted`, `utd_reason` (why it cannot
-#'   be read, `NA` if it can), `trust` (an ordered factor), `sender_verified`,
-#'   `session_id`, `is_self` (from your own user), `mentions` (a list of user
-#'   ids), `state_key`, `redacted`, `utd_message` (the reason as a sentence),
-#'   `utd_help` (what would help), `key_source` (how the key came: `direct`, from
-#'   its maker, `own`; or `forwarded`, `imported` or from the `backup`, when the trust
-#'   is `not_guaranteed` at most), `forwarder` (the device of yours that handed it
-#'   on), `replaces` (the
-#'   event that this one edits, if it counts: see [mx_edit()]), `edited` (only of
-#'   [mx_messages()]), `edit_reason` (why an edit does not count), `thread` (the
-#'   event that its thread begins with) and `thread_latest` (a list, only of
-#'   [mx_messages()]). Text of others is not cleaned: it may hold anything but
-#'   NUL, which is shown as U+FFFD. The attribute `problems` holds what of the
-#'   answer could not be read.
+#'   event of the timelines of your rooms, and for each invitation. [mx_events]
+#'   has its columns.
 #' @section Errors:
 #' `mx_error_network`, `mx_error_http`, `mx_error_answer` (no sync at all; nothing
 #' has changed). What could not be done after the answer was saved, such as
-#' asking for devices, is a warning of class `mx_warning_pump`, and is done by
-#' the next call. One of class `mx_warning_own_identity` comes on each call while the
-#' server shows another identity of yours than this device knows.
+#' asking for devices, is a warning of class `mx_warning_pump`, once an hour for each
+#' kind of request. Later calls try again, after ever longer pauses. The warning has
+#' the `kind`s of the requests, and `status` and `errcode` of the first. One of class
+#' `mx_warning_own_identity` comes on each call while the server shows another
+#' identity of yours than this device knows.
+#'
+#' `mx_error_listening` when another process listens as the same `consumer` with this
+#' store. Processes that call `mx_sync()` with one store share what it returns.
 #' @references Client-server API, "Syncing":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#syncing>
+#' @family receiving
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -74,11 +68,11 @@
 #' @export
 mx_sync <- function(client, timeout = 0, limit = 1000, unsigned = FALSE) {
   check_client(client)
-  check_number(timeout)
+  timeout <- check_timeout(timeout)
   check_number(limit, least = 1)
   check_flag(unsigned)
   report <- sync_once(client, timeout)
-  pump_or_warn(client)
+  pump_or_warn(client, flush = TRUE)
   take_events(client, "mx_sync", limit, unsigned, report[["problems"]])
 }
 
@@ -109,9 +103,9 @@ sync_filter <- paste0(
 
 # What was received is saved already: trouble with what comes after it must not
 # keep it from the user.
-pump_or_warn <- function(client) {
+pump_or_warn <- function(client, ...) {
   on.exit(warn_own_identity(client))
-  tryCatch(pump(client), mx_error = function(condition) {
+  tryCatch(pump(client, ...), mx_error = function(condition) {
     mx_warn(
       c(
         "Something is left to do for the next call.",

@@ -1,4 +1,4 @@
-#' What cannot be read yet, and why
+#' List events that cannot be decrypted, and why
 #'
 #' Events that wait for a key, oldest first. Each is read, and handed over by
 #' [mx_sync()] and [mx_listen()] once more, as soon as its key has come: from its
@@ -12,18 +12,22 @@
 #'   * `before_join`, `before_device`: sent before you were in the room, or before
 #'     this device was signed in. Where the key backup has something to do with
 #'     it: `no_backup` (there is none), `backup_locked` (its key is not on this
-#'     device) or `backup_pending` (the key is being looked for: call again).
+#'     device), `backup_pending` (the key is being looked for: call again) or
+#'     `backup_malformed` (what the backup has in its place cannot be used).
 #'   * `withheld_unverified`, `withheld_blacklisted`, `withheld_unauthorised`,
 #'     `withheld_unavailable`, `withheld_history_not_shared`, `withheld_other`:
 #'     the sender said that you get no key.
 #'   * `sender_mismatch`: the key that came is of another user than the server says
 #'     sent it.
+#'   * `wrong_key`: the key that came does not read it, and did not come from its
+#'     sender. It is read when the sender's own key comes, or another that fits.
 #'
 #'   Events that no key can make readable are not kept; their reasons, in the rows
 #'   of [mx_sync()], are `replayed`, `room_mismatch`, `bad_message`,
 #'   `malformed_event`, `payload_not_json`, `state_event`, `unknown_algorithm`,
 #'   `gap` and `inbox_overflow`. `utd_message` says it in a sentence, `utd_help`
 #'   what would help.
+#' @family receiving
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")

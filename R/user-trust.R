@@ -1,12 +1,12 @@
-#' Identities of users, and the trust in them
+#' Trust in users and their identities
 #'
 #' A user's identity is the master key that vouches for the user's devices. The
 #' first one seen is pinned. If the server shows another one later, the devices
 #' behind it have the trust `identity_changed`, and are given no keys in the
 #' isolation mode `"signed"` ([mx_isolation_mode()]); and if the user had been
 #' verified, nothing is sent into a room with that user in any mode. Either ends
-#' when the new identity is verified, or accepted with `mx_identity_pin()`.
-#' `mx_verification_withdraw()` is the same under the name it has where a
+#' when the new identity is verified, or accepted with `mx_user_pin()`.
+#' `mx_user_withdraw()` is the same under the name it has where a
 #' verification is given up.
 #'
 #' `mx_user_sign()` signs another user's identity with yours, after you compared
@@ -26,6 +26,7 @@
 #' cannot sign for you (see [mx_crypto_setup()]).
 #' @references Client-server API, "Cross-signing":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#cross-signing>
+#' @family trust and verification
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
@@ -42,7 +43,7 @@ mx_user_trust <- function(client, user_ids) {
   machine <- machine_of(check_client(client))
   check_user_ids(user_ids)
   core(machine_refresh_devices(machine, user_ids))
-  pump(client)
+  pump(client, users = user_ids)
   data.frame(core(machine_user_trust(machine, user_ids)))
 }
 
@@ -50,7 +51,7 @@ mx_user_trust <- function(client, user_ids) {
 #' @export
 mx_user_sign <- function(client, user_id, master_key) {
   machine <- machine_of(check_client(client))
-  check_user_ids(check_string(user_id))
+  check_user_ids(check_string(user_id), "user_id")
   check_string(master_key)
   mx_user_trust(client, user_id)
   body <- core(machine_user_signature_upload(machine, user_id, master_key))
@@ -64,9 +65,9 @@ mx_user_sign <- function(client, user_id, master_key) {
 
 #' @rdname mx_user_trust
 #' @export
-mx_identity_pin <- function(client, user_id) {
+mx_user_pin <- function(client, user_id) {
   machine <- machine_of(check_client(client))
-  check_user_ids(check_string(user_id))
+  check_user_ids(check_string(user_id), "user_id")
   mx_user_trust(client, user_id)
   core(machine_pin_identity(machine, user_id))
   invisible(data.frame(core(machine_user_trust(machine, user_id))))
@@ -74,7 +75,7 @@ mx_identity_pin <- function(client, user_id) {
 
 #' @rdname mx_user_trust
 #' @export
-mx_verification_withdraw <- mx_identity_pin
+mx_user_withdraw <- mx_user_pin
 
 upload_signatures <- function(client, body, call = caller_env()) {
   path <- api_path("keys", "signatures", "upload")

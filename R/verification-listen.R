@@ -3,7 +3,7 @@
 # `decide` is given each verification in which it is this side's turn, and says TRUE or
 # FALSE; anything else leaves it for later.
 decide_verifications <- function(client, decide) {
-  for (verification in mx_verification_list(client)) {
+  for (verification in mx_verifications(client)) {
     if (!is_your_turn(verification)) {
       next
     }

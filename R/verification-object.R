@@ -9,7 +9,7 @@ check_verification <- function(verification, call = caller_env()) {
   if (!is_verification(verification)) {
     argument_abort(
       "verification",
-      "a verification, from mx_verification_request() or mx_verification_list()",
+      "a verification, from mx_verification_request() or mx_verifications()",
       call
     )
   }
@@ -29,7 +29,7 @@ client_of <- function(verification, call = caller_env()) {
 
 # The same, as the store knows it now. One that the store has forgotten is over.
 current_verification <- function(verification) {
-  known <- mx_verification_list(verification[["client"]])
+  known <- mx_verifications(verification[["client"]])
   is_it <- function(other) other[["number"]] == verification[["number"]]
   found <- Filter(is_it, known)
   if (length(found) > 0L) found[[1]] else verification

@@ -1,4 +1,4 @@
-#' Verify by a QR code
+#' Verify with a QR code
 #'
 #' One device shows a code, the other scans it: from an image of it, where it has no
 #' camera. The code says which keys its device has and takes for the other's, and
@@ -21,7 +21,7 @@
 #'
 #' @param verification A verification in the state `ready`.
 #' @param code What the other device shows: an image, as [mxc_qr_scan()] takes it (a
-#'   PNG or JPEG file, or what [png::readPNG()] gives), or a raw vector of what the code
+#'   PNG or JPEG file, or what `png::readPNG()` gives), or a raw vector of what the code
 #'   holds.
 #' @return `mx_verification_qr()`: a [symbol][mxc_qr_symbol()], which can be printed in a
 #'   terminal, plotted, or written to a file by [mxc_qr_png()]. `mx_verification_scan()`:
@@ -33,13 +33,14 @@
 #' `mx_error_qr_code`: it is none of a verification. Both may be tried again.
 #' @references Client-server API, "QR codes":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#qr-codes>
+#' @family trust and verification
 #' @examplesIf requireNamespace("png", quietly = TRUE)
 #' homeserver <- mx_demo_homeserver()
 #' phone <- mx_demo_client(homeserver, "alice")
 #' laptop <- mx_demo_client(homeserver, "alice", verified = FALSE)
 #' asked <- mx_verification_request(laptop, laptop$user_id)
 #' mx_sync(phone)
-#' received <- mx_verification_accept(mx_verification_list(phone)[[1]])
+#' received <- mx_verification_accept(mx_verifications(phone)[[1]])
 #' asked <- mx_verification_wait(asked)
 #'
 #' # The phone shows it, and the laptop has a photograph.

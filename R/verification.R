@@ -1,4 +1,4 @@
-#' Verify users and devices
+#' Verify users and devices in a program
 #'
 #' Two people, or one person with two devices, make sure that no server stands
 #' between them: both devices show the same seven emoji, or three numbers, and the
@@ -15,7 +15,7 @@
 #'
 #' `mx_verification_request()` asks for one. Another user is asked in a room with
 #' the two of you, and needs an identity ([mx_crypto_setup()]), as you do. Of your
-#' own devices, all are asked that are signed in, or one. `mx_verification_list()` has
+#' own devices, all are asked that are signed in, or one. `mx_verifications()` has
 #' those that others asked for, too. `mx_verification_accept()` agrees to a request,
 #' `mx_verification_start()` begins the comparison (either side can),
 #' `mx_verification_confirm()` says whether both see the same, or whether it was the other who
@@ -29,13 +29,13 @@
 #' @param room Where another user is asked: an id, alias or exact name. `NULL`
 #'   finds a room of the two of you.
 #' @param verification A verification, from `mx_verification_request()` or
-#'   `mx_verification_list()`.
+#'   `mx_verifications()`.
 #' @param same Whether both devices show the same; of a code that was `scanned`, whether the
 #'   other device says that it scanned it.
 #' @param language The language of the names, as in `"de"` or `"pt_BR"`; `NULL` for
 #'   the session's. Names that the specification does not have are in English.
 #' @param seconds How long to wait at most; `0` only looks.
-#' @return `mx_verification_list()`: a list of objects of class `mx_verification`, oldest
+#' @return `mx_verifications()`: a list of objects of class `mx_verification`, oldest
 #'   first. `mx_verification_emojis()`: a data frame of seven rows with `emoji` and
 #'   `name`, or `NULL` where there is nothing to compare, or only numbers. The others:
 #'   such an object, as it is then, invisibly: a list of `client`, `number`, `user_id`,
@@ -48,11 +48,13 @@
 #' @section Errors:
 #' `mx_error_verification`: a step that is not possible now, or a verification that
 #' was cancelled; then its `code` is that of the specification, such as
-#' `m.mismatched_sas`, `m.key_mismatch`, `m.timeout` or `m.user`. `mx_error_identity`: this
+#' `m.mismatched_sas`, `m.key_mismatch`, `m.timeout` or `m.user`, or that of your
+#' server, if it refused a message. `mx_error_identity`: this
 #' device cannot sign for you (see [mx_crypto_setup()]). `mx_error_room`: there is no
 #' room of the two of you.
 #' @references Client-server API, "Device verification":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#device-verification>
+#' @family trust and verification
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
@@ -62,7 +64,7 @@
 #'
 #' asked <- mx_verification_request(alice, bob$user_id, room = room)
 #' mx_sync(bob)
-#' received <- mx_verification_list(bob)[[1]]
+#' received <- mx_verifications(bob)[[1]]
 #' received
 #' mx_verification_accept(received)
 #' mx_verification_wait(asked)
@@ -87,7 +89,7 @@ mx_verification_request <- function(
   room = NULL
 ) {
   machine <- machine_of(check_client(client))
-  check_user_ids(check_string(user_id))
+  check_user_ids(check_string(user_id), "user_id")
   check_string(device_id, null = TRUE)
   is_own <- identical(user_id, client[["user_id"]])
   room_id <- NULL
@@ -97,18 +99,19 @@ mx_verification_request <- function(
     room_id <- direct_room(client, user_id)
   }
   know_keys(client, user_id)
+  before <- core(machine_last_queued(machine))
   status <- core(machine_request_verification(
     machine,
     user_id,
     device_id,
     room_id
   ))
-  invisible(carried_out(client, status))
+  invisible(carried_out(client, status, before))
 }
 
 #' @rdname mx_verification_request
 #' @export
-mx_verification_list <- function(client) {
+mx_verifications <- function(client) {
   machine <- machine_of(check_client(client))
   lapply(
     core(machine_verifications(machine)),
@@ -187,15 +190,23 @@ verification_step <- function(
 ) {
   client <- client_of(verification)
   machine <- machine_of(client, call = call)
+  before <- core(machine_last_queued(machine), call = call)
   status <- core(step(machine, verification[["number"]], ...), call = call)
-  carried_out(client, status, fails, call)
+  carried_out(client, status, before, fails, call)
 }
 
-# What became of a step once its messages were sent. `fails = FALSE` where it was to end
+# What became of a step once its messages were sent, which are in the outbox after
+# the number `before`. `fails = FALSE` where it was to end
 # the verification.
-carried_out <- function(client, status, fails = TRUE, call = caller_env()) {
+carried_out <- function(
+  client,
+  status,
+  before,
+  fails = TRUE,
+  call = caller_env()
+) {
   verification <- new_verification(client, status)
-  pump(client, call = call)
+  pump(client, kinds = "signature", queued_after = before, call = call)
   verification <- current_verification(verification)
   if (fails) {
     check_not_cancelled(verification, call)
@@ -208,11 +219,11 @@ check_not_cancelled <- function(verification, call = caller_env()) {
     return(invisible())
   }
   code <- printable(verification[["code"]])
-  who <- if (verification[["cancelled_here"]]) "here" else "by the other side"
+  reason <- printable(verification[["reason"]] %||% "no known reason")
   mx_abort(
     c(
-      paste0("The verification was ended ", who, "."),
-      x = paste0(code, ": ", verification[["reason"]] %||% "no known reason"),
+      cancelled_sentence(verification),
+      x = if (!code %in% c("m.user", "m.timeout")) paste0(code, ": ", reason),
       i = cancel_help(code)
     ),
     "mx_error_verification",
@@ -220,6 +231,40 @@ check_not_cancelled <- function(verification, call = caller_env()) {
     verification = verification,
     call = call
   )
+}
+
+cancelled_sentence <- function(verification) {
+  with <- other_side(verification)
+  here <- verification[["cancelled_here"]]
+  code <- verification[["code"]]
+  if (code == "m.timeout") {
+    return(paste0("The verification with ", with, " timed out."))
+  }
+  if (code == "m.user") {
+    return(
+      if (here) {
+        paste0("You cancelled the verification with ", with, ".")
+      } else {
+        paste0("The verification was cancelled by ", with, ".")
+      }
+    )
+  }
+  by <- if (here) "this device" else with
+  paste0("The verification with ", with, " was ended by ", by, ".")
+}
+
+# Another user by name, one's own other device by its id.
+other_side <- function(verification) {
+  user_id <- verification[["user_id"]]
+  if (user_id != verification[["client"]][["user_id"]]) {
+    return(printable(user_id))
+  }
+  device_id <- verification[["device_id"]]
+  if (is.null(device_id)) {
+    "your other device"
+  } else {
+    paste("your device", printable(device_id))
+  }
 }
 
 cancel_help <- function(code) {
@@ -241,36 +286,42 @@ know_keys <- function(client, user_id, call = caller_env()) {
   machine <- machine_of(client, call = call)
   users <- unique(c(client[["user_id"]], user_id))
   core(machine_refresh_devices(machine, users), call = call)
-  pump(client, call = call)
+  pump(client, users = users, call = call)
 }
 
-# A room with nobody in it but the two: one that either called a direct one, or any.
-direct_room <- function(client, user_id, call = caller_env()) {
-  path <- api_path(
-    "user",
-    client[["user_id"]],
-    "account_data",
-    "m.direct"
+# A room with nobody in it but the two, who may be invited only: one that is listed
+# as a direct one with that user, or any. NULL where there is none.
+room_with <- function(client, user_id, call = caller_env()) {
+  listed <- tryCatch(
+    direct_rooms(client, call),
+    mx_error = function(condition) NULL
   )
-  direct <- tryCatch(
-    unlist(http_json(client, "GET", path, call = call)[[user_id]]),
-    mx_error_M_NOT_FOUND = function(condition) NULL
-  )
+  direct <- listed[["room_id"]][listed[["user_id"]] == user_id]
   joined <- http_json(client, "GET", api_path("joined_rooms"), call = call)
-  joined <- unlist(joined[["joined_rooms"]])
+  joined <- Filter(is_string, unlist(joined[["joined_rooms"]]))
   for (room_id in c(intersect(direct, joined), setdiff(joined, direct))) {
-    path <- api_path("rooms", room_id, "joined_members")
-    members <- names(http_json(client, "GET", path, call = call)[["joined"]])
+    members <- members_of(client, room_id, call)[["user_id"]]
     if (setequal(members, c(client[["user_id"]], user_id))) {
       return(room_id)
     }
   }
-  mx_abort(
-    c(
-      paste0("You are in no room with ", printable(user_id), " alone."),
-      i = "Make one with mx_room_create(), or say which with `room`."
-    ),
-    "mx_error_room",
-    call = call
-  )
+}
+
+direct_room <- function(client, user_id, call = caller_env()) {
+  room_id <- room_with(client, user_id, call)
+  if (is.null(room_id)) {
+    mx_abort(
+      c(
+        paste0("You are in no room with ", printable(user_id), " alone."),
+        i = paste0(
+          "Make one: mx_room_create(client, invite = \"",
+          printable(user_id),
+          "\", direct = TRUE); or say which with `room`."
+        )
+      ),
+      "mx_error_room",
+      call = call
+    )
+  }
+  room_id
 }

@@ -1,22 +1,30 @@
-#' Verify somebody, at the console
+#' Verify a user or device at the console
 #'
-#' Leads you through a verification: agrees to the one that the other side asked
-#' for, or asks for one; shows the emoji, or the numbers where the terminal has no
-#' emoji; asks whether the other sees the same; and says what was verified. Compare in
-#' another way than through this server: side by side, or on the phone. Where both
-#' devices can, you may show a QR code instead, or scan one from an image: see
-#' [mx_verification_qr()].
+#' Leads you through a verification: accepts the one that the other side asked for, or
+#' asks for one; shows the emoji, or the numbers where the terminal has no emoji; asks
+#' whether the other sees the same; and says what was verified. Compare in another way
+#' than through this server: side by side, or on the phone. Where both devices can, you
+#' may show a QR code instead, or scan one from an image: see [mx_verification_qr()].
+#'
+#' Another user is asked in your direct room, or in any other room of the two of you;
+#' the console says in which. If there is none, you are asked whether to create one.
+#'
+#' While you wait, the console says for what. What the server refuses is shown; if it
+#' fails in passing, the verification goes on.
 #'
 #' @inheritParams mx_verification_request
 #' @param seconds How long to wait for the other side at each step.
 #' @return The verification, invisibly: see [mx_verification_request()].
 #' @section Errors:
-#' As for [mx_verification_request()]. If you are interrupted, the verification is
+#' As for [mx_verification_request()]. Its message says whether the other side cancelled
+#' the verification, or it timed out. If you are interrupted, the verification is
 #' cancelled.
 #' @references Client-server API, "Short Authentication String (SAS) verification":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#short-authentication-string-sas-verification>
+#' @family trust and verification
 #' @examples
 #' \dontrun{
+#' # Needs a person at the console, and another one at the other device.
 #' client <- mx_client_load()
 #' # Another user, in your direct room:
 #' mx_verify(client, "@bob:example.org")
@@ -32,32 +40,77 @@ mx_verify <- function(
   seconds = 120
 ) {
   check_client(client)
-  check_user_ids(check_string(user_id))
+  check_user_ids(check_string(user_id), "user_id")
   check_string(device_id, null = TRUE)
   check_number(seconds)
   check_can_ask()
-  verification <- verification_to_go_on_with(client, user_id, device_id, room)
+  verification <- told_at_once(
+    verification_to_go_on_with(client, user_id, device_id, room)
+  )
   on.exit(give_up(verification))
-  repeat {
-    verification <- switch(
-      verification[["state"]],
-      requested = if (verification[["requested_here"]]) {
-        wait_at_console(verification, seconds, "Waiting for the other side.")
-      } else {
-        agree_at_console(verification)
-      },
-      ready = begin_at_console(verification, seconds),
-      compare = compare_at_console(verification),
-      scanned = confirm_at_console(
-        verification,
-        "Does the other device say that it scanned your code?"
-      ),
-      done = {
-        tell(paste0("Verified: ", state_sentence(verification), "."))
-        return(invisible(verification))
-      },
-      wait_at_console(verification, seconds, "Waiting for the other side.")
+  failing_since <- NULL
+  while (verification[["state"]] != "done") {
+    step <- tryCatch(
+      told_at_once(next_at_console(verification, seconds)),
+      mx_error_network = identity,
+      mx_error_http = identity
     )
+    if (inherits(step, "mx_error")) {
+      # The step is saved, and its message goes out with a later one.
+      failing_since <- failing_since %||% Sys.time()
+      failing <- difftime(Sys.time(), failing_since, units = "secs")
+      if (!is_passing(step) || failing > seconds) {
+        raise(step)
+      }
+      tell(c(conditionMessage(step), "The verification goes on."))
+      Sys.sleep(1)
+      step <- current_verification(verification)
+    } else {
+      failing_since <- NULL
+    }
+    verification <- step
+  }
+  tell(verified_sentence(verification))
+  invisible(verification)
+}
+
+next_at_console <- function(verification, seconds) {
+  switch(
+    verification[["state"]],
+    requested = if (verification[["requested_here"]]) {
+      wait_at_console(verification, seconds)
+    } else {
+      agree_at_console(verification)
+    },
+    ready = begin_at_console(verification, seconds),
+    compare = compare_at_console(verification),
+    scanned = confirm_at_console(
+      verification,
+      "Does the other device say that it scanned your code?"
+    ),
+    cancelled = check_not_cancelled(verification),
+    wait_at_console(verification, seconds)
+  )
+}
+
+# Warnings are shown when they come, and not when all is over.
+told_at_once <- function(code) {
+  withCallingHandlers(code, mx_warning = function(condition) {
+    tell(c("Warning:", conditionMessage(condition)))
+    tryInvokeRestart("muffleWarning")
+  })
+}
+
+verified_sentence <- function(verification) {
+  is_own <- verification[["user_id"]] == verification[["client"]][["user_id"]]
+  device <- printable(verification[["device_id"]])
+  if (is_own) {
+    paste0("Verified your device ", device, ".")
+  } else if (verification[["identity_proven"]]) {
+    paste0("Verified ", printable(verification[["user_id"]]), ".")
+  } else {
+    user_id <- printable(verification[["user_id"]])
+    paste0("Verified the device ", device, " of ", user_id, ".")
   }
 }
 
@@ -83,12 +136,62 @@ verification_to_go_on_with <- function(client, user_id, device_id, room) {
         !x[["state"]] %in% c("done", "cancelled") &&
         (is.null(device_id) || identical(x[["device_id"]], device_id))
     },
-    mx_verification_list(client)
+    mx_verifications(client)
   )
   if (length(open) > 0L) {
     return(open[[length(open)]])
   }
+  is_own <- user_id == client[["user_id"]]
+  if (!is.null(room)) {
+    room <- resolve_room(client, room)
+  } else if (!is_own && is.null(device_id)) {
+    room <- room_with(client, user_id) %||% new_direct_room(client, user_id)
+  }
+  if (!is.null(room)) {
+    where <- paste("in the room", room_label(client, room))
+    tell(paste0("Asking ", printable(user_id), " ", where, "."))
+  }
   mx_verification_request(client, user_id, device_id, room)
+}
+
+# Before a room is made for it, what it is made for must be possible.
+new_direct_room <- function(client, user_id) {
+  own <- own_identity(client, machine_of(client))
+  if (!"user_signing" %in% own[["held"]]) {
+    mx_abort(
+      c(
+        "This device cannot sign for you, and so cannot verify others.",
+        i = "Run mx_crypto_setup(client) first."
+      ),
+      "mx_error_identity"
+    )
+  }
+  question <- paste0(
+    "You are in no room with ",
+    printable(user_id),
+    " alone. Create a direct room and invite ",
+    printable(user_id),
+    "?"
+  )
+  if (!ask_yes(question)) {
+    mx_abort(
+      c(
+        paste0("You are in no room with ", printable(user_id), " alone."),
+        i = "Say where to verify with `room`."
+      ),
+      "mx_error_room"
+    )
+  }
+  mx_room_create(client, invite = user_id, direct = TRUE)
+}
+
+# A room as people know it: with its name, if it has one.
+room_label <- function(client, room_id) {
+  rooms <- core(machine_rooms(machine_of(client)))
+  name <- rooms[["name"]][rooms[["room_id"]] == room_id]
+  id <- printable(room_id)
+  named <- length(name) == 1L && !is.na(name)
+  if (named) paste0("\"", printable(name), "\" (", id, ")") else id
 }
 
 mx_sync_quietly <- function(client) {
@@ -113,6 +216,7 @@ agree_at_console <- function(verification) {
 # Whoever asked begins. Whoever agreed gives the other side a while to.
 begin_at_console <- function(verification, seconds) {
   if (!verification[["requested_here"]]) {
+    tell(paste0("Waiting for ", other_side(verification), " to begin."))
     verification <- mx_verification_wait(verification, seconds = 10)
   }
   if (verification[["state"]] != "ready") {
@@ -155,11 +259,7 @@ show_at_console <- function(verification, seconds) {
   if (grDevices::dev.interactive(orNone = TRUE)) {
     tryCatch(plot(code), error = function(condition) NULL)
   }
-  wait_at_console(
-    verification,
-    seconds,
-    "Waiting for the other device to scan."
-  )
+  wait_at_console(verification, seconds)
 }
 
 # Without a file one chooses again.
@@ -207,14 +307,42 @@ refuse_at_console <- function(verification) {
   check_not_cancelled(mx_verification_cancel(verification))
 }
 
-wait_at_console <- function(verification, seconds, text) {
-  tell(text)
+wait_at_console <- function(verification, seconds) {
   state <- verification[["state"]]
+  tell(paste0(
+    "Waiting for ",
+    awaited(current_verification(verification)),
+    ", for at most ",
+    round(seconds),
+    " seconds."
+  ))
   verification <- mx_verification_wait(verification, seconds)
   if (verification[["state"]] == state) {
-    check_not_cancelled(mx_verification_cancel(verification))
+    timed_out <- verification_step(
+      verification,
+      machine_time_out_verification,
+      fails = FALSE
+    )
+    check_not_cancelled(timed_out)
   }
   verification
+}
+
+# Who is to do what.
+awaited <- function(verification) {
+  who <- other_side(verification)
+  switch(
+    verification[["state"]],
+    requested = paste(who, "to accept the request"),
+    ready = if (verification[["shows_code"]]) {
+      paste(who, "to scan the code")
+    } else {
+      paste(who, "to begin")
+    },
+    started = paste(who, "to show what is to be compared"),
+    confirmed = paste(who, "to confirm"),
+    who
+  )
 }
 
 # Whoever interrupts has not compared.

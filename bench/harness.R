@@ -158,7 +158,7 @@ alice_on <- function(store, homeserver = mx_demo_homeserver("alice")) {
 # allows.
 long_room <- function(client) {
   room <- mx_room_create(client, encrypted = FALSE)
-  mx_room_encrypt(client, room, rotation_period_msgs = 10000)
+  mx_room_encrypt(client, room, rotation_messages = 10000)
   room
 }
 
@@ -167,7 +167,7 @@ read_text <- function(...) {
   readChar(path, file.size(path), useBytes = TRUE)
 }
 
-# Takes in a sync answer, through the seed's form.
+# Takes in a sync answer, through mx.client's form.
 process_sync <- function(store, text) {
   account <- mx_crypto_account(store)
   sessions <- mx_crypto_sessions_load(store)

@@ -61,7 +61,7 @@ decrypt_sync <- function(file) {
   stopifnot(sum(got[["decrypted"]]) == events)
 }
 
-# The seed's form.
+# The form of mx.client.
 decrypt_process <- function(file) {
   store <- store_copy(fixtures, "store_1000")
   text <- read_text(fixtures, file)

@@ -1,4 +1,7 @@
-library(testthat)
-library(mxcrypt)
+# testthat is only suggested.
+if (requireNamespace("testthat", quietly = TRUE)) {
+  library(testthat)
+  library(mxcrypt)
 
-test_check("mxcrypt")
+  test_check("mxcrypt")
+}

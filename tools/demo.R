@@ -68,7 +68,7 @@ main <- function() {
   for (devices in list(list(alice, alice_cron), list(bob, bob_phone))) {
     first <- mx_crypto_setup(devices[[1]])
     key <- format(first$recovery_key, reveal = TRUE)
-    mx_recovery_key_saved(first$recovery_key)
+    mx_recovery_key_forget(first$recovery_key)
     # The other device has nothing but the recovery key.
     second <- mx_crypto_setup(devices[[2]], recovery_key = key)
     stopifnot(identical(second$master_key, first$master_key))

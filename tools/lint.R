@@ -30,11 +30,11 @@ package <- modifyList(
 
 lints <- c(
   lint_dir("R", linters = package, exclusions = list("R/extendr-wrappers.R")),
-  # The seed is run as it is written.
+  # The code of mx.client's vignette is run as it is written.
   lint_dir(
     "tests",
     linters = modifyList(ours, list(cyclocomp_linter = NULL)),
-    exclusions = list("tests/live/seed")
+    exclusions = list("tests/live/compat")
   ),
   lint_dir("tools", linters = ours),
   if (dir.exists("bench")) lint_dir("bench", linters = ours)

@@ -18,6 +18,7 @@ for workspace in src/rust tests/rust bench/raw; do
     cargo clippy --quiet --manifest-path "$manifest" --workspace --all-targets \
     -- -D warnings
 done
+step 'layers of the machine' Rscript --vanilla tools/layers.R
 step 'air format' .tools/venv/bin/air format --check .
 step 'lintr' Rscript tools/lint.R
 step 'help pages and wrappers are those of the source' tools/document.sh --check

@@ -246,6 +246,7 @@ synapse_config <- function(dir, name, port) {
     log_config = file.path(dir, "log.yaml"),
     signing_key_path = file.path(dir, "signing.key"),
     media_store_path = file.path(dir, "media"),
+    max_upload_size = "512M",
     macaroon_secret_key = random_text(),
     form_secret = random_text(),
     database = list(

@@ -3,6 +3,8 @@
 # (Synapse, a foreign client). The last line is what CI reads.
 
 tests <- list()
+# What failed, said again above the sums: a log is often read by its end.
+failures <- character()
 
 # Runs a program, shows what it prints, and says its lines.
 run <- function(command, args, env = character()) {
@@ -40,7 +42,33 @@ run_cargo <- function(name, manifest, packages) {
   failed <- number("failed")
   # What did not build has run no tests, and must not look like success.
   broken <- ran[["status"]] != 0L && failed == 0L
+  names <- grep("^test .* FAILED$", ran[["lines"]], value = TRUE)
+  failures <<- c(failures, sub("^test (.*) \\.\\.\\. FAILED$", "\\1", names))
   count(name, number("passed"), failed + broken, number("ignored"))
+}
+
+# What broke in one test of testthat: file, test, and what was expected.
+failures_of <- function(test) {
+  broken <- Filter(
+    function(result) {
+      inherits(result, c("expectation_failure", "expectation_error"))
+    },
+    test[["results"]]
+  )
+  vapply(
+    broken,
+    function(result) {
+      told <- utils::head(strsplit(conditionMessage(result), "\n")[[1L]], 4L)
+      paste0(
+        test[["file"]],
+        ": ",
+        test[["test"]],
+        "\n    ",
+        paste(told, collapse = "\n    ")
+      )
+    },
+    ""
+  )
 }
 
 run_testthat <- function(name, dir) {
@@ -50,16 +78,21 @@ run_testthat <- function(name, dir) {
     "options(cli.dynamic = FALSE)
      results <- testthat::test_dir(%s, package = 'mxcrypt', stop_on_failure = FALSE,
        load_package = 'installed', reporter = testthat::SummaryReporter$new())
-     saveRDS(as.data.frame(results)[c('test', 'failed', 'skipped', 'error')], %s)",
+     saveRDS(results, %s)",
     deparse(dir),
     deparse(out)
   )
   ran <- run("Rscript", c("-e", code), c(NOT_CRAN = "true"))
   if (!file.exists(out)) {
     # R died, or a helper did: that is a failure, not an empty suite.
+    failures <<- c(failures, paste0(name, ": ended before its results"))
     return(count(name, 0L, 1L, 0L))
   }
-  results <- readRDS(out)
+  # For as.data.frame() of its results.
+  loadNamespace("testthat")
+  found <- readRDS(out)
+  failures <<- c(failures, unlist(lapply(found, failures_of)))
+  results <- as.data.frame(found)
   failed <- results[["failed"]] > 0L | results[["error"]]
   skipped <- results[["skipped"]] & !failed
   count(name, sum(!failed & !skipped), sum(failed), sum(skipped))
@@ -78,6 +111,9 @@ run_testthat("live", "tests/live")
 
 all <- do.call(rbind, tests)
 cat("\n")
+if (length(failures) > 0L) {
+  cat("failed:\n", paste0("  ", failures, "\n"), "\n", sep = "")
+}
 print(all)
 sums <- colSums(all)
 cat(

@@ -71,7 +71,7 @@ asked_of <- function(client, seconds = 20) {
     mx_sync(client, timeout = 1000)
     open <- Filter(
       function(x) x$state == "requested" && !x$requested_here,
-      mx_verification_list(client)
+      mx_verifications(client)
     )
     if (length(open) > 0L) {
       return(open[[length(open)]])
@@ -119,7 +119,7 @@ code_of <- function(verification) {
 # is under way. The next one sends that again, once nobody can be at it any more.
 killed_at <- function(pair, proxy, step, message, before) {
   code <- paste(
-    "v <- utils::tail(mxcrypt::mx_verification_list(client), 1)[[1]];",
+    "v <- utils::tail(mxcrypt::mx_verifications(client), 1)[[1]];",
     step
   )
   start <- function() start_process(pair$ours$path, code)

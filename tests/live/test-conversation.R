@@ -109,7 +109,22 @@ test_that("tables, mentions, replies and reactions arrive as such", {
   reaction <- mx_react(alice, room, id, "\U0001f44d")
   event <- them$call("waitForMessage", roomId = room, eventId = reaction)
   expect_equal(event[["type"]], "m.reaction")
-  expect_equal(event[["wire"]][["type"]], "m.room.encrypted")
+  expect_equal(event[["wire"]][["type"]], "m.reaction")
+})
+
+test_that("integers up to 2^53 - 1 reach a foreign client and come back", {
+  alice <- live_client()
+  them <- live_stranger()
+  room <- mx_room_create(alice, invite = them$user_id)
+  them$call("join", roomId = room)
+  numbers <- c(2^53 - 1, -(2^53 - 1), 2^31, -2^31, 1.7e12, 0)
+  content <- list(numbers = numbers)
+  id <- mx_send(alice, room, content, type = "org.example.numbers")
+  event <- them$call("waitForMessage", roomId = room, eventId = id)
+  expect_equal(as.numeric(unlist(event[["content"]][["numbers"]])), numbers)
+  own <- mx_messages(alice, room)
+  own <- own$content[[which(own$event_id == id)]]
+  expect_identical(as.numeric(unlist(own[["numbers"]])), numbers)
 })
 
 test_that("the server only ever held ciphertext", {

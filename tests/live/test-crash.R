@@ -79,7 +79,7 @@ test_that("a listener that is killed is given again what it had not finished", {
     "mxcrypt::mx_listen(client, function(event, client) {
        Sys.sleep(0.03)
        cat(event$body, sep = '\\n', file = '%s', append = TRUE)
-     }, types = 'm.room.message', seconds = 3, timeout = 500)",
+     }, types = 'm.room.message', seconds = 3, poll = 0.5)",
     done
   )
   mx_send_text(alice, room, as.character(1:40))

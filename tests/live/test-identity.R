@@ -214,7 +214,7 @@ test_that("our trust in devices and users is that of a foreign client", {
   # Bob makes another identity: he has to be verified again, or given up.
   bob$call("bootstrapCrossSigning", password = bob$password, reset = TRUE)
   agree("identity_changed", c(TRUE, FALSE, FALSE, FALSE), c(FALSE, TRUE, TRUE))
-  mx_verification_withdraw(alice, bob$user_id)
+  mx_user_withdraw(alice, bob$user_id)
   phone$call("withdrawVerification", userId = bob$user_id)
   agree("signed", c(TRUE, FALSE, FALSE, FALSE), unknown)
 })

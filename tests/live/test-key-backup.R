@@ -29,6 +29,29 @@ test_that("what a foreign client backed up is read here", {
   expect_true(all(keys$restored))
 })
 
+test_that("mx_messages() alone reads what was said long before a new disk", {
+  own <- foreign_backup()
+  # What the phone said stands before all that a first sync brings.
+  for (n in 1:60) {
+    say(own$bob, own$room, as.character(n))
+  }
+  in_backup(own$phone, 2)
+  expected <- c("from the phone", "from bob", 1:60)
+
+  bot <- bot_of(own$alice, own$key)
+  events <- mx_messages(bot, own$room, limit = 100)
+  events <- events[events$type %in% c("m.room.message", "m.room.encrypted"), ]
+  expect_equal(events$body, expected)
+
+  # And the first sync of another new disk brings what it holds once, readable.
+  again <- bot_of(own$alice, own$key)
+  events <- mx_sync(again)
+  events <- events[events$type %in% c("m.room.message", "m.room.encrypted"), ]
+  expect_equal(events$body, utils::tail(expected, nrow(events)))
+  expect_false(anyDuplicated(events$event_id) > 0)
+  expect_gte(nrow(events), 40)
+})
+
 test_that("what we backed up is read by a foreign client", {
   alice <- live_user("alice")
   bot <- live_client(alice)

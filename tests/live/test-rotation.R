@@ -9,6 +9,15 @@ a_room_of_three <- function(.local_envir = parent.frame()) {
   list(alice = alice, stays = stays, leaves = leaves, room = room)
 }
 
+# Sends state that a foreign client would not.
+put_state <- function(foreign, path, body) {
+  request <- httr2::request(paste0(live_synapse()[["url"]], api_path(path)))
+  request <- httr2::req_method(request, "PUT")
+  request <- httr2::req_auth_bearer_token(request, foreign$access_token)
+  request <- httr2::req_body_raw(request, body, "application/json")
+  expect_equal(httr2::resp_status(httr2::req_perform(request)), 200L)
+}
+
 test_that("a member who left has no key of what comes then", {
   scene <- a_room_of_three()
   mx_send_text(scene$alice, scene$room, "for three")
@@ -24,6 +33,32 @@ test_that("a member who left has no key of what comes then", {
     scene$leaves$call("exportRoomKeys"),
     fixed = TRUE
   ))
+})
+
+# The event that bans her brings her former content along, and must not be skipped
+# because of what that holds.
+test_that("a banned member has no key of what comes then, whatever her content was", {
+  scene <- a_room_of_three()
+  deep <- paste0(strrep("[", 125), strrep("]", 125))
+  put_state(
+    scene$leaves,
+    c("rooms", scene$room, "state", "m.room.member", scene$leaves$user_id),
+    sprintf('{"membership": "join", "odd": %s}', deep)
+  )
+  mx_sync(scene$alice)
+  mx_send_text(scene$alice, scene$room, "for three")
+  before <- reads(scene$stays, scene$room, "for three")
+  reads(scene$leaves, scene$room, "for three")
+  ban <- list(user_id = scene$leaves$user_id)
+  path <- api_path("rooms", scene$room, "ban")
+  http_json(scene$alice, "POST", path, ban)
+  mx_sync(scene$alice)
+  mx_send_text(scene$alice, scene$room, "for two")
+  after <- reads(scene$stays, scene$room, "for two")
+  expect_false(before == after)
+  keys <- scene$leaves$call("exportRoomKeys")
+  expect_true(grepl(before, keys, fixed = TRUE))
+  expect_false(grepl(after, keys, fixed = TRUE))
 })
 
 test_that("a device that signed out ends the session, a new one does not", {
@@ -50,12 +85,7 @@ test_that("a session ends after as many messages, or as long, as the room says",
   alice <- live_client()
   them <- live_stranger()
   room <- mx_room_create(alice, encrypted = FALSE, invite = them$user_id)
-  mx_room_encrypt(
-    alice,
-    room,
-    rotation_period_msgs = 2,
-    rotation_period_ms = 2000
-  )
+  mx_room_encrypt(alice, room, rotation_messages = 2, rotation_seconds = 2)
   them$call("join", roomId = room)
   sessions <- vapply(
     1:5,

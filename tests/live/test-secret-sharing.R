@@ -44,3 +44,31 @@ test_that("we give a foreign device its secrets, and it reads all", {
   })
   reads(pair$theirs, room, "from before")
 })
+
+# matrix-js-sdk asks for no room key by itself: it leaves that to the key backup. A client that
+# asks, as it does once that is switched on, is answered.
+test_that("a foreign device that verified ours is given the keys it asks for", {
+  user <- live_user("alice")
+  ours <- live_client(user)
+  suppressMessages(mx_crypto_setup(ours))
+  mx_backup_delete(ours)
+  rooms <- c(new_room(ours), new_room(ours))
+  said <- c("not asked for", "asked for")
+  ids <- Map(function(room, text) say(ours, room, text), rooms, said)
+  theirs <- live_foreign(environment(), user)
+  sees_devices(theirs, ours$user_id, c(ours$device_id, theirs$device_id))
+  verify_each_other(list(ours = ours, theirs = theirs))
+  Map(
+    function(room, id) theirs$call("waitForUtd", roomId = room, eventId = id),
+    rooms,
+    ids
+  )
+  expect_false(theirs$call("requestsRoomKeys"))
+  expect_equal(theirs$call("requestRoomKeys", roomId = rooms[[2]]), 1)
+  shows <- function(room, text) {
+    shown <- theirs$call("messages", roomId = room)
+    text %in% unlist(lapply(shown, function(event) event$body))
+  }
+  wait_until(ours, function() shows(rooms[[2]], said[[2]]))
+  expect_false(shows(rooms[[1]], said[[1]]))
+})

@@ -208,7 +208,7 @@ test_that("each step with a code may be taken by another process", {
     again <- function(verification) {
       force(verification)
       forget_open_stores()
-      known <- mx_verification_list(mx_client_load(path = pair$ours$path))
+      known <- mx_verifications(mx_client_load(path = pair$ours$path))
       known[[length(known)]]
     }
     come_to_done(pair, again(ask(pair)), ours_shows, again)

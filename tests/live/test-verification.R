@@ -110,7 +110,7 @@ test_that("each step may be taken by another process", {
     again <- function(verification) {
       force(verification)
       forget_open_stores()
-      known <- mx_verification_list(mx_client_load(path = pair$ours$path))
+      known <- mx_verifications(mx_client_load(path = pair$ours$path))
       known[[length(known)]]
     }
     verification <- again(ask(pair))
@@ -265,7 +265,7 @@ test_that("requests of long ago, or of the future, are not shown", {
   ask_at(pair, "past", -11)
   ask_at(pair, "future", 6)
   mx_sync(pair$ours)
-  expect_length(mx_verification_list(pair$ours), 0)
+  expect_length(mx_verifications(pair$ours), 0)
   ask_at(pair, "now", 0)
   expect_equal(asked_of(pair$ours)$device_id, pair$theirs$device_id)
 })

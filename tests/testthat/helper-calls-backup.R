@@ -7,7 +7,9 @@ calls_backup <- function(scene) {
     mx_backup_restore = list(
       client = scene$alice,
       room = scene$room,
-      session_id = NULL
+      session_id = NULL,
+      recovery_key = NULL,
+      passphrase = NULL
     ),
     mx_backup_enable = list(
       client = frida$client,

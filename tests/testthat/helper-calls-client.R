@@ -30,6 +30,6 @@ calls_client <- function(scene) {
       verified = TRUE
     ),
     mx_demo_homeserver = list(users = "x"),
-    mx_demo_seen = list(homeserver = scene$homeserver)
+    mx_demo_requests = list(homeserver = scene$homeserver)
   )
 }

@@ -1,3 +1,35 @@
+# The arguments of mx_send_file() and its like.
+a_file <- function(client, room, path, event, type = NULL) {
+  list(
+    client = client,
+    room = room,
+    path = path,
+    name = "x",
+    caption = "x",
+    markdown = TRUE,
+    mentions = "@bob:demo",
+    reply_to = event,
+    thread = event,
+    thumbnail = NULL,
+    type = type,
+    transaction_id = NULL
+  )
+}
+
+# An event that brought a file.
+sealed_event <- function(client, room, file) {
+  mx_send_file(client, room, file)
+  events <- mx_messages(client, room)
+  events[nrow(events), ]
+}
+
+# A report that is soon rendered.
+a_report <- function() {
+  report <- tempfile(fileext = ".Rmd")
+  writeLines(c("---", "output: md_document", "---", "x"), report)
+  report
+}
+
 # What is said in rooms.
 calls_messages <- function(scene) {
   alice <- scene$alice
@@ -22,7 +54,72 @@ calls_messages <- function(scene) {
       reply_to = event,
       thread = event,
       msgtype = "m.text",
+      transaction_id = NULL,
+      collapse = NULL
+    ),
+    mx_send_file = a_file(alice, room, file, event),
+    mx_send_image = a_file(alice, room, file, event, type = "image/png"),
+    mx_send_video = a_file(alice, room, file, event, type = "video/mp4"),
+    mx_send_audio = {
+      audio <- a_file(alice, room, file, event, type = "audio/ogg")
+      audio[names(audio) != "thumbnail"]
+    },
+    mx_send_plot = list(
+      client = alice,
+      room = room,
+      plot = function() plot(cars),
+      name = "x.png",
+      caption = "x",
+      alt = "x",
+      markdown = TRUE,
+      mentions = "@bob:demo",
+      reply_to = event,
+      thread = event,
+      width = 4,
+      height = 3,
+      dpi = 50,
+      background = "white",
       transaction_id = NULL
+    ),
+    mx_media_download = list(
+      client = alice,
+      event = sealed_event(alice, room, file),
+      path = tempfile(),
+      max_size = 1e6,
+      overwrite = FALSE
+    ),
+    mx_send_report = list(
+      client = alice,
+      room = room,
+      input = a_report(),
+      title = "x",
+      summary = "x",
+      params = NULL,
+      output_format = "md_document",
+      figures = FALSE,
+      name = "x",
+      mentions = "@bob:demo",
+      reply_to = event,
+      thread = event,
+      envir = globalenv(),
+      quiet = TRUE,
+      transaction_id = NULL
+    ),
+    mx_post = list(
+      client = alice,
+      room = room,
+      ... = "x",
+      thread = event,
+      mentions = "@bob:demo",
+      reply_to = event
+    ),
+    mx_as_message = list(x = 1, ... = NULL),
+    mx_message = list(text = "x", html = "x", msgtype = "m.text"),
+    mx_file = list(
+      path = file,
+      caption = "x",
+      name = "x",
+      type = "text/plain"
     ),
     mx_send_media = list(
       client = alice,
@@ -38,7 +135,12 @@ calls_messages <- function(scene) {
       title = "x",
       max_rows = 5,
       row_names = FALSE,
-      transaction_id = NULL
+      as = "code",
+      mentions = "@bob:demo",
+      reply_to = event,
+      thread = event,
+      transaction_id = NULL,
+      digits = 3
     ),
     mx_edit = list(
       client = alice,
@@ -51,7 +153,13 @@ calls_messages <- function(scene) {
       msgtype = "m.text",
       transaction_id = NULL
     ),
-    mx_react = list(client = alice, room = room, event_id = event, key = "!"),
+    mx_react = list(
+      client = alice,
+      room = room,
+      event_id = event,
+      key = "!",
+      encrypt = FALSE
+    ),
     mx_redact = list(
       client = alice,
       room = room,
@@ -65,10 +173,11 @@ calls_messages <- function(scene) {
       types = NULL,
       own = FALSE,
       seconds = 0,
-      timeout = 0,
+      poll = 0,
       consumer = "x",
       unsigned = FALSE,
-      on_verification = NULL
+      on_verification = NULL,
+      on_error = "retry"
     ),
     mx_messages = list(
       client = alice,
@@ -76,8 +185,14 @@ calls_messages <- function(scene) {
       limit = 5,
       from = NULL,
       unsigned = FALSE,
-      edits = TRUE
+      edits = TRUE,
+      since = "2020-01-01",
+      until = NULL,
+      types = NULL
     ),
-    mx_undecrypted = list(client = alice)
+    mx_undecrypted = list(client = alice),
+    mx_outbox = list(client = alice),
+    mx_outbox_retry = list(client = alice, numbers = numeric()),
+    mx_outbox_discard = list(client = alice, numbers = numeric())
   )
 }

@@ -16,8 +16,8 @@ calls_rooms <- function(scene) {
     mx_room_encrypt = list(
       client = alice,
       room = room,
-      rotation_period_msgs = 100,
-      rotation_period_ms = 1e9
+      rotation_messages = 100,
+      rotation_seconds = 1e6
     ),
     mx_room_invite = list(
       client = alice,
@@ -31,6 +31,13 @@ calls_rooms <- function(scene) {
     mx_room_leave = list(client = scene$bob, room = room),
     mx_room_members = list(client = alice, room = room),
     mx_rooms = list(client = alice),
+    mx_room_set_state = list(
+      client = alice,
+      room = room,
+      type = "m.room.topic",
+      content = list(topic = "x"),
+      state_key = ""
+    ),
     mx_set_state = list(
       session = alice,
       room_id = room,

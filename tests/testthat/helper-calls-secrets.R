@@ -38,7 +38,7 @@ calls_secrets <- function(scene) {
       passphrase = "the eagle lands",
       new_passphrase = "the eagle lands"
     ),
-    mx_recovery_key_saved = list(key = scene$recovery_key),
+    mx_recovery_key_forget = list(key = scene$recovery_key),
     mx_recovery_key_write = list(
       key = scene$bobs$recovery_key,
       path = tempfile()

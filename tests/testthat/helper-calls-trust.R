@@ -38,7 +38,7 @@ calls_trust <- function(scene) {
       device_id = scene$bob$device_id,
       fingerprint = bobs_device$ed25519
     ),
-    mx_identity_pin = list(client = alice, user_id = "@bob:demo"),
+    mx_user_pin = list(client = alice, user_id = "@bob:demo"),
     mx_isolation_mode = list(client = alice, mode = "all"),
     mx_user_sign = list(
       client = alice,
@@ -46,6 +46,6 @@ calls_trust <- function(scene) {
       master_key = scene$bobs$master_key
     ),
     mx_user_trust = list(client = alice, user_ids = "@bob:demo"),
-    mx_verification_withdraw = list(client = alice, user_id = "@bob:demo")
+    mx_user_withdraw = list(client = alice, user_id = "@bob:demo")
   )
 }

@@ -14,7 +14,7 @@ calls_verification <- function() {
       device_id = NULL,
       room = pair$room
     ),
-    mx_verification_list = list(client = alice),
+    mx_verifications = list(client = alice),
     mx_verification_accept = list(verification = received()),
     mx_verification_start = list(verification = agreed(other(), alice)[[2]]),
     mx_verification_confirm = list(

@@ -39,3 +39,13 @@ forked <- function(fun, n = 1) {
 elapsed <- function(code) {
   system.time(code)[["elapsed"]]
 }
+
+wait_for <- function(condition, seconds = 20) {
+  end <- Sys.time() + seconds
+  while (!condition()) {
+    if (Sys.time() > end) {
+      stop("waited too long")
+    }
+    Sys.sleep(0.01)
+  }
+}

@@ -26,7 +26,7 @@ new_bodies <- function(client) {
 }
 
 server_has_seen <- function(homeserver, text) {
-  any(grepl(text, mx_demo_seen(homeserver), fixed = TRUE, useBytes = TRUE))
+  any(grepl(text, mx_demo_requests(homeserver), fixed = TRUE, useBytes = TRUE))
 }
 
 # What the homeserver was asked while `code` ran, as "METHOD path".
@@ -56,8 +56,8 @@ local_replaced <- function(name, value, .local_envir = parent.frame()) {
   withr::defer(put(old), envir = .local_envir)
 }
 
-# What the seed's code holds.
-seed <- function(client) {
+# What code for mx.client holds.
+compat <- function(client) {
   list(
     store = client$store_dir,
     account = mx_crypto_account(client$store_dir),

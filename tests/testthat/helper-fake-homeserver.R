@@ -12,7 +12,12 @@ fake_homeserver <- function() {
   skip_if_not_installed("callr")
   if (is.null(fakes[["process"]])) {
     # One for all tests: each has its own users and rooms.
-    opts <- webfakes::server_opts(remote = TRUE, error_log_file = FALSE)
+    # Threads, because a response that is delayed must not delay the others.
+    opts <- webfakes::server_opts(
+      remote = TRUE,
+      error_log_file = FALSE,
+      num_threads = 16
+    )
     process <- webfakes::new_app_process(fake_app(), opts = opts)
     withr::defer(process$stop(), envir = teardown_env())
     fakes[["process"]] <- process
@@ -34,7 +39,8 @@ fake_door <- function(url) {
     jsonlite::fromJSON(text, simplifyVector = FALSE)
   }
   # The next `times` requests that match are answered so. With `acts`, the
-  # homeserver does what was asked, and its answer is lost.
+  # homeserver does what was asked, and its answer is lost. With `delay`, the
+  # answer comes so many seconds later.
   fault <- function(
     method,
     path,
@@ -43,7 +49,8 @@ fake_door <- function(url) {
     headers = list(),
     times = 1,
     acts = FALSE,
-    delay = 0
+    delay = 0,
+    chunked = FALSE
   ) {
     body <- if (is.raw(body)) body else charToRaw(enc2utf8(body))
     tell(
@@ -56,7 +63,8 @@ fake_door <- function(url) {
         headers = headers,
         times = times,
         acts = acts,
-        delay = delay
+        delay = delay,
+        chunked = chunked
       )
     )
     invisible()
@@ -121,6 +129,20 @@ fake_handler <- function(req, res) {
     state[["seen"]] <- list()
     options(fake_state = state)
   }
+  finish <- function(answer) {
+    for (name in names(answer[["headers"]])) {
+      res$set_header(name, answer[["headers"]][[name]])
+    }
+    res$set_status(answer[["status"]])
+    res$set_type("application/json")
+    if (isTRUE(answer[["chunked"]])) {
+      return(res$send_chunk(answer[["body"]]))
+    }
+    res$send(answer[["body"]])
+  }
+  if (!is.null(res$locals$delayed)) {
+    return(finish(res$locals$delayed))
+  }
   bytes <- if (is.raw(req$.body)) req$.body else raw()
   method <- toupper(req$method)
   say <- function(x) {
@@ -176,12 +198,31 @@ fake_handler <- function(req, res) {
   )
   state[["seen"]] <- c(state[["seen"]], list(request))
 
+  # The homeserver behind the door knows no downloads without a token.
+  old_download <- "^/_matrix/media/v3/download/"
   ask <- function() {
-    if (is_media) {
-      uri <- charToRaw("{\"content_uri\":\"mxc://fake/1\"}")
-      return(list(status = 200L, body = uri))
+    if (grepl(old_download, path)) {
+      uri <- sub("[?].*$", "", sub(old_download, "mxc://", path))
+      file <- state[["media"]][[uri]]
+      gone <- charToRaw("{\"errcode\":\"M_NOT_FOUND\",\"error\":\"Gone\"}")
+      found <- !is.null(file)
+      return(list(
+        status = if (found) 200L else 404L,
+        body = if (found) file else gone
+      ))
     }
-    mxcrypt:::demo_handle(state[["homeserver"]], method, path, token, bytes)
+    answer <- mxcrypt:::demo_handle(
+      state[["homeserver"]],
+      method,
+      path,
+      token,
+      bytes
+    )
+    if (is_media && answer[["status"]] == 200) {
+      uri <- jsonlite::fromJSON(rawToChar(answer[["body"]]))[["content_uri"]]
+      state[["media"]][[uri]] <- bytes
+    }
+    answer
   }
   # Whether a request is allowed, or what is asked before it is.
   ask_first <- function(asked) {
@@ -247,30 +288,36 @@ fake_handler <- function(req, res) {
     if (fault[["acts"]]) {
       ask()
     }
-    Sys.sleep(fault[["delay"]])
-    for (name in names(fault[["headers"]])) {
-      res$set_header(name, fault[["headers"]][[name]])
-    }
     answer <- list(
       status = fault[["status"]],
-      body = jsonlite::base64_dec(fault[["body"]])
+      body = jsonlite::base64_dec(fault[["body"]]),
+      headers = fault[["headers"]],
+      chunked = fault[["chunked"]]
     )
+    if (fault[["delay"]] > 0) {
+      res$locals$delayed <- answer
+      return(res$delay(as.numeric(fault[["delay"]])))
+    }
   }
-  res$set_status(answer[["status"]])
-  res$set_type("application/json")
-  res$send(answer[["body"]])
+  finish(answer)
 }
 
-# A client of a fresh user of the fake homeserver.
+# A client of a fresh user of the fake homeserver, or another device of the user of
+# `of`.
 fake_client <- function(
   fake,
   name = "user",
   ...,
+  of = NULL,
   .local_envir = parent.frame()
 ) {
-  fakes[["users"]] <- (fakes[["users"]] %||% 0) + 1
-  user <- paste0(name, fakes[["users"]])
-  fake_register(fake, user)
+  if (is.null(of)) {
+    fakes[["users"]] <- (fakes[["users"]] %||% 0) + 1
+    user <- paste0(name, fakes[["users"]])
+    fake_register(fake, user)
+  } else {
+    user <- of[["user_id"]]
+  }
   dir <- withr::local_tempdir(.local_envir = .local_envir)
   client <- mx_client_configure(
     fake[["url"]],

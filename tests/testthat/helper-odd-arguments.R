@@ -12,10 +12,16 @@ good_calls <- function() {
     calls_rooms(scene),
     calls_secrets(scene),
     calls_backup(scene),
-    calls_seed(scene),
+    calls_compat(scene),
     calls_trust(scene),
     calls_verification()
   )
+}
+
+# The arguments of a call: those in the place of `...` have no names.
+as_call <- function(arguments) {
+  names(arguments)[names(arguments) == "..."] <- ""
+  arguments
 }
 
 # What a caller may give by mistake.

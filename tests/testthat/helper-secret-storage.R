@@ -50,9 +50,9 @@ with_recovery_key <- function(homeserver, user = "alice", ...) {
   key <- mx_crypto_setup(client, ...)$recovery_key
   text <- if (!is.null(key)) format(key, reveal = TRUE)
   if (!is.null(key)) {
-    mx_recovery_key_saved(key)
+    mx_recovery_key_forget(key)
   }
-  list(client = client, key = text)
+  list(client = client, key = text, homeserver = homeserver)
 }
 
 # A key that secrets are encrypted with beside the default one: that of a change

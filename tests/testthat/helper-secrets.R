@@ -13,7 +13,7 @@ expect_nowhere <- function(secret, x) {
     if (inherits(x, "condition")) {
       c(conditionMessage(x), deparse(conditionCall(x)), as.character(x))
     },
-    if (!is.null(x[["trace"]])) format(x[["trace"]])
+    if (is.list(x) && !is.null(x[["trace"]])) format(x[["trace"]])
   )
   expect_false(any(grepl(secret, shown, fixed = TRUE)), label = label)
   bytes <- serialize(x, NULL, ascii = FALSE)

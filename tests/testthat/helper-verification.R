@@ -10,7 +10,7 @@ request_of <- function(asks, asked) {
 # The newest verification of a client that has synced.
 newest <- function(client) {
   mx_sync(client)
-  found <- mx_verification_list(client)
+  found <- mx_verifications(client)
   found[[length(found)]]
 }
 

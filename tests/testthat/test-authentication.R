@@ -157,6 +157,20 @@ test_that("a session that the server forgot is replaced, once a call", {
   expect_length(fake$seen("POST", "/delete_devices"), 2)
 })
 
+test_that("a proxy's page does not end the session of an approval", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  fake$ask_approval(alice, "/delete_devices", "m.login.sso")
+  approve_at(expect_approval(mx_device_delete(alice, "OTHER"))$url)
+  fake$fault("POST", "/delete_devices", status = 403, body = "<html>")
+  condition <- expect_error(
+    mx_device_delete(alice, "OTHER"),
+    class = "mx_error_http"
+  )
+  expect_identical(condition[["status"]], 403L)
+  expect_null(mx_device_delete(alice, "OTHER"))
+})
+
 test_that("killed at any step of an approval, it is gone on with", {
   for (acted in c(FALSE, TRUE)) {
     for (at in 1:3) {

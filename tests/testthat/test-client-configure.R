@@ -152,25 +152,83 @@ test_that("another user's login is refused before anybody is signed in", {
   expect_equal(mx_client_load(path = here$path)$user_id, "@alice:demo")
 })
 
-test_that("a login as another device is refused, and ended again", {
+test_that("another device is refused before anybody is signed in", {
   homeserver <- mx_demo_homeserver(users = "alice")
   here <- places()
   alice <- configure(homeserver, "alice", here, password = "demo")
   before <- readLines(here$path)
-  expect_error(
+  asked <- requests_during(
+    condition <- expect_error(
+      configure(
+        homeserver,
+        "alice",
+        here,
+        password = "demo",
+        device_id = "OTHER"
+      ),
+      class = "mx_error_store_binding"
+    )
+  )
+  expect_match(conditionMessage(condition), alice$device_id)
+  expect_false(any(grepl("login", asked)))
+  expect_identical(readLines(here$path), before)
+  expect_equal(signed_in_devices(alice)$device_id, alice$device_id)
+})
+
+test_that("a device whose keys are in another store is refused, and stays", {
+  homeserver <- mx_demo_homeserver(users = c("alice", "bob"))
+  bob <- mx_demo_client(homeserver, "bob")
+  there <- places()
+  named <- function(places) {
     configure(
       homeserver,
       "alice",
-      here,
+      places,
       password = "demo",
-      device_id = "OTHER"
-    ),
-    class = "mx_error_store_binding"
+      device_id = "PIPELINE"
+    )
+  }
+  first <- named(there)
+  room <- mx_room_create(first, invite = bob$user_id)
+  mx_room_join(bob, room)
+  here <- places()
+  condition <- expect_error(named(here), class = "mx_error_store_missing")
+  expect_match(
+    conditionMessage(condition),
+    "mx_device_delete(client, \"PIPELINE\")",
+    fixed = TRUE
   )
-  expect_identical(readLines(here$path), before)
-  devices <- http_json(alice, "GET", api_path("devices"))[["devices"]]
-  ids <- vapply(devices, function(x) x[["device_id"]], "")
-  expect_equal(ids, alice$device_id)
+  expect_false(file.exists(here$path))
+  # The device that has its store notices nothing, and no other one is left.
+  mx_isolation_mode(bob, "all")
+  mx_send_text(first, room, "still here")
+  expect_equal(new_bodies(bob), "still here")
+  expect_equal(signed_in_devices(first)$device_id, "PIPELINE")
+  # The way out that the message names.
+  unlink(there$store_dir, recursive = TRUE)
+  second <- configure(homeserver, "alice", here, password = "demo")
+  mx_device_delete(second, "PIPELINE", password = "demo", ask = FALSE)
+  expect_equal(named(places())$device_id, "PIPELINE")
+})
+
+test_that("a login that fails in passing does not end the store's own device", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  again <- function() {
+    mx_client_configure(
+      fake$url,
+      alice$user_id,
+      "secret word",
+      path = alice$path,
+      store_dir = alice$store_dir
+    )
+  }
+  fake$forget()
+  fake$fault("GET", "/whoami", status = 502)
+  expect_error(again(), class = "mx_error_http")
+  expect_length(fake$seen("POST", "/logout"), 0)
+  expect_equal(again()$device_id, alice$device_id)
 })
 
 test_that("a token of another device or user is refused, and left alone", {

@@ -78,3 +78,20 @@ test_that("a warning can have an error of the server as its cause", {
   expect_match(conditionMessage(warning), "x")
   expect_s3_class(warning, "mx_warning_pump")
 })
+
+test_that("a call that is shown holds no secret, wherever that stands", {
+  calls <- list(
+    quote(f("password")),
+    quote(f("password")(1)),
+    quote((function(x) "password")(1)),
+    quote(pkg::f("password")),
+    quote(list("password")[[1]]("password")),
+    as.call(list(function(x) "password", "password"))
+  )
+  for (call in calls) {
+    shown <- paste(deparse(bare(call)), collapse = "")
+    expect_false(grepl("password", shown, fixed = TRUE), info = shown)
+  }
+  expect_identical(bare(quote(pkg::f("password"))), quote(pkg::f()))
+  expect_null(bare("password"))
+})

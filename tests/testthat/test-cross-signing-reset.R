@@ -75,7 +75,7 @@ test_that("without the master key in secret storage one says oneself whose it is
   mx_crypto_setup(own$phone, recovery_key = new)
   # Signing keys alone do not say it: a server can put a master key above them.
   expect_warning(mx_sync(own$phone), class = "mx_warning_own_identity")
-  mx_identity_pin(own$phone, own$phone$user_id)
+  mx_user_pin(own$phone, own$phone$user_id)
   mx_devices(own$phone, own$phone$user_id)
   expect_no_warning(mx_sync(own$phone))
   expect_equal(trust_of(own$phone, own$laptop), "verified")

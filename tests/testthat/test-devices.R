@@ -9,6 +9,58 @@ test_that("devices are rows, with the trust in them", {
   expect_equal(nrow(mx_devices(pair$alice, "@nobody:demo")), 0)
 })
 
+test_that("own devices have a time when they were last seen, and this is one", {
+  pair <- demo_pair()
+  other <- mx_demo_client(pair$homeserver, "alice")
+  devices <- mx_devices(pair$alice, c(pair$alice$user_id, pair$bob$user_id))
+  own <- devices$user_id == pair$alice$user_id
+  expect_equal(devices$device_id[devices$this_device], pair$alice$device_id)
+  expect_false(any(devices$this_device[!own]))
+  expect_s3_class(devices$last_seen_ts, "POSIXct")
+  expect_false(anyNA(devices$last_seen_ts[own]))
+  expect_true(all(is.na(devices$last_seen_ts[!own])))
+  expect_type(devices$last_seen_ip, "character")
+  expect_equal(devices$display_name[own], rep("mxcrypt (R)", 2))
+  # Of others no server tells, so that none is asked.
+  asked <- requests_during(theirs <- mx_devices(pair$alice, pair$bob$user_id))
+  expect_false(any(grepl("/devices", asked)))
+  expect_identical(lapply(theirs, class), lapply(devices, class))
+  expect_false(theirs$this_device)
+})
+
+test_that("what a server says of when devices were seen is read as far as it can be", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  devices <- function(...) {
+    fake$fault("GET", "/devices", ...)
+    found <- mx_devices(alice, alice$user_id)
+    expect_equal(found$device_id, alice$device_id)
+    expect_true(found$this_device)
+    found
+  }
+  said <- function(rest) {
+    text <- sprintf('{"device_id":"%s",%s}', alice$device_id, rest)
+    devices(body = sprintf('{"devices":[5,{},{"device_id":[]},%s]}', text))
+  }
+  good <- said('"last_seen_ts":1700000000500,"last_seen_ip":"192.0.2.1"')
+  expect_equal(as.numeric(good$last_seen_ts), 1700000000.5)
+  expect_equal(good$last_seen_ip, "192.0.2.1")
+  for (odd in c("null", "0", "-1", '"x"', "[]", "{}", "1e300", "true")) {
+    bad <- said(sprintf('"last_seen_ts":%s,"last_seen_ip":5', odd))
+    expect_true(is.na(bad$last_seen_ts), info = odd)
+    expect_true(is.na(bad$last_seen_ip))
+  }
+  for (body in c("{}", "[]", '{"devices":"x"}', '{"devices":{"a":1}}', "5")) {
+    expect_true(is.na(devices(body = body)$last_seen_ts), info = body)
+  }
+  expect_warning(
+    none <- devices(status = 502),
+    class = "mx_warning_devices"
+  )
+  expect_identical(lapply(none, class), lapply(good, class))
+})
+
 test_that("a device is signed by its fingerprint, and by nobody else's", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
@@ -96,7 +148,7 @@ test_that("a blocked device gets no more keys, and is told so", {
     expect_no_warning(mx_send_text(pair$alice, pair$room, "without Bob"))
     expect_true(is.na(tail(new_bodies(bob), 1)))
   }
-  blacklisted <- grepl("m.blacklisted", mx_demo_seen(pair$homeserver))
+  blacklisted <- grepl("m.blacklisted", mx_demo_requests(pair$homeserver))
   expect_true(any(blacklisted))
   mx_send_text(bob, pair$room, "do you read me?")
   event <- tail(messages(mx_sync(pair$alice)), 1)
@@ -162,4 +214,38 @@ test_that("a server that wants its page to be visited is told with the page", {
     fake$fault("POST", "/delete_devices", status = 401, body = odd)
     expect_error(mx_device_delete(alice, "OTHER", "x"), class = "mx_error")
   }
+})
+
+test_that("a device whose keys are refused is listed, and named once", {
+  pair <- demo_pair()
+  bob <- pair$bob$user_id
+  real <- http_once
+  with_old <- function(session, method, path, ...) {
+    answer <- real(session, method, path, ...)
+    if (grepl("keys/query", path)) {
+      body <- json_decode(rawToChar(answer[["body"]]))
+      for (n in 1:8) {
+        old <- list(user_id = bob, device_id = paste0("OLD", n))
+        old <- c(old, list(algorithms = list()))
+        body[["device_keys"]][[bob]][[paste0("OLD", n)]] <- old
+      }
+      answer[["body"]] <- charToRaw(mxc_json(body))
+    }
+    answer
+  }
+  local_replaced("http_once", with_old)
+  devices <- mx_devices(pair$alice, bob)
+  old <- devices[startsWith(devices$device_id, "OLD"), ]
+  expect_equal(nrow(old), 8)
+  expect_match(old$problem, "algorithms")
+  expect_true(all(old$trust == "none") && !any(old$signed_by_owner))
+  expect_true(is.na(devices$problem[devices$device_id == pair$bob$device_id]))
+  warned <- expect_warning(
+    mx_send_text(pair$alice, pair$room, "one"),
+    "OLD1.* and 3 more",
+    class = "mx_warning_unreached"
+  )
+  expect_equal(nrow(warned$devices), 8)
+  expect_warning(mx_send_text(pair$alice, pair$room, "two"), NA)
+  expect_equal(new_bodies(pair$bob), c("one", "two"))
 })

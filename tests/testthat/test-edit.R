@@ -2,7 +2,7 @@
 row_of <- function(events, id) events[events$event_id %in% id, ]
 
 wire_of_last <- function(homeserver) {
-  seen <- grep("ciphertext", mx_demo_seen(homeserver), value = TRUE)
+  seen <- grep("ciphertext", mx_demo_requests(homeserver), value = TRUE)
   json_decode(seen[[length(seen)]])
 }
 

@@ -68,6 +68,95 @@ test_that("what is no homeserver's fault is not tried again", {
   }
 })
 
+test_that("408 and 425 pass, as 429 and 5xx do", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  for (status in c(408, 425)) {
+    fake$forget()
+    fake$fault("GET", "/joined_rooms", status = status, body = "<html>")
+    expect_equal(nrow(mx_rooms(alice)), 0)
+    expect_length(fake$seen("GET", "/joined_rooms"), 2)
+  }
+  # After 408 a server may have done it; after 425 it has not.
+  fake$forget()
+  fake$fault("POST", "/createRoom", status = 408, acts = TRUE, times = 9)
+  expect_error(mx_room_create(alice), class = "mx_error_http")
+  expect_length(fake$seen("POST", "/createRoom"), 1)
+  fake$forget()
+  fake$fault("POST", "/createRoom", status = 425)
+  mx_room_create(alice)
+  expect_length(fake$seen("POST", "/createRoom"), 2)
+})
+
+test_that("a proxy's page is told apart from the homeserver's verdict", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  for (status in c(403, 404, 407, 408, 413, 425, 429, 502)) {
+    fake$fault(
+      "GET",
+      "/joined_rooms",
+      status = status,
+      body = "<html>no</html>"
+    )
+    condition <- expect_error(mx_rooms(alice), class = "mx_error_http")
+    expect_identical(condition[["status"]], as.integer(status))
+    expect_equal(condition[["errcode"]], "M_UNKNOWN")
+    if (status < 500) {
+      expect_match(conditionMessage(condition), "proxy or firewall")
+    }
+    verdict <- '{"errcode":"M_FORBIDDEN","error":"no","more":[1]}'
+    fake$fault("GET", "/joined_rooms", status = status, body = verdict)
+    condition <- expect_error(mx_rooms(alice), class = "mx_error_M_FORBIDDEN")
+    expect_identical(condition[["status"]], as.integer(status))
+    expect_equal(condition[["errcode"]], "M_FORBIDDEN")
+    expect_equal(condition[["body"]][["more"]], list(1))
+    expect_no_match(conditionMessage(condition), "proxy or firewall")
+  }
+})
+
+test_that("the page of a captive portal is no success", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  before <- readLines(alice$path)
+  for (body in c("<html>Sign in to the Wi-Fi</html>", "", "[]", "null", "{")) {
+    fake$fault("POST", "/logout", body = body)
+    condition <- expect_error(mx_logout(alice), class = "mx_error_answer")
+    expect_identical(condition[["status"]], 200L)
+    expect_identical(readLines(alice$path), before)
+  }
+  expect_equal(nrow(mx_rooms(alice)), 0)
+})
+
+test_that("who has not agreed to the terms is told where to", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  refusal <- function(uri) {
+    sprintf(
+      '{"errcode":"M_CONSENT_NOT_GIVEN","error":"Agree.","consent_uri":%s}',
+      uri
+    )
+  }
+  say <- function(uri) {
+    body <- refusal(uri)
+    fake$fault("GET", "/joined_rooms", status = 403, body = body)
+    expect_error(mx_rooms(alice), class = "mx_error_M_CONSENT_NOT_GIVEN")
+  }
+  condition <- say('"https://example.org/terms?u=alice"')
+  expect_equal(condition[["consent_uri"]], "https://example.org/terms?u=alice")
+  expect_match(
+    conditionMessage(condition),
+    "Open https://example.org/terms?u=alice, and make this call again",
+    fixed = TRUE
+  )
+  # What is not a web page is not to be opened.
+  for (uri in c('"file:///etc/passwd"', "5", "null", '"https://x\\u001b[2J"')) {
+    condition <- say(uri)
+    expect_null(condition[["consent_uri"]])
+    expect_no_match(conditionMessage(condition), "Open ")
+  }
+})
+
 test_that("5xx is tried again, each time after a longer pause", {
   withr::local_options(mxcrypt.pause = 0.1)
   fake <- fake_homeserver()
@@ -128,6 +217,21 @@ test_that("a request that ended in nothing is a network error", {
   expect_s3_class(condition, "mx_error")
   expect_match(conditionMessage(condition), "127.0.0.1:9", fixed = TRUE)
   expect_true(is.call(conditionCall(condition)))
+  expect_identical(condition[["status"]], NA_integer_)
+  expect_identical(condition[["errcode"]], NA_character_)
+})
+
+test_that("a network error keeps what an earlier try was answered", {
+  withr::local_options(mxcrypt.max_tries = 2, mxcrypt.timeout = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  body <- '{"errcode":"M_UNKNOWN","error":"Database is down","more":1}'
+  fake$fault("GET", "/joined_rooms", status = 503, body = body)
+  fake$fault("GET", "/joined_rooms", delay = 4)
+  condition <- expect_error(mx_rooms(alice), class = "mx_error_network")
+  expect_identical(condition[["status"]], 503L)
+  expect_equal(condition[["errcode"]], "M_UNKNOWN")
+  expect_equal(condition[["body"]][["more"]], 1)
 })
 
 test_that("a server that does not answer is waited for no longer than said", {
@@ -141,7 +245,6 @@ test_that("a server that does not answer is waited for no longer than said", {
   expect_lt(took, 1.2)
 
   # What the server was asked to wait comes on top.
-  Sys.sleep(1.3)
   fake$fault("GET", "/sync", delay = 0.6, body = '{"next_batch":"s0"}')
   expect_error(mx_sync(alice, timeout = 2000), NA)
 })

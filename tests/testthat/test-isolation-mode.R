@@ -48,7 +48,11 @@ test_that("signed devices read, and the others are told once why not", {
   expect_equal(warning$devices$device_id, pair$other$device_id)
   expect_no_warning(mx_send_text(pair$alice, pair$room, "two"))
   expect_equal(new_bodies(pair$bob), c("one", "two"))
-  withheld <- grepl("m.unverified", mx_demo_seen(pair$homeserver), fixed = TRUE)
+  withheld <- grepl(
+    "m.unverified",
+    mx_demo_requests(pair$homeserver),
+    fixed = TRUE
+  )
   expect_equal(sum(withheld), 1)
   expect_true(all(!is.na(reasons(pair$other))))
 
@@ -136,15 +140,15 @@ test_that("an identity that changed gets no key, signed or not", {
     mx_send_text(pair$alice, pair$room, "after"),
     class = "mx_error_MXCRYPT_ONLY_UNSIGNED"
   )
-  mx_identity_pin(pair$alice, pair$bob$user_id)
+  mx_user_pin(pair$alice, pair$bob$user_id)
   mx_send_text(pair$alice, pair$room, "accepted")
   expect_equal(tail(new_bodies(pair$bob), 1), "accepted")
 })
 
-test_that("the seed's form is for all devices, in any mode", {
+test_that("mx.client's form is for all devices, in any mode", {
   pair <- scene()
   mx_isolation_mode(pair$alice, "signed")
-  s <- seed(pair$alice)
+  s <- compat(pair$alice)
   content <- list(msgtype = "m.text", body = "for all")
   mx_send_encrypted(
     pair$alice,

@@ -7,11 +7,34 @@ test_that("a device that has nothing but the recovery key reads everything", {
   events <- messages(mx_messages(bot, own$room))
   expect_equal(unique(events$key_source), "backup")
   expect_true(all(events$trust <= "not_guaranteed"))
-  # It was in the first sync too, and comes again when its key has come.
-  expect_setequal(stats::na.omit(new_bodies(bot)), c("one", "two"))
+  # It was in the first sync too. Nobody was given it before its key had come.
+  expect_equal(new_bodies(bot), c("one", "two"))
   # And of what it says itself, the others read.
   mx_send_text(bot, own$room, "three")
   expect_equal(utils::tail(bodies_of(own$alice, own$room), 1), "three")
+})
+
+test_that("mx_messages() alone reads what no sync brings", {
+  own <- backed_up("old")
+  mx_room_key_rotate(own$alice, own$room)
+  mx_send_text(own$alice, own$room, as.character(1:60))
+  mx_backup_upload(own$alice)
+  bot <- mx_demo_client(own$homeserver, "alice", verified = FALSE)
+  mx_crypto_setup(bot, recovery_key = own$key)
+  events <- messages(mx_messages(bot, own$room, limit = 100))
+  expect_equal(events$body, c("old", 1:60))
+  expect_true(all(is.na(events$utd_reason)))
+})
+
+test_that("the first sync of a new disk returns what the backup can read, once", {
+  own <- backed_up("one")
+  mx_room_key_rotate(own$alice, own$room)
+  mx_send_text(own$alice, own$room, c("two", "three"))
+  mx_backup_upload(own$alice)
+  bot <- mx_demo_client(own$homeserver, "alice", verified = FALSE)
+  mx_crypto_setup(bot, recovery_key = own$key)
+  expect_equal(new_bodies(bot), c("one", "two", "three"))
+  expect_equal(new_bodies(bot), character())
 })
 
 test_that("all keys are restored, those of a room, or one", {
@@ -133,7 +156,9 @@ test_that("what a person switches off stays off", {
 test_that("without the recovery key there is a warning, and nothing is made", {
   own <- backed_up()
   mx_backup_delete(own$alice)
-  set_account_data(own$alice, "m.key_backup", "{}")
+  for (type in c("m.key_backup", "m.org.matrix.custom.backup_disabled")) {
+    set_account_data(own$alice, type, "{}")
+  }
   expect_warning(mx_crypto_setup(own$alice), class = "mx_warning_key_backup") |>
     suppressMessages()
   setup <- mx_crypto_setup(own$alice, recovery_key = own$key)
@@ -184,7 +209,7 @@ test_that("killed at any request, a backup is made once", {
     grepl("^(POST|PUT|DELETE)", method) && grepl("room_keys|account_data", path)
   }
   for (acted in c(FALSE, TRUE)) {
-    for (at in 1:3) {
+    for (at in 1:4) {
       own <- backed_up()
       mx_backup_delete(own$alice)
       local({
@@ -216,4 +241,40 @@ test_that("a server that keeps what it should delete does not keep us", {
     real(session, method, path, ...)
   })
   expect_error(mx_backup_delete(own$alice), class = "mx_error_key_backup")
+})
+
+test_that("a backup that was declined by Element's older name is respected", {
+  older <- "m.org.matrix.custom.backup_disabled"
+  alice <- mx_demo_client(mx_demo_homeserver(), "alice", verified = FALSE)
+  set_account_data(alice, older, "{\"disabled\": true}")
+  key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
+  status <- mx_backup_status(alice)
+  expect_null(status$version)
+  expect_false(status$wanted)
+  expect_equal(problems_of(alice), character())
+  # Also by who wrote only that.
+  set_account_data(alice, "m.key_backup", "{\"enabled\": true}")
+  expect_false(mx_backup_status(alice)$wanted)
+
+  said <- function() {
+    types <- c("m.key_backup", older)
+    unlist(lapply(types, function(type) json_decode(stored_text(alice, type))))
+  }
+  expect_true(mx_backup_enable(alice, key)$wanted)
+  expect_equal(said(), c(enabled = TRUE, disabled = FALSE))
+  mx_backup_disable(alice)
+  expect_equal(said(), c(enabled = FALSE, disabled = TRUE))
+  mx_backup_enable(alice, key)
+  mx_backup_delete(alice)
+  expect_equal(said(), c(enabled = FALSE, disabled = TRUE))
+})
+
+test_that("a device that backs up does not make again what was declined", {
+  own <- backed_up()
+  other <- mx_demo_client(own$homeserver, "alice", verified = FALSE)
+  mx_crypto_setup(other, recovery_key = own$key)
+  mx_backup_delete(other)
+  expect_equal(problems_of(own$alice), character())
+  expect_no_warning(mx_crypto_setup(own$alice, recovery_key = own$key))
+  expect_null(mx_backup_status(own$alice)$version)
 })

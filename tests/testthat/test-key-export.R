@@ -1,9 +1,11 @@
 # Rounds are many, and each file costs as much as a login.
 passphrase <- "correct horse p\u00e4ss"
 
-# Bob has said something before Alice signed in on a second device.
+# Bob has said something before Alice signed in on a second device, which finds
+# nothing in the key backup.
 late_device <- function() {
   pair <- demo_pair()
+  mx_backup_disable(pair$alice)
   mx_send_text(pair$bob, pair$room, c("one", "two"))
   mx_sync(pair$alice)
   pair$late <- mx_demo_client(pair$homeserver, "alice")
@@ -33,6 +35,21 @@ test_that("a new device reads with a file what was said before it", {
   expect_identical(as.character(events$trust), rep("not_guaranteed", 2))
   again <- mx_keys_import(scene$late, file, passphrase)
   expect_identical(again$status, "known")
+})
+
+test_that("a byte order mark and text above do not keep a file from being read", {
+  scene <- late_device()
+  file <- exported(scene$alice)
+  bytes <- readBin(file, "raw", file.size(file))
+  mark <- as.raw(c(0xef, 0xbb, 0xbf))
+  text <- charToRaw("Subject: my keys\r\n\r\nKeep them:\n")
+  for (above in list(mark, text, c(mark, text))) {
+    edited <- tempfile()
+    writeBin(c(above, bytes), edited)
+    keys <- mx_keys_import(scene$late, edited, passphrase)
+    expect_true(keys$status %in% c("imported", "known"))
+  }
+  expect_identical(new_bodies(scene$late), c("one", "two"))
 })
 
 test_that("what was never synced is shown at once, with the trust there is", {
@@ -153,4 +170,15 @@ test_that("a passphrase is asked for, and twice where a mistake would lose keys"
   file <- mx_keys_export(scene$alice, tempfile())
   keys <- mx_keys_import(scene$late, file)
   expect_identical(c(asked, nrow(keys)), c(3, 1))
+})
+
+test_that("what never ends is no key export", {
+  skip_if_not(file.exists("/dev/zero"))
+  pair <- demo_pair()
+  for (path in c("/dev/zero", tempdir())) {
+    expect_error(
+      mx_keys_import(pair$alice, path, "x"),
+      class = "mx_error_key_export"
+    )
+  }
 })

@@ -19,16 +19,6 @@ conversation <- function(.local_envir = parent.frame()) {
   list(fake = fake, alice = alice, bob = bob, room = room)
 }
 
-wait_for <- function(condition, seconds = 20) {
-  end <- Sys.time() + seconds
-  while (!condition()) {
-    if (Sys.time() > end) {
-      stop("waited too long")
-    }
-    Sys.sleep(0.01)
-  }
-}
-
 test_that("a sender that is killed again and again sends all, once, in order", {
   scene <- conversation()
   log <- withr::local_tempfile(lines = character())
@@ -73,7 +63,13 @@ test_that("what was queued by a process that died is sent by the next", {
       NULL
     )
     # Once it is saved, at the moment when it is given out.
-    mxcrypt:::machine_requests(mxcrypt:::machine_of(client))
+    mxcrypt:::machine_requests(
+      mxcrypt:::machine_of(client),
+      room,
+      character(),
+      character(),
+      0
+    )
     tools::pskill(Sys.getpid(), tools::SIGKILL)
   }
   process <- start(queue, list(scene$alice$path, scene$room))

@@ -113,3 +113,86 @@ test_that("limits and tokens are checked", {
   expect_gt(nrow(mx_messages(pair$bob, pair$room, limit = Inf)), 1)
   expect_equal(nrow(mx_messages(pair$bob, pair$room, limit = 1)), 1)
 })
+
+# A page of plain events, newest first, at these times.
+page_at <- function(times, end = NULL) {
+  events <- lapply(seq_along(times), function(i) {
+    list(
+      event_id = paste0("$", times[[i]]),
+      type = if (i %% 2 == 0) "m.room.topic" else "m.room.message",
+      sender = "@bob:demo",
+      origin_server_ts = times[[i]] * 1000,
+      content = list(msgtype = "m.text", body = paste("at", times[[i]]))
+    )
+  })
+  as_json_text(list(chunk = events, end = end))
+}
+
+test_that("history is read since a time, and no further", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  room <- mx_room_create(alice, encrypted = FALSE)
+  mx_sync(alice)
+  day <- 24 * 60 * 60
+  noon <- as.numeric(as.POSIXct("2026-11-28 12:00"))
+  pages <- list(
+    page_at(noon + c(2, 1, 0) * day, "two"),
+    # A server may say anything of one event.
+    page_at(noon + c(-1, -400, -2) * day, "three"),
+    page_at(noon + c(-3, -4) * day, "four")
+  )
+  read <- function(...) {
+    fake$forget()
+    for (i in 1:3) {
+      fake$fault("GET", "/messages", body = pages[[i]])
+    }
+    events <- mx_messages(alice, room, ...)
+    list(
+      days = (as.numeric(events$origin_server_ts) - noon) / day,
+      pages = length(fake$seen("GET", "/messages")),
+      types = events$type
+    )
+  }
+  since <- read(since = "2026-11-26 13:00")
+  expect_equal(since$days, c(-1, 0, 1, 2))
+  expect_equal(since$pages, 3)
+  expect_equal(read(since = as.Date("2026-11-28"))$days, c(0, 1, 2))
+  some <- read(since = "2026-11-27", until = "2026-11-28")
+  expect_equal(some$days, c(-1, 0))
+  between <- read(
+    since = as.POSIXct("2026-11-27"),
+    until = as.POSIXct("2026-11-28 12:00")
+  )
+  expect_equal(between$days, -1)
+  expect_equal(read(limit = 6, types = "m.room.topic")$days, c(-400, 1))
+  # What is newer takes nothing of the limit, whether something is left or not.
+  before <- read(until = "2026-11-27", limit = 2)
+  expect_equal(before$days, c(-2, -400, -1))
+  expect_equal(before$pages, 2)
+  expect_length(read(until = "2020-01-01", since = "2026-11-27")$days, 0)
+  # A limit holds beside it.
+  expect_equal(read(limit = 3, since = "2020-01-01")$pages, 1)
+})
+
+test_that("what is no time to read since is refused before anything is asked", {
+  pair <- demo_pair()
+  bad <- list(NA, "yesterday", 5, Sys.time() + 1:2, "", "2026-13-01", list())
+  for (time in bad) {
+    asked <- requests_during({
+      one <- catch(mx_messages(pair$bob, pair$room, since = time))
+      two <- catch(mx_messages(pair$bob, pair$room, until = time))
+    })
+    expect_length(asked, 0)
+    expect_s3_class(one, "mx_error_argument")
+    expect_s3_class(two, "mx_error_argument")
+  }
+})
+
+test_that("what cannot be read is of any type", {
+  pair <- demo_pair()
+  mx_send_text(pair$alice, pair$room, "one")
+  later <- mx_demo_client(pair$homeserver, "bob", verified = FALSE)
+  events <- mx_messages(later, pair$room, types = "m.room.message")
+  expect_equal(events$type, "m.room.encrypted")
+  expect_false(is.na(events$utd_reason))
+})

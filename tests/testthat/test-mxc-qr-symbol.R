@@ -59,7 +59,7 @@ test_that("it is plotted, and the device is left as it was", {
     expect_identical(graphics::par("mar"), before)
   })
   expect_gt(file.size(file), 1000)
-  if (capabilities("png")) {
+  if (capabilities("png") && requireNamespace("png", quietly = TRUE)) {
     file <- withr::local_tempfile(fileext = ".png")
     withr::with_png(file, plot(symbol))
     expect_identical(mxc_qr_scan(file), list(bytes))
@@ -67,6 +67,7 @@ test_that("it is plotted, and the device is left as it was", {
 })
 
 test_that("it is written to a file without a device, and read from one", {
+  skip_if_not_installed("png")
   file <- withr::local_tempfile(fileext = ".png")
   symbol <- mxc_qr_symbol(bytes)
   for (scale in c(2, 8)) {
@@ -75,11 +76,13 @@ test_that("it is written to a file without a device, and read from one", {
   }
   expect_equal(dim(png::readPNG(file)), 8 * (dim(symbol) + 8))
   grey <- png::readPNG(file)
+  skip_if_not_installed("jpeg")
   jpeg::writeJPEG(grey, file)
   expect_identical(mxc_qr_scan(file), list(bytes))
 })
 
 test_that("an image may be coloured or transparent, and hold several codes", {
+  skip_if_not_installed("png")
   file <- withr::local_tempfile(fileext = ".png")
   mxc_qr_png(mxc_qr_symbol(bytes), file)
   grey <- png::readPNG(file)
@@ -107,6 +110,8 @@ test_that("an image may be coloured or transparent, and hold several codes", {
 })
 
 test_that("what is no image of a code is an error", {
+  skip_if_not_installed("png")
+  skip_if_not_installed("jpeg")
   file <- withr::local_tempfile(lines = "no image")
   expect_error(mxc_qr_scan(file), class = "mx_error_argument")
   writeBin(as.raw(c(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a)), file)
@@ -123,4 +128,18 @@ test_that("what is no image of a code is an error", {
     class = "mx_error_argument"
   )
   expect_error(mxc_qr_png(matrix(TRUE), file), class = "mx_error_argument")
+})
+
+test_that("without the packages png and jpeg, the error says what to install", {
+  local_replaced("check_package", function(package, call = caller_env()) {
+    mx_abort(package, "mx_error_package", call = call)
+  })
+  file <- withr::local_tempfile()
+  symbol <- mxc_qr_symbol(bytes)
+  expect_error(mxc_qr_png(symbol, file), class = "mx_error_package")
+  writeBin(as.raw(c(0x89, 0x50, 0x4e, 0x47)), file)
+  expect_error(mxc_qr_scan(file), class = "mx_error_package")
+  # An image that is no file needs neither.
+  image <- kronecker(!quiet_zone(symbol), matrix(1, 4, 4))
+  expect_identical(mxc_qr_scan(image), list(bytes))
 })

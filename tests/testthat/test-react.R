@@ -1,21 +1,60 @@
-test_that("a reaction is encrypted, and what it is about stands outside", {
+test_that("a reaction goes out in the clear, and nothing else does", {
   pair <- demo_pair()
   id <- mx_send_text(pair$alice, pair$room, "done")
   reaction <- expect_invisible(
     mx_react(pair$bob, pair$room, id, "\U0001f44d")
   )
+  mx_send(pair$bob, pair$room, list(body = "hidden"), type = "m.reaction")
   events <- mx_sync(pair$alice)
   event <- events[events$event_id == reaction, ]
   expect_equal(event$type, "m.reaction")
-  expect_true(event$encrypted)
+  expect_false(event$encrypted)
   expect_equal(
     event$relates_to[[1]],
     list(event_id = id, key = "\U0001f44d", rel_type = "m.annotation")
   )
-  seen <- mx_demo_seen(pair$homeserver)
-  wire <- json_decode(seen[[max(grep("ciphertext", seen))]])
+  expect_true(events$encrypted[nrow(events)])
+  expect_false(server_has_seen(pair$homeserver, "hidden"))
+})
+
+test_that("a reaction is encrypted on demand, and what it is about stands outside", {
+  pair <- demo_pair()
+  id <- mx_send_text(pair$alice, pair$room, "done")
+  reaction <- mx_react(pair$bob, pair$room, id, "\U0001f44d", encrypt = TRUE)
+  events <- mx_sync(pair$alice)
+  event <- events[events$event_id == reaction, ]
+  expect_equal(event$type, "m.reaction")
+  expect_true(event$encrypted)
+  seen <- mx_demo_requests(pair$homeserver)
+  # Side requests come after it.
+  wire <- json_decode(seen[[max(grep("ciphertext.*m.relates_to", seen))]])
   expect_equal(wire[["m.relates_to"]][["event_id"]], id)
   expect_false(any(grepl("m.reaction", seen, fixed = TRUE)))
+})
+
+test_that("mx_send() takes an event back as mx_redact() does", {
+  pair <- demo_pair()
+  id <- mx_send_text(pair$alice, pair$room, "not done")
+  redaction <- mx_send(
+    pair$alice,
+    pair$room,
+    list(redacts = id, reason = "too early"),
+    type = "m.room.redaction"
+  )
+  events <- mx_sync(pair$bob)
+  expect_true(events$redacted[events$event_id == id])
+  notice <- events[events$event_id == redaction, ]
+  expect_false(notice$encrypted)
+  expect_equal(notice$redacts, id)
+  expect_true(all(is.na(events$redacts[events$event_id != redaction])))
+  expect_error(
+    mx_send(pair$alice, pair$room, list(), type = "m.room.redaction"),
+    class = "mx_error_json"
+  )
+  expect_error(
+    mx_send(pair$alice, pair$room, list(a = 1), type = "m.room.redaction"),
+    "redacts"
+  )
 })
 
 test_that("in the open a reaction is one, too", {

@@ -55,7 +55,7 @@ test_that("a new recovery key opens all, and the old one nothing", {
   expect_no_match(stored_text(alice$client, token), "gone key")
   trust <- mx_user_trust(alice$client, alice$client$user_id)
   expect_identical(trust$master_key, master)
-  mx_recovery_key_saved(new)
+  mx_recovery_key_forget(new)
   expect_false(server_has_seen(alice$homeserver, gsub(" ", "", text)))
   # The next change begins anew, and needs the key.
   expect_error(
@@ -126,7 +126,7 @@ test_that("killed at any request, it goes on with the same key", {
       text <- format(new, reveal = TRUE)
       expect_true(is.null(kept) || identical(text, kept), info = where)
       expect_key_changed(alice$homeserver, alice$key, text, alice$id, where)
-      seen <- mx_demo_seen(alice$homeserver)
+      seen <- mx_demo_requests(alice$homeserver)
       keys <- regmatches(seen, regexpr('^\\{"key":"[^"]*"', seen))
       expect_length(unique(keys), 2)
     }
@@ -398,7 +398,7 @@ test_that("a recovery key that waits to be saved is not forgotten", {
     class = "mx_error_recovery_key"
   )
   expect_identical(format(new, reveal = TRUE), text)
-  mx_recovery_key_saved(new)
+  mx_recovery_key_forget(new)
   expect_s3_class(
     mx_recovery_key_change(alice$client, theirs),
     "mx_recovery_key"

@@ -47,7 +47,7 @@ test_that("who cannot be given the keys is invited all the same", {
   alice <- mx_demo_client(homeserver, "alice")
   room <- mx_room_create(alice)
   mx_send_text(alice, room, "before")
-  local_replaced("upload_file", function(...) {
+  local_replaced("upload_bytes", function(...) {
     mx_abort("The file is too large.", "mx_error_http")
   })
   expect_warning(
@@ -55,4 +55,13 @@ test_that("who cannot be given the keys is invited all the same", {
     class = "mx_warning_history_not_shared"
   )
   expect_true("@carol:demo" %in% mx_room_members(alice, room)$user_id)
+})
+
+test_that("an address that the server gives keys is judged", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  for (uri in c('"mxc://a/../b"', '"https://a/b"', "7")) {
+    fake$fault("POST", "/upload", body = paste0("{\"content_uri\":", uri, "}"))
+    expect_error(upload_bytes(alice, as.raw(1)), class = "mx_error_answer")
+  }
 })

@@ -29,6 +29,32 @@ test_that("a name that is not exactly a room's is an error, and no guess", {
   expect_equal(new_bodies(pair$bob), character())
 })
 
+test_that("an unknown name suggests those that are near", {
+  near <- function(name, names) near_names(name, names)
+  rooms <- c("Pipeline", "Pipelines", "Kitchen", "", "\u65e5\u672c\u8a9e")
+  expect_equal(near("pipelin", rooms), c("Pipeline", "Pipelines"))
+  expect_equal(near("The Kitchen table", rooms), "Kitchen")
+  expect_equal(near("\u65e5\u672c", rooms), "\u65e5\u672c\u8a9e")
+  for (name in c("P", "x", "Cellar", strrep("x", 1e5))) {
+    expect_equal(near(name, rooms), character())
+  }
+  expect_equal(near("Pipeline", character()), character())
+  expect_equal(near("evil", "evil\u001b[31m"), "evil [31m")
+  expect_length(near("room", paste("room", 1:9)), 3)
+  # Those that a message could go to, and no others.
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  bob <- mx_demo_client(homeserver, "bob")
+  mx_room_create(alice, "Pipeline 1", invite = bob$user_id)
+  mx_room_create(bob, "Pipeline 2")
+  condition <- expect_error(
+    mx_send_text(bob, "Pipeline", "x"),
+    class = "mx_error_room"
+  )
+  expect_match(conditionMessage(condition), "Did you mean \"Pipeline 2\"?")
+  expect_no_match(conditionMessage(condition), "Pipeline 1")
+})
+
 test_that("a name that two rooms bear is an error that names both", {
   pair <- demo_pair(name = "Pipeline")
   second <- mx_room_create(pair$alice, name = "Pipeline")

@@ -17,9 +17,24 @@ test_that("state is set, by client or session, and never encrypted", {
   expect_null(room_state(pair$alice, pair$room, "org.x", "other"))
 })
 
+test_that("a room is found by its name, to set its state", {
+  pair <- demo_pair()
+  room <- mx_room_create(pair$alice, "lab")
+  expect_match(
+    mx_room_set_state(pair$alice, "lab", "org.x", list(n = 1), "k"),
+    "^\\$"
+  )
+  expect_equal(room_state(pair$alice, room, "org.x", "k"), list(n = 1))
+  expect_null(room_state(pair$alice, pair$room, "org.x", "k"))
+})
+
 test_that("a room that is encrypted by us is sent no plaintext from then on", {
   for (encrypt in list(
     function(client, room) mx_room_encrypt(client, room),
+    function(client, room) {
+      content <- list(algorithm = "m.megolm.v1.aes-sha2")
+      mx_room_set_state(client, room, "m.room.encryption", content)
+    },
     function(client, room) {
       mx_set_state(
         mx_client_session(client),
@@ -44,9 +59,15 @@ test_that("a room that is encrypted by us is sent no plaintext from then on", {
 
 test_that("periods of rotation are told to all, and kept to", {
   pair <- demo_pair(encrypted = FALSE)
-  mx_room_encrypt(pair$alice, pair$room, rotation_period_msgs = 2)
+  mx_room_encrypt(
+    pair$alice,
+    pair$room,
+    rotation_messages = 2,
+    rotation_seconds = 3600
+  )
   state <- room_state(pair$alice, pair$room, "m.room.encryption")
   expect_equal(state[["rotation_period_msgs"]], 2)
+  expect_equal(state[["rotation_period_ms"]], 3600 * 1000)
   mx_send_text(pair$alice, pair$room, as.character(1:5))
   events <- messages(mx_sync(pair$bob))
   expect_equal(events$body, as.character(1:5))
@@ -56,7 +77,14 @@ test_that("periods of rotation are told to all, and kept to", {
   )
   for (period in list(0, -1, NA, "x", NaN, c(1, 2), Inf, 1.5, 1e300)) {
     expect_error(
-      mx_room_encrypt(pair$alice, pair$room, rotation_period_msgs = period),
+      mx_room_encrypt(pair$alice, pair$room, rotation_messages = period),
+      class = "mx_error",
+      info = deparse(period)
+    )
+  }
+  for (period in list(0, -1, NA, "x", NaN, c(1, 2), Inf, 1e300)) {
+    expect_error(
+      mx_room_encrypt(pair$alice, pair$room, rotation_seconds = period),
       class = "mx_error",
       info = deparse(period)
     )
@@ -84,10 +112,7 @@ test_that("a room stays encrypted, whatever its server says later", {
   hand_in(alice, without)
   mx_set_state(alice, room, "m.room.name", list(name = "x"))
   mx_send_text(alice, room, "secret still")
-  expect_error(
-    mx_send_media(alice, room, alice$path),
-    class = "mx_error_media_unencrypted"
-  )
+  mx_send_file(alice, room, charToRaw("secret still"), name = "x.txt")
   bodies <- vapply(fake$seen(), function(x) paste(x$body), "")
   expect_false(any(grepl("secret still", bodies)))
 })

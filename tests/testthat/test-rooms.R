@@ -1,7 +1,15 @@
 test_that("rooms are a data frame, also when there are none", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice")
-  columns <- c("room_id", "name", "alias", "membership", "encrypted", "inviter")
+  columns <- c(
+    "room_id",
+    "name",
+    "alias",
+    "membership",
+    "encrypted",
+    "direct",
+    "inviter"
+  )
   none <- mx_rooms(alice)
   expect_named(none, columns)
   expect_equal(nrow(none), 0)
@@ -26,6 +34,52 @@ test_that("rooms of another device are there without a sync, with their names", 
   expect_equal(rooms$room_id, pair$room)
   expect_equal(rooms$name, "Pipeline")
   expect_true(rooms$encrypted)
+})
+
+test_that("an invitation is listed without a sync, and its events stay", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  bob <- mx_demo_client(homeserver, "bob")
+  one <- mx_room_create(alice, "One", invite = bob$user_id)
+  two <- mx_room_create(alice, "Two", invite = bob$user_id, direct = TRUE)
+  rooms <- mx_rooms(bob)
+  expect_setequal(rooms$room_id, c(one, two))
+  expect_equal(rooms$membership, c("invite", "invite"))
+  expect_equal(rooms$direct, rooms$name == "Two")
+  expect_equal(rooms$inviter, rep(alice$user_id, 2))
+  events <- mx_sync(bob)
+  expect_setequal(events$room_id, c(one, two))
+  expect_equal(nrow(mx_sync(bob)), 0)
+})
+
+test_that("a room without a name costs no request of its own", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  count <- function() length(requests_during(mx_rooms(alice)))
+  before <- count()
+  for (i in 1:3) {
+    mx_room_create(alice)
+  }
+  expect_equal(count(), before)
+})
+
+test_that("a list of direct rooms that cannot be read is a warning", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  room <- mx_room_create(alice, invite = "@x:fake", direct = TRUE)
+  expect_true(mx_rooms(alice)$direct)
+  for (body in c("[]", "null", "<html>", "{")) {
+    fake$fault("GET", "/m.direct", body = body)
+    expect_warning(rooms <- mx_rooms(alice), class = "mx_warning_direct_room")
+    expect_identical(rooms$direct, NA)
+  }
+  fake$fault("GET", "/m.direct", status = 404, body = "<html>")
+  expect_warning(rooms <- mx_rooms(alice), class = "mx_warning_direct_room")
+  for (body in c("{}", '{"@x:fake":5,"@y:fake":["!1",5]}')) {
+    fake$fault("GET", "/m.direct", body = body)
+    expect_identical(mx_rooms(alice)$direct, FALSE)
+  }
 })
 
 test_that("a list of rooms that is none has no rooms", {

@@ -230,3 +230,50 @@ test_that("R's seed is neither used nor disturbed", {
   mx_send_text(pair$alice, pair$room, "three")
   expect_false(exists(".Random.seed", globalenv()))
 })
+
+test_that("each key opens its own, and what is missing names the key it needs", {
+  own <- with_recovery_key(mx_demo_homeserver())
+  alice <- own$client
+  other <- second_key(alice, own$key)
+  keys <- mx_secret_storage_keys(alice)
+  default <- keys$key_id[keys$default]
+  second <- keys$key_id[!keys$default]
+  only_under <- function(name, key_id) {
+    content <- json_decode(stored_text(alice, name))
+    copies <- content$encrypted
+    content$encrypted <- copies[names(copies) == key_id]
+    set_account_data(alice, name, as_json_text(content))
+  }
+  only_under(secret_names[["user_signing"]], second)
+  only_under(secret_names[["backup"]], second)
+  only_under(secret_names[["self_signing"]], default)
+  fetch <- function(name, key) mx_secret_fetch(alice, secret_names[[name]], key)
+  expect_s3_class(fetch("user_signing", other), "mx_secret")
+  expect_s3_class(fetch("self_signing", own$key), "mx_secret")
+  for (case in list(
+    list("user_signing", own$key, second),
+    list("self_signing", other, default)
+  )) {
+    condition <- expect_error(
+      fetch(case[[1]], case[[2]]),
+      class = "mx_error_secret_storage"
+    )
+    expect_match(conditionMessage(condition), case[[3]], fixed = TRUE)
+  }
+  # A device takes what the default key opens, and is told what it lacks.
+  bot <- mx_demo_client(own$homeserver, "alice", verified = FALSE)
+  warned <- expect_warning(
+    mx_crypto_setup(bot, recovery_key = own$key),
+    class = "mx_warning_key_backup"
+  )
+  expect_match(conditionMessage(warned), second, fixed = TRUE)
+  expect_equal(identity_of(bot)$held, c("master", "self_signing"))
+  rows <- mx_crypto_status(bot)$out_of_sync
+  row <- rows[rows$problem == "private_keys_under_other_key", ]
+  expect_match(row$message, "user_signing, backup", fixed = TRUE)
+  expect_match(row$repair, second, fixed = TRUE)
+  # The rest comes with the other key.
+  suppressMessages(mx_crypto_repair(bot, other))
+  expect_length(identity_of(bot)$held, 3)
+  expect_true(mx_backup_status(bot)$key_held)
+})

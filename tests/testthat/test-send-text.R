@@ -13,7 +13,6 @@ test_that("text is text, whatever is in it", {
     "a\nb\tc",
     "d\u00e9j\u00e0 vu \u65e5\u672c \U0001f600 e\u0301",
     "<b>&amp;</b> \"'\\",
-    "",
     " ",
     "\u0001\u001b[31m"
   )
@@ -114,7 +113,7 @@ test_that("replies and threads relate outside of the ciphertext", {
   expect_false(both[["is_falling_back"]])
   expect_equal(both[["m.in_reply_to"]][["event_id"]], "$other")
 
-  wires <- grep("ciphertext", mx_demo_seen(pair$homeserver), value = TRUE)
+  wires <- grep("ciphertext", mx_demo_requests(pair$homeserver), value = TRUE)
   wire <- json_decode(wires[[length(wires)]])
   expect_equal(wire[["m.relates_to"]][["rel_type"]], "m.thread")
 })
@@ -124,4 +123,75 @@ test_that("bots send notices", {
     sent(demo_pair(), "beep", msgtype = "m.notice")$msgtype,
     "m.notice"
   )
+})
+
+test_that("what is no text to send is refused before anything is asked", {
+  pair <- demo_pair()
+  refused <- function(...) {
+    asked <- requests_during(condition <- catch(mx_send_text(...)))
+    expect_length(asked, 0)
+    expect_s3_class(condition, "mx_error_argument")
+    conditionMessage(condition)
+  }
+  send <- function(text, ...) refused(pair$alice, pair$room, text, ...)
+  expect_match(send(""), "`text` must be text that is not empty", fixed = TRUE)
+  expect_match(send(c("a", "", "b")), "element 2 of 3", fixed = TRUE)
+  expect_match(send(character(), collapse = "\n"), "not empty", fixed = TRUE)
+  expect_match(send(cars), "mx_send_table()", fixed = TRUE)
+  expect_match(send(matrix("a")), "mx_send_table()", fixed = TRUE)
+  expect_match(send(NA_character_), "missing values", fixed = TRUE)
+  expect_match(send("a", collapse = NA), "`collapse`", fixed = TRUE)
+  expect_match(send("a", msgtype = "m.txt"), "not \"m.txt\"", fixed = TRUE)
+  expect_match(send("a", msgtype = "m.image"), "mx_send()", fixed = TRUE)
+  expect_match(send("a", msgtype = NULL), "`msgtype`", fixed = TRUE)
+  # Also where nothing would be sent.
+  expect_match(send(character(), msgtype = "x"), "`msgtype`", fixed = TRUE)
+  # An edit has the same checks.
+  id <- mx_send_text(pair$alice, pair$room, "first")
+  edit <- function(text, ...) mx_edit(pair$alice, pair$room, id, text, ...)
+  expect_error(edit(""), "not empty", class = "mx_error_argument")
+  expect_error(edit("a", msgtype = "x"), class = "mx_error_argument")
+})
+
+test_that("a vector is sent as several messages, which is said where it is many", {
+  pair <- demo_pair()
+  expect_no_message(mx_send_text(pair$alice, pair$room, letters[1:5]))
+  expect_message(
+    ids <- mx_send_text(pair$alice, pair$room, letters[1:6]),
+    "6 messages.*collapse",
+    class = "mx_message_many"
+  )
+  expect_length(unique(ids), 6)
+  expect_no_message(
+    id <- mx_send_text(pair$alice, pair$room, letters, collapse = "\n")
+  )
+  expect_length(id, 1)
+  bodies <- new_bodies(pair$bob)
+  expect_equal(
+    bodies,
+    c(letters[1:5], letters[1:6], paste(letters, collapse = "\n"))
+  )
+  html <- sent(pair, c("- a", "- b"), markdown = TRUE, collapse = "\n")
+  expect_match(html$content[[1]][["formatted_body"]], "<ul>.*<li>b</li>")
+})
+
+test_that("a long vector has a progress bar", {
+  pair <- demo_pair()
+  withr::local_options(
+    cli.progress_handlers_only = "logger",
+    cli.progress_show_after = 0
+  )
+  # Sent in batches of 100.
+  texts <- sprintf("line %d", 1:250)
+  logged <- capture.output(suppressMessages(
+    mx_send_text(pair$alice, pair$room, texts)
+  ))
+  counts <- sub(
+    ".* ([0-9]+)/250 .*",
+    "\\1",
+    grep("/250 ", logged, value = TRUE)
+  )
+  expect_true(all(c("0", "100", "200", "250") %in% counts))
+  expect_match(logged, "terminated", all = FALSE)
+  expect_silent(mx_send_text(pair$alice, pair$room, "one"))
 })

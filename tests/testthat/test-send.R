@@ -237,3 +237,83 @@ test_that("a message of nearly the largest size arrives", {
   mx_send_text(pair$alice, pair$room, long)
   expect_identical(new_bodies(pair$bob), long)
 })
+
+test_that("what is too large is refused before anything is asked, with sizes", {
+  for (encrypted in c(TRUE, FALSE)) {
+    pair <- demo_pair(encrypted = encrypted)
+    mx_sync(pair$alice)
+    refused <- function(send, ...) {
+      asked <- requests_during(
+        condition <- catch(send(pair$alice, pair$room, ...))
+      )
+      expect_length(asked, 0)
+      expect_s3_class(condition, "mx_error_too_large")
+      condition
+    }
+    large <- strrep("x", 70000)
+    condition <- refused(mx_send_text, c("small", large))
+    largest <- if (encrypted) 46900 else 62900
+    expect_equal(condition$largest[[1]], largest, tolerance = 0.01)
+    expect_gt(condition$size[[2]], 70000)
+    expect_match(conditionMessage(condition), "Event 2 of 2", fixed = TRUE)
+    expect_match(conditionMessage(condition), "70,000 bytes", fixed = TRUE)
+    # HTML, escapes and edits make more of a text.
+    html <- refused(mx_send_text, strrep("<", 20000), markdown = TRUE)
+    expect_gt(html$size, 100000)
+    expect_match(conditionMessage(html), "Split the text", fixed = TRUE)
+    refused(mx_send_text, strrep("\u0001", 12000))
+    refused(mx_send_table, data.frame(x = strrep("y", 40000)))
+    refused(mx_send, list(data = large), type = "org.example.data")
+    refused(mx_send, as.character(mxc_json(list(data = large))))
+    id <- mx_send_text(pair$alice, pair$room, "first")
+    refused(mx_edit, id, strrep("x", 40000))
+    # Also by a name of whose room nothing is known here.
+    asked <- requests_during(
+      condition <- catch(mx_send_text(pair$alice, "nowhere", large))
+    )
+    expect_length(asked, 0)
+    expect_s3_class(condition, "mx_error_too_large")
+    expect_error(mx_redact(pair$alice, pair$room, id, large), "too large")
+
+    # What was said to fit does.
+    text <- function(size) {
+      empty <- nchar(as_json_text(text_content(
+        "",
+        "m.text",
+        FALSE,
+        NULL,
+        NULL
+      )))
+      strrep("x", size - empty)
+    }
+    fits <- condition$largest[[1]]
+    fits <- if (encrypted) html$largest[[1]] else fits
+    refused(mx_send_text, text(fits + 1))
+    mx_sync(pair$bob)
+    mx_send_text(pair$alice, pair$room, text(fits))
+    expect_equal(nchar(new_bodies(pair$bob)), nchar(text(fits)))
+  }
+})
+
+test_that("a table as content names the function that sends tables", {
+  pair <- demo_pair()
+  for (table in list(cars, matrix("a"))) {
+    expect_error(
+      mx_send(pair$alice, pair$room, table),
+      "mx_send_table()",
+      class = "mx_error_argument",
+      fixed = TRUE
+    )
+  }
+})
+
+test_that("an event under a name, too large for its room, is refused all the same", {
+  pair <- demo_pair(name = "Pipeline")
+  mx_sync(pair$bob)
+  condition <- catch(
+    mx_send_text(pair$alice, "Pipeline", c("small", strrep("x", 55000)))
+  )
+  expect_s3_class(condition, "mx_error_too_large")
+  expect_equal(core(machine_waiting_to_send(machine_of(pair$alice))), 0)
+  expect_equal(new_bodies(pair$bob), character())
+})

@@ -205,11 +205,14 @@ test_that("a ciphertext that is shown again, or in another room, is refused", {
   expect_equal(of("$replayed"), "replayed")
   expect_equal(of("$elsewhere"), "unknown_session")
   expect_equal(of("$mallory"), "sender_mismatch")
+  # The server may repeat an event, and may say another time of it: it is
+  # delivered once, as it was said first.
+  delivered <- rows[rows$event_id == event[["event_id"]], ]
+  expect_equal(delivered$body, "transfer 100")
   expect_equal(
-    unique(rows$body[rows$event_id == event[["event_id"]]]),
-    c("transfer 100", NA)
+    as.numeric(delivered$origin_server_ts) * 1000,
+    event[["origin_server_ts"]]
   )
-  expect_equal(sum(rows$body %in% "transfer 100"), 2)
 })
 
 test_that("an answer that is no sync changes nothing", {
@@ -239,12 +242,12 @@ test_that("what was received is returned even when what follows fails", {
   withr::local_options(mxcrypt.max_tries = 1)
   fake <- fake_homeserver()
   alice <- fake_client(fake)
-  bob <- fake_client(fake)
-  room <- mx_room_create(alice, invite = bob$user_id)
-  mx_room_join(bob, room)
-  mx_send_text(alice, room, "one")
   forbidden <- '{"errcode":"M_FORBIDDEN","error":"no"}'
   for (status in c(500, 502, 403, 429)) {
+    bob <- fake_client(fake)
+    room <- mx_room_create(alice, invite = bob$user_id)
+    mx_room_join(bob, room)
+    mx_send_text(alice, room, "one")
     fake$fault("POST", "/keys/", status = status, body = forbidden, times = 9)
     core(machine_refresh_devices(machine_of(bob), alice$user_id))
     expect_warning(events <- mx_sync(bob), class = "mx_warning_pump")

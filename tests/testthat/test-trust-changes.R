@@ -35,7 +35,7 @@ test_that("another identity, its verification and its withdrawal are events", {
   expect_match(told$body[[1]], "another identity")
   expect_match(format(told), "another identity", all = FALSE)
 
-  mx_verification_withdraw(pair$alice, bob)
+  mx_user_withdraw(pair$alice, bob)
   user <- changes(mx_sync(pair$alice))$content[[1]]
   expect_false(user[["was_verified"]] || user[["needs_approval"]])
 })

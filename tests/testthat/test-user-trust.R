@@ -72,14 +72,14 @@ test_that("a changed identity is told, and accepted when said so", {
   mx_isolation_mode(pair$alice, "all")
   mx_send_text(pair$alice, pair$room, "to whom?")
   expect_equal(new_bodies(pair$bob), "to whom?")
-  expect_false(mx_identity_pin(pair$alice, bob)$needs_approval)
+  expect_false(mx_user_pin(pair$alice, bob)$needs_approval)
   expect_equal(as.character(mx_devices(pair$alice, bob)$trust), "signed")
 })
 
 test_that("to a verified user with another identity nothing is sent", {
   ways <- list(
-    function(pair, bobs) mx_identity_pin(pair$alice, pair$bob$user_id),
-    function(pair, bobs) mx_verification_withdraw(pair$alice, pair$bob$user_id),
+    function(pair, bobs) mx_user_pin(pair$alice, pair$bob$user_id),
+    function(pair, bobs) mx_user_withdraw(pair$alice, pair$bob$user_id),
     function(pair, bobs) {
       mx_user_sign(pair$alice, pair$bob$user_id, bobs$master_key)
     }

@@ -82,7 +82,180 @@ test_that("a person is led through, asking or asked", {
   expect_match(asked(), "same", all = FALSE)
   said <- paste(said, collapse = "")
   expect_match(said, "Does the other device show the same\\?\n  .+\n")
-  expect_match(said, "identity is verified")
+  # What is waited for, and what came of it.
+  expect_match(said, "Asking @bob:demo in the room !")
+  expect_match(
+    said,
+    "Waiting for @bob:demo to accept the request, for at most 5"
+  )
+  expect_match(said, "Waiting for @bob:demo to show what is to be compared")
+  expect_match(said, "Verified @bob:demo\\.\n$")
+})
+
+# What is said while `code` runs.
+said_while <- function(code) {
+  withr::local_options(cli.default_handler = NULL)
+  paste(capture_messages(code), collapse = "")
+}
+
+test_that("a person's own device is named when it was verified", {
+  pair <- own_devices()
+  while_waiting(listening(pair$phone))
+  at_console(list(TRUE))
+  said <- said_while(
+    mx_verify(pair$laptop, pair$laptop$user_id, seconds = 5)
+  )
+  expect_match(said, "Waiting for your other device to accept the request")
+  end <- paste0("Verified your device ", pair$phone$device_id, ".\n")
+  expect_true(endsWith(said, end))
+})
+
+test_that("a direct room is chosen before others, and created where there is none", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  bob <- mx_demo_client(homeserver, "bob")
+  asked <- at_console(list(FALSE, TRUE))
+  verify <- function() {
+    said_while(try(mx_verify(alice, bob$user_id, seconds = 0), silent = TRUE))
+  }
+  said <- said_while(expect_error(
+    mx_verify(alice, bob$user_id, seconds = 0),
+    class = "mx_error_room"
+  ))
+  expect_equal(said, "")
+  expect_equal(nrow(mx_rooms(alice)), 0)
+  # Yes, and bob, who is only invited, is asked there.
+  said <- verify()
+  expect_match(
+    asked(),
+    "Create a direct room and invite @bob:demo\\?",
+    all = FALSE
+  )
+  room <- mx_rooms(alice)
+  expect_true(room$direct)
+  expect_match(
+    said,
+    paste("Asking @bob:demo in the room", room$room_id),
+    fixed = TRUE
+  )
+  for (i in 1:3) {
+    other <- mx_room_create(alice, "Other", invite = bob$user_id)
+    mx_room_join(bob, other)
+  }
+  said <- verify()
+  expect_match(said, paste("in the room", room$room_id), fixed = TRUE)
+  mx_set_state(alice, room$room_id, "m.room.name", list(name = "A\u001b[31m"))
+  mx_sync(alice)
+  said <- verify()
+  expect_match(said, "in the room \"A [31m\" (!", fixed = TRUE)
+  said <- said_while(try(
+    mx_verify(alice, bob$user_id, room = other, seconds = 0),
+    silent = TRUE
+  ))
+  expect_match(said, paste0("\"Other\" (", other, ")"), fixed = TRUE)
+  expect_equal(nrow(mx_rooms(alice)), 4)
+})
+
+test_that("no room is created for a verification that is not possible", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  at_console(list(TRUE))
+  expect_error(mx_verify(alice, "@bob:demo"), class = "mx_error_identity")
+  expect_equal(nrow(mx_rooms(alice)), 0)
+})
+
+test_that("timed out, cancelled here and cancelled there are told apart", {
+  pair <- demo_pair()
+  verify <- function() {
+    suppressMessages(expect_error(
+      mx_verify(pair$alice, pair$bob$user_id, seconds = 0.2),
+      class = "mx_error_verification"
+    ))
+  }
+  at_console(list())
+  late <- verify()
+  expect_equal(late$code, "m.timeout")
+  expect_match(
+    conditionMessage(late),
+    "^The verification with @bob:demo timed out\\.\n"
+  )
+  # The other side is told the same.
+  expect_equal(newest(pair$bob)$code, "m.timeout")
+  while_waiting(function() {
+    mx_sync(pair$bob)
+    for (one in mx_verifications(pair$bob)) {
+      asked <- one$state == "requested" && !one$requested_here
+      if (asked) mx_verification_cancel(one)
+    }
+  })
+  cancelled <- verify()
+  expect_equal(cancelled$code, "m.user")
+  expect_identical(
+    conditionMessage(cancelled),
+    "The verification was cancelled by @bob:demo."
+  )
+  request_of(pair$bob, pair$alice)
+  at_console(list(FALSE))
+  expect_identical(
+    conditionMessage(verify()),
+    "You cancelled the verification with @bob:demo."
+  )
+})
+
+# Alice and bob over HTTP, both with an identity, in a direct room.
+fake_pair <- function(fake, .local_envir = parent.frame()) {
+  people <- lapply(c("alice", "bob"), function(name) {
+    client <- fake_client(fake, name, .local_envir = .local_envir)
+    suppressMessages(mx_crypto_setup(client, password = "secret word"))
+    client
+  })
+  room <- mx_room_create(
+    people[[1]],
+    invite = people[[2]]$user_id,
+    direct = TRUE
+  )
+  mx_room_join(people[[2]], room)
+  list(alice = people[[1]], bob = people[[2]], room = room)
+}
+
+test_that("a server that fails in passing is shown, and waiting goes on", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  pair <- fake_pair(fake)
+  agree <- listening(pair$bob)
+  broken <- FALSE
+  while_waiting(function() {
+    agree()
+    if (!broken && length(mx_verifications(pair$alice)) > 0) {
+      broken <<- TRUE
+      gone <- '{"errcode":"M_UNKNOWN","error":"the database is away"}'
+      fake$fault("GET", "/sync", status = 502, body = gone)
+    }
+  })
+  at_console(list(TRUE))
+  said <- said_while(
+    done <- mx_verify(pair$alice, pair$bob$user_id, seconds = 5)
+  )
+  expect_equal(done$state, "done")
+  expect_match(said, "the database is away\nThe verification goes on")
+})
+
+test_that("what the server refuses ends it, with the server's words", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  pair <- fake_pair(fake)
+  no <- '{"errcode":"M_FORBIDDEN","error":"You may not speak here."}'
+  at_console(list())
+  fake$fault("PUT", "/send/", status = 403, body = no)
+  condition <- suppressMessages(expect_error(
+    mx_verify(pair$alice, pair$bob$user_id, seconds = 5),
+    class = "mx_error_verification"
+  ))
+  expect_equal(condition$code, "M_FORBIDDEN")
+  expect_match(
+    conditionMessage(condition),
+    "M_FORBIDDEN: You may not speak here."
+  )
 })
 
 test_that("whoever sees something else says so, and whoever leaves ends it", {
@@ -126,7 +299,7 @@ agreeing <- function(client, act) {
   agree <- listening(client)
   function() {
     agree()
-    known <- mx_verification_list(client)
+    known <- mx_verifications(client)
     for (one in Filter(function(x) x$state == "ready", known)) {
       act(one)
     }
@@ -206,5 +379,5 @@ test_that("without a person at the console there is no verification", {
     mx_verify(pair$alice, pair$bob$user_id),
     class = "mx_error_verification"
   )
-  expect_length(mx_verification_list(pair$alice), 0)
+  expect_length(mx_verifications(pair$alice), 0)
 })

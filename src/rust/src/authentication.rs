@@ -6,6 +6,7 @@ use mxcrypt_core::judgement::authentication::{self, Page};
 use crate::{
     answer::{answer, optional_string, record, strings},
     arguments,
+    clock::now,
     machine::on,
 };
 
@@ -47,7 +48,7 @@ fn machine_note_approval(handle: Robj, path: Robj, body: Robj, session: Robj) ->
     on(&handle, |machine| {
         let path = arguments::text(&path, "path")?;
         let session = arguments::optional_text(&session, "session")?;
-        machine.note_approval(&path, &arguments::text(&body, "body")?, session.as_deref())
+        machine.note_approval(now(), &path, &arguments::text(&body, "body")?, session.as_deref())
     })
 }
 

@@ -6,7 +6,7 @@ use mxcrypt_core::machine::Rehydration;
 use crate::{
     answer::{answer, optional_string, record, string, strings},
     arguments,
-    demo::now,
+    clock::now,
     handle::{Object, keep, with},
     machine::on,
     secret_storage::{Given, secret_storage},
@@ -74,6 +74,7 @@ fn machine_receive_dehydrated_events(handle: Robj, device: Robj, body: Robj) -> 
             ("session_id", strings(found.keys.iter().map(|(_, id)| Some(id.as_str())))),
             ("problems", strings(found.problems.iter().map(|text| Some(text.as_str())))),
             ("next_batch", optional_string(found.next_batch.as_deref())),
+            ("empty", found.empty.into()),
         ]))
     })
 }

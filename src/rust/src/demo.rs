@@ -1,21 +1,14 @@
 //! The model homeserver, as an in-process transport.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use extendr_api::prelude::*;
 use mxcrypt_model_server::{ModelServer, Request};
 
 use crate::{
     answer::{answer, number, raw, record},
     arguments,
+    clock::now,
     handle::{Object, keep, with},
 };
-
-/// Milliseconds since 1970.
-pub(crate) fn now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
-}
 
 #[extendr]
 fn demo_new(server_name: Robj) -> Robj {
@@ -49,7 +42,7 @@ fn demo_handle(demo: Robj, method: Robj, path: Robj, token: Robj, body: Robj) ->
 
 /// Every request body the server has seen, as raw vectors.
 #[extendr]
-fn demo_seen(demo: Robj) -> Robj {
+fn demo_requests(demo: Robj) -> Robj {
     answer(|| {
         with(&demo, |server: &mut ModelServer| {
             let seen: Vec<Robj> = server.seen().map(raw).collect();
@@ -62,5 +55,5 @@ extendr_module! {
     mod demo;
     fn demo_new;
     fn demo_handle;
-    fn demo_seen;
+    fn demo_requests;
 }

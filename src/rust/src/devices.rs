@@ -9,13 +9,14 @@ use mxcrypt_core::{
 use crate::{
     answer::{record, strings},
     arguments,
+    clock::now,
     machine::on,
 };
 
 /// Begins to track the devices of users, or marks them as outdated.
 #[extendr]
 fn machine_refresh_devices(handle: Robj, user_ids: Robj) -> Robj {
-    on(&handle, |machine| machine.refresh_devices(&arguments::texts(&user_ids, "user_ids")?))
+    on(&handle, |machine| machine.refresh_devices(now(), &arguments::texts(&user_ids, "user_ids")?))
 }
 
 /// Those of some users whose devices are not up to date.
@@ -56,6 +57,19 @@ fn machine_devices(handle: Robj, user_ids: Robj) -> Robj {
     })
 }
 
+/// Devices of users whose keys are refused, and why.
+#[extendr]
+fn machine_refused_devices(handle: Robj, user_ids: Robj) -> Robj {
+    on(&handle, |machine| {
+        let refused = machine.refused_devices(&arguments::texts(&user_ids, "user_ids")?)?;
+        Ok(record([
+            ("user_id", strings(refused.iter().map(|row| Some(row.0.as_str())))),
+            ("device_id", strings(refused.iter().map(|row| Some(row.1.as_str())))),
+            ("problem", strings(refused.iter().map(|row| Some(row.2.as_str())))),
+        ]))
+    })
+}
+
 /// Takes in what the user decided about a device: "verified", "blocked" or "unset".
 #[extendr]
 fn machine_set_local_trust(
@@ -74,7 +88,7 @@ fn machine_set_local_trust(
         let user_id = arguments::text(&user_id, "user_id")?;
         let device_id = arguments::text(&device_id, "device_id")?;
         let fingerprint = arguments::optional_text(&fingerprint, "fingerprint")?;
-        machine.set_local_trust(&user_id, &device_id, fingerprint.as_deref(), local)
+        machine.set_local_trust(now(), &user_id, &device_id, fingerprint.as_deref(), local)
     })
 }
 
@@ -83,5 +97,6 @@ extendr_module! {
     fn machine_refresh_devices;
     fn machine_outdated_users;
     fn machine_devices;
+    fn machine_refused_devices;
     fn machine_set_local_trust;
 }

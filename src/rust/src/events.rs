@@ -3,8 +3,9 @@
 use extendr_api::prelude::*;
 use mxcrypt_core::{
     judgement::{
+        members::Members,
         reasons,
-        relation::{THREAD, target},
+        relation::{THREAD, target_in},
     },
     machine::Handed,
     primitives::canonical_json::{Json, Object},
@@ -16,12 +17,20 @@ use crate::{
     json::to_r,
 };
 
+/// A content, without those of its members that no reader of JSON takes: nested too deeply, or of two
+/// meanings.
+fn content(text: &str) -> Object {
+    Json::parse_object(text).unwrap_or_else(|_| {
+        let members = Members::read(text).unwrap_or_default();
+        let parsed = members.0.into_iter().map(|(name, text)| (name, Json::parse(text.get())));
+        parsed.filter_map(|(name, json)| Some((name, json.ok()?))).collect()
+    })
+}
+
 /// The columns, in the order in which R shows them.
 pub(crate) fn columns(rows: &[Handed]) -> Robj {
-    let contents: Vec<Json> = rows
-        .iter()
-        .map(|row| Json::parse(&row.event.content).unwrap_or(Json::Object(Object::new())))
-        .collect();
+    let contents: Vec<Json> =
+        rows.iter().map(|row| Json::Object(content(&row.event.content))).collect();
     let member =
         |content: &'_ Json, name: &str| content.as_object().and_then(|c| c.get(name).cloned());
     let text = |name: &str| {
@@ -48,11 +57,8 @@ pub(crate) fn columns(rows: &[Handed]) -> Robj {
     let relations = contents
         .iter()
         .map(|content| member(content, "m.relates_to").as_ref().map_or_else(|| ().into(), to_r));
-    let threads: Vec<Option<String>> = contents
-        .iter()
-        .map(|content| content.as_object().and_then(|content| target(content, THREAD)))
-        .map(|thread| thread.map(str::to_owned))
-        .collect();
+    let threads: Vec<Option<String>> =
+        rows.iter().map(|row| target_in(&row.event.content, THREAD)).collect();
     let latest = rows.iter().map(|row| match &row.latest_in_thread {
         Some(latest) => columns(std::slice::from_ref(latest)),
         None => ().into(),
@@ -67,7 +73,7 @@ pub(crate) fn columns(rows: &[Handed]) -> Robj {
             "origin_server_ts",
             // What has no time, such as an invitation, has none in R either.
             rows.iter()
-                .map(|row| Some(row.event.origin_server_ts as f64).filter(|ts| *ts > 0.0))
+                .map(|row| Some(row.event.origin_server_ts as f64).filter(|ts| *ts >= 0.0))
                 .collect::<Vec<Option<f64>>>()
                 .into(),
         ),
@@ -97,6 +103,7 @@ pub(crate) fn columns(rows: &[Handed]) -> Robj {
         ("mentions", List::from_values(mentions).into()),
         ("state_key", column(|row| row.event.state_key.as_deref())),
         ("redacted", flags(|row| row.event.redacted)),
+        ("redacts", column(|row| row.event.redacts.as_deref())),
         ("replaces", column(|row| row.replaces.as_deref())),
         ("edited", flags(|row| row.edit.is_some())),
         ("edit_reason", column(|row| row.edit_reason.as_deref())),

@@ -9,6 +9,7 @@ use mxcrypt_core::{
 use crate::{
     answer::{optional_string, record, string, strings},
     arguments,
+    clock::now,
     machine::on,
     secret_storage::{Given, secret_storage, types_and_contents},
 };
@@ -46,11 +47,11 @@ fn machine_make_identity(
         let given = Given::read(&recovery_key, &passphrase)?;
         if account_data.is_null() {
             let storage = Storage::New { passphrase: given.passphrase.as_deref() };
-            return machine.make_identity(&storage, reset, back_up);
+            return machine.make_identity(now(), &storage, reset, back_up);
         }
         let storage = &secret_storage(&account_data)?;
         let storage = Storage::Existing { storage, secret: given.secret()? };
-        machine.make_identity(&storage, reset, back_up)
+        machine.make_identity(now(), &storage, reset, back_up)
     })
 }
 
@@ -59,19 +60,19 @@ fn machine_make_identity(
 fn machine_make_secret_storage(handle: Robj, passphrase: Robj) -> Robj {
     on(&handle, |machine| {
         let given = Given::read(&().into(), &passphrase)?;
-        machine.make_secret_storage(given.passphrase.as_deref())
+        machine.make_secret_storage(now(), given.passphrase.as_deref())
     })
 }
 
 #[extendr]
 fn machine_abandon_identity(handle: Robj) -> Robj {
-    on(&handle, |machine| machine.abandon_identity())
+    on(&handle, |machine| machine.abandon_identity(now()))
 }
 
 #[extendr]
 fn machine_identity_account_data(handle: Robj, account_data: Robj) -> Robj {
     on(&handle, |machine| {
-        let data = machine.identity_account_data(&secret_storage(&account_data)?)?;
+        let data = machine.identity_account_data(now(), &secret_storage(&account_data)?)?;
         Ok(types_and_contents(&data))
     })
 }
@@ -86,7 +87,7 @@ fn machine_signing_keys_upload(handle: Robj, auth: Robj) -> Robj {
 
 #[extendr]
 fn machine_identity_published(handle: Robj) -> Robj {
-    on(&handle, |machine| machine.identity_published())
+    on(&handle, |machine| machine.identity_published(now()))
 }
 
 #[extendr]
@@ -98,7 +99,7 @@ fn machine_import_identity(
 ) -> Robj {
     on(&handle, |machine| {
         let given = Given::read(&recovery_key, &passphrase)?;
-        machine.import_identity(&secret_storage(&account_data)?, given.secret()?)
+        machine.import_identity(now(), &secret_storage(&account_data)?, given.secret()?)
     })
 }
 
@@ -127,7 +128,7 @@ fn machine_user_trust(handle: Robj, user_ids: Robj) -> Robj {
 
 #[extendr]
 fn machine_pin_identity(handle: Robj, user_id: Robj) -> Robj {
-    on(&handle, |machine| machine.pin_identity(&arguments::text(&user_id, "user_id")?))
+    on(&handle, |machine| machine.pin_identity(now(), &arguments::text(&user_id, "user_id")?))
 }
 
 #[extendr]
@@ -156,8 +157,8 @@ fn machine_recovery_key(handle: Robj) -> Robj {
 }
 
 #[extendr]
-fn machine_recovery_key_saved(handle: Robj) -> Robj {
-    on(&handle, |machine| machine.recovery_key_saved())
+fn machine_forget_recovery_key(handle: Robj) -> Robj {
+    on(&handle, |machine| machine.forget_recovery_key(now()))
 }
 
 extendr_module! {
@@ -176,5 +177,5 @@ extendr_module! {
     fn machine_user_signature_upload;
     fn machine_device_signature_upload;
     fn machine_recovery_key;
-    fn machine_recovery_key_saved;
+    fn machine_forget_recovery_key;
 }

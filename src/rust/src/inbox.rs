@@ -3,12 +3,15 @@
 use extendr_api::prelude::*;
 use mxcrypt_core::{
     Result,
-    machine::{Handed, History, Unsigned},
+    judgement::messages_page::MessagesPage,
+    machine::{Handed, Unsigned},
 };
 
 use crate::{
     answer::{answer, number, optional_string, record, strings},
-    arguments, events,
+    arguments,
+    clock::now,
+    events,
     machine::on,
 };
 
@@ -17,7 +20,7 @@ fn machine_take(handle: Robj, consumer: Robj, limit: Robj, unsigned: Robj) -> Ro
     on(&handle, |machine| {
         let consumer = arguments::text(&consumer, "consumer")?;
         let limit = usize::try_from(arguments::whole(&limit, "limit")?).unwrap_or(0);
-        Ok(events::columns(&machine.take(&consumer, limit, unsigned_of(&unsigned)?)?))
+        Ok(events::columns(&machine.take(now(), &consumer, limit, unsigned_of(&unsigned)?)?))
     })
 }
 
@@ -25,7 +28,7 @@ fn machine_take(handle: Robj, consumer: Robj, limit: Robj, unsigned: Robj) -> Ro
 fn machine_handed(handle: Robj, consumer: Robj, number: Robj) -> Robj {
     on(&handle, |machine| {
         let consumer = arguments::text(&consumer, "consumer")?;
-        machine.handed(&consumer, arguments::whole(&number, "number")?)
+        machine.handed(now(), &consumer, arguments::whole(&number, "number")?)
     })
 }
 
@@ -33,7 +36,34 @@ fn machine_handed(handle: Robj, consumer: Robj, number: Robj) -> Robj {
 fn machine_acknowledge(handle: Robj, consumer: Robj, number: Robj) -> Robj {
     on(&handle, |machine| {
         let consumer = arguments::text(&consumer, "consumer")?;
-        machine.acknowledge(&consumer, arguments::whole(&number, "number")?)
+        machine.acknowledge(now(), &consumer, arguments::whole(&number, "number")?)
+    })
+}
+
+/// How often a handler was given an event, this time included.
+#[extendr]
+fn machine_begin_attempt(handle: Robj, consumer: Robj, number: Robj) -> Robj {
+    on(&handle, |machine| {
+        let consumer = arguments::text(&consumer, "consumer")?;
+        let number = arguments::whole(&number, "number")?;
+        Ok(f64::from(machine.begin_attempt(now(), &consumer, number)?))
+    })
+}
+
+#[extendr]
+fn machine_withdraw_attempt(handle: Robj, consumer: Robj, number: Robj) -> Robj {
+    on(&handle, |machine| {
+        let consumer = arguments::text(&consumer, "consumer")?;
+        machine.withdraw_attempt(now(), &consumer, arguments::whole(&number, "number")?)
+    })
+}
+
+#[extendr]
+fn machine_set_aside(handle: Robj, consumer: Robj, number: Robj, error: Robj) -> Robj {
+    on(&handle, |machine| {
+        let consumer = arguments::text(&consumer, "consumer")?;
+        let error = arguments::text(&error, "error")?;
+        machine.set_aside(now(), &consumer, arguments::whole(&number, "number")?, &error)
     })
 }
 
@@ -42,14 +72,14 @@ fn machine_peek(handle: Robj, first: Robj, last: Robj) -> Robj {
     on(&handle, |machine| {
         let first = arguments::whole(&first, "first")?;
         let last = arguments::whole(&last, "last")?;
-        Ok(events::columns(&machine.peek(first, last)?))
+        Ok(events::columns(&machine.peek(now(), first, last)?))
     })
 }
 
 /// The events that wait for a key.
 #[extendr]
 fn machine_undecrypted(handle: Robj) -> Robj {
-    on(&handle, |machine| Ok(events::columns(&machine.undecrypted()?)))
+    on(&handle, |machine| Ok(events::columns(&machine.undecrypted(now())?)))
 }
 
 #[extendr]
@@ -57,17 +87,26 @@ fn machine_last_event(handle: Robj) -> Robj {
     on(&handle, |machine| Ok(number(machine.last_event()?)))
 }
 
+/// Of a page of history: where older events begin, how many it has, and the times of the oldest and the
+/// newest, `NA` where none has one.
 #[extendr]
 fn history_peek(body: Robj) -> Robj {
     answer(|| {
-        let (end, n) = History::peek(&arguments::body(&body, "body")?)?;
-        Ok(record([("end", optional_string(end.as_deref())), ("n", number(n as i64))]))
+        let body = arguments::body(&body, "body")?;
+        let page = MessagesPage::read(&body)?;
+        let (oldest, newest) = page.times().unzip();
+        Ok(record([
+            ("end", optional_string(page.end.as_deref())),
+            ("n", number(page.chunk.len() as i64)),
+            ("oldest", oldest.map(|time| time as f64).into()),
+            ("newest", newest.map(|time| time as f64).into()),
+        ]))
     })
 }
 
 #[extendr]
 fn machine_track_senders(handle: Robj, body: Robj) -> Robj {
-    on(&handle, |machine| machine.track_senders(&arguments::body(&body, "body")?))
+    on(&handle, |machine| machine.track_senders(now(), &arguments::body(&body, "body")?))
 }
 
 #[extendr]
@@ -81,7 +120,7 @@ fn machine_read_history(
     on(&handle, |machine| {
         let room_id = arguments::text(&room_id, "room")?;
         let body = arguments::body(&body, "body")?;
-        let mut history = machine.read_history(&room_id, &body, unsigned_of(&unsigned)?)?;
+        let mut history = machine.read_history(now(), &room_id, &body, unsigned_of(&unsigned)?)?;
         if arguments::flag(&edits, "edits")? {
             history.events.iter_mut().for_each(Handed::apply_edit);
         }
@@ -109,6 +148,9 @@ extendr_module! {
     fn machine_take;
     fn machine_handed;
     fn machine_acknowledge;
+    fn machine_begin_attempt;
+    fn machine_withdraw_attempt;
+    fn machine_set_aside;
     fn machine_peek;
     fn machine_undecrypted;
     fn machine_last_event;

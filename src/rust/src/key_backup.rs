@@ -9,14 +9,18 @@ use extendr_api::prelude::*;
 use mxcrypt_core::{
     Kind,
     error::OrFail,
-    judgement::backup_answer::{Part, Scope, write_parts},
+    judgement::{
+        backup_answer::{Part, Scope, write_parts},
+        key_backup::BackupVersion,
+    },
     machine::{BackupStatus, SignatureReport},
+    store::records::BackupFailure,
 };
 
 use crate::{
     answer::{answer, number, optional_string, record, string, strings},
     arguments,
-    demo::now,
+    clock::now,
     machine::on,
     secret_storage::{Given, secret_storage},
 };
@@ -24,9 +28,15 @@ use crate::{
 /// How many keys R takes in at once.
 const PART: usize = 500;
 
+/// The response to `GET /room_keys/version`; without one the status is zero.
 #[extendr]
-fn machine_look_at_backup(handle: Robj) -> Robj {
-    on(&handle, |machine| machine.look_at_backup())
+fn machine_backup_version_received(handle: Robj, status: Robj, body: Robj) -> Robj {
+    on(&handle, |machine| {
+        let status = u16::try_from(arguments::whole(&status, "status")?).unwrap_or_default();
+        // What is not UTF-8 is not JSON either, and is refused as such.
+        let body = arguments::body(&body, "body").unwrap_or_default();
+        machine.backup_version_received(now(), status, &body)
+    })
 }
 
 #[extendr]
@@ -47,11 +57,27 @@ fn described(status: &BackupStatus) -> Robj {
         ("enabled", status.enabled.map_or_else(|| ().into(), Robj::from)),
         ("under_way", status.under_way.into()),
         ("key_stored", status.key_stored.into()),
-        ("in_the_way", status.in_the_way.into()),
+        ("replaces", status.replaces.into()),
+        ("legacy", status.has_passphrase.into()),
+        ("misfit", text(status.misfit.as_ref())),
+        ("failure", failure(status.failure.as_ref())),
         ("keys", number(status.sessions as i64)),
         ("backed_up", number(status.backed_up as i64)),
         ("signatures", signatures(&status.signatures)),
     ])
+}
+
+fn failure(failure: Option<&BackupFailure>) -> Robj {
+    failure.map_or_else(
+        || ().into(),
+        |failure| {
+            record([
+                ("status", Robj::from(i32::from(failure.status))),
+                ("errcode", string(&failure.code)),
+                ("message", string(&failure.message)),
+            ])
+        },
+    )
 }
 
 fn signatures(found: &[SignatureReport]) -> Robj {
@@ -67,17 +93,28 @@ fn signatures(found: &[SignatureReport]) -> Robj {
 
 #[extendr]
 fn machine_enable_backup(handle: Robj, enabled: Robj) -> Robj {
-    on(&handle, |machine| machine.enable_backup(arguments::flag(&enabled, "enabled")?))
+    on(&handle, |machine| machine.enable_backup(now(), arguments::flag(&enabled, "enabled")?))
 }
 
 #[extendr]
 fn machine_hurry_backup(handle: Robj) -> Robj {
-    on(&handle, |machine| machine.hurry_backup())
+    on(&handle, |machine| machine.hurry_backup(now()))
 }
 
 #[extendr]
-fn machine_make_backup(handle: Robj, replaces: Robj) -> Robj {
-    on(&handle, |machine| machine.make_backup(arguments::flag(&replaces, "replaces")?))
+fn machine_make_backup(
+    handle: Robj,
+    replaces: Robj,
+    account_data: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let replaces = arguments::flag(&replaces, "replaces")?;
+        let given = Given::read(&recovery_key, &passphrase)?;
+        let storage = secret_storage(&account_data)?;
+        machine.make_backup(now(), replaces, Some((&storage, given.secret()?)))
+    })
 }
 
 #[extendr]
@@ -96,7 +133,7 @@ fn machine_seal_backup_key(
 
 #[extendr]
 fn machine_backup_key_stored(handle: Robj) -> Robj {
-    on(&handle, |machine| machine.backup_key_stored())
+    on(&handle, |machine| machine.backup_key_stored(now()))
 }
 
 #[extendr]
@@ -113,7 +150,43 @@ fn machine_open_backup(
 ) -> Robj {
     on(&handle, |machine| {
         let given = Given::read(&recovery_key, &passphrase)?;
-        machine.open_backup(&secret_storage(&account_data)?, given.secret()?)
+        machine.open_backup(now(), &secret_storage(&account_data)?, given.secret()?)
+    })
+}
+
+/// Finds out whether secret storage holds the key of the backup.
+#[extendr]
+fn machine_judge_backup_key(
+    handle: Robj,
+    account_data: Robj,
+    recovery_key: Robj,
+    passphrase: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let given = Given::read(&recovery_key, &passphrase)?;
+        machine.judge_backup_key(now(), &secret_storage(&account_data)?, given.secret()?)
+    })
+}
+
+/// The versions before the current one that may be asked for.
+#[extendr]
+fn machine_older_backups(handle: Robj) -> Robj {
+    on(&handle, |machine| {
+        let versions = machine.older_backups()?;
+        Ok(strings(versions.iter().map(|version| Some(version.as_str()))))
+    })
+}
+
+/// Whether a key of this version is here.
+#[extendr]
+fn machine_opens_backup(handle: Robj, version: Robj) -> Robj {
+    on(&handle, |machine| machine.opens_backup(&arguments::body(&version, "version")?))
+}
+
+#[extendr]
+fn machine_older_backup_restored(handle: Robj, version: Robj) -> Robj {
+    on(&handle, |machine| {
+        machine.older_backup_restored(now(), &arguments::text(&version, "version")?)
     })
 }
 
@@ -137,11 +210,16 @@ fn key_backup_parts(from: Robj, room_id: Robj, session_id: Robj, to: Robj) -> Ro
     })
 }
 
+/// Takes in keys of the current version, or of an older one: the response that describes it.
 #[extendr]
-fn machine_restore_keys(handle: Robj, part: Robj) -> Robj {
+fn machine_restore_keys(handle: Robj, part: Robj, older: Robj) -> Robj {
     on(&handle, |machine| {
         let part = Part::read(&arguments::text(&part, "part")?)?;
-        let restored = machine.restore_keys(now(), &part)?;
+        let older = match older.is_null() {
+            true => None,
+            false => Some(BackupVersion::read(&arguments::body(&older, "older")?)?),
+        };
+        let restored = machine.restore_keys(now(), &part, older.as_ref())?;
         Ok(record([
             ("room_id", string(&part.room_id)),
             ("session_id", strings(restored.iter().map(|(id, _)| Some(id.as_str())))),
@@ -152,7 +230,7 @@ fn machine_restore_keys(handle: Robj, part: Robj) -> Robj {
 
 extendr_module! {
     mod key_backup;
-    fn machine_look_at_backup;
+    fn machine_backup_version_received;
     fn machine_backup_status;
     fn machine_enable_backup;
     fn machine_hurry_backup;
@@ -161,6 +239,10 @@ extendr_module! {
     fn machine_backup_key_stored;
     fn machine_backup_upload;
     fn machine_open_backup;
+    fn machine_judge_backup_key;
+    fn machine_older_backups;
+    fn machine_opens_backup;
+    fn machine_older_backup_restored;
     fn key_backup_parts;
     fn machine_restore_keys;
 }

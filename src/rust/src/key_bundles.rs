@@ -5,7 +5,7 @@ use extendr_api::prelude::*;
 use crate::{
     answer::{number, raw, record},
     arguments,
-    demo::now,
+    clock::now,
     machine::on,
 };
 
@@ -25,7 +25,7 @@ fn machine_share_key_bundle(handle: Robj, number: Robj, url: Robj, user_ids: Rob
     on(&handle, |machine| {
         let number = arguments::whole(&number, "number")?;
         let url = arguments::text(&url, "url")?;
-        machine.share_key_bundle(number, &url, &arguments::texts(&user_ids, "user_id")?)
+        machine.share_key_bundle(now(), number, &url, &arguments::texts(&user_ids, "user_id")?)
     })
 }
 

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     answer::{answer, number, record, string, strings},
     arguments,
-    demo::now,
+    clock::now,
     handle::{Object, keep, with},
     machine::on,
 };

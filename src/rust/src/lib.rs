@@ -11,8 +11,10 @@ use extendr_api::prelude::*;
 mod account;
 mod answer;
 mod arguments;
+mod attachment;
 mod authentication;
 mod canonical_json;
+mod clock;
 mod dehydrated_device;
 mod demo;
 mod devices;
@@ -26,6 +28,7 @@ mod judgement;
 mod key_backup;
 mod key_bundles;
 mod key_export;
+mod listener;
 mod machine;
 mod megolm;
 mod olm;
@@ -53,6 +56,7 @@ fn core_limit_threads(threads: Robj) -> Robj {
 extendr_module! {
     mod mxcrypt;
     use account;
+    use attachment;
     use authentication;
     use canonical_json;
     use dehydrated_device;
@@ -66,6 +70,7 @@ extendr_module! {
     use key_bundles;
     use judgement;
     use key_export;
+    use listener;
     use machine;
     use megolm;
     use olm;

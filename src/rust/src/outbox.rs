@@ -2,15 +2,15 @@
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    Error, Kind,
-    machine::{Message, Outcome},
-    store::records::Isolation,
+    Error, Kind, Result,
+    machine::{ContentSize, Message, Outcome, Unsent},
+    store::records::{Isolation, OutboxState, Upload},
 };
 
 use crate::{
     answer::{number, record, string, strings},
     arguments,
-    demo::now,
+    clock::now,
     machine::on,
 };
 
@@ -28,12 +28,7 @@ fn machine_send(
         let room_id = arguments::text(&room_id, "room")?;
         let types = arguments::texts(&types, "type")?;
         let contents = arguments::texts(&contents, "content")?;
-        let mut transaction_ids = if transaction_ids.is_null() {
-            vec![None; contents.len()]
-        } else {
-            let ids = arguments::texts(&transaction_ids, "transaction_id")?;
-            ids.into_iter().map(Some).collect()
-        };
+        let transaction_ids = transaction_ids_of(&transaction_ids, contents.len())?;
         let demand_encryption = arguments::flag(&demand_encryption, "demand_encryption")?;
         let audience = if audience.is_null() {
             None
@@ -43,7 +38,7 @@ fn machine_send(
         if types.len() != contents.len() || transaction_ids.len() != contents.len() {
             return Err(Error::new(Kind::Argument, "One type and transaction id a content."));
         }
-        let rows = types.into_iter().zip(contents).zip(transaction_ids.drain(..));
+        let rows = types.into_iter().zip(contents).zip(transaction_ids);
         let messages = rows.map(|((event_type, content), transaction_id)| Message {
             room_id: room_id.clone(),
             event_type,
@@ -57,6 +52,77 @@ fn machine_send(
     })
 }
 
+/// Puts messages in the outbox that need files to be on the server before them. `uploads` are JSON
+/// arrays of `Upload`, one a content.
+#[extendr]
+fn machine_send_files(
+    handle: Robj,
+    room_id: Robj,
+    contents: Robj,
+    uploads: Robj,
+    transaction_ids: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room")?;
+        let contents = arguments::texts(&contents, "content")?;
+        let uploads = arguments::texts(&uploads, "uploads")?;
+        let transaction_ids = transaction_ids_of(&transaction_ids, contents.len())?;
+        if uploads.len() != contents.len() || transaction_ids.len() != contents.len() {
+            return Err(Error::new(Kind::Argument, "One transaction id a file."));
+        }
+        let rows = contents.into_iter().zip(&uploads).zip(transaction_ids);
+        let messages = rows.map(|((content, uploads), transaction_id)| {
+            let message = Message {
+                room_id: room_id.clone(),
+                event_type: "m.room.message".to_owned(),
+                content,
+                transaction_id,
+                demand_encryption: false,
+                audience: None,
+            };
+            Ok((message, Upload::read_all(uploads)?))
+        });
+        let numbers = machine.send_with_files(now(), messages.collect::<Result<Vec<_>>>()?)?;
+        Ok(numbers.into_iter().map(|number| number as f64).collect::<Vec<f64>>())
+    })
+}
+
+fn transaction_ids_of(value: &Robj, n: usize) -> Result<Vec<Option<String>>> {
+    if value.is_null() {
+        return Ok(vec![None; n]);
+    }
+    Ok(arguments::texts(value, "transaction_id")?.into_iter().map(Some).collect())
+}
+
+/// The names of the files that messages of the outbox need.
+#[extendr]
+fn machine_waiting_files(handle: Robj) -> Robj {
+    on(&handle, |machine| {
+        let names = machine.waiting_files()?;
+        Ok(strings(names.iter().map(|name| Some(name.as_str()))))
+    })
+}
+
+/// How large contents are, and may be. `room` is an id, or `NULL` where it is not known yet.
+#[extendr]
+fn machine_content_sizes(handle: Robj, room: Robj, event_type: Robj, contents: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room = arguments::optional_text(&room, "room")?;
+        let event_type = arguments::text(&event_type, "type")?;
+        let contents = arguments::texts(&contents, "content")?;
+        let sizes = machine.content_sizes(room.as_deref(), &event_type, &contents)?;
+        let fits: Vec<bool> = sizes.iter().map(|size| size.fits()).collect();
+        let column = |pick: fn(&ContentSize) -> usize| {
+            sizes.iter().map(|size| pick(size) as f64).collect::<Vec<f64>>()
+        };
+        Ok(record([
+            ("size", column(|size| size.size).into()),
+            ("largest", column(|size| size.largest).into()),
+            ("fits", fits.into()),
+        ]))
+    })
+}
+
 #[extendr]
 fn machine_redact(handle: Robj, room_id: Robj, event_id: Robj, content: Robj) -> Robj {
     on(&handle, |machine| {
@@ -64,6 +130,16 @@ fn machine_redact(handle: Robj, room_id: Robj, event_id: Robj, content: Robj) ->
         let event_id = arguments::text(&event_id, "event_id")?;
         let content = arguments::text(&content, "content")?;
         Ok(number(machine.redact(now(), &room_id, &event_id, &content)?))
+    })
+}
+
+#[extendr]
+fn machine_react(handle: Robj, room_id: Robj, event_id: Robj, key: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room")?;
+        let event_id = arguments::text(&event_id, "event_id")?;
+        let key = arguments::text(&key, "key")?;
+        Ok(number(machine.react(now(), &room_id, &event_id, &key)?))
     })
 }
 
@@ -106,6 +182,7 @@ fn machine_isolation(handle: Robj, mode: Robj) -> Robj {
         if let Some(mode) = arguments::optional_text(&mode, "mode")? {
             let known = Isolation::ALL.into_iter().find(|known| known.as_str() == mode);
             machine.set_isolation(
+                now(),
                 known.ok_or_else(|| {
                     Error::new(Kind::Argument, "There is no such isolation mode.")
                 })?,
@@ -123,7 +200,69 @@ fn machine_withheld(handle: Robj, room_id: Robj) -> Robj {
 
 #[extendr]
 fn machine_forget(handle: Robj, numbers: Robj) -> Robj {
-    on(&handle, |machine| machine.forget(&arguments::wholes(&numbers, "numbers")?))
+    on(&handle, |machine| machine.forget(now(), &arguments::wholes(&numbers, "numbers")?))
+}
+
+/// The messages that were not sent, as columns.
+#[extendr]
+fn machine_unsent(handle: Robj) -> Robj {
+    on(&handle, |machine| {
+        let unsent = machine.unsent(now())?;
+        let text = |of: fn(&Unsent) -> &str| strings(unsent.iter().map(|row| Some(of(row))));
+        let numbers = |of: fn(&Unsent) -> i64| -> Robj {
+            unsent.iter().map(|row| of(row) as f64).collect::<Vec<f64>>().into()
+        };
+        let reason = |of: fn(&(String, String)) -> &str| {
+            strings(unsent.iter().map(|row| row.reason.as_ref().map(of)))
+        };
+        Ok(record([
+            ("number", numbers(|row| row.number)),
+            ("room_id", text(|row| &row.room_id)),
+            ("type", text(|row| &row.event_type)),
+            ("queued_at", numbers(|row| row.queued_at)),
+            ("state", text(|row| state(row.state))),
+            ("attempts", numbers(|row| row.attempts.into())),
+            ("errcode", reason(|(code, _)| code)),
+            ("reason", reason(|(_, message)| message)),
+            ("content", text(|row| &row.content)),
+        ]))
+    })
+}
+
+fn state(state: OutboxState) -> &'static str {
+    match state {
+        OutboxState::Queued => "queued",
+        OutboxState::Fixed => "sending",
+        OutboxState::Sent => "sent",
+        OutboxState::Refused | OutboxState::Told => "refused",
+    }
+}
+
+/// Nobody waits any more for what becomes of these.
+#[extendr]
+fn machine_leave(handle: Robj, numbers: Robj) -> Robj {
+    on(&handle, |machine| machine.leave(now(), &arguments::wholes(&numbers, "numbers")?))
+}
+
+#[extendr]
+fn machine_retry(handle: Robj, numbers: Robj) -> Robj {
+    on(&handle, |machine| machine.retry(now(), &arguments::wholes(&numbers, "numbers")?))
+}
+
+/// Keeps what was refused, and whose caller was told.
+#[extendr]
+fn machine_keep_refused(handle: Robj, numbers: Robj) -> Robj {
+    on(&handle, |machine| machine.keep_refused(now(), &arguments::wholes(&numbers, "numbers")?))
+}
+
+#[extendr]
+fn machine_discard(handle: Robj, numbers: Robj) -> Robj {
+    on(&handle, |machine| machine.discard(now(), &arguments::wholes(&numbers, "numbers")?))
+}
+
+#[extendr]
+fn machine_last_queued(handle: Robj) -> Robj {
+    on(&handle, |machine| Ok(number(machine.last_queued()?)))
 }
 
 #[extendr]
@@ -134,10 +273,20 @@ fn machine_waiting_to_send(handle: Robj) -> Robj {
 extendr_module! {
     mod outbox;
     fn machine_send;
+    fn machine_send_files;
+    fn machine_waiting_files;
+    fn machine_content_sizes;
     fn machine_redact;
+    fn machine_react;
     fn machine_outcomes;
     fn machine_isolation;
     fn machine_withheld;
     fn machine_forget;
+    fn machine_unsent;
+    fn machine_leave;
+    fn machine_retry;
+    fn machine_keep_refused;
+    fn machine_discard;
+    fn machine_last_queued;
     fn machine_waiting_to_send;
 }

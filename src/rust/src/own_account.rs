@@ -1,11 +1,12 @@
 //! A store's own account and its keys on the server, for R.
 
 use extendr_api::prelude::*;
-use mxcrypt_core::{Error, Kind, Result, machine::Machine};
+use mxcrypt_core::{Error, Kind, Result};
 
 use crate::{
-    answer::{optional_string, record, string, strings},
+    answer::{number, optional_string, record, string, strings},
     arguments,
+    clock::now,
     machine::on,
 };
 
@@ -45,7 +46,7 @@ fn machine_set_one_time_key_target(handle: Robj, n: Robj) -> Robj {
     on(&handle, |machine| {
         let n = u64::try_from(arguments::whole(&n, "n_otks")?)
             .map_err(|_| Error::new(Kind::Argument, "`n_otks` must not be negative."))?;
-        machine.set_one_time_key_target(n)
+        machine.set_one_time_key_target(now(), n)
     })
 }
 
@@ -65,7 +66,18 @@ fn machine_key_upload(handle: Robj) -> Robj {
 /// Has the device keys published anew, for a login that is new.
 #[extendr]
 fn machine_publish_anew(handle: Robj) -> Robj {
-    on(&handle, Machine::publish_anew)
+    on(&handle, |machine| machine.publish_anew(now()))
+}
+
+/// Leases the right to renew the login: a number, or NULL while another process has it.
+#[extendr]
+fn machine_lease_login(handle: Robj) -> Robj {
+    on(&handle, |machine| Ok(machine.lease_login(now())?.map_or_else(|| ().into(), number)))
+}
+
+#[extendr]
+fn machine_release_login(handle: Robj, number: Robj) -> Robj {
+    on(&handle, |machine| machine.release_login(arguments::whole(&number, "number")?))
 }
 
 extendr_module! {
@@ -76,4 +88,6 @@ extendr_module! {
     fn machine_set_one_time_key_target;
     fn machine_key_upload;
     fn machine_publish_anew;
+    fn machine_lease_login;
+    fn machine_release_login;
 }

@@ -1,12 +1,15 @@
 //! What the machine takes in and asks for, for R.
 
 use extendr_api::prelude::*;
-use mxcrypt_core::{Error, Kind, machine::Reply};
+use mxcrypt_core::{
+    Error, Kind,
+    machine::{Awaited, Reply, Trouble},
+};
 
 use crate::{
     answer::{number, optional_string, record, string, strings},
     arguments,
-    demo::now,
+    clock::now,
     machine::on,
 };
 
@@ -30,10 +33,24 @@ fn machine_receive_sync(handle: Robj, since: Robj, body: Robj) -> Robj {
     })
 }
 
+/// How many requests have failed so far.
 #[extendr]
-fn machine_requests(handle: Robj) -> Robj {
+fn machine_failures(handle: Robj) -> Robj {
+    on(&handle, |machine| Ok(number(machine.failures()?)))
+}
+
+/// What to perform now, for a caller who waits for the messages of `room_id`, the devices of
+/// `user_ids`, and requests of `kinds`.
+#[extendr]
+fn machine_requests(handle: Robj, room_id: Robj, user_ids: Robj, kinds: Robj, since: Robj) -> Robj {
     on(&handle, |machine| {
-        let due = machine.requests(now())?;
+        let awaited = Awaited {
+            room_id: arguments::optional_text(&room_id, "room")?,
+            users: arguments::texts(&user_ids, "user_ids")?,
+            kinds: arguments::texts(&kinds, "kinds")?,
+            since: arguments::whole(&since, "since")?,
+        };
+        let due = machine.requests_for(now(), &awaited)?;
         let requests = due.requests.iter().map(|request| {
             record([
                 ("number", number(request.number)),
@@ -41,13 +58,29 @@ fn machine_requests(handle: Robj) -> Robj {
                 ("method", string(request.method)),
                 ("path", string(&request.path)),
                 ("body", optional_string(request.body.as_deref())),
+                ("file", optional_string(request.file.as_ref().map(|file| &*file.file))),
+                (
+                    "file_type",
+                    optional_string(request.file.as_ref().map(|file| &*file.content_type)),
+                ),
+                ("file_size", request.file.as_ref().map(|file| file.size as f64).into()),
+                ("lane", optional_string(request.lane.as_deref())),
             ])
         });
+        let held_up = due.held_up.values().map(trouble);
         Ok(record([
             ("requests", List::from_values(requests).into()),
             ("sync_first", due.sync_first.into()),
+            ("held_up", List::from_values(held_up).into()),
+            ("busy", due.busy.into()),
         ]))
     })
+}
+
+/// Says that a request is still being performed.
+#[extendr]
+fn machine_renew(handle: Robj, request: Robj) -> Robj {
+    on(&handle, |machine| machine.renew(now(), arguments::whole(&request, "request")?))
 }
 
 /// `statuses` are those of HTTP; 0 stands for no answer, -1 for not tried.
@@ -63,15 +96,20 @@ fn machine_replies(handle: Robj, numbers: Robj, statuses: Robj, bodies: Robj) ->
         let rows = numbers.into_iter().zip(statuses).zip(bodies);
         let replies = rows.map(|((number, status), body)| (number, reply(status, &body)));
         let troubles = machine.replies(now(), replies.collect())?;
-        Ok(List::from_values(troubles.iter().map(|trouble| {
-            record([
-                ("kind", string(trouble.kind)),
-                ("status", number(trouble.status.into())),
-                ("code", string(&trouble.code)),
-                ("message", string(&trouble.message)),
-            ])
-        })))
+        Ok(List::from_values(troubles.iter().map(trouble)))
     })
+}
+
+fn trouble(trouble: &Trouble) -> Robj {
+    record([
+        ("number", number(trouble.number)),
+        ("kind", string(&trouble.kind)),
+        ("subject", string(&trouble.subject)),
+        ("room_id", optional_string(trouble.room_id.as_deref())),
+        ("status", i32::from(trouble.status).into()),
+        ("code", string(&trouble.code)),
+        ("message", string(&trouble.message)),
+    ])
 }
 
 fn reply(status: i64, body: &[u8]) -> Reply {
@@ -89,6 +127,8 @@ extendr_module! {
     mod pump;
     fn machine_sync_token;
     fn machine_receive_sync;
+    fn machine_failures;
     fn machine_requests;
+    fn machine_renew;
     fn machine_replies;
 }

@@ -1,11 +1,15 @@
 //! What is known of rooms, for R.
 
 use extendr_api::prelude::*;
-use mxcrypt_core::{store::records::Membership, store::records::Room};
+use mxcrypt_core::{
+    judgement::direct_rooms,
+    store::records::{Membership, Room},
+};
 
 use crate::{
-    answer::{record, strings},
+    answer::{answer, optional_string, record, strings},
     arguments,
+    clock::now,
     machine::on,
 };
 
@@ -14,13 +18,14 @@ fn machine_rooms(handle: Robj) -> Robj {
     on(&handle, |machine| {
         let rooms = machine.rooms()?;
         let column = |pick: fn(&Room) -> Option<&str>| strings(rooms.iter().map(pick));
-        let encrypted: Vec<bool> = rooms.iter().map(|room| room.encryption.is_some()).collect();
+        let flags = |pick: fn(&Room) -> bool| rooms.iter().map(pick).collect::<Vec<bool>>();
         Ok(record([
             ("room_id", column(|room| Some(&room.room_id))),
             ("name", column(|room| room.name.as_deref())),
             ("alias", column(|room| room.alias.as_deref())),
             ("membership", column(|room| Some(room.membership.as_str()))),
-            ("encrypted", encrypted.into()),
+            ("encrypted", flags(|room| room.encryption.is_some()).into()),
+            ("direct", flags(|room| room.direct).into()),
             ("inviter", column(|room| room.inviter.as_deref())),
         ]))
     })
@@ -30,13 +35,13 @@ fn machine_rooms(handle: Robj) -> Robj {
 fn machine_note_encryption(handle: Robj, room_id: Robj, content: Robj) -> Robj {
     on(&handle, |machine| {
         let room_id = arguments::text(&room_id, "room")?;
-        machine.note_encryption(&room_id, &arguments::text(&content, "content")?)
+        machine.note_encryption(now(), &room_id, &arguments::text(&content, "content")?)
     })
 }
 
 #[extendr]
 fn machine_note_members_changed(handle: Robj, room_id: Robj) -> Robj {
-    on(&handle, |machine| machine.note_members_changed(&arguments::text(&room_id, "room")?))
+    on(&handle, |machine| machine.note_members_changed(now(), &arguments::text(&room_id, "room")?))
 }
 
 #[extendr]
@@ -44,18 +49,43 @@ fn machine_note_own_membership(handle: Robj, room_id: Robj, membership: Robj) ->
     on(&handle, |machine| {
         let room_id = arguments::text(&room_id, "room")?;
         let membership = Membership::parse(&arguments::text(&membership, "membership")?);
-        machine.note_own_membership(&room_id, membership)
+        machine.note_own_membership(now(), &room_id, membership)
     })
 }
 
 /// Lets the next message of a room begin a new session.
 #[extendr]
 fn machine_rotate_room_key(handle: Robj, room_id: Robj) -> Robj {
-    on(&handle, |machine| machine.rotate_room_key(&arguments::text(&room_id, "room")?))
+    on(&handle, |machine| machine.rotate_room_key(now(), &arguments::text(&room_id, "room")?))
+}
+
+/// The direct rooms in the account data `m.direct`.
+#[extendr]
+fn direct_rooms_read(body: Robj) -> Robj {
+    answer(|| {
+        let rooms = direct_rooms::read(&arguments::body(&body, "body")?)?;
+        let column =
+            |pick: fn(&(String, String)) -> &str| strings(rooms.iter().map(|row| Some(pick(row))));
+        Ok(record([("user_id", column(|row| &row.0)), ("room_id", column(|row| &row.1))]))
+    })
+}
+
+/// The same with a room added, or `NULL` where it is there already.
+#[extendr]
+fn direct_rooms_add(body: Robj, user_ids: Robj, room_id: Robj) -> Robj {
+    answer(|| {
+        let body = arguments::body(&body, "body")?;
+        let user_ids = arguments::texts(&user_ids, "user_ids")?;
+        let room_id = arguments::text(&room_id, "room")?;
+        let added = direct_rooms::with_room(&body, &user_ids, &room_id)?;
+        Ok(optional_string(added.as_deref()))
+    })
 }
 
 extendr_module! {
     mod rooms;
+    fn direct_rooms_read;
+    fn direct_rooms_add;
     fn machine_rotate_room_key;
     fn machine_rooms;
     fn machine_note_encryption;

@@ -4,12 +4,14 @@ use extendr_api::prelude::*;
 use mxcrypt_core::{
     Error, Kind, Result,
     judgement::secret_storage::{SecretStorage, StorageSecret},
+    primitives::key_backup::SECRET,
 };
 use zeroize::Zeroizing;
 
 use crate::{
     answer::{answer, optional_string, record, string, strings},
     arguments,
+    clock::now,
     handle::{Object, keep, with},
     machine::on,
 };
@@ -71,10 +73,37 @@ fn secret_storage_describe(account_data: Robj) -> Robj {
         ]);
         Ok(record([
             ("default_key", optional_string(default)),
+            ("described", keys.iter().any(|key| key.default).into()),
             ("backup_wanted", storage.backup_wanted().map_or_else(|| ().into(), Robj::from)),
-            ("secrets", strings(secrets.into_iter().map(Some))),
+            ("secrets", strings(secrets.iter().map(|name| Some(*name)))),
+            ("elsewhere", elsewhere(&storage, &secrets)),
+            ("backup_key", optional_string(storage.digest(SECRET).as_deref())),
             ("keys", columns),
         ]))
+    })
+}
+
+/// The secrets that only other keys than the default one open, and which keys these are.
+fn elsewhere(storage: &SecretStorage, under_default: &[&str]) -> Robj {
+    let names = storage.secrets().map(|(name, _)| name);
+    let others = names.filter(|name| !under_default.contains(name));
+    let (names, keys): (Vec<_>, Vec<_>) = others
+        .map(|name| (name, storage.keys_of(name).join(" or ")))
+        .filter(|(_, keys)| !keys.is_empty())
+        .unzip();
+    record([
+        ("name", strings(names.into_iter().map(Some))),
+        ("keys", strings(keys.iter().map(|keys| Some(keys.as_str())))),
+    ])
+}
+
+/// The id of the key that what was given opens.
+#[extendr]
+fn secret_storage_key(account_data: Robj, recovery_key: Robj, passphrase: Robj) -> Robj {
+    answer(|| {
+        let storage = secret_storage(&account_data)?;
+        let given = Given::read(&recovery_key, &passphrase)?;
+        Ok(string(&storage.open(given.secret()?)?.key_id))
     })
 }
 
@@ -150,14 +179,14 @@ fn machine_begin_key_change(
         let given = Given::read(&recovery_key, &passphrase)?;
         let new_passphrase = arguments::optional_text(&new_passphrase, "new_passphrase")?;
         let storage = secret_storage(&account_data)?;
-        machine.begin_key_change(&storage, given.optional(), new_passphrase.as_deref())
+        machine.begin_key_change(now(), &storage, given.optional(), new_passphrase.as_deref())
     })
 }
 
 #[extendr]
 fn machine_key_change_writes(handle: Robj, account_data: Robj) -> Robj {
     on(&handle, |machine| {
-        let writes = machine.key_change_writes(&secret_storage(&account_data)?)?;
+        let writes = machine.key_change_writes(now(), &secret_storage(&account_data)?)?;
         Ok(types_and_contents(&writes))
     })
 }
@@ -165,6 +194,7 @@ fn machine_key_change_writes(handle: Robj, account_data: Robj) -> Robj {
 extendr_module! {
     mod secret_storage;
     fn secret_storage_describe;
+    fn secret_storage_key;
     fn secret_storage_fetch;
     fn secret_text;
     fn machine_seal_secret;

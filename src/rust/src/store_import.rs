@@ -10,7 +10,7 @@ use mxcrypt_core::{
 use crate::{
     answer::{answer, number, record, strings},
     arguments,
-    demo::now,
+    clock::now,
     handle::{Object, keep, with},
     machine::on,
 };

@@ -6,7 +6,7 @@ use mxcrypt_core::{machine::VerificationStatus, store::records::Proven};
 use crate::{
     answer::{number, optional_string, raw, record, string, strings},
     arguments,
-    demo::now,
+    clock::now,
     machine::on,
 };
 
@@ -31,7 +31,7 @@ fn status(status: &VerificationStatus) -> Robj {
         ("identity_proven", proven(|keys| keys.master).into()),
         ("device_proven", proven(|keys| keys.device).into()),
         ("code", optional_string(cancelled.map(|end| end.code.as_str()))),
-        ("reason", optional_string(cancelled.and_then(|end| end.reason))),
+        ("reason", optional_string(cancelled.and_then(|end| end.reason.as_deref()))),
         ("cancelled_here", cancelled.is_some_and(|end| end.here).into()),
     ])
 }
@@ -101,6 +101,14 @@ fn machine_confirm_verification(handle: Robj, verification: Robj, same: Robj) ->
 }
 
 #[extendr]
+fn machine_time_out_verification(handle: Robj, verification: Robj) -> Robj {
+    on(&handle, |machine| {
+        let verification = arguments::whole(&verification, "verification")?;
+        Ok(status(&machine.time_out_verification(now(), verification)?))
+    })
+}
+
+#[extendr]
 fn machine_cancel_verification(handle: Robj, verification: Robj) -> Robj {
     on(&handle, |machine| {
         let verification = arguments::whole(&verification, "verification")?;
@@ -118,4 +126,5 @@ extendr_module! {
     fn machine_scan_code;
     fn machine_confirm_verification;
     fn machine_cancel_verification;
+    fn machine_time_out_verification;
 }

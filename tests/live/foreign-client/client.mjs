@@ -12,6 +12,7 @@ import { createInterface } from "node:readline";
 import * as backup from "./lib/backup.mjs";
 import * as crypto from "./lib/crypto.mjs";
 import * as dehydration from "./lib/dehydration.mjs";
+import * as files from "./lib/files.mjs";
 import * as messages from "./lib/messages.mjs";
 import * as rooms from "./lib/rooms.mjs";
 import * as session from "./lib/session.mjs";
@@ -24,6 +25,7 @@ const operations = {
   ...crypto,
   ...backup,
   ...dehydration,
+  ...files,
   ...verification,
 };
 // Of use to the other files, but nothing to be asked for.

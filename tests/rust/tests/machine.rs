@@ -103,7 +103,7 @@ proptest! {
                 token = machine.sync_token().unwrap();
             }
         }
-        let rows = machine.take("test", 1000, Unsigned::AsTheModeSays).unwrap();
+        let rows = machine.take(1, "test", 1000, Unsigned::AsTheModeSays).unwrap();
         prop_assert!(rows.iter().all(|row| row.number > 0));
         let good = machine.receive_sync(1, token.as_deref(), r#"{"next_batch":"good"}"#).unwrap();
         prop_assert!(!good.stale);

@@ -47,6 +47,8 @@ pub enum Kind {
     Answer,
     /// The room cannot be sent to: left, unknown, or encrypted in an unknown way.
     Room,
+    /// An event is larger than servers accept.
+    TooLarge,
     /// The server holds other keys for this device than the store does.
     OwnKeys,
     /// The store could not be read or written.
@@ -92,6 +94,7 @@ impl Kind {
             Kind::Verification => "verification",
             Kind::Answer => "answer",
             Kind::Room => "room",
+            Kind::TooLarge => "too_large",
             Kind::OwnKeys => "own_keys",
             Kind::Store => "store",
             Kind::StoreLocked => "store_locked",

@@ -2,15 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use mxcrypt_core::{
-    Kind,
+    Kind, Result,
     machine::{Machine, Message},
-    primitives::store_key::StoreKey,
+    primitives::{olm, store_key::StoreKey},
     store::{
-        KeySource, Location, Query, Store,
-        records::{Binding, DeviceList, InboxRow, Room},
+        KeySource, Location, Query, Store, Transaction, Value,
+        records::{
+            Binding, DeviceList, InboxRow, Isolation, IsolationMode, OlmRepair, OlmSession, Peer,
+            Room,
+        },
     },
 };
 use rusqlite::Connection;
@@ -79,6 +82,57 @@ fn a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(version, 999);
 }
 
+/// A store of schema version 8, before Olm sessions had devices: its sessions stay, pending repairs go.
+#[test]
+fn olm_sessions_of_an_old_store_stay() {
+    let scratch = Scratch::new();
+    let mut account = vodozemac::olm::Account::new();
+    account.generate_one_time_keys(1);
+    let key = *account.one_time_keys().values().next().unwrap();
+    let session = olm::outbound(&account, account.curve25519_key(), key).unwrap();
+    let saved = OlmSession {
+        identity_key: "key".into(),
+        peer: Peer::Unrecorded,
+        session_id: session.session_id(),
+        session,
+        last_received_at: 5,
+        receive_only: false,
+    };
+    begun(&scratch).transaction(|tx| tx.put(&saved)).unwrap();
+    let read = |sql: &str| -> Vec<u8> {
+        sqlite(scratch.path()).query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let (id, body) = (read("SELECT id FROM store"), read("SELECT body FROM olm_session"));
+    for name in ["crypto.sqlite", "crypto.sqlite-wal", "crypto.sqlite-shm"] {
+        let _ = fs::remove_file(scratch.path().join(name));
+    }
+    let old = sqlite(scratch.path());
+    for step in [
+        include_str!("../src/store/migrations/0001_initial.sql"),
+        include_str!("../src/store/migrations/0002_identity.sql"),
+        include_str!("../src/store/migrations/0003_healing.sql"),
+        include_str!("../src/store/migrations/0004_relations.sql"),
+        include_str!("../src/store/migrations/0005_secret_sharing.sql"),
+        include_str!("../src/store/migrations/0006_verification.sql"),
+        include_str!("../src/store/migrations/0007_key_backup.sql"),
+        include_str!("../src/store/migrations/0008_key_bundles.sql"),
+    ] {
+        old.execute_batch(step).unwrap();
+    }
+    old.pragma_update(None, "user_version", 8).unwrap();
+    old.execute("INSERT INTO store VALUES (?)", [&id]).unwrap();
+    let insert = "INSERT INTO olm_session VALUES ('key', ?, ?)";
+    old.execute(insert, rusqlite::params![saved.session_id, body]).unwrap();
+    old.execute("INSERT INTO olm_repair VALUES ('key', 1, x'00')", []).unwrap();
+    drop(old);
+    let mut store = begun(&scratch);
+    let found = store.transaction(|tx| tx.select::<OlmSession>(&Query::all())).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].session_id, saved.session_id);
+    let repairs = store.transaction(|tx| tx.select::<OlmRepair>(&Query::all())).unwrap();
+    assert!(repairs.is_empty());
+}
+
 #[test]
 fn a_store_of_mx_client_is_refused_and_gets_no_identity() {
     let scratch = Scratch::new();
@@ -129,13 +183,13 @@ fn a_transaction_that_fails_or_panics_changes_nothing() {
     let scratch = Scratch::new();
     let mut store = begun(&scratch);
     let room = Room { room_id: "!r".into(), ..Room::default() };
-    let failed: mxcrypt_core::Result<()> = store.transaction(|tx| {
+    let failed: Result<()> = store.transaction(|tx| {
         tx.put(&room)?;
         Err(mxcrypt_core::Error::new(Kind::Internal, "stop"))
     });
     assert!(failed.is_err());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _: mxcrypt_core::Result<()> = store.transaction(|tx| {
+        let _: Result<()> = store.transaction(|tx| {
             tx.put(&room)?;
             panic!("stop")
         });
@@ -155,6 +209,7 @@ fn swapped_rows_and_altered_columns_are_noticed() {
         generation: 0,
         failures: 0,
         retry_at: 0,
+        refused: BTreeMap::new(),
     };
     store.transaction(|tx| tx.put(&list("@a:b", true)).and(tx.put(&list("@c:d", false)))).unwrap();
     let other = sqlite(scratch.path());
@@ -230,4 +285,24 @@ fn nothing_secret_stands_in_the_file() {
     }
     let mut store = begun(&scratch);
     assert_eq!(store.transaction(|tx| tx.count::<InboxRow>(&Query::all())).unwrap(), 0);
+}
+
+/// What writes is given a clock: a call without one may only read.
+#[test]
+fn a_transaction_that_only_reads_refuses_to_write() {
+    let scratch = Scratch::new();
+    let mut store = begun(&scratch);
+    let row = Room { room_id: "!r".into(), ..Room::default() };
+    store.transaction(|tx| tx.put(&row)).unwrap();
+    let key = [Value::from("!r")];
+    let refused = |store: &mut Store, write: &dyn Fn(&Transaction<'_>) -> Result<()>| {
+        assert_eq!(store.read(|tx| write(tx)).unwrap_err().kind, Kind::Internal);
+    };
+    refused(&mut store, &|tx| tx.put(&row));
+    refused(&mut store, &|tx| tx.delete::<Room>(&key));
+    refused(&mut store, &|tx| tx.delete_where::<Room>(&Query::all()).map(drop));
+    refused(&mut store, &|tx| tx.put_single(&IsolationMode { mode: Isolation::All }));
+    refused(&mut store, &|tx| tx.take_number("inbox").map(drop));
+    refused(&mut store, &|tx| tx.bind_index(1, 0, "$1", 0).map(drop));
+    assert_eq!(store.read(|tx| tx.get::<Room>(&key)).unwrap(), Some(row.clone()));
 }

@@ -164,6 +164,22 @@ export async function enterRecoveryKey({ recoveryKey }) {
   remember(keyId, decodeRecoveryKey(recoveryKey));
 }
 
+// The SDK switches key requests off (element-web issue 26524), and has no public
+// switch.
+export function requestsRoomKeys() {
+  return api().olmMachine.roomKeyRequestsEnabled;
+}
+
+// Switches them on, and tries again what could not be read in a room.
+export async function requestRoomKeys({ roomId }) {
+  api().olmMachine.roomKeyRequestsEnabled = true;
+  const events = sdk().getRoom(roomId).getLiveTimeline().getEvents();
+  const unread = events.filter((event) => event.isDecryptionFailure());
+  const retry = (event) => event.attemptDecryption(api(), { isRetry: true });
+  await Promise.all(unread.map(retry));
+  return unread.length;
+}
+
 export async function forceDiscardSession({ roomId }) {
   await api().forceDiscardSession(roomId);
 }

@@ -30,6 +30,16 @@ impl EncryptedFile {
     /// [`Kind::Attachment`] with what is wrong. Without a hash in particular, anybody on the way could
     /// change the file.
     pub fn read(object: &Object) -> Result<Self> {
+        let url = object.get("url").and_then(Json::as_str).filter(|url| address(url).is_some());
+        let url = url.ok_or_else(|| refused("it has no url that could be one"))?.to_owned();
+        Ok(Self { url, key: Self::read_key(object)? })
+    }
+
+    /// Reads what opens the file, wherever that is.
+    ///
+    /// # Errors
+    /// As [`EncryptedFile::read`].
+    pub fn read_key(object: &Object) -> Result<FileKey> {
         let inside = |name: &str| object.get(name).and_then(Json::as_object);
         let text = |object: Option<&Object>, name: &str| {
             object.and_then(|object| object.get(name)).and_then(Json::as_str).map(str::to_owned)
@@ -43,16 +53,13 @@ impl EncryptedFile {
         {
             return Err(refused("its key is not for A256CTR"));
         }
-        let url = text(Some(object), "url").filter(|url| address(url).is_some());
-        let url = url.ok_or_else(|| refused("it has no url that could be one"))?;
         // A JWK spells its key in the URL-safe alphabet.
         let key = text(jwk, "k").map(|key| Zeroizing::new(key.replace('-', "+").replace('_', "/")));
-        let key = FileKey {
+        Ok(FileKey {
             key: Zeroizing::new(exactly("key", key.as_deref().map(String::as_str))?),
             iv: exactly("iv", text(Some(object), "iv").as_deref())?,
             sha256: exactly("sha256", text(inside("hashes"), "sha256").as_deref())?,
-        };
-        Ok(Self { url, key })
+        })
     }
 
     /// The object for an event.
@@ -75,6 +82,7 @@ pub fn address(url: &str) -> Option<(String, String)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     let is_id = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let is_good = identifier::is_sound(server)
+        && identifier::is_segment(server)
         && identifier::is_sound(media_id)
         && server.chars().all(is_name)
         && media_id.chars().all(is_id);

@@ -226,6 +226,7 @@ mod tests {
             forwarder: None,
             shared_history: true,
             changed: 0,
+            first_read: 0,
         }
     }
 

@@ -5,14 +5,17 @@
 use serde::{Deserialize, Serialize};
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
-use super::unique_map::{UniqueMap, read_object};
+use super::{
+    secret_storage::StorageSecret,
+    unique_map::{UniqueMap, read_object},
+};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     primitives::{
         canonical_json::{Json, Object},
-        key_backup::ALGORITHM,
+        key_backup::{ALGORITHM, BackupKey, SALT},
         keys::curve25519,
-        signing,
+        recovery_key, signing,
     },
 };
 
@@ -61,6 +64,30 @@ impl BackupVersion {
         Ok(Self { version, algorithm, auth_data: auth_data.text()?, count })
     }
 
+    /// Reads the response to `GET /room_keys/version`: none where the server says that there is no
+    /// backup. Otherwise the error code and what is wrong: any other response says nothing.
+    ///
+    /// # Errors
+    /// The error code of the server, or one of ours, and what is wrong.
+    pub fn read_response(status: u16, body: &str) -> Result<Option<Self>, (String, String)> {
+        if status == 200 {
+            let bad = |error: Error| ("MXCRYPT_BAD_ANSWER".to_owned(), error.message);
+            return Self::read(body).map(Some).map_err(bad);
+        }
+        let response: UniqueMap<Json> = read_object(body).unwrap_or_default();
+        let text = |name: &str| response.0.get(name).and_then(Json::as_str).map(str::to_owned);
+        let code = text("errcode").unwrap_or_else(|| "M_UNKNOWN".to_owned());
+        if status == 404 && code == "M_NOT_FOUND" {
+            return Ok(None);
+        }
+        let said = text("error").map_or_else(String::new, |error| format!(" ({code}: {error})"));
+        let message = match status {
+            0 => format!("The server did not respond{said}."),
+            _ => format!("The server responds with status {status}{said}."),
+        };
+        Err((code, message))
+    }
+
     /// The public key that keys are encrypted with.
     ///
     /// # Errors
@@ -70,8 +97,38 @@ impl BackupVersion {
             return Err(Error::new(Kind::KeyBackup, "The key backup is of an unknown algorithm."));
         }
         let auth_data = Json::parse_object(&self.auth_data)?;
-        let key = auth_data.get("public_key").and_then(Json::as_str).unwrap_or_default();
-        curve25519(key).or_fail(Kind::KeyBackup, "The key backup has no public key")
+        let key = auth_data.get("public_key").and_then(Json::as_str).ok_or_else(|| {
+            Error::new(Kind::KeyBackup, "The auth_data of the key backup has no public_key.")
+        })?;
+        curve25519(key).or_fail(Kind::KeyBackup, "The public key of the key backup is malformed")
+    }
+
+    /// Whether `key` is its private key.
+    pub fn is_of(&self, key: &BackupKey) -> bool {
+        self.public_key().is_ok_and(|public| public == key.public())
+    }
+
+    /// Whether it has a passphrase of its own: it was made before there was secret storage.
+    pub fn has_passphrase(&self) -> bool {
+        Json::parse_object(&self.auth_data).is_ok_and(|auth_data| auth_data.contains_key(SALT))
+    }
+
+    /// Its private key, where `secret` is that key, or a passphrase of its own. That its public key fits
+    /// proves it.
+    ///
+    /// # Errors
+    /// [`Kind::RecoveryKey`] when the recovery key is mistyped; [`Kind::KeyBackup`] when the
+    /// passphrase is to be used in a way that is not computed.
+    pub fn private_key(&self, secret: StorageSecret<'_>) -> Result<Option<BackupKey>> {
+        let key = match secret {
+            StorageSecret::RecoveryKey(text) => {
+                Some(BackupKey::from_bytes(recovery_key::decode(text)?))
+            }
+            StorageSecret::Passphrase(text) => {
+                BackupKey::from_passphrase(text, &Json::parse_object(&self.auth_data)?)?
+            }
+        };
+        Ok(key.filter(|key| self.is_of(key)))
     }
 
     /// The signatures of `user_id`. `key_of` knows the keys of devices, by id, and of the user's
@@ -145,6 +202,24 @@ mod tests {
     }
 
     #[test]
+    fn only_m_not_found_says_that_there_is_no_backup() {
+        let none = r#"{"errcode":"M_NOT_FOUND","error":"No backup"}"#;
+        assert_eq!(BackupVersion::read_response(404, none), Ok(None));
+        for (status, body, says) in [
+            (0, "", "did not respond"),
+            (404, "", "status 404"),
+            (404, r#"{"errcode":"M_UNRECOGNIZED","error":"What?"}"#, "M_UNRECOGNIZED: What?"),
+            (405, "Method Not Allowed", "status 405"),
+            (500, none, "status 500"),
+            (200, r#"{"version":"1","auth_data":{}}"#, "no algorithm"),
+            (200, "<html>", "key backup"),
+        ] {
+            let (_, message) = BackupVersion::read_response(status, body).unwrap_err();
+            assert!(message.contains(says), "{message}");
+        }
+    }
+
+    #[test]
     fn a_public_key_is_one_of_this_algorithm() {
         let key = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo";
         let auth_data = format!(r#"{{"public_key":"{key}"}}"#);
@@ -152,8 +227,16 @@ mod tests {
         assert_eq!(good.public_key().unwrap().to_base64(), key);
         let other = BackupVersion { algorithm: "m.other".into(), ..good };
         assert_eq!(other.public_key().unwrap_err().kind, Kind::KeyBackup);
-        for odd in ["{}", r#"{"public_key":5}"#, r#"{"public_key":"AAAA"}"#] {
-            assert_eq!(version(odd).public_key().unwrap_err().kind, Kind::KeyBackup);
+        let long = format!(r#"{{"public_key":"{}"}}"#, "A".repeat(60));
+        for (odd, says) in [
+            ("{}", "no public_key"),
+            (r#"{"public_key":5}"#, "no public_key"),
+            (r#"{"public_key":"AAAA"}"#, "length is 3 bytes"),
+            (&long, "length is 45 bytes"),
+        ] {
+            let refused = version(odd).public_key().unwrap_err();
+            assert_eq!(refused.kind, Kind::KeyBackup);
+            assert!(refused.message.contains(says), "{}", refused.message);
         }
     }
 

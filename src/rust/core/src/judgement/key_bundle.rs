@@ -2,7 +2,7 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "`RoomKeyBundle`".
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -44,11 +44,14 @@ pub fn read(bytes: &[u8], room_id: &str) -> Result<Vec<ExportedSession>> {
             session.room_id == room_id && !withheld.contains(&session.session.session_id())
         })
     };
-    Ok(bundle
-        .room_keys
-        .into_iter()
-        .filter_map(|key| good(exported_session::judge(key.get())))
-        .collect())
+    // One key for each session: each further one would be compared with all that waits for it.
+    let mut sessions = BTreeMap::new();
+    for key in bundle.room_keys {
+        if let Some(session) = good(exported_session::judge(key.get())) {
+            sessions.entry(session.session.session_id()).or_insert(session);
+        }
+    }
+    Ok(sessions.into_values().collect())
 }
 
 /// Writes a bundle of the sessions of a room: the keys of those that may be shared, and of the

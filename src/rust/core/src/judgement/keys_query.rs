@@ -50,14 +50,13 @@ pub struct Identity {
 /// What the server told.
 #[derive(Debug)]
 pub struct Answer {
-    /// The users it knows something of, or knows to have no devices.
+    /// The users it knows something of, or knows to have no devices. Of others it says nothing: their
+    /// server could not be reached, or their part cannot be read.
     pub users: BTreeSet<String>,
     /// Their devices.
     pub devices: Vec<Verdict>,
     /// Their identities, of those who have one.
     pub identities: Vec<Identity>,
-    /// The servers it could not reach: for their users this is no answer.
-    pub failures: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -70,8 +69,6 @@ struct Body<'a> {
     self_signing_keys: Option<&'a RawValue>,
     #[serde(borrow)]
     user_signing_keys: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    failures: UniqueMap<&'a RawValue>,
 }
 
 /// The cross-signing keys of all users, by use, each as text.
@@ -168,7 +165,7 @@ pub fn judge(text: &str, asked: &BTreeSet<String>) -> Result<Answer> {
     let devices = parallel::map(objects, |(owner, device_id, object)| {
         judge_device(&owner, device_id, object.get())
     });
-    Ok(Answer { users, devices, identities, failures: body.failures.0.into_keys().collect() })
+    Ok(Answer { users, devices, identities })
 }
 
 fn judge_device(owner: &Owner, device_id: String, text: &str) -> Verdict {
@@ -208,14 +205,13 @@ mod tests {
         let good = account::device_keys(&Account::new(), ALICE, "GOOD").unwrap();
         let text = format!(
             r#"{{"device_keys":{{"{ALICE}":{{"GOOD":{good},"BAD":{{}},"WORSE":7,"OTHER":{good}}}}},
-                "failures":{{"there":{{}}}},"unknown":[]}}"#
+                "failures":7,"unknown":[]}}"#
         );
         let answer = judge(&text, &asked()).unwrap();
         let accepted: Vec<_> = answer.devices.iter().filter(|d| d.keys.is_ok()).collect();
         assert_eq!((accepted.len(), accepted[0].device_id.as_str()), (1, "GOOD"));
         assert_eq!(answer.devices.len(), 4);
         assert_eq!(answer.users, BTreeSet::from([ALICE.to_owned()]));
-        assert!(answer.failures.contains("there"));
     }
 
     #[test]

@@ -1,10 +1,23 @@
 //! Why an event cannot be read: codes for programs, and what would help.
 
-/// The reasons a key that comes later can remove. Somebody who was given a key can hand it on in their
-/// own name before its maker does.
+/// The type of the event.
+pub const WITHHELD: &str = "m.room_key.withheld";
+
+/// The code of whoever could open no Olm session with us.
+pub const NO_OLM: &str = "m.no_olm";
+
+/// The reasons that a key which comes later can remove. A user who was given a key can hand it on in
+/// their own name before its sender does, or hand on another one.
 pub fn waits_for_key(code: &str) -> bool {
-    let waits = ["unknown_session", "unknown_index", "before_join", "before_device"];
-    waits.contains(&code) || code == "sender_mismatch" || code.starts_with("withheld_")
+    let waits = [
+        "unknown_session",
+        "unknown_index",
+        "before_join",
+        "before_device",
+        "sender_mismatch",
+        "wrong_key",
+    ];
+    waits.contains(&code) || code.starts_with("withheld_")
 }
 
 /// The reason for a session whose key was withheld with `code`.
@@ -27,7 +40,7 @@ pub fn withheld(code: &str) -> (&'static str, &'static str) {
 /// What would help against a reason.
 pub fn help(code: &str) -> &'static str {
     match code {
-        "unknown_session" | "unknown_index" => {
+        "unknown_session" | "unknown_index" | "wrong_key" => {
             "Keep syncing: the key may still come from its sender, or another device of yours."
         }
         "before_join" => {
@@ -37,6 +50,10 @@ pub fn help(code: &str) -> &'static str {
             "Another device of yours may have the key: verify this one there."
         }
         "backup_locked" => "Run mx_crypto_setup() with the recovery key.",
+        "backup_malformed" => {
+            "Another device of yours may have the key: verify this one there. Run mx_backup_upload() \
+             on a device that reads it."
+        }
         "backup_pending" => "Call again: it comes as soon as the server has answered.",
         "withheld_unverified" => "Run mx_crypto_setup(), so that others can trust this device.",
         "withheld_blacklisted" => "Ask the sender to unblock this device.",

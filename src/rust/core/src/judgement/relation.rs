@@ -3,16 +3,13 @@
 //! Specification: client-server API, "Forming relationships between events", "Event replacements",
 //! "Aggregations of child events".
 
-use serde::Deserialize;
+use std::{borrow::Cow, collections::BTreeMap};
+
 use serde_json::value::RawValue;
 
-use super::{
-    room_event::RELATES_TO,
-    unique_map::{UniqueMap, read_object},
-};
+use super::{members::Members, room_event::RELATES_TO};
 use crate::{
     error::Result,
-    primitives::canonical_json::{Json, Object},
     store::records::{Event, Facts},
 };
 
@@ -23,10 +20,14 @@ pub const THREAD: &str = "m.thread";
 const NEW_CONTENT: &str = "m.new_content";
 
 /// The event to which `content` stands in the relation `rel_type`.
-pub fn target<'a>(content: &'a Object, rel_type: &str) -> Option<&'a str> {
-    let relation = content.get(RELATES_TO)?.as_object()?;
-    let text = |name: &str| relation.get(name).and_then(Json::as_str);
-    text("event_id").filter(|_| text("rel_type") == Some(rel_type))
+pub fn target<'a>(content: &Members<'a>, rel_type: &str) -> Option<Cow<'a, str>> {
+    let relation = content.object(RELATES_TO)?;
+    relation.text("event_id").filter(|_| relation.text("rel_type").as_deref() == Some(rel_type))
+}
+
+/// As [`target`], of content as JSON text.
+pub fn target_in(content: &str, rel_type: &str) -> Option<String> {
+    target(&Members::read(content).ok()?, rel_type).map(Cow::into_owned)
 }
 
 /// Why an edit by `editor` of something that is `event_type` by now would not count for an event.
@@ -59,7 +60,7 @@ pub fn refusal(
 ///
 /// # Errors
 /// The reason, as a code.
-pub fn judge(edit: &Event, original: Option<&Facts>) -> Result<Object, &'static str> {
+pub fn judge<'a>(edit: &'a Event, original: Option<&Facts>) -> Result<Members<'a>, &'static str> {
     if edit.state_key.is_some() {
         return Err("state_event");
     }
@@ -67,21 +68,21 @@ pub fn judge(edit: &Event, original: Option<&Facts>) -> Result<Object, &'static 
     if let Some(reason) = reason {
         return Err(reason);
     }
-    let content = Json::parse_object(&edit.content).unwrap_or_default();
-    let new = content.get(NEW_CONTENT).and_then(Json::as_object);
-    new.cloned().ok_or("no_new_content")
+    let content = Members::read(&edit.content).unwrap_or_default();
+    content.object(NEW_CONTENT).ok_or("no_new_content")
 }
 
 /// The content of an event that is replaced by `new`. Its relation stays what it was.
 ///
 /// # Errors
-/// When this cannot be written as JSON.
-pub fn replaced(original: &str, mut new: Object) -> Result<String> {
-    new.remove(RELATES_TO);
-    if let Some(relation) = Json::parse_object(original)?.remove(RELATES_TO) {
-        new.insert(RELATES_TO.to_owned(), relation);
-    }
-    Json::Object(new).text()
+/// The reason, as a code.
+pub fn replaced(original: &str, new: Members<'_>) -> Result<String, &'static str> {
+    let mut content: BTreeMap<&str, &RawValue> =
+        new.0.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    content.remove(RELATES_TO);
+    let original = Members::read(original).map_err(|_| "unknown_original")?;
+    content.extend(original.raw(RELATES_TO).map(|relation| (RELATES_TO, relation)));
+    serde_json::to_string(&content).map_err(|_| "no_new_content")
 }
 
 /// Events that the server sent along with an event they relate to, as they came: each is judged
@@ -94,26 +95,19 @@ pub struct Bundled<'a> {
     pub latest_in_thread: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow, default)]
-    unsigned: Option<&'a RawValue>,
-}
-
 impl<'a> Bundled<'a> {
     /// Reads what came with the event `text`. Anything odd is nothing: the event stands without.
     pub fn read(text: &'a str) -> Self {
-        let unsigned = read_object::<Wire<'a>>(text).ok().and_then(|wire| wire.unsigned);
-        let relations = unsigned.and_then(|unsigned| member(unsigned, "m.relations"));
-        let of = |rel_type| relations.and_then(|relations| member(relations, rel_type));
-        let latest = of(THREAD).and_then(|thread| member(thread, "latest_event"));
-        Self { edit: of(REPLACE).map(RawValue::get), latest_in_thread: latest.map(RawValue::get) }
+        let relations = Members::read(text)
+            .ok()
+            .and_then(|event| event.object("unsigned")?.object("m.relations"))
+            .unwrap_or_default();
+        let latest = relations.object(THREAD).and_then(|thread| thread.raw("latest_event"));
+        Self {
+            edit: relations.raw(REPLACE).map(RawValue::get),
+            latest_in_thread: latest.map(RawValue::get),
+        }
     }
-}
-
-fn member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    let mut members: UniqueMap<&RawValue> = read_object(object.get()).ok()?;
-    members.0.remove(name)
 }
 
 #[cfg(test)]
@@ -122,7 +116,7 @@ mod tests {
     use crate::store::records::Unreadable;
 
     fn event(sender: &str, content: &str) -> Event {
-        let parsed = Json::parse_object(content).unwrap();
+        let parsed = Members::read(content).unwrap();
         Event {
             room_id: "!r".into(),
             event_id: Some("$1".into()),
@@ -131,7 +125,7 @@ mod tests {
             origin_server_ts: 1,
             content: content.into(),
             encrypted: true,
-            replaces: target(&parsed, REPLACE).map(str::to_owned),
+            replaces: target(&parsed, REPLACE).map(Cow::into_owned),
             ..Event::default()
         }
     }
@@ -203,8 +197,8 @@ mod tests {
             r#"{"rel_type":"m.replace","event_id":7}"#,
             r#"{"rel_type":"m.thread","event_id":"$1"}"#,
         ] {
-            let content = Json::parse_object(&format!(r#"{{"m.relates_to":{relation}}}"#));
-            assert_eq!(target(&content.unwrap(), REPLACE), None, "{relation}");
+            let content = format!(r#"{{"m.relates_to":{relation}}}"#);
+            assert_eq!(target_in(&content, REPLACE), None, "{relation}");
         }
     }
 

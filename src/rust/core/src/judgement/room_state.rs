@@ -1,26 +1,30 @@
 //! State of a room that decides how, and for whom, messages are encrypted.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{identifier, members::Members, unique_map::read_object};
 use crate::{
-    primitives::canonical_json::{Json, Object},
-    store::records::Encryption,
+    error::{Kind, OrFail, Result},
+    store::records::{Encryption, Membership},
 };
 
 /// Beyond these a setting is nonsense: it would switch rotation off.
 const MOST_MESSAGES: u64 = 10_000;
 const LONGEST_PERIOD: i64 = 365 * 24 * 60 * 60 * 1000;
-/// Below this a session would be over before it could be shared.
 const SHORTEST_PERIOD: i64 = 1000;
 
 /// Reads the content of an `m.room.encryption` event. What is missing, of another type or out of
 /// range takes its default or the nearest sensible value, never one that loosens it.
 ///
 /// Specification: client-server API, end-to-end encryption, `m.room.encryption`.
-pub fn encryption(content: &Object) -> Encryption {
-    let positive =
-        |name: &str| content.get(name).and_then(Json::as_integer).filter(|value| *value > 0);
+pub fn encryption(content: &Members<'_>) -> Encryption {
+    let positive = |name: &str| content.integer(name).filter(|value| *value > 0);
     let defaults = Encryption::default();
     Encryption {
-        algorithm: content.get("algorithm").and_then(Json::as_str).unwrap_or("(none)").to_owned(),
+        algorithm: content.text("algorithm").unwrap_or("(none)".into()).into_owned(),
         rotation_messages: positive("rotation_period_msgs")
             .map_or(defaults.rotation_messages, |value| (value as u64).min(MOST_MESSAGES)),
         rotation_period: positive("rotation_period_ms")
@@ -41,12 +45,71 @@ pub fn tighten(old: Option<Encryption>, new: Encryption) -> Encryption {
     }
 }
 
+#[derive(Deserialize)]
+struct MembersBody<'a> {
+    #[serde(borrow)]
+    chunk: Vec<&'a RawValue>,
+}
+
+/// The members that the response to `GET /rooms/…/members` lists. An event that cannot be read
+/// costs itself alone; one that contradicts another leaves the user out of the room.
+///
+/// # Errors
+/// [`Kind::Answer`] when it has no list at all.
+pub fn members(body: &str) -> Result<BTreeMap<String, Membership>> {
+    let body: MembersBody<'_> = read_object(body).or_fail(Kind::Answer, "The members")?;
+    let mut members = BTreeMap::new();
+    for event in body.chunk {
+        let Some((user_id, membership)) = member(event.get()) else { continue };
+        let known = members.insert(user_id.clone(), membership);
+        if known.is_some_and(|known| known != membership) {
+            members.insert(user_id, Membership::Leave);
+        }
+    }
+    Ok(members)
+}
+
+fn member(event: &str) -> Option<(String, Membership)> {
+    let event = Members::read(event).ok()?;
+    let user_id = event.text("state_key").filter(|id| identifier::is_user_id(id))?;
+    let membership = event.object("content")?.text("membership")?;
+    (event.text("type")? == "m.room.member")
+        .then(|| (user_id.into_owned(), Membership::parse(&membership)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_member_that_cannot_be_read_costs_nobody_else() {
+        let event = |user: &str, content: &str| {
+            format!(r#"{{"type":"m.room.member","state_key":"{user}","content":{content}}}"#)
+        };
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        let odd = format!(r#"{{"membership":"join","odd":{deep}}}"#);
+        let chunk = [
+            event("@a:b", r#"{"membership":"join"}"#),
+            event("@odd:b", &odd),
+            event("@gone:b", "[]"),
+            event("@two:b", r#"{"membership":"join"}"#),
+            event("@two:b", r#"{"membership":"ban"}"#),
+            "7".to_owned(),
+        ];
+        let found = members(&format!(r#"{{"chunk":[{}]}}"#, chunk.join(","))).unwrap();
+        let expected = [
+            ("@a:b", Membership::Join),
+            ("@odd:b", Membership::Join),
+            ("@two:b", Membership::Leave),
+        ];
+        assert_eq!(found, expected.map(|(user, m)| (user.to_owned(), m)).into());
+        for text in ["", "{}", r#"{"chunk":null}"#, r#"{"chunk":"x"}"#, "[]"] {
+            assert!(members(text).is_err(), "{text}");
+        }
+    }
+
     fn read(text: &str) -> (u64, i64) {
-        let settings = encryption(&Json::parse_object(text).unwrap());
+        let settings = encryption(&Members::read(text).unwrap());
         (settings.rotation_messages, settings.rotation_period)
     }
 

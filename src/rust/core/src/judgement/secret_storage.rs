@@ -11,6 +11,7 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::unique_map::read_object;
@@ -18,6 +19,7 @@ use crate::{
     error::{Error, Kind, OrFail, Result},
     primitives::{
         canonical_json::{Json, Object},
+        keys::encode_base64,
         recovery_key,
         secret_storage::StorageKey,
     },
@@ -29,6 +31,10 @@ pub const DEFAULT_KEY: &str = "m.secret_storage.default_key";
 const KEY: &str = "m.secret_storage.key.";
 /// How many keys are tried beside the default one: each may cost a derivation from a passphrase.
 const MOST_KEYS: usize = 8;
+/// The type of the account data that says whether keys are to be backed up (MSC4287).
+const BACKUP_WANTED: &str = "m.key_backup";
+/// Element's older one, with `disabled`.
+const BACKUP_DECLINED: &str = "m.org.matrix.custom.backup_disabled";
 
 /// The type of the account data that describes a key.
 pub fn key_type(key_id: &str) -> String {
@@ -100,10 +106,35 @@ impl SecretStorage {
 
     /// Whether our user wants keys to be backed up; none where nothing is said that can be understood.
     pub fn backup_wanted(&self) -> Option<bool> {
-        match self.content("m.key_backup")?.get("enabled")? {
-            Json::Bool(wanted) => Some(*wanted),
+        let flag = |event_type, name| match self.content(event_type)?.get(name)? {
+            Json::Bool(flag) => Some(*flag),
             _ => None,
-        }
+        };
+        let wanted = flag(BACKUP_WANTED, "enabled");
+        let declined = flag(BACKUP_DECLINED, "disabled");
+        // Some clients write only one of them. Whoever declined must not find their keys backed up.
+        if declined == Some(true) { Some(false) } else { wanted.or(declined.map(|no| !no)) }
+    }
+
+    /// The digest of what is stored as the secret `name`: another one is another secret.
+    pub fn digest(&self, name: &str) -> Option<String> {
+        let text = Json::Object(self.content(name)?.clone()).text().ok()?;
+        Some(encode_base64(&Sha256::digest(text)))
+    }
+
+    /// The keys that a secret is encrypted with and that are described, as people know them.
+    pub fn keys_of(&self, name: &str) -> Vec<String> {
+        let copies = self.content(name).and_then(|content| content.get("encrypted"));
+        let copies = copies.and_then(Json::as_object).into_iter().flatten();
+        let described = copies.filter_map(|(key_id, copy)| {
+            copy.as_object()?;
+            let described = self.description(key_id)?;
+            Some(match described.get("name").and_then(Json::as_str) {
+                Some(name) if !name.is_empty() => format!("{key_id} ({name})"),
+                _ => key_id.clone(),
+            })
+        });
+        described.collect()
     }
 
     /// The id of the default key.
@@ -198,9 +229,7 @@ impl SecretStorage {
         if self.content(name).is_none() {
             return Ok(None);
         }
-        let text = self.open(secret)?.secret(name)?;
-        let text = text.ok_or_else(|| refused(format!("{name} is no secret under this key.")));
-        text.map(Some)
+        self.open(secret)?.needed(name).map(Some)
     }
 
     fn open_with(&self, key_id: &str, secret: StorageSecret<'_>) -> Result<OpenStorage<'_>> {
@@ -248,6 +277,26 @@ impl OpenStorage<'_> {
         let text = str::from_utf8(&bytes);
         let text = text.map_err(|_| refused(format!("The secret {name} is not text.")))?;
         Ok(Some(Zeroizing::new(text.to_owned())))
+    }
+
+    /// A secret that must be there.
+    ///
+    /// # Errors
+    /// As [`Self::secret`], and [`Kind::SecretStorage`] when it is not there, which names the keys that
+    /// open it.
+    pub fn needed(&self, name: &str) -> Result<Zeroizing<String>> {
+        if let Some(text) = self.secret(name)? {
+            return Ok(text);
+        }
+        let others = self.storage.keys_of(name);
+        Err(refused(match others.as_slice() {
+            [] => format!("Secret storage does not hold {name}."),
+            others => format!(
+                "{name} is in secret storage under another key: {}. Give the recovery key or \
+                 passphrase of that key.",
+                others.join(" or ")
+            ),
+        }))
     }
 
     /// The content of account data that holds `value` as the secret `name`, as text.
@@ -399,5 +448,45 @@ mod tests {
         let opened = malformed.with_key("a", key(1));
         assert!(opened.secret("x").unwrap().is_none());
         assert!(malformed.encrypted_with("a").is_empty());
+    }
+
+    #[test]
+    fn a_backup_that_was_declined_under_either_name_is_not_wanted() {
+        let wanted = |new: &str, old: &str| {
+            let entries = [(BACKUP_WANTED, new.to_owned()), (BACKUP_DECLINED, old.to_owned())];
+            storage(&entries).backup_wanted()
+        };
+        let (yes, no) = (r#"{"enabled":true}"#, r#"{"enabled":false}"#);
+        let (declined, kept) = (r#"{"disabled":true}"#, r#"{"disabled":false}"#);
+        assert_eq!(wanted("{}", "{}"), None);
+        assert_eq!(wanted(yes, "{}"), Some(true));
+        assert_eq!(wanted("{}", kept), Some(true));
+        for (new, old) in
+            [(no, "{}"), ("{}", declined), (yes, declined), (no, kept), (no, declined)]
+        {
+            assert_eq!(wanted(new, old), Some(false), "{new} {old}");
+        }
+        assert_eq!(wanted(r#"{"enabled":1}"#, r#"{"disabled":"true"}"#), None);
+    }
+
+    #[test]
+    fn what_another_key_opens_is_named_with_it() {
+        let named = described(2).replacen('{', r#"{"name":"Old phone","#, 1);
+        let several = storage(&[
+            default_key("a"),
+            ("m.secret_storage.key.a", described(1)),
+            ("m.secret_storage.key.b", named),
+            ("x", encrypted("x", 1, "a")),
+            ("y", encrypted("y", 2, "b")),
+        ]);
+        let fetch = |name: &str, byte: u8| {
+            let text = recovery_key::encode(&[byte; 32]);
+            several.fetch(name, StorageSecret::RecoveryKey(&text))
+        };
+        assert_eq!(fetch("x", 1).unwrap().unwrap().as_str(), "text");
+        assert_eq!(fetch("y", 2).unwrap().unwrap().as_str(), "text");
+        assert!(fetch("y", 1).unwrap_err().message.contains("b (Old phone)"));
+        assert!(fetch("x", 2).unwrap_err().message.contains(": a."));
+        assert!(fetch("z", 1).unwrap().is_none());
     }
 }

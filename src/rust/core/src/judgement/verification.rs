@@ -217,7 +217,7 @@ impl Message {
             "request" => Message::Request(Request {
                 from_device: text(content, "from_device")?,
                 methods: names(content, "methods")?,
-                timestamp: content.get("timestamp").and_then(Json::as_integer),
+                timestamp: content.get("timestamp").and_then(Json::as_time),
                 to: content.get("to").and_then(Json::as_str).map(str::to_owned),
             }),
             "ready" => Message::Ready {

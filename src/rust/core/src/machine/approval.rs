@@ -1,7 +1,7 @@
 //! Approvals that are awaited. A user gives one in a browser, when the process that asked for it may
 //! be gone: so the store knows under which session it is given.
 
-use super::Machine;
+use super::{Machine, Millis};
 use crate::{
     error::Result,
     store::records::{Approval, Approvals},
@@ -13,7 +13,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn pending_approval(&mut self, path: &str, body: &str) -> Result<Option<String>> {
-        self.work(0, |work| {
+        self.read(|work| {
             let mut approvals: Approvals = work.tx.get_single()?.unwrap_or_default();
             let approval = approvals.pending.remove(path);
             Ok(approval.filter(|approval| approval.body == body).map(|approval| approval.session))
@@ -25,8 +25,14 @@ impl Machine {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn note_approval(&mut self, path: &str, body: &str, session: Option<&str>) -> Result<()> {
-        self.work(0, |work| {
+    pub fn note_approval(
+        &mut self,
+        now: Millis,
+        path: &str,
+        body: &str,
+        session: Option<&str>,
+    ) -> Result<()> {
+        self.work(now, |work| {
             let mut approvals: Approvals = work.tx.get_single()?.unwrap_or_default();
             let before = approvals.pending.remove(path);
             if before.is_none() && session.is_none() {

@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 use vodozemac::olm::Account;
 
 use super::{
-    Machine, Millis, Work,
+    Machine, Millis, Work, identity,
     inbound_sessions::Keeping,
     olm_sessions::{MOST_SESSIONS, decrypt},
+    room_keys,
     sync::is_of_the_event,
-    to_device::{Encrypted, read_event},
+    to_device::{self, Encrypted, read_event},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -58,6 +59,8 @@ pub struct RehydratedKeys {
     pub problems: Vec<String>,
     /// What the next events are asked for with; none after the last.
     pub next_batch: Option<String>,
+    /// The page held no events. Servers that do not leave out the token after the last event say so.
+    pub empty: bool,
 }
 
 impl Rehydration {
@@ -106,10 +109,10 @@ impl Rehydration {
             sessions.remove(0);
         }
         let signing_key = self.account.ed25519_key();
-        let payload = work.judge_payload(&plaintext, &sender, sender_key, signing_key)?;
+        let payload = to_device::judge_payload(work, &plaintext, &sender, sender_key, signing_key)?;
         // Whatever else it was sent, it was sent as a device that could answer.
         if payload.event_type != "m.room_key"
-            || work.receive_room_key(&payload, &identity_key)? == Keeping::Contradicts
+            || room_keys::receive_room_key(work, &payload, &identity_key)? == Keeping::Contradicts
         {
             return Ok(None);
         }
@@ -151,10 +154,10 @@ impl Machine {
         account.generate_one_time_keys(account.max_number_of_one_time_keys());
         account.generate_fallback_key();
         let device_id = account.curve25519_key().to_base64();
-        self.work(0, |work| {
+        self.read(|work| {
             let user_id = &work.own.user_id;
             let mut device_keys = account::dehydrated_device_keys(&account, user_id)?;
-            work.sign_with_identity(&mut device_keys)?;
+            sign_with_identity(work, &mut device_keys)?;
             let mut body = account::unpublished_keys(&account, user_id, &device_id)?;
             let name = "Dehydrated device".to_owned();
             body.extend([
@@ -181,7 +184,8 @@ impl Machine {
     ) -> Result<RehydratedKeys> {
         let Events { events, next_batch } = Events::read(body)?;
         device.idle += 1;
-        let mut found = RehydratedKeys { next_batch, ..RehydratedKeys::default() };
+        let empty = events.is_empty();
+        let mut found = RehydratedKeys { next_batch, empty, ..RehydratedKeys::default() };
         self.work(now, |work| {
             for event in &events {
                 match device.receive(work, event.get()) {
@@ -206,23 +210,21 @@ impl Machine {
     }
 }
 
-impl Work<'_> {
-    /// Adds the signature of our identity.
-    fn sign_with_identity(&self, object: &mut Object) -> Result<()> {
-        let own = self.own_identity()?;
-        let shown = self.identity(&self.own.user_id)?;
-        let shown = shown.filter(|shown| own.refused.is_none() && !shown.changed());
-        let held = self.holds(&own.private, shown.as_ref(), Usage::SelfSigning);
-        let missing = || {
-            Error::new(
-                Kind::Identity,
-                "The key of your identity that signs devices is not on this device. \
-                 Run mx_crypto_setup() first.",
-            )
-        };
-        let self_signing = own.private.self_signing.as_ref().filter(|_| held);
-        self_signing.ok_or_else(missing)?.sign(object, &self.own.user_id)
-    }
+/// Adds the signature of our identity.
+fn sign_with_identity(work: &Work<'_>, object: &mut Object) -> Result<()> {
+    let own = identity::own_identity(work)?;
+    let shown = identity::identity(work, &work.own.user_id)?;
+    let shown = shown.filter(|shown| own.refused.is_none() && !shown.changed());
+    let held = identity::holds(&own.private, shown.as_ref(), Usage::SelfSigning);
+    let missing = || {
+        Error::new(
+            Kind::Identity,
+            "The key of your identity that signs devices is not on this device. \
+             Run mx_crypto_setup() first.",
+        )
+    };
+    let self_signing = own.private.self_signing.as_ref().filter(|_| held);
+    self_signing.ok_or_else(missing)?.sign(object, &work.own.user_id)
 }
 
 /// The key that secret storage holds.

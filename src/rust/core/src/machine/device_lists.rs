@@ -2,9 +2,18 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "Tracking the device list for a user".
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MINUTE, Machine, Millis, SECOND, Work};
+use serde_json::json;
+
+use super::{
+    Machine, Millis, Work, devices,
+    effects::{self, Effect},
+    key_upload,
+    path::path,
+    pump::{AT_A_TIME, FEDERATION_TIMEOUT, Pump},
+    tracking, trust_changes, user_trust,
+};
 use crate::{
     error::{Error, Kind, Result},
     judgement::{
@@ -13,31 +22,49 @@ use crate::{
     },
     store::{
         Query,
-        records::{Device, DeviceList, LocalTrust, Member, Room},
+        records::{Ask, Device, DeviceList, Lane, LocalTrust},
     },
 };
 
-/// The longest pause before an unreachable server is asked again.
-const LONGEST_PAUSE: Millis = 15 * MINUTE;
-
-/// The pause after `failures` failures in a row: it doubles from a second on.
-pub(super) fn pause(failures: u32) -> Millis {
-    SECOND.saturating_mul(1 << failures.min(20)).min(LONGEST_PAUSE)
-}
+/// How many users one `/keys/query` asks for.
+const USERS_PER_QUERY: usize = 250;
+/// How many devices of a user are named whose keys are refused: a server may invent them.
+const MOST_REFUSED: usize = 20;
 
 impl Machine {
+    /// The devices of some users that the server returned and whose keys are refused: user id, device
+    /// id, and why.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn refused_devices(
+        &mut self,
+        user_ids: &[String],
+    ) -> Result<Vec<(String, String, String)>> {
+        self.read(|work| {
+            let mut refused = Vec::new();
+            for user_id in user_ids {
+                let list: Option<DeviceList> = work.tx.get(&[user_id.as_str().into()])?;
+                for (device_id, why) in list.map(|list| list.refused).unwrap_or_default() {
+                    refused.push((user_id.clone(), device_id, why));
+                }
+            }
+            Ok(refused)
+        })
+    }
+
     /// Begins to track users, and has the devices of all of them asked for anew.
     ///
     /// # Errors
     /// [`Kind::Argument`] when one is no user id.
-    pub fn refresh_devices(&mut self, user_ids: &[String]) -> Result<()> {
+    pub fn refresh_devices(&mut self, now: Millis, user_ids: &[String]) -> Result<()> {
         if let Some(odd) = user_ids.iter().find(|user_id| !identifier::is_user_id(user_id)) {
             return Err(Error::new(Kind::Argument, format!("{odd} is no user id.")));
         }
-        self.work(0, |work| {
+        self.work(now, |work| {
             for user_id in user_ids {
-                work.track(user_id)?;
-                work.mark_outdated(user_id)?;
+                tracking::track(work, user_id)?;
+                tracking::mark_outdated(work, user_id)?;
             }
             Ok(())
         })
@@ -48,7 +75,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn outdated(&mut self, user_ids: &[String]) -> Result<Vec<String>> {
-        self.work(0, |work| {
+        self.read(|work| {
             let mut outdated = Vec::new();
             for user_id in user_ids {
                 if work.tx.get::<DeviceList>(&[user_id.as_str().into()])?.is_none_or(|l| l.outdated)
@@ -65,226 +92,242 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn devices(&mut self, user_ids: &[String]) -> Result<Vec<Device>> {
-        self.work(0, |work| {
+        self.read(|work| {
             let mut devices = Vec::new();
             for user_id in user_ids {
-                devices.extend(work.devices_of(user_id)?);
+                devices.extend(devices::devices_of(work, user_id)?);
             }
             Ok(devices)
         })
     }
 }
 
-impl Work<'_> {
-    /// Begins to track `user_id`, unless that was done before, and says what is known.
-    pub(super) fn track(&self, user_id: &str) -> Result<DeviceList> {
-        if let Some(list) = self.tx.get(&[user_id.into()])? {
-            return Ok(list);
+/// Takes in the answer to `/keys/query` about `asked`.
+pub(super) fn keys_query_answered(
+    work: &mut Work<'_>,
+    asked: &[(String, u64)],
+    body: &str,
+) -> Result<()> {
+    let users: BTreeSet<String> = asked.iter().map(|(user, _)| user.clone()).collect();
+    let mut answer = keys_query::judge(body, &users)?;
+    // A user who is not outdated was answered for since: a late response must not undo that.
+    let mut late = BTreeSet::new();
+    for user_id in &users {
+        let list: Option<DeviceList> = work.tx.get(&[user_id.as_str().into()])?;
+        if list.is_some_and(|list| !list.outdated) {
+            late.insert(user_id.clone());
         }
-        let list = DeviceList {
-            user_id: user_id.to_owned(),
-            outdated: true,
-            generation: 0,
-            failures: 0,
-            retry_at: 0,
-        };
-        self.tx.put(&list)?;
-        Ok(list)
     }
+    answer.identities.retain(|identity| !late.contains(&identity.user_id));
+    let asked: Vec<_> = asked.iter().filter(|(user, _)| !late.contains(user)).cloned().collect();
+    let names: Vec<&str> = users.iter().map(String::as_str).collect();
+    trust_changes::telling(work, &names, |work| take_keys_answer(work, &asked, answer))
+}
 
-    /// Marks the devices of a user as outdated, if that user is tracked.
-    pub(super) fn mark_outdated(&self, user_id: &str) -> Result<()> {
-        if let Some(mut list) = self.tx.get::<DeviceList>(&[user_id.into()])? {
-            list.outdated = true;
-            list.generation += 1;
-            list.retry_at = 0;
-            self.tx.put(&list)?;
-            // Nothing goes to the user's rooms before the question is answered.
-            self.recipients_changed(user_id)?;
+fn take_keys_answer(
+    work: &mut Work<'_>,
+    asked: &[(String, u64)],
+    answer: keys_query::Answer,
+) -> Result<()> {
+    for identity in answer.identities {
+        user_trust::take_identity(work, identity)?;
+    }
+    let mut verdicts: Vec<Verdict> = answer.devices;
+    for (user_id, generation) in asked {
+        let of_user = verdicts.extract_if(.., |verdict| verdict.user_id == *user_id).collect();
+        // The user's server was not reached, or their part could not be read. Neither says that
+        // they have no devices: what is known stays, and is asked for again.
+        if !answer.users.contains(user_id) {
+            tracking::user_not_reached(work, user_id)?;
+        } else {
+            take_devices(work, user_id, of_user)?;
+            clear_outdated(work, user_id, *generation)?;
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Marks all tracked users as outdated: changes may have been missed.
-    pub(super) fn mark_all_outdated(&self) -> Result<()> {
-        for list in self.tx.select::<DeviceList>(&Query::all())? {
-            self.mark_outdated(&list.user_id)?;
+fn clear_outdated(work: &Work<'_>, user_id: &str, generation: u64) -> Result<()> {
+    let Some(mut list) = work.tx.get::<DeviceList>(&[user_id.into()])? else { return Ok(()) };
+    list.failures = 0;
+    list.retry_at = 0;
+    // A newer mark means that the user changed again while this question was under way.
+    list.outdated = list.generation != generation;
+    work.tx.put(&list)
+}
+
+fn take_devices(work: &mut Work<'_>, user_id: &str, verdicts: Vec<Verdict>) -> Result<()> {
+    let known = work.tx.select::<Device>(&Query::equal("user_id", user_id))?;
+    let told: BTreeSet<&str> = verdicts.iter().map(|v| v.device_id.as_str()).collect();
+    let mut changed = false;
+    for mut device in known {
+        if !device.deleted && !told.contains(device.device_id.as_str()) {
+            device.deleted = true;
+            work.tx.put(&device)?;
+            changed = true;
         }
-        Ok(())
     }
+    for verdict in &verdicts {
+        changed |= take_device(work, verdict)?;
+    }
+    changed |= note_refused(work, user_id, &verdicts)?;
+    if changed {
+        effects::push(work, Effect::RecipientsChanged { user_id: user_id.to_owned() });
+    }
+    Ok(())
+}
 
-    /// Ends the tracking of a user. The devices are remembered.
-    pub(super) fn untrack(&self, user_id: &str) -> Result<()> {
-        if user_id == self.own.user_id {
-            return Ok(());
+/// Remembers the devices whose keys are refused: they can read nothing, and their owner and the
+/// senders should hear of it. Says whether they are others than before.
+fn note_refused(work: &Work<'_>, user_id: &str, verdicts: &[Verdict]) -> Result<bool> {
+    let Some(mut list) = work.tx.get::<DeviceList>(&[user_id.into()])? else {
+        return Ok(false);
+    };
+    let mut refused = BTreeMap::new();
+    for verdict in verdicts {
+        let Err(error) = &verdict.keys else { continue };
+        let key = [user_id.into(), verdict.device_id.as_str().into()];
+        let is_own = user_id == work.own.user_id && verdict.device_id == work.own.device_id;
+        // One that is known keeps its keys.
+        if !is_own && refused.len() < MOST_REFUSED && work.tx.get::<Device>(&key)?.is_none() {
+            refused.insert(verdict.device_id.clone(), error.message.clone());
         }
-        self.tx.delete::<DeviceList>(&[user_id.into()])
     }
-
-    /// The users to ask for now, each with the generation of the question.
-    pub(super) fn outdated_users(&self) -> Result<Vec<(String, u64)>> {
-        let outdated = self.tx.select::<DeviceList>(&Query::equal("outdated", 1))?;
-        let due = outdated.into_iter().filter(|list| list.retry_at <= self.now);
-        Ok(due.map(|list| (list.user_id, list.generation)).collect())
+    if list.refused == refused {
+        return Ok(false);
     }
+    list.refused = refused;
+    work.tx.put(&list)?;
+    Ok(true)
+}
 
-    /// The devices of a user that can be given a room key.
-    pub(super) fn devices_of(&self, user_id: &str) -> Result<Vec<Device>> {
-        let devices = self.tx.select::<Device>(&Query::equal("user_id", user_id))?;
-        Ok(devices.into_iter().filter(|device| !device.deleted).collect())
+/// Says whether this changed who can be given a room key, or under which key.
+fn take_device(work: &mut Work<'_>, verdict: &Verdict) -> Result<bool> {
+    let Ok(keys) = &verdict.keys else { return Ok(false) };
+    let known: Option<Device> =
+        work.tx.get(&[verdict.user_id.as_str().into(), verdict.device_id.as_str().into()])?;
+    let signing_key = keys.signing_key.to_base64();
+    if verdict.user_id == work.own.user_id && verdict.device_id == work.own.device_id {
+        return check_own_device(work, verdict, &signing_key, &keys.identity_key.to_base64());
     }
-
-    /// Takes in the answer to `/keys/query` about `asked`.
-    pub(super) fn keys_query_answered(
-        &mut self,
-        asked: &[(String, u64)],
-        body: &str,
-    ) -> Result<()> {
-        let users: BTreeSet<String> = asked.iter().map(|(user, _)| user.clone()).collect();
-        let answer = keys_query::judge(body, &users)?;
-        let names: Vec<&str> = users.iter().map(String::as_str).collect();
-        self.telling(&names, |work| work.take_keys_answer(asked, answer))
+    if let Some(mut device) = known.clone()
+        && device.signing_key != signing_key
+    {
+        // Another device took this one's name, or the server plays it. What is known stays.
+        let news = !device.key_changed;
+        device.key_changed = true;
+        work.tx.put(&device)?;
+        return Ok(news);
     }
+    let identity_key = keys.identity_key.to_base64();
+    // What became of one-time keys is about a device with both of its keys.
+    let same_keys = known.as_ref().filter(|known| known.identity_key == identity_key);
+    let device = Device {
+        user_id: verdict.user_id.clone(),
+        device_id: verdict.device_id.clone(),
+        identity_key,
+        signing_key,
+        display_name: keys.display_name.clone(),
+        device_keys: verdict.text.clone(),
+        signed_by: verdict.signed_by.clone(),
+        dehydrated: keys.dehydrated,
+        local: known.as_ref().map_or(LocalTrust::Unset, |device| device.local),
+        first_seen_at: known.as_ref().map_or(work.now, |device| device.first_seen_at),
+        deleted: false,
+        key_changed: known.as_ref().is_some_and(|device| device.key_changed),
+        claim_failures: same_keys.map_or(0, |device| device.claim_failures),
+        claim_retry_at: same_keys.map_or(0, |device| device.claim_retry_at),
+        told_no_olm: same_keys.is_some_and(|device| device.told_no_olm),
+    };
+    let same = |known: &Device| {
+        !known.deleted
+            && known.identity_key == device.identity_key
+            && known.signed_by == device.signed_by
+            && known.dehydrated == device.dehydrated
+    };
+    let news = !known.as_ref().is_some_and(same);
+    work.tx.put(&device)?;
+    Ok(news)
+}
 
-    fn take_keys_answer(
-        &mut self,
-        asked: &[(String, u64)],
-        answer: keys_query::Answer,
-    ) -> Result<()> {
-        for identity in answer.identities {
-            self.take_identity(identity)?;
+/// A server that shows others another device under our name cuts us off from every new key.
+fn check_own_device(
+    work: &mut Work<'_>,
+    verdict: &Verdict,
+    signing_key: &str,
+    identity_key: &str,
+) -> Result<bool> {
+    if signing_key != work.own.signing_key || identity_key != work.own.identity_key {
+        key_upload::key_upload_refused(work, "It shows other keys under this device's name.")?;
+        return Ok(false);
+    }
+    if let Some(mut own) = devices::own_device(work)?
+        && own.signed_by != verdict.signed_by
+    {
+        own.signed_by = verdict.signed_by.clone();
+        work.tx.put(&own)?;
+    }
+    Ok(false)
+}
+
+/// Why our own keys are not to be relied on, if they are not.
+pub(super) fn own_keys_conflict(work: &Work<'_>) -> Result<Option<Error>> {
+    let upload = work.tx.get_single::<crate::store::records::KeyUpload>()?;
+    let conflict = upload.and_then(|upload| upload.conflict);
+    Ok(conflict.map(|reason| Error::new(Kind::OwnKeys, reason)))
+}
+
+/// Those who wait ask by themselves: a user for whom the request fails keeps nobody else waiting.
+pub(super) fn request_awaited(pump: &mut Pump<'_, '_>) -> Result<()> {
+    let caller = pump.awaited.users.iter().cloned().collect();
+    let rooms = std::mem::take(&mut pump.unknown).into_iter();
+    let rooms = rooms.map(|(room_id, users)| (Lane::Room(room_id), users));
+    let mut users = users_to_ask_for(pump)?;
+    for (lane, wanted) in std::iter::once((Lane::Caller, caller)).chain(rooms) {
+        let wanted: BTreeSet<String> = wanted;
+        let of_lane = users.extract_if(.., |(user_id, _)| wanted.contains(user_id));
+        query_devices_of(pump, of_lane.collect(), lane)?;
+        pump.waiting.extend(wanted);
+    }
+    Ok(())
+}
+
+/// Asks for the devices of all other users that are outdated.
+pub(super) fn request(pump: &mut Pump<'_, '_>) -> Result<()> {
+    let mut users = users_to_ask_for(pump)?;
+    users.retain(|(user_id, _)| !pump.waiting.contains(user_id));
+    query_devices_of(pump, users, Lane::Side)
+}
+
+/// One question a user at a time: an answer that is under way may already be older than the
+/// next mark.
+fn users_to_ask_for(pump: &Pump<'_, '_>) -> Result<Vec<(String, u64)>> {
+    let asked: BTreeSet<String> = pump
+        .busy
+        .iter()
+        .filter_map(|ask| match ask {
+            Ask::KeysQuery { users, .. } => Some(users.iter().map(|(user, _)| user.clone())),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let mut users = tracking::outdated_users(pump.work)?;
+    users.retain(|(user, _)| !asked.contains(user));
+    Ok(users)
+}
+
+fn query_devices_of(pump: &mut Pump<'_, '_>, users: Vec<(String, u64)>, lane: Lane) -> Result<()> {
+    let whole = Ask::KeysQuery { users: Vec::new(), lane: lane.clone() };
+    let most = pump.largest_batch(&whole, USERS_PER_QUERY)?;
+    for users in users.chunks(most) {
+        if pump.out.requests.len() >= AT_A_TIME {
+            break;
         }
-        let mut verdicts: Vec<Verdict> = answer.devices;
-        for (user_id, generation) in asked {
-            let of_user = verdicts.extract_if(.., |verdict| verdict.user_id == *user_id).collect();
-            let unreachable =
-                identifier::server_name(user_id).is_some_and(|s| answer.failures.contains(s));
-            if unreachable && !answer.users.contains(user_id) {
-                self.user_not_reached(user_id)?;
-            } else {
-                self.take_devices(user_id, of_user)?;
-                self.clear_outdated(user_id, *generation)?;
-            }
-        }
-        Ok(())
+        let wanted: BTreeMap<&str, [&str; 0]> =
+            users.iter().map(|(user, _)| (user.as_str(), [])).collect();
+        let body = json!({"timeout": FEDERATION_TIMEOUT, "device_keys": wanted}).to_string();
+        let ask = Ask::KeysQuery { users: users.to_vec(), lane: lane.clone() };
+        pump.ask(ask, "POST", path(&["keys", "query"])?, Some(body))?;
     }
-
-    fn user_not_reached(&self, user_id: &str) -> Result<()> {
-        if let Some(mut list) = self.tx.get::<DeviceList>(&[user_id.into()])? {
-            list.retry_at = self.now + pause(list.failures);
-            list.failures += 1;
-            self.tx.put(&list)?;
-        }
-        Ok(())
-    }
-
-    fn clear_outdated(&self, user_id: &str, generation: u64) -> Result<()> {
-        let Some(mut list) = self.tx.get::<DeviceList>(&[user_id.into()])? else { return Ok(()) };
-        list.failures = 0;
-        list.retry_at = 0;
-        // A newer mark means that the user changed again while this question was under way.
-        list.outdated = list.generation != generation;
-        self.tx.put(&list)
-    }
-
-    fn take_devices(&mut self, user_id: &str, verdicts: Vec<Verdict>) -> Result<()> {
-        let known = self.tx.select::<Device>(&Query::equal("user_id", user_id))?;
-        let told: BTreeSet<&str> = verdicts.iter().map(|v| v.device_id.as_str()).collect();
-        let mut changed = false;
-        for mut device in known {
-            if !device.deleted && !told.contains(device.device_id.as_str()) {
-                device.deleted = true;
-                self.tx.put(&device)?;
-                changed = true;
-            }
-        }
-        for verdict in &verdicts {
-            changed |= self.take_device(verdict)?;
-        }
-        if changed { self.recipients_changed(user_id) } else { Ok(()) }
-    }
-
-    /// Says whether this changed who can be given a room key, or under which key.
-    fn take_device(&mut self, verdict: &Verdict) -> Result<bool> {
-        let Ok(keys) = &verdict.keys else { return Ok(false) };
-        let known: Option<Device> =
-            self.tx.get(&[verdict.user_id.as_str().into(), verdict.device_id.as_str().into()])?;
-        let signing_key = keys.signing_key.to_base64();
-        if verdict.user_id == self.own.user_id && verdict.device_id == self.own.device_id {
-            return self.check_own_device(verdict, &signing_key, &keys.identity_key.to_base64());
-        }
-        if let Some(mut device) = known.clone()
-            && device.signing_key != signing_key
-        {
-            // Another device took this one's name, or the server plays it. What is known stays.
-            let news = !device.key_changed;
-            device.key_changed = true;
-            self.tx.put(&device)?;
-            return Ok(news);
-        }
-        let device = Device {
-            user_id: verdict.user_id.clone(),
-            device_id: verdict.device_id.clone(),
-            identity_key: keys.identity_key.to_base64(),
-            signing_key,
-            display_name: keys.display_name.clone(),
-            device_keys: verdict.text.clone(),
-            signed_by: verdict.signed_by.clone(),
-            dehydrated: keys.dehydrated,
-            local: known.as_ref().map_or(LocalTrust::Unset, |device| device.local),
-            first_seen_at: known.as_ref().map_or(self.now, |device| device.first_seen_at),
-            deleted: false,
-            key_changed: known.as_ref().is_some_and(|device| device.key_changed),
-            claim_failures: known.as_ref().map_or(0, |device| device.claim_failures),
-            claim_retry_at: known.as_ref().map_or(0, |device| device.claim_retry_at),
-            told_no_olm: known.as_ref().is_some_and(|device| device.told_no_olm),
-        };
-        let same = |known: &Device| {
-            !known.deleted
-                && known.identity_key == device.identity_key
-                && known.signed_by == device.signed_by
-                && known.dehydrated == device.dehydrated
-        };
-        let news = !known.as_ref().is_some_and(same);
-        self.tx.put(&device)?;
-        Ok(news)
-    }
-
-    /// A server that shows others another device under our name cuts us off from every new key.
-    fn check_own_device(
-        &mut self,
-        verdict: &Verdict,
-        signing_key: &str,
-        identity_key: &str,
-    ) -> Result<bool> {
-        if signing_key != self.own.signing_key || identity_key != self.own.identity_key {
-            self.key_upload_refused("It shows other keys under this device's name.")?;
-            return Ok(false);
-        }
-        if let Some(mut own) = self.own_device()?
-            && own.signed_by != verdict.signed_by
-        {
-            own.signed_by = verdict.signed_by.clone();
-            self.tx.put(&own)?;
-        }
-        Ok(false)
-    }
-
-    /// Lets every room of this user work out anew who gets its key.
-    pub(super) fn recipients_changed(&self, user_id: &str) -> Result<()> {
-        for member in self.tx.select::<Member>(&Query::equal("user_id", user_id))? {
-            if let Some(mut room) = self.tx.get::<Room>(&[member.room_id.as_str().into()])? {
-                room.recipients_generation += 1;
-                self.tx.put(&room)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Why our own keys are not to be relied on, if they are not.
-    pub(super) fn own_keys_conflict(&self) -> Result<Option<Error>> {
-        let upload = self.tx.get_single::<crate::store::records::KeyUpload>()?;
-        let conflict = upload.and_then(|upload| upload.conflict);
-        Ok(conflict.map(|reason| Error::new(Kind::OwnKeys, reason)))
-    }
+    Ok(())
 }

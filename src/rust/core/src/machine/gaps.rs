@@ -4,13 +4,18 @@
 //! are held back, and the missing ones fetched in order, so that a room is handed over in order and
 //! no event is lost in silence. State is taken in at once, held back or not.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use std::fmt::Write;
 
-use super::{Work, timeline::notice};
+use super::{
+    Work,
+    inbox::{self, notice},
+    path::{path, percent_encode},
+    pump::{AT_A_TIME, Pump},
+    timeline,
+};
 use crate::{
-    error::{Kind, OrFail, Result},
-    judgement::unique_map::read_object,
+    error::Result,
+    judgement::messages_page::MessagesPage,
     store::{
         Query, Record,
         records::{Ask, HeldPart, HeldTimeline},
@@ -22,116 +27,138 @@ const LARGEST_GAP: usize = 20_000;
 /// How many events are fetched at a time.
 pub(super) const PAGE: usize = 200;
 
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(borrow, default)]
-    chunk: Vec<&'a RawValue>,
-    #[serde(default)]
-    end: Option<String>,
+/// Takes in the timeline of a room, after a gap that begins at `gap_from` if there is one.
+pub(super) fn take_timeline(
+    work: &mut Work<'_>,
+    room_id: &str,
+    gap: Option<(String, String)>,
+    events: &[String],
+) -> Result<()> {
+    if let Some((from, to)) = gap {
+        hold(work, room_id, HeldPart::Gap { from, to, fetched: 0 })?;
+    }
+    let held = work.tx.count::<HeldTimeline>(&Query::equal("room_id", room_id))? > 0;
+    for text in events {
+        if held {
+            hold(work, room_id, HeldPart::Event { raw: text.clone() })?;
+        } else {
+            timeline::take_event(work, room_id, text)?;
+        }
+    }
+    Ok(())
 }
 
-impl Work<'_> {
-    /// Takes in the timeline of a room, after a gap that begins at `gap_from` if there is one.
-    pub(super) fn take_timeline(
-        &mut self,
-        room_id: &str,
-        gap: Option<(String, String)>,
-        events: &[String],
-    ) -> Result<()> {
-        if let Some((from, to)) = gap {
-            self.hold(room_id, HeldPart::Gap { from, to, fetched: 0 })?;
+fn hold(work: &Work<'_>, room_id: &str, part: HeldPart) -> Result<()> {
+    let number = work.tx.take_number("held timeline")?;
+    work.tx.put(&HeldTimeline { room_id: room_id.to_owned(), number, part })
+}
+
+/// The gaps that can be filled now: the first of each room. (What is held of a room always begins
+/// with a gap.)
+pub(super) fn open_gaps(work: &Work<'_>) -> Result<Vec<Ask>> {
+    let mut asks: Vec<Ask> = Vec::new();
+    let mut last_room = None;
+    for part in work.tx.select::<HeldTimeline>(&Query::equal("is_gap", 1))? {
+        if let HeldPart::Gap { from, .. } = part.part
+            && last_room.as_ref() != Some(&part.room_id)
+        {
+            let (room_id, number) = (part.room_id.clone(), part.number);
+            asks.push(Ask::Gap { room_id, number, from });
         }
-        let held = self.tx.count::<HeldTimeline>(&Query::equal("room_id", room_id))? > 0;
-        for text in events {
-            if held {
-                self.hold(room_id, HeldPart::Event { raw: text.clone() })?;
-            } else {
-                self.take_event(room_id, text)?;
+        last_room = Some(part.room_id);
+    }
+    Ok(asks)
+}
+
+/// The gap `number`, as the tokens of what is still missing.
+pub(super) fn gap(work: &Work<'_>, room_id: &str, number: i64) -> Result<Option<(String, String)>> {
+    let part: Option<HeldTimeline> = work.tx.get(&[room_id.into(), number.into()])?;
+    Ok(match part.map(|part| part.part) {
+        Some(HeldPart::Gap { from, to, .. }) => Some((from, to)),
+        _ => None,
+    })
+}
+
+/// Takes in a page of `GET /rooms/…/messages` that was asked for from `asked_from` on.
+pub(super) fn gap_answered(
+    work: &mut Work<'_>,
+    room_id: &str,
+    number: i64,
+    asked_from: &str,
+    body: &str,
+) -> Result<()> {
+    let page = MessagesPage::read(body)?;
+    let gap: Option<HeldTimeline> = work.tx.get(&[room_id.into(), number.into()])?;
+    let Some(HeldTimeline { part: HeldPart::Gap { from, to, fetched }, .. }) = gap else {
+        return Ok(());
+    };
+    // Another process may have taken in this page already.
+    if from != asked_from {
+        return Ok(());
+    }
+    for event in &page.chunk {
+        timeline::take_event(work, room_id, event.get())?;
+    }
+    let is_empty = fetched == 0 && page.chunk.is_empty();
+    // A page may be empty and not the last, so it counts as one event at least.
+    let fetched = fetched + page.chunk.len().max(1);
+    match page.end {
+        Some(end) if end != to && end != from => {
+            if fetched >= LARGEST_GAP {
+                return give_up_gap(work, room_id, number, "there are too many of them");
             }
+            let part = HeldPart::Gap { from: end, to, fetched };
+            work.tx.put(&HeldTimeline { room_id: room_id.to_owned(), number, part })
         }
-        Ok(())
+        // The sync left events out, and there are none.
+        _ if is_empty => give_up_gap(work, room_id, number, "the server returns none of them"),
+        _ => close_gap(work, room_id, number),
     }
+}
 
-    fn hold(&self, room_id: &str, part: HeldPart) -> Result<()> {
-        let number = self.tx.take_number("held timeline")?;
-        self.tx.put(&HeldTimeline { room_id: room_id.to_owned(), number, part })
+/// Closes a gap that cannot be filled, with a row that says so.
+pub(super) fn give_up_gap(
+    work: &mut Work<'_>,
+    room_id: &str,
+    number: i64,
+    why: &str,
+) -> Result<()> {
+    let message = format!("Events are missing here and cannot be fetched: {why}.");
+    inbox::hand_over(work, notice(room_id, "", "gap", &message))?;
+    close_gap(work, room_id, number)
+}
+
+/// Hands over what stood behind a gap, up to the next one.
+fn close_gap(work: &mut Work<'_>, room_id: &str, number: i64) -> Result<()> {
+    work.tx.delete::<HeldTimeline>(&[room_id.into(), number.into()])?;
+    for part in work.tx.select::<HeldTimeline>(&Query::equal("room_id", room_id))? {
+        let HeldPart::Event { raw } = &part.part else { break };
+        timeline::take_event(work, room_id, raw)?;
+        work.tx.delete::<HeldTimeline>(&part.key())?;
     }
+    Ok(())
+}
 
-    /// The gaps that can be filled now: the first of each room. (What is held of a room always begins
-    /// with a gap.)
-    pub(super) fn open_gaps(&self) -> Result<Vec<Ask>> {
-        let mut asks: Vec<Ask> = Vec::new();
-        let mut last_room = None;
-        for part in self.tx.select::<HeldTimeline>(&Query::equal("is_gap", 1))? {
-            if let HeldPart::Gap { from, .. } = part.part
-                && last_room.as_ref() != Some(&part.room_id)
-            {
-                let (room_id, number) = (part.room_id.clone(), part.number);
-                asks.push(Ask::Gap { room_id, number, from });
-            }
-            last_room = Some(part.room_id);
+/// Fetches the events that syncs left out.
+pub(super) fn request(pump: &mut Pump<'_, '_>) -> Result<()> {
+    for ask in open_gaps(pump.work)? {
+        let Ask::Gap { room_id, number, .. } = &ask else { continue };
+        if pump.busy.contains(&ask) || pump.out.requests.len() >= AT_A_TIME {
+            continue;
         }
-        Ok(asks)
-    }
-
-    /// The gap `number`, as the tokens of what is still missing.
-    pub(super) fn gap(&self, room_id: &str, number: i64) -> Result<Option<(String, String)>> {
-        let part: Option<HeldTimeline> = self.tx.get(&[room_id.into(), number.into()])?;
-        Ok(match part.map(|part| part.part) {
-            Some(HeldPart::Gap { from, to, .. }) => Some((from, to)),
-            _ => None,
-        })
-    }
-
-    /// Takes in a page of `GET /rooms/…/messages` that was asked for from `asked_from` on.
-    pub(super) fn gap_answered(
-        &mut self,
-        room_id: &str,
-        number: i64,
-        asked_from: &str,
-        body: &str,
-    ) -> Result<()> {
-        let page: Page<'_> = read_object(body).or_fail(Kind::Answer, "A page of messages")?;
-        let gap: Option<HeldTimeline> = self.tx.get(&[room_id.into(), number.into()])?;
-        let Some(HeldTimeline { part: HeldPart::Gap { from, to, fetched }, .. }) = gap else {
-            return Ok(());
+        let Some((from, to)) = gap(pump.work, room_id, *number)? else { continue };
+        let Ok(mut path) = path(&["rooms", room_id, "messages"]) else {
+            give_up_gap(pump.work, room_id, *number, "no request can name this room")?;
+            continue;
         };
-        // Another process may have taken in this page already.
-        if from != asked_from {
-            return Ok(());
-        }
-        for event in &page.chunk {
-            self.take_event(room_id, event.get())?;
-        }
-        // A page may be empty and not the last, so it counts as one event at least.
-        let fetched = fetched + page.chunk.len().max(1);
-        match page.end {
-            Some(end) if end != to && end != from => {
-                if fetched >= LARGEST_GAP {
-                    return self.give_up_gap(room_id, number, "there are too many of them");
-                }
-                let part = HeldPart::Gap { from: end, to, fetched };
-                self.tx.put(&HeldTimeline { room_id: room_id.to_owned(), number, part })
+        for (name, value) in [("?dir=f&from=", &from), ("&to=", &to)] {
+            if !value.is_empty() {
+                path.push_str(name);
+                percent_encode(value, &mut path);
             }
-            _ => self.close_gap(room_id, number),
         }
+        let _ = write!(path, "&limit={PAGE}");
+        pump.ask(ask, "GET", path, None)?;
     }
-
-    /// Closes a gap that cannot be filled, with a row that says so.
-    pub(super) fn give_up_gap(&mut self, room_id: &str, number: i64, why: &str) -> Result<()> {
-        let message = format!("Events are missing here and cannot be fetched: {why}.");
-        self.hand_over(notice(room_id, "", "gap", &message))?;
-        self.close_gap(room_id, number)
-    }
-
-    /// Hands over what stood behind a gap, up to the next one.
-    fn close_gap(&mut self, room_id: &str, number: i64) -> Result<()> {
-        self.tx.delete::<HeldTimeline>(&[room_id.into(), number.into()])?;
-        for part in self.tx.select::<HeldTimeline>(&Query::equal("room_id", room_id))? {
-            let HeldPart::Event { raw } = &part.part else { break };
-            self.take_event(room_id, raw)?;
-            self.tx.delete::<HeldTimeline>(&part.key())?;
-        }
-        Ok(())
-    }
+    Ok(())
 }

@@ -2,19 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Handed, Machine, Unsigned, Work, timeline::notice};
+use super::{
+    Handed, Machine, Millis, Unsigned, Work, backup_restore, inbox::notice, message_trust,
+    relations, room_events, tracking,
+};
 use crate::{
-    error::{Kind, OrFail, Result},
+    error::Result,
     judgement::{
-        identifier, reasons,
-        relation::{Bundled, THREAD, target},
+        identifier,
+        messages_page::MessagesPage,
+        reasons,
+        relation::{Bundled, THREAD, target_in},
         room_event::RoomEvent,
-        unique_map::read_object,
     },
-    primitives::canonical_json::Json,
     store::records::Event,
 };
 
@@ -25,14 +27,6 @@ pub struct History {
     pub events: Vec<Handed>,
     /// The token of the next page, if there is one.
     pub end: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(borrow, default)]
-    chunk: Vec<&'a RawValue>,
-    #[serde(default)]
-    end: Option<String>,
 }
 
 /// An event and what the server sent along with it.
@@ -48,36 +42,21 @@ struct Edits {
     redacted: HashSet<String>,
 }
 
-impl History {
-    /// Where the page after the page `body` begins, and how many events this one has.
-    ///
-    /// # Errors
-    /// [`Kind::Answer`] when `body` is no such page.
-    pub fn peek(body: &str) -> Result<(Option<String>, usize)> {
-        let page = Page::read(body)?;
-        Ok((page.end, page.chunk.len()))
-    }
-}
-
-impl<'a> Page<'a> {
-    fn read(body: &'a str) -> Result<Self> {
-        read_object(body).or_fail(Kind::Answer, "A page of messages")
-    }
-}
-
 impl Machine {
     /// Has the devices asked for of those who sent what stands in `body`, encrypted, which is a page
     /// of messages. Keys that were exported do not say whose they are.
     ///
     /// # Errors
-    /// [`Kind::Answer`] when `body` is no such page.
-    pub fn track_senders(&mut self, body: &str) -> Result<()> {
-        let page = Page::read(body)?;
+    /// [`crate::Kind::Answer`] when `body` is no such page.
+    pub fn track_senders(&mut self, now: Millis, body: &str) -> Result<()> {
+        let page = MessagesPage::read(body)?;
         let events = page.chunk.iter().filter_map(|text| RoomEvent::read(text.get()).ok());
         let senders: HashSet<String> =
             events.filter(RoomEvent::is_encrypted).map(|event| event.sender).collect();
         let senders = senders.iter().filter(|sender| identifier::is_user_id(sender));
-        self.work(0, |work| senders.into_iter().try_for_each(|sender| work.track(sender).map(drop)))
+        self.work(now, |work| {
+            senders.into_iter().try_for_each(|sender| tracking::track(work, sender).map(drop))
+        })
     }
 
     /// Reads `body`, a page of `GET /rooms/…/messages` of the room `room_id`. Events go through
@@ -85,21 +64,22 @@ impl Machine {
     /// So do the events that came along with them, see [`Handed::edit`].
     ///
     /// # Errors
-    /// [`Kind::Answer`] when `body` is no such page.
+    /// [`crate::Kind::Answer`] when `body` is no such page.
     pub fn read_history(
         &mut self,
+        now: Millis,
         room_id: &str,
         body: &str,
         unsigned: Unsigned,
     ) -> Result<History> {
-        let page = Page::read(body)?;
-        self.work(0, |work| {
-            let hold_back = work.holds_back(unsigned)?;
+        let page = MessagesPage::read(body)?;
+        self.work(now, |work| {
+            let hold_back = message_trust::holds_back(work, unsigned)?;
             // All are read before one is judged: an edit stands before its original here.
-            let read = |text: &&RawValue| work.read_old(room_id, text.get(), true);
+            let read = |text: &&RawValue| read_old(work, room_id, text.get(), true);
             let old = page.chunk.iter().map(read).collect::<Result<Vec<_>>>()?;
             let edits = Edits::of(&old);
-            let judge = |old| work.judge_old(old, &edits, hold_back);
+            let judge = |old| judge_old(work, old, &edits, hold_back);
             Ok(History {
                 events: old.into_iter().map(judge).collect::<Result<_>>()?,
                 end: page.end,
@@ -121,50 +101,47 @@ impl Edits {
     }
 }
 
-impl Work<'_> {
-    /// Reads an event and what came along with it; of that, only the newest message of a thread
-    /// brings something along in turn.
-    fn read_old(&mut self, room_id: &str, text: &str, with_thread: bool) -> Result<Old> {
-        let event = self.read_one(room_id, text)?;
-        let bundled = Bundled::read(text);
-        let edit = bundled.edit.map(|text| self.read_one(room_id, text)).transpose()?;
-        let latest = bundled.latest_in_thread.filter(|_| with_thread);
-        let latest = latest.map(|text| self.read_old(room_id, text, false)).transpose()?;
-        let is_of_thread = |old: &Old| {
-            let content = Json::parse_object(&old.event.content).unwrap_or_default();
-            event.event_id.as_deref().is_some_and(|id| target(&content, THREAD) == Some(id))
-        };
-        let latest_in_thread = latest.filter(is_of_thread).map(Box::new);
-        Ok(Old { event, edit, latest_in_thread })
-    }
+/// Reads an event and what came along with it; of that, only the newest message of a thread
+/// brings something along in turn.
+fn read_old(work: &mut Work<'_>, room_id: &str, text: &str, with_thread: bool) -> Result<Old> {
+    let event = read_one(work, room_id, text)?;
+    let bundled = Bundled::read(text);
+    let edit = bundled.edit.map(|text| read_one(work, room_id, text)).transpose()?;
+    let latest = bundled.latest_in_thread.filter(|_| with_thread);
+    let latest = latest.map(|text| read_old(work, room_id, text, false)).transpose()?;
+    let is_of_thread = |old: &Old| {
+        event.event_id.is_some() && target_in(&old.event.content, THREAD) == event.event_id
+    };
+    let latest_in_thread = latest.filter(is_of_thread).map(Box::new);
+    Ok(Old { event, edit, latest_in_thread })
+}
 
-    fn read_one(&mut self, room_id: &str, text: &str) -> Result<Event> {
-        match RoomEvent::read(text) {
-            Ok(event) => self.read_or_search(room_id, &event),
-            Err(error) => Ok(notice(room_id, "", "malformed_event", &error.message)),
-        }
+fn read_one(work: &mut Work<'_>, room_id: &str, text: &str) -> Result<Event> {
+    match RoomEvent::read(text) {
+        Ok(event) => read_or_search(work, room_id, &event),
+        Err(error) => Ok(notice(room_id, "", "malformed_event", &error.message)),
     }
+}
 
-    /// Reads an event; its key is looked for in the backup where it is missing.
-    fn read_or_search(&mut self, room_id: &str, event: &RoomEvent) -> Result<Event> {
-        let read = self.read_event(room_id, event)?;
-        if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
-            && reasons::waits_for_key(&reason.code)
-        {
-            self.search_backup(room_id, session_id, false)?;
-        }
-        Ok(read)
+/// Reads an event; its key is looked for in the backup where it is missing.
+fn read_or_search(work: &mut Work<'_>, room_id: &str, event: &RoomEvent<'_>) -> Result<Event> {
+    let read = room_events::read_event(work, room_id, event)?;
+    if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
+        && reasons::waits_for_key(&reason.code)
+    {
+        backup_restore::search_backup(work, room_id, session_id, &event.sender, false)?;
     }
+    Ok(read)
+}
 
-    fn judge_old(&self, old: Old, edits: &Edits, hold_back: bool) -> Result<Handed> {
-        let mut handed = self.judged(0, old.event, hold_back)?;
-        let id = handed.event.event_id.as_deref().unwrap_or_default();
-        let in_page = edits.by_original.get(id).map_or(&[][..], Vec::as_slice);
-        let is_there =
-            |edit: &Event| edit.event_id.as_ref().is_none_or(|id| !edits.redacted.contains(id));
-        self.find_edit(&mut handed, old.edit.filter(is_there), in_page, hold_back)?;
-        let latest = old.latest_in_thread.map(|latest| self.judge_old(*latest, edits, hold_back));
-        handed.latest_in_thread = latest.transpose()?.map(Box::new);
-        Ok(handed)
-    }
+fn judge_old(work: &Work<'_>, old: Old, edits: &Edits, hold_back: bool) -> Result<Handed> {
+    let mut handed = relations::delivered(work, 0, old.event, hold_back)?;
+    let id = handed.event.event_id.as_deref().unwrap_or_default();
+    let in_page = edits.by_original.get(id).map_or(&[][..], Vec::as_slice);
+    let is_there =
+        |edit: &Event| edit.event_id.as_ref().is_none_or(|id| !edits.redacted.contains(id));
+    relations::find_edit(work, &mut handed, old.edit.filter(is_there), in_page, hold_back)?;
+    let latest = old.latest_in_thread.map(|latest| judge_old(work, *latest, edits, hold_back));
+    handed.latest_in_thread = latest.transpose()?.map(Box::new);
+    Ok(handed)
 }

@@ -1,20 +1,53 @@
 //! Our own identity: how far it is, its private keys, and its signature of this device.
 
-use std::collections::BTreeSet;
-
 use zeroize::Zeroizing;
 
-use super::{Machine, Work, identity_creation::UnderWay};
+use super::{Machine, Millis, Work, devices, own_account};
 use crate::{
-    error::{Error, Kind, Result},
-    judgement::secret_storage::{SecretStorage, StorageSecret},
+    error::Result,
     primitives::{
         canonical_json::{Json, Numbers, Object},
         cross_signing::{SigningKey, Usage},
         recovery_key, signing,
     },
-    store::records::{Device, Identity, OwnIdentity, PrivateKeys},
+    store::records::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
 };
+
+/// What has become of an identity that was made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnderWay {
+    /// The server shows what it showed when the identity was made: it can be published.
+    Resumable,
+    /// The server shows it already.
+    Published,
+    /// The server has shown it before: it is only to be put into secret storage.
+    Unstored,
+    /// The server shows another, which somebody else made meanwhile.
+    Overtaken,
+}
+
+impl UnderWay {
+    /// What has become of `new`, where the server shows the master key `shown`.
+    pub(super) fn of(new: &NewIdentity, shown: Option<&String>) -> Self {
+        let made = new.private.master.as_ref().map(SigningKey::public);
+        match shown {
+            Some(_) if shown == made.as_ref() && shown == new.replaces.as_ref() => Self::Unstored,
+            Some(_) if shown == made.as_ref() => Self::Published,
+            _ if shown == new.replaces.as_ref() => Self::Resumable,
+            _ => Self::Overtaken,
+        }
+    }
+
+    /// The name of the state.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            UnderWay::Resumable => "resumable",
+            UnderWay::Published => "published",
+            UnderWay::Unstored => "unstored",
+            UnderWay::Overtaken => "overtaken",
+        }
+    }
+}
 
 /// How far our own identity is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +74,11 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn identity_status(&mut self) -> Result<IdentityStatus> {
-        self.work(0, |work| {
-            let own = work.own_identity()?;
-            let shown = work.identity(&work.own.user_id)?;
-            let device = work.own_device()?;
-            let held = Usage::ALL.map(|usage| work.holds(&own.private, shown.as_ref(), usage));
+        self.read(|work| {
+            let own = own_identity(work)?;
+            let shown = identity(work, &work.own.user_id)?;
+            let device = devices::own_device(work)?;
+            let held = Usage::ALL.map(|usage| holds(&own.private, shown.as_ref(), usage));
             let master = shown.as_ref().map(|shown| &shown.master_key);
             let under_way = own.new.as_ref().map(|new| UnderWay::of(new, master));
             let self_signing = shown.as_ref().and_then(|shown| shown.self_signing_key.as_ref());
@@ -62,82 +95,27 @@ impl Machine {
         })
     }
 
-    /// Opens secret storage and takes the private parts of the published identity from it: all that
-    /// are there, and at least the one that signs devices.
-    ///
-    /// # Errors
-    /// [`Kind::RecoveryKey`] when the key is mistyped or another's; [`Kind::SecretStorage`] when a
-    /// secret does not open; [`Kind::Identity`] when one is not of the identity the server shows.
-    pub fn import_identity(
-        &mut self,
-        storage: &SecretStorage,
-        secret: StorageSecret<'_>,
-    ) -> Result<()> {
-        let opened = storage.open(secret)?;
-        self.work(0, |work| {
-            let shown = work.identity(&work.own.user_id)?.ok_or_else(|| {
-                Error::new(Kind::Identity, "The server shows no identity of this user.")
-            })?;
-            let mut own = work.own_identity()?;
-            // Keys of an identity that was replaced vouch for nothing any more.
-            for usage in Usage::ALL {
-                if !work.holds(&own.private, Some(&shown), usage) {
-                    own.private.forget(usage);
-                }
-            }
-            let mut found = BTreeSet::new();
-            for usage in Usage::ALL {
-                let Some(text) = opened.secret(&usage.secret_name())? else { continue };
-                let private = SigningKey::from_base64(&text)?;
-                if Some(private.public()) != public(&shown, usage) {
-                    return Err(Error::new(
-                        Kind::Identity,
-                        format!(
-                            "The {} key in secret storage is not the one the server shows. \
-                             Another client made a new identity, or the server shows a false one.",
-                            usage.as_str()
-                        ),
-                    ));
-                }
-                own.private.set(usage, private);
-                found.insert(usage);
-            }
-            if !found.contains(&Usage::SelfSigning) {
-                return Err(Error::new(
-                    Kind::SecretStorage,
-                    "Secret storage does not hold the key that signs devices.",
-                ));
-            }
-            if found.contains(&Usage::Master) && shown.changed() {
-                // Whoever has the private part says whose identity it is.
-                let pinned = shown.master_key.clone();
-                work.tx.put(&Identity { pinned, ..shown })?;
-            }
-            work.put_own_identity(&own)
-        })
-    }
-
     /// The body of `POST /keys/signatures/upload` by which our identity and this device vouch for
     /// each other. None when the self-signing key is not held.
     ///
     /// # Errors
     /// Those of the store.
     pub fn signatures_upload(&mut self) -> Result<Option<String>> {
-        self.work(0, |work| {
-            let own = work.own_identity()?;
+        self.read(|work| {
+            let own = own_identity(work)?;
             let user_id = work.own.user_id.clone();
-            let Some(shown) = work.identity(&user_id)? else { return Ok(None) };
-            if !work.holds(&own.private, Some(&shown), Usage::SelfSigning) {
+            let Some(shown) = identity(work, &user_id)? else { return Ok(None) };
+            if !holds(&own.private, Some(&shown), Usage::SelfSigning) {
                 return Ok(None);
             }
             let Some(self_signing) = &own.private.self_signing else { return Ok(None) };
             let mut device = Json::parse_object(&work.own.device_keys)?;
             self_signing.sign(&mut device, &user_id)?;
             let mut signed = Object::from([(work.own.device_id.clone(), Json::Object(device))]);
-            if work.holds(&own.private, Some(&shown), Usage::Master) {
+            if holds(&own.private, Some(&shown), Usage::Master) {
                 let mut master = Json::parse_object(&shown.master)?;
                 master.remove("signatures");
-                work.sign_with_device(&mut master)?;
+                sign_with_device(work, &mut master)?;
                 signed.insert(shown.master_key, Json::Object(master));
             }
             let body = Object::from([(user_id, Json::Object(signed))]);
@@ -150,54 +128,40 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn recovery_key(&mut self) -> Result<Option<Zeroizing<String>>> {
-        self.work(0, |work| {
-            Ok(work.own_identity()?.recovery_key.map(|key| recovery_key::encode(&key)))
-        })
+        self.read(|work| Ok(own_identity(work)?.recovery_key.map(|key| recovery_key::encode(&key))))
     }
 
     /// Takes in that the owner has saved the recovery key. It is forgotten here.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn recovery_key_saved(&mut self) -> Result<()> {
-        self.work(0, |work| {
-            let mut own = work.own_identity()?;
+    pub fn forget_recovery_key(&mut self, now: Millis) -> Result<()> {
+        self.work(now, |work| {
+            let mut own = own_identity(work)?;
             own.recovery_key = None;
             work.tx.put_single(&own)
         })
     }
 }
 
-impl Work<'_> {
-    pub(super) fn own_identity(&self) -> Result<OwnIdentity> {
-        Ok(self.tx.get_single()?.unwrap_or_default())
-    }
+pub(super) fn own_identity(work: &Work<'_>) -> Result<OwnIdentity> {
+    Ok(work.tx.get_single()?.unwrap_or_default())
+}
 
-    pub(super) fn identity(&self, user_id: &str) -> Result<Option<Identity>> {
-        self.tx.get(&[user_id.into()])
-    }
+pub(super) fn identity(work: &Work<'_>, user_id: &str) -> Result<Option<Identity>> {
+    work.tx.get(&[user_id.into()])
+}
 
-    pub(super) fn own_device(&self) -> Result<Option<Device>> {
-        self.tx.get(&[self.own.user_id.as_str().into(), self.own.device_id.as_str().into()])
-    }
+/// Whether the private key for `usage` is held, and is that of the identity shown.
+pub(super) fn holds(private: &PrivateKeys, shown: Option<&Identity>, usage: Usage) -> bool {
+    let published = shown.and_then(|shown| public(shown, usage));
+    published.is_some() && private.get(usage).map(SigningKey::public) == published
+}
 
-    /// Whether the private key for `usage` is held, and is that of the identity shown.
-    pub(super) fn holds(
-        &self,
-        private: &PrivateKeys,
-        shown: Option<&Identity>,
-        usage: Usage,
-    ) -> bool {
-        let published = shown.and_then(|shown| public(shown, usage));
-        published.is_some() && private.get(usage).map(SigningKey::public) == published
-    }
-
-    pub(super) fn sign_with_device(&mut self, object: &mut Object) -> Result<()> {
-        let (user_id, key_id) =
-            (self.own.user_id.clone(), format!("ed25519:{}", self.own.device_id));
-        let account = self.account()?;
-        signing::sign(object, &user_id, &key_id, |bytes| account.sign(bytes))
-    }
+pub(super) fn sign_with_device(work: &mut Work<'_>, object: &mut Object) -> Result<()> {
+    let (user_id, key_id) = (work.own.user_id.clone(), format!("ed25519:{}", work.own.device_id));
+    let account = own_account::account(work)?;
+    signing::sign(object, &user_id, &key_id, |bytes| account.sign(bytes))
 }
 
 pub(super) fn public(identity: &Identity, usage: Usage) -> Option<String> {
@@ -206,4 +170,14 @@ pub(super) fn public(identity: &Identity, usage: Usage) -> Option<String> {
         Usage::SelfSigning => identity.self_signing_key.clone(),
         Usage::UserSigning => identity.user_signing_key.clone(),
     }
+}
+
+/// The identity of our user, if it has signed this device and nothing is wrong with it.
+pub(super) fn signing_identity(work: &Work<'_>) -> Result<Option<Identity>> {
+    let own = own_identity(work)?;
+    let signed_by = devices::own_device(work)?.and_then(|device| device.signed_by);
+    Ok(identity(work, &work.own.user_id)?.filter(|shown| {
+        let is_signed = signed_by.is_some() && signed_by == shown.self_signing_key;
+        is_signed && !shown.changed() && own.refused.is_none() && own.new.is_none()
+    }))
 }

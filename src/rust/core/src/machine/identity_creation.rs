@@ -6,7 +6,13 @@
 
 use zeroize::Zeroizing;
 
-use super::{Machine, Work, secret_storage::NewKey};
+use super::{
+    Machine, Millis, Work,
+    identity::{self, UnderWay},
+    key_backup,
+    secret_storage::NewKey,
+    tracking,
+};
 use crate::{
     error::{Error, Kind, Result},
     judgement::secret_storage::{SecretStorage, StorageSecret},
@@ -35,42 +41,6 @@ pub enum Storage<'a> {
     },
 }
 
-/// What has become of an identity that was made here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnderWay {
-    /// The server shows what it showed when the identity was made: it can be published.
-    Resumable,
-    /// The server shows it already.
-    Published,
-    /// The server has shown it before: it is only to be put into secret storage.
-    Unstored,
-    /// The server shows another, which somebody else made meanwhile.
-    Overtaken,
-}
-
-impl UnderWay {
-    /// What has become of `new`, where the server shows the master key `shown`.
-    pub(super) fn of(new: &NewIdentity, shown: Option<&String>) -> Self {
-        let made = new.private.master.as_ref().map(SigningKey::public);
-        match shown {
-            Some(_) if shown == made.as_ref() && shown == new.replaces.as_ref() => Self::Unstored,
-            Some(_) if shown == made.as_ref() => Self::Published,
-            _ if shown == new.replaces.as_ref() => Self::Resumable,
-            _ => Self::Overtaken,
-        }
-    }
-
-    /// The name of the state.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            UnderWay::Resumable => "resumable",
-            UnderWay::Published => "published",
-            UnderWay::Unstored => "unstored",
-            UnderWay::Overtaken => "overtaken",
-        }
-    }
-}
-
 impl Machine {
     /// Makes an identity and saves it, with `back_up` the key of a new backup too. One that is under
     /// way is gone on with instead. Without `reset` none is made where the server shows one, also one
@@ -80,26 +50,30 @@ impl Machine {
     /// [`Kind::Identity`] when there is one; [`Kind::RecoveryKey`], [`Kind::SecretStorage`] when the storage does not open.
     pub fn make_identity(
         &mut self,
+        now: Millis,
         storage: &Storage<'_>,
         reset: bool,
         back_up: bool,
     ) -> Result<()> {
-        let (key_id, key, description, random) = match *storage {
+        let (key_id, key, description, random, stored) = match *storage {
             Storage::New { passphrase } => {
                 let made = NewKey::make(passphrase)?;
-                (made.key_id, made.key, Some(made.description), passphrase.is_none())
+                (made.key_id, made.key, Some(made.description), passphrase.is_none(), None)
             }
             Storage::Existing { storage, secret } => {
                 let opened = storage.open_default(secret)?;
-                (opened.key_id, opened.key, None, false)
+                let stored = opened.backup_key().ok().filter(|_| !reset);
+                (opened.key_id, opened.key, None, false, stored)
             }
         };
-        self.work(0, |work| {
-            let mut own = work.own_identity()?;
+        self.work(now, |work| {
+            let mut own = identity::own_identity(work)?;
             if own.new.is_some() {
                 return Ok(());
             }
-            if !reset && (own.refused.is_some() || work.identity(&work.own.user_id)?.is_some()) {
+            if !reset
+                && (own.refused.is_some() || identity::identity(work, &work.own.user_id)?.is_some())
+            {
                 return Err(Error::new(
                     Kind::Identity,
                     format!(
@@ -117,10 +91,11 @@ impl Machine {
                 // Kept until its owner has it: a kill after the upload must not lose it.
                 own.recovery_key = Some(storage_key.clone());
             }
-            let replaces = work.identity(&work.own.user_id)?.map(|shown| shown.master_key);
+            let replaces =
+                identity::identity(work, &work.own.user_id)?.map(|shown| shown.master_key);
             own.new = Some(NewIdentity { private, replaces, key_id, storage_key, description });
             work.tx.put_single(&own)?;
-            if back_up { work.make_backup(reset) } else { Ok(()) }
+            if back_up { key_backup::make_backup(work, reset, stored) } else { Ok(()) }
         })
     }
 
@@ -129,11 +104,11 @@ impl Machine {
     ///
     /// # Errors
     /// [`Kind::Identity`] when not all of its private keys are here, or another one is being made.
-    pub fn make_secret_storage(&mut self, passphrase: Option<&str>) -> Result<()> {
+    pub fn make_secret_storage(&mut self, now: Millis, passphrase: Option<&str>) -> Result<()> {
         let made = NewKey::make(passphrase)?;
-        self.work(0, |work| {
-            let mut own = work.own_identity()?;
-            let shown = work.identity(&work.own.user_id)?;
+        self.work(now, |work| {
+            let mut own = identity::own_identity(work)?;
+            let shown = identity::identity(work, &work.own.user_id)?;
             if let Some(new) = &own.new {
                 let master = shown.as_ref().map(|shown| &shown.master_key);
                 return match UnderWay::of(new, master) {
@@ -145,7 +120,8 @@ impl Machine {
                 };
             }
             let shown = shown.filter(|shown| own.refused.is_none() && !shown.changed());
-            if !Usage::ALL.iter().all(|usage| work.holds(&own.private, shown.as_ref(), *usage)) {
+            if !Usage::ALL.iter().all(|usage| identity::holds(&own.private, shown.as_ref(), *usage))
+            {
                 return Err(Error::new(
                     Kind::Identity,
                     "The private keys of your identity are not all on this device.",
@@ -168,8 +144,8 @@ impl Machine {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn abandon_identity(&mut self) -> Result<()> {
-        self.work(0, |work| work.abandon_identity())
+    pub fn abandon_identity(&mut self, now: Millis) -> Result<()> {
+        self.work(now, |work| abandon_identity(work))
     }
 
     /// The account data of the identity under way, as types and contents, in the order in which
@@ -180,14 +156,15 @@ impl Machine {
     /// [`Kind::Internal`] when no identity is under way.
     pub fn identity_account_data(
         &mut self,
+        now: Millis,
         storage: &SecretStorage,
     ) -> Result<Vec<(String, String)>> {
-        self.work(0, |work| {
-            let new = work.new_identity()?;
-            let shown = work.identity(&work.own.user_id)?.map(|shown| shown.master_key);
+        self.work(now, |work| {
+            let new = new_identity(work)?;
+            let shown = identity::identity(work, &work.own.user_id)?.map(|shown| shown.master_key);
             let kept = UnderWay::of(&new, shown.as_ref()) == UnderWay::Unstored;
             if kept && storage.default_key().is_some_and(|key_id| key_id != new.key_id) {
-                work.abandon_identity()?;
+                abandon_identity(work)?;
                 return Ok(Vec::new());
             }
             let key = StorageKey::from_bytes(new.storage_key.clone());
@@ -202,10 +179,10 @@ impl Machine {
                 let private = new.private.get(usage).map(SigningKey::to_base64);
                 secrets.push((usage.secret_name(), private.ok_or_else(incomplete)?));
             }
-            let backup = work.key_backup()?;
+            let backup = key_backup::key_backup(work)?;
             let backup_key = match &backup.new {
                 Some(new) => Some(&new.key),
-                None => backup.open().filter(|_| kept).map(|(_, key)| key),
+                None => backup.open().map(|(_, key)| key),
             };
             secrets.extend(backup_key.map(|key| (SECRET.to_owned(), key.to_base64())));
             for (name, private) in secrets {
@@ -227,8 +204,8 @@ impl Machine {
     /// # Errors
     /// [`Kind::Internal`] when no identity is under way.
     pub fn signing_keys_upload(&mut self, auth: Option<&str>) -> Result<String> {
-        self.work(0, |work| {
-            let new = work.new_identity()?;
+        self.read(|work| {
+            let new = new_identity(work)?;
             let user_id = work.own.user_id.clone();
             let master = new.private.master.as_ref().ok_or_else(incomplete)?;
             let mut body = Object::new();
@@ -236,7 +213,7 @@ impl Machine {
                 let key = new.private.get(usage).ok_or_else(incomplete)?;
                 let mut object = key.published(&user_id, usage);
                 if usage == Usage::Master {
-                    work.sign_with_device(&mut object)?;
+                    identity::sign_with_device(work, &mut object)?;
                 } else {
                     master.sign(&mut object, &user_id)?;
                 }
@@ -253,29 +230,27 @@ impl Machine {
     ///
     /// # Errors
     /// [`Kind::Internal`] when no identity is under way.
-    pub fn identity_published(&mut self) -> Result<()> {
-        self.work(0, |work| {
-            let mut own = work.own_identity()?;
+    pub fn identity_published(&mut self, now: Millis) -> Result<()> {
+        self.work(now, |work| {
+            let mut own = identity::own_identity(work)?;
             own.private = own.new.take().ok_or_else(incomplete)?.private;
             work.tx.put_single(&own)?;
-            work.backup_key_stored()?;
-            work.mark_outdated(&work.own.user_id)
+            key_backup::backup_key_stored(work)?;
+            tracking::mark_outdated(work, &work.own.user_id)
         })
     }
 }
 
-impl Work<'_> {
-    fn abandon_identity(&self) -> Result<()> {
-        let mut own = self.own_identity()?;
-        own.new = None;
-        own.recovery_key = None;
-        self.tx.put_single(&own)?;
-        self.abandon_backup()
-    }
+fn abandon_identity(work: &Work<'_>) -> Result<()> {
+    let mut own = identity::own_identity(work)?;
+    own.new = None;
+    own.recovery_key = None;
+    work.tx.put_single(&own)?;
+    key_backup::abandon_backup(work)
+}
 
-    fn new_identity(&self) -> Result<NewIdentity> {
-        self.own_identity()?.new.ok_or_else(incomplete)
-    }
+fn new_identity(work: &Work<'_>) -> Result<NewIdentity> {
+    identity::own_identity(work)?.new.ok_or_else(incomplete)
 }
 
 fn incomplete() -> Error {

@@ -1,15 +1,25 @@
 //! Megolm sessions that messages are read with: which of those that came are kept, and which one
 //! reads an event.
 
+use std::cmp::Reverse;
+
 use vodozemac::megolm::SessionOrdering;
 
-use super::Work;
+use super::{
+    Work,
+    effects::{self, Effect},
+    tracking,
+};
 use crate::{
     error::Result,
-    judgement::exported_session::ExportedSession,
+    judgement::{
+        exported_session::ExportedSession,
+        room_event::{MegolmContent, RoomEvent, unreadable},
+    },
+    primitives::megolm,
     store::{
         Query, Record,
-        records::{Device, InboundSession, KeySource},
+        records::{Device, InboundSession, KeySource, Unreadable, WaitingEvent},
     },
 };
 
@@ -27,49 +37,95 @@ pub enum Keeping {
     Contradicts,
 }
 
-impl Work<'_> {
-    /// Keeps a session, unless the one that is there reads as much; then reads the events that
-    /// waited for it.
-    ///
-    /// Sessions are kept by their sender too. Whoever was given a session key can hand it on in
-    /// their own name, also before its maker does: that must neither replace the maker's nor keep
-    /// it out.
-    ///
-    /// A key that is connected with the one that is there is of the same ratchet, whoever gives it: the
-    /// lower index is taken, and what is known better of where it came from. One that is not connected
-    /// takes the place of another only where that one proved nothing.
-    pub(super) fn keep_session(&mut self, mut offered: InboundSession) -> Result<Keeping> {
-        // Then this is all that the backup has of it, too.
-        let backed_up = offered.source == KeySource::Backup;
-        let Some(mut kept) = self.session_beside(&offered)? else {
-            offered.number = self.tx.take_number("inbound session")?;
-            return self.put_session(offered, backed_up);
+/// Keeps a session, unless the one that is there reads as much. The events that waited for it are
+/// read later in the transaction.
+///
+/// Sessions are kept by their sender too. Whoever was given a session key can hand it on in
+/// their own name, also before its maker does: that must neither replace the maker's nor keep
+/// it out.
+///
+/// If both keys belong to one ratchet, the lower index is kept, whoever gives it, and the origin that
+/// is proven better. A key of another ratchet replaces one that proved nothing.
+pub(super) fn keep_session(work: &mut Work<'_>, mut offered: InboundSession) -> Result<Keeping> {
+    // Then this is all that the backup has of it, too.
+    let backed_up = offered.source == KeySource::Backup;
+    let Some(mut kept) = session_beside(work, &offered)? else {
+        offered.number = work.tx.take_number("inbound session")?;
+        return put_session(work, offered, backed_up);
+    };
+    let order = offered.session.compare(&mut kept.session);
+    let is_connected = order != SessionOrdering::Unconnected;
+    if !proves_more(work, &mut offered, &kept, is_connected)? {
+        return match order {
+            SessionOrdering::Better => {
+                kept.session = offered.session;
+                put_session(work, kept, backed_up)
+            }
+            SessionOrdering::Unconnected => Ok(Keeping::Contradicts),
+            _ => Ok(Keeping::Known),
         };
-        let proves_more = offered.source.is_authentic() && !kept.source.is_authentic();
-        match offered.session.compare(&mut kept.session) {
-            SessionOrdering::Better if !proves_more => kept.session = offered.session,
-            SessionOrdering::Equal | SessionOrdering::Worse if proves_more => {
-                self.forget_session(&kept)?;
-                kept = InboundSession { number: kept.number, session: kept.session, ..offered };
-            }
-            SessionOrdering::Better | SessionOrdering::Unconnected if proves_more => {
-                self.forget_session(&kept)?;
-                kept = InboundSession { number: kept.number, ..offered };
-            }
-            SessionOrdering::Unconnected => return Ok(Keeping::Contradicts),
-            _ => return Ok(Keeping::Known),
-        }
-        self.put_session(kept, backed_up)
     }
+    forget_session(work, &kept)?;
+    offered.number = kept.number;
+    if is_connected {
+        offered.first_read = kept.first_read;
+    }
+    if matches!(order, SessionOrdering::Equal | SessionOrdering::Worse) {
+        offered.session = kept.session;
+    }
+    put_session(work, offered, backed_up)
+}
 
-    /// Keeps a session of which its file, backup or bundle, and nothing else, says who made it.
-    pub(super) fn keep_exported(
-        &mut self,
-        exported: ExportedSession,
-        source: KeySource,
-        forwarder: Option<&str>,
-    ) -> Result<Keeping> {
-        self.keep_session(InboundSession {
+/// Whether `offered` is known better to be the session of its name than `kept` is: it came from the
+/// sender; or neither did, and it reads an event that waits, which proves its ratchet. Only the
+/// sender can sign a message of the session.
+fn proves_more(
+    work: &Work<'_>,
+    offered: &mut InboundSession,
+    kept: &InboundSession,
+    is_connected: bool,
+) -> Result<bool> {
+    if offered.source.is_authentic() || kept.source.is_authentic() {
+        return Ok(!kept.source.is_authentic());
+    }
+    let says_the_same = offered.sender_key == kept.sender_key
+        && offered.sender_signing_key == kept.sender_signing_key;
+    if kept.first_read > 0 || is_connected && says_the_same {
+        return Ok(false);
+    }
+    reads_waiting(work, offered)
+}
+
+/// How many waiting events show whether a key reads them.
+const MOST_TRIED: usize = 5;
+
+/// Whether a session reads an event that waits for it.
+fn reads_waiting(work: &Work<'_>, session: &mut InboundSession) -> Result<bool> {
+    let of_session = Query::equal("room_id", session.room_id.as_str())
+        .and("session_id", session.session_id.as_str());
+    // A few prove as much as all: somebody may offer many keys while many events wait.
+    for event in work.tx.select::<WaitingEvent>(&of_session.limit(MOST_TRIED))? {
+        let Ok(outer) = RoomEvent::read(&event.raw) else { continue };
+        let Ok(content) = MegolmContent::read(&outer) else { continue };
+        if decrypt_with(session, &content.ciphertext).is_ok()
+            && !is_of_another(work, session, &outer.sender)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Keeps a session of which its file, backup or bundle, and nothing else, says who made it.
+pub(super) fn keep_exported(
+    work: &mut Work<'_>,
+    exported: ExportedSession,
+    source: KeySource,
+    forwarder: Option<&str>,
+) -> Result<Keeping> {
+    keep_session(
+        work,
+        InboundSession {
             room_id: exported.room_id,
             session_id: exported.session.session_id(),
             number: 0,
@@ -82,100 +138,205 @@ impl Work<'_> {
             // Whoever shares a bundle says of each key in it that it may be shared.
             shared_history: exported.shared_history || source == KeySource::Bundle,
             changed: 0,
-        })
-    }
+            first_read: 0,
+        },
+    )
+}
 
-    /// The session that is kept already and `offered` may join: that of the same sender; or, where
-    /// one of them has no sender, that of the same device. Two rows of one ratchet would let a
-    /// ciphertext stand for two events.
-    fn session_beside(&self, offered: &InboundSession) -> Result<Option<InboundSession>> {
-        if let Some(kept) = self.tx.get(&offered.key())? {
-            return Ok(Some(kept));
-        }
-        let of_session = Query::equal("room_id", offered.room_id.as_str())
-            .and("session_id", offered.session_id.as_str());
-        let others = self.tx.select::<InboundSession>(&of_session)?;
-        Ok(others.into_iter().find(|kept| {
-            (kept.sender.is_none() || offered.sender.is_none())
-                && kept.sender_key == offered.sender_key
-        }))
+/// The session that is kept already and `offered` may join: that of the same sender; or, where
+/// one of them has no sender, that of the same device. Two rows of one ratchet would let a
+/// ciphertext stand for two events.
+fn session_beside(work: &Work<'_>, offered: &InboundSession) -> Result<Option<InboundSession>> {
+    if let Some(kept) = work.tx.get(&offered.key())? {
+        return Ok(Some(kept));
     }
+    let of_session = Query::equal("room_id", offered.room_id.as_str())
+        .and("session_id", offered.session_id.as_str());
+    let others = work.tx.select::<InboundSession>(&of_session)?;
+    Ok(others.into_iter().find(|kept| {
+        (kept.sender.is_none() || offered.sender.is_none()) && kept.sender_key == offered.sender_key
+    }))
+}
 
-    /// The session that is handed on where several have the same id.
-    pub(super) fn best_session(
-        &self,
-        room_id: &str,
-        session_id: &str,
-    ) -> Result<Option<InboundSession>> {
-        let of_session = Query::equal("room_id", room_id).and("session_id", session_id);
-        let sessions = self.tx.select::<InboundSession>(&of_session)?;
-        Ok(sessions.into_iter().max_by_key(|session| session.source.is_authentic()))
+/// The row of a session that is handed on, where several have its id.
+pub(super) fn best_session(
+    work: &Work<'_>,
+    room_id: &str,
+    session_id: &str,
+) -> Result<Option<InboundSession>> {
+    let of_session = Query::equal("room_id", room_id).and("session_id", session_id);
+    Ok(best(work.tx.select(&of_session)?))
+}
+
+/// The row that is handed on of the session that `row` belongs to.
+pub(super) fn best_of(work: &Work<'_>, row: InboundSession) -> Result<InboundSession> {
+    let of_session =
+        Query::equal("room_id", row.room_id.as_str()).and("session_id", row.session_id.as_str());
+    if work.tx.count::<InboundSession>(&of_session)? == 1 {
+        return Ok(row);
     }
+    Ok(best(work.tx.select(&of_session)?).unwrap_or(row))
+}
 
-    fn forget_session(&mut self, session: &InboundSession) -> Result<()> {
-        self.tx.delete::<InboundSession>(&session.key())?;
-        self.read.remove(&place(session));
-        Ok(())
+/// Notes that the session at `place`, which had read nothing, has read an event of its own sender.
+pub(super) fn note_first_read(work: &mut Work<'_>, place: &Place) -> Result<()> {
+    let of_session = Query::equal("room_id", place.0.as_str()).and("session_id", place.1.as_str());
+    let is_only = work.tx.count::<InboundSession>(&of_session)? == 1;
+    let Some(session) = work.read.get_mut(place) else { return Ok(()) };
+    session.first_read = work.tx.take_number("first read")?;
+    if !is_only {
+        // The backup may hold another row of it.
+        session.changed = work.tx.take_number("session change")?;
     }
+    work.tx.put(&*session)
+}
 
-    fn put_session(&mut self, mut session: InboundSession, backed_up: bool) -> Result<Keeping> {
-        session.changed = if backed_up { 0 } else { self.tx.take_number("session change")? };
-        self.tx.put(&session)?;
-        self.read.remove(&place(&session));
-        self.read_waiting(&session.room_id, &session.session_id)?;
-        self.key_came(&session.room_id, &session.session_id)?;
-        Ok(Keeping::Taken)
+fn forget_session(work: &mut Work<'_>, session: &InboundSession) -> Result<()> {
+    work.tx.delete::<InboundSession>(&session.key())?;
+    work.read.remove(&place(session));
+    Ok(())
+}
+
+fn put_session(
+    work: &mut Work<'_>,
+    mut session: InboundSession,
+    backed_up: bool,
+) -> Result<Keeping> {
+    session.changed = if backed_up { 0 } else { work.tx.take_number("session change")? };
+    work.tx.put(&session)?;
+    work.read.remove(&place(&session));
+    let InboundSession { room_id, session_id, .. } = session;
+    effects::push(work, Effect::RoomKeyArrived { room_id, session_id });
+    Ok(Keeping::Taken)
+}
+
+/// The session that reads an event of `sender`: one that `sender` made; or else one of which
+/// nobody knows who made it, unless its device is known to be another user's.
+pub(super) fn session_of<'w>(
+    work: &'w mut Work<'_>,
+    room_id: &str,
+    session_id: &str,
+    sender: &str,
+) -> Result<Option<&'w mut InboundSession>> {
+    let place = |sender: &str| (room_id.to_owned(), session_id.to_owned(), sender.to_owned());
+    if load(work, &place(sender))? {
+        return Ok(work.read.get_mut(&place(sender)));
     }
-
-    /// The session that reads an event of `sender`: one that `sender` made; or else one of which
-    /// nobody knows who made it, unless its device is known to be another user's.
-    pub(super) fn session_of(
-        &mut self,
-        room_id: &str,
-        session_id: &str,
-        sender: &str,
-    ) -> Result<Option<&mut InboundSession>> {
-        let place = |sender: &str| (room_id.to_owned(), session_id.to_owned(), sender.to_owned());
-        if self.load(&place(sender))? {
-            return Ok(self.read.get_mut(&place(sender)));
-        }
-        if !self.load(&place(NOBODY))? {
+    if !load(work, &place(NOBODY))? {
+        disown_forwarded(work, room_id, session_id)?;
+        if !load(work, &place(NOBODY))? {
             return Ok(None);
         }
-        // The devices of whoever is said to have made it are wanted when its messages are judged.
-        self.track(sender)?;
-        match self.read.get(&place(NOBODY)) {
-            Some(session) if self.is_of_another(session, sender)? => Ok(None),
-            _ => Ok(self.read.get_mut(&place(NOBODY))),
-        }
     }
-
-    fn load(&mut self, place: &(String, String, String)) -> Result<bool> {
-        if self.read.contains_key(place) {
-            return Ok(true);
-        }
-        let (room_id, session_id, sender) = place;
-        let found = self.tx.get(&[
-            room_id.as_str().into(),
-            session_id.as_str().into(),
-            sender.as_str().into(),
-        ])?;
-        let found = found.map(|session| self.read.insert(place.clone(), session));
-        Ok(found.is_some())
-    }
-
-    /// Whether the device that is said to have made `session` belongs to somebody else. Both of its
-    /// keys count: anybody can publish a device with the Curve25519 key of another.
-    fn is_of_another(&self, session: &InboundSession, sender: &str) -> Result<bool> {
-        let key = Query::equal("identity_key", session.sender_key.as_str());
-        let mut devices = self.tx.select::<Device>(&key)?;
-        devices.retain(|device| device.signing_key == session.sender_signing_key);
-        Ok(!devices.is_empty() && devices.iter().all(|device| device.user_id != sender))
+    // The devices of whoever is said to have made it are wanted when its messages are judged.
+    tracking::track(work, sender)?;
+    match work.read.get(&place(NOBODY)) {
+        Some(session) if is_of_another(work, session, sender)? => Ok(None),
+        _ => Ok(work.read.get_mut(&place(NOBODY))),
     }
 }
 
-/// Where a session is found among those that were read.
-fn place(session: &InboundSession) -> (String, String, String) {
+fn load(work: &mut Work<'_>, place: &Place) -> Result<bool> {
+    if work.read.contains_key(place) {
+        return Ok(true);
+    }
+    let (room_id, session_id, sender) = place;
+    let found: Option<InboundSession> = work.tx.get(&[
+        room_id.as_str().into(),
+        session_id.as_str().into(),
+        sender.as_str().into(),
+    ])?;
+    let found = found.filter(|session| !is_misattributed(session));
+    let found = found.map(|session| work.read.insert(place.clone(), session));
+    Ok(found.is_some())
+}
+
+/// Takes the sender from the rows of a session that have one and should not.
+fn disown_forwarded(work: &mut Work<'_>, room_id: &str, session_id: &str) -> Result<()> {
+    let of_session = Query::equal("room_id", room_id).and("session_id", session_id);
+    let mut rows = work.tx.select::<InboundSession>(&of_session)?;
+    rows.retain(is_misattributed);
+    for row in rows {
+        forget_session(work, &row)?;
+        work.tx.put(&InboundSession { sender: None, ..row })?;
+    }
+    Ok(())
+}
+
+/// Whether the device that is said to have made `session` belongs to somebody else. Both of its
+/// keys count: anybody can publish a device with the Curve25519 key of another.
+fn is_of_another(work: &Work<'_>, session: &InboundSession, sender: &str) -> Result<bool> {
+    let key = Query::equal("identity_key", session.sender_key.as_str());
+    let mut devices = work.tx.select::<Device>(&key)?;
+    devices.retain(|device| device.signing_key == session.sender_signing_key);
+    Ok(!devices.is_empty() && devices.iter().all(|device| device.user_id != sender))
+}
+
+/// The row of a session that is handed on. A member who was given a key can hand it on in their own name,
+/// from a lower index: of several rows, the one that first read an event of its own sender counts. It
+/// goes out from the lowest index that is known of its ratchet.
+pub(super) fn best(rows: Vec<InboundSession>) -> Option<InboundSession> {
+    let rank = |row: &InboundSession| {
+        let order = if row.first_read > 0 { row.first_read } else { i64::MAX };
+        let is_own = row.source == KeySource::Own;
+        Reverse((!is_own, order, !row.source.is_authentic(), row.number))
+    };
+    let (mut best, mut others) = (None::<InboundSession>, Vec::new());
+    for row in rows {
+        if best.as_ref().is_none_or(|best| rank(best) < rank(&row)) {
+            others.extend(best.replace(row));
+        } else {
+            others.push(row);
+        }
+    }
+    let mut best = best?;
+    for mut other in others {
+        if other.session.compare(&mut best.session) == SessionOrdering::Better {
+            best.session = other.session;
+        }
+    }
+    Some(best)
+}
+
+/// Whether a session came from its sender, and has read what that sender said.
+pub(super) fn is_proven(session: &InboundSession) -> bool {
+    let is_own = session.source == KeySource::Own;
+    is_own || session.source.is_authentic() && session.first_read > 0
+}
+
+/// Earlier versions kept a forwarded key under the sender of the event that it was asked for, which was
+/// anybody who had named the session.
+fn is_misattributed(session: &InboundSession) -> bool {
+    session.source == KeySource::Forwarded && session.sender.is_some()
+}
+
+/// Room, session and sender: where a session is found among those that were read.
+pub(super) type Place = (String, String, String);
+
+pub(super) fn place(session: &InboundSession) -> Place {
     let sender = session.sender.clone().unwrap_or_else(|| NOBODY.to_owned());
     (session.room_id.clone(), session.session_id.clone(), sender)
+}
+
+pub(super) fn decrypt_with(
+    session: &mut InboundSession,
+    ciphertext: &str,
+) -> Result<megolm::Decrypted, Unreadable> {
+    let first = session.session.first_known_index();
+    match megolm::message(ciphertext) {
+        Err(error) => Err(unreadable("malformed_event", error.message)),
+        Ok(message) if message.message_index() < first => {
+            Err(unreadable("unknown_index", "It was sent before the key that came allows reading."))
+        }
+        Ok(_) => megolm::decrypt(&mut session.session, ciphertext).map_err(|_| {
+            if session.source.is_authentic() || session.first_read > 0 {
+                unreadable("bad_message", "It was altered, or is not of its session.")
+            } else {
+                unreadable(
+                    "wrong_key",
+                    "The key that came does not read it, and did not come from its sender.",
+                )
+            }
+        }),
+    }
 }

@@ -1,52 +1,27 @@
-//! Hands events over, at least once, to each consumer at its own pace.
+//! Hands events over, at least once, to each consumer at its own pace. An event whose handler keeps
+//! failing is set aside, and an event of its own reports it.
 
-use super::{Edit, Machine, Work, timeline::notice};
+use super::{Handed, Machine, Millis, Unsigned, Work, message_trust, relations};
 use crate::{
     error::Result,
-    judgement::{
-        room_event::unreadable,
-        trust::{MessageFacts, Trust, of_message},
-    },
+    judgement::room_event::{NO_TIME, unreadable},
+    primitives::canonical_json::{Json, Object},
     store::{
         Query,
-        records::{Consumer, Device, Event, InboxRow, Isolation, KeySource},
+        records::{Attempt, Consumer, Event, Given, InboxRow},
     },
 };
+
+/// The type of a row that stands for events which are missing.
+pub(super) const MISSING: &str = "mxcrypt.missing";
+
+/// The type of the event that reports an event which was set aside. Like a change of trust, it has
+/// no sender: nobody can send one.
+const HANDLER_FAILED: &str = "mxcrypt.handler_failed";
 
 /// How many events are kept for consumers that do not come. Beyond it the oldest go, and those
 /// whose turn they would have been are told.
 const LARGEST_INBOX: i64 = 100_000;
-
-/// An event as it is handed over.
-#[derive(Debug)]
-pub struct Handed {
-    /// Its place in the order of hand-over.
-    pub number: i64,
-    /// The event.
-    pub event: Event,
-    /// The trust in it, judged now: what is known of its sender's device may be newer than it.
-    pub trust: Trust,
-    /// It is our own.
-    pub is_self: bool,
-    /// The event that it replaces, if it is an edit that counts.
-    pub replaces: Option<String>,
-    /// Why an edit does not count: this one, or the one the server says is the newest of this.
-    pub edit_reason: Option<String>,
-    /// Its newest edit, of an old event.
-    pub edit: Option<Edit>,
-    /// The newest message of the thread that begins with it, of an old event.
-    pub latest_in_thread: Option<Box<Handed>>,
-}
-
-/// What becomes of messages of devices that no trusted owner signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsigned {
-    /// Where only signed devices get keys, they are handed over without what they say: anybody
-    /// could have written them who can add a device to a user.
-    AsTheModeSays,
-    /// They are handed over like others.
-    HandedOver,
-}
 
 impl Machine {
     /// Up to `limit` events that `consumer` has not dealt with. Those it was handed by the call
@@ -56,23 +31,25 @@ impl Machine {
     /// Those of the store.
     pub fn take(
         &mut self,
+        now: Millis,
         consumer: &str,
         limit: usize,
         unsigned: Unsigned,
     ) -> Result<Vec<Handed>> {
-        self.work(0, |work| {
-            let hold_back = work.holds_back(unsigned)?;
-            let mut state = work.consumer(consumer)?;
+        self.work(now, |work| {
+            let hold_back = message_trust::holds_back(work, unsigned)?;
+            let mut state = consumer_named(work, consumer)?;
             if state.cursor != state.handed {
                 state.cursor = state.handed;
                 work.tx.put(&state)?;
-                work.forget_dealt_with()?;
+                forget_dealt_with(work)?;
             }
-            let rows = work.inbox_after(state.cursor, limit)?;
+            let rows = inbox_after(work, state.cursor, limit)?;
+            note_given(work, &rows)?;
             let mut handed = Vec::with_capacity(rows.len());
-            handed.extend(work.lost_before(&state, rows.first())?);
+            handed.extend(lost_before(work, &state, rows.first())?);
             for row in rows {
-                handed.push(work.judged(row.number, row.event, hold_back)?);
+                handed.push(relations::delivered(work, row.number, row.event, hold_back)?);
             }
             Ok(handed)
         })
@@ -83,9 +60,9 @@ impl Machine {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn handed(&mut self, consumer: &str, number: i64) -> Result<()> {
-        self.work(0, |work| {
-            let mut state = work.consumer(consumer)?;
+    pub fn handed(&mut self, now: Millis, consumer: &str, number: i64) -> Result<()> {
+        self.work(now, |work| {
+            let mut state = consumer_named(work, consumer)?;
             state.handed = state.handed.max(number);
             work.tx.put(&state)
         })
@@ -95,13 +72,60 @@ impl Machine {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn acknowledge(&mut self, consumer: &str, number: i64) -> Result<()> {
-        self.work(0, |work| {
-            let mut state = work.consumer(consumer)?;
-            state.cursor = state.cursor.max(number);
-            state.handed = state.handed.max(number);
+    pub fn acknowledge(&mut self, now: Millis, consumer: &str, number: i64) -> Result<()> {
+        self.work(now, |work| acknowledge(work, consumer, number))
+    }
+
+    /// Counts one more attempt of `consumer` at event `number`, before its handler is called.
+    /// Returns how many there were, also in processes that have ended since.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn begin_attempt(&mut self, now: Millis, consumer: &str, number: i64) -> Result<u32> {
+        self.work(now, |work| {
+            let mut state = consumer_named(work, consumer)?;
+            let before = state.attempts_at(number);
+            let count = before.saturating_add(1);
+            state.attempt = Some(Attempt { number, count });
             work.tx.put(&state)?;
-            work.forget_dealt_with()
+            Ok(count)
+        })
+    }
+
+    /// Takes back an attempt that was interrupted: it says nothing about the event.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn withdraw_attempt(&mut self, now: Millis, consumer: &str, number: i64) -> Result<()> {
+        self.work(now, |work| {
+            let mut state = consumer_named(work, consumer)?;
+            let count = state.attempts_at(number).saturating_sub(1);
+            state.attempt = Some(Attempt { number, count });
+            work.tx.put(&state)
+        })
+    }
+
+    /// Sets aside event `number`, whose handler failed with `error`: `consumer` goes on behind it,
+    /// and an event of type `mxcrypt.handler_failed` tells every consumer. An event of this type
+    /// that is set aside itself is not reported again.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn set_aside(
+        &mut self,
+        now: Millis,
+        consumer: &str,
+        number: i64,
+        error: &str,
+    ) -> Result<()> {
+        self.work(now, |work| {
+            let failed: Option<InboxRow> = work.tx.get(&[number.into()])?;
+            if let Some(row) = failed
+                && !is_own_report(&row.event)
+            {
+                hand_over(work, report_of_failure(now, consumer, &row.event, error)?)?;
+            }
+            acknowledge(work, consumer, number)
         })
     }
 
@@ -110,126 +134,165 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn last_event(&mut self) -> Result<i64> {
-        self.work(0, |work| work.tx.last_number("inbox"))
+        self.read(|work| work.tx.last_number("inbox"))
     }
 
     /// The events from `first` to `last`, for whoever has not taken them through a consumer.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn peek(&mut self, first: i64, last: i64) -> Result<Vec<Handed>> {
-        self.work(0, |work| {
+    pub fn peek(&mut self, now: Millis, first: i64, last: i64) -> Result<Vec<Handed>> {
+        self.work(now, |work| {
             let range = Query::all().after("number", first - 1).until("number", last);
             let rows = work.tx.select::<InboxRow>(&range)?;
-            rows.into_iter().map(|row| work.judged(row.number, row.event, false)).collect()
+            note_given(work, &rows)?;
+            rows.into_iter()
+                .map(|row| relations::delivered(work, row.number, row.event, false))
+                .collect()
         })
     }
 }
 
-impl Work<'_> {
-    /// A consumer. One that comes for the first time begins with the oldest event there is; from
-    /// then on, what it has not dealt with is kept for it.
-    fn consumer(&self, name: &str) -> Result<Consumer> {
-        if let Some(known) = self.tx.get(&[name.into()])? {
-            return Ok(known);
+impl Consumer {
+    fn attempts_at(&self, number: i64) -> u32 {
+        self.attempt.filter(|attempt| attempt.number == number).map_or(0, |attempt| attempt.count)
+    }
+}
+
+fn is_own_report(event: &Event) -> bool {
+    event.event_type == HANDLER_FAILED && event.sender.is_empty()
+}
+
+fn report_of_failure(now: Millis, consumer: &str, failed: &Event, error: &str) -> Result<Event> {
+    let text = |text: &str| Json::String(text.to_owned());
+    let event_id = failed.event_id.as_deref();
+    let body = format!(
+        "The handler of \"{consumer}\" failed, and {} of type {} was set aside: {error}",
+        event_id.map_or("an event".to_owned(), |id| format!("event {id}")),
+        failed.event_type,
+    );
+    let content = Object::from([
+        ("body".to_owned(), Json::String(body)),
+        ("consumer".to_owned(), text(consumer)),
+        ("error".to_owned(), text(error)),
+        ("event_id".to_owned(), event_id.map_or(Json::Null, text)),
+        ("event_type".to_owned(), text(&failed.event_type)),
+        ("room_id".to_owned(), text(&failed.room_id)),
+        ("sender".to_owned(), text(&failed.sender)),
+    ]);
+    Ok(Event {
+        room_id: failed.room_id.clone(),
+        event_id: failed.event_id.clone(),
+        event_type: HANDLER_FAILED.to_owned(),
+        origin_server_ts: now,
+        content: Json::Object(content).text()?,
+        ..Event::default()
+    })
+}
+
+fn acknowledge(work: &Work<'_>, consumer: &str, number: i64) -> Result<()> {
+    let mut state = consumer_named(work, consumer)?;
+    state.cursor = state.cursor.max(number);
+    state.handed = state.handed.max(number);
+    work.tx.put(&state)?;
+    forget_dealt_with(work)
+}
+
+/// A consumer. One that comes for the first time begins with the oldest event there is; from
+/// then on, what it has not dealt with is kept for it.
+fn consumer_named(work: &Work<'_>, name: &str) -> Result<Consumer> {
+    if let Some(known) = work.tx.get(&[name.into()])? {
+        return Ok(known);
+    }
+    let place = match inbox_after(work, 0, 1)?.first() {
+        Some(oldest) => oldest.number - 1,
+        None => work.tx.last_number("inbox")?,
+    };
+    let fresh = Consumer { name: name.to_owned(), cursor: place, handed: place, attempt: None };
+    work.tx.put(&fresh)?;
+    Ok(fresh)
+}
+
+fn inbox_after(work: &Work<'_>, cursor: i64, limit: usize) -> Result<Vec<InboxRow>> {
+    work.tx.select(&Query::all().after("number", cursor).limit(limit))
+}
+
+/// The number of the last event that anybody was given.
+pub(super) fn last_given(work: &Work<'_>) -> Result<i64> {
+    Ok(work.tx.get_single::<Given>()?.unwrap_or_default().last)
+}
+
+fn note_given(work: &Work<'_>, rows: &[InboxRow]) -> Result<()> {
+    match rows.last() {
+        Some(row) if row.number > last_given(work)? => {
+            work.tx.put_single(&Given { last: row.number })
         }
-        let place = match self.inbox_after(0, 1)?.first() {
-            Some(oldest) => oldest.number - 1,
-            None => self.tx.last_number("inbox")?,
-        };
-        let fresh = Consumer { name: name.to_owned(), cursor: place, handed: place };
-        self.tx.put(&fresh)?;
-        Ok(fresh)
+        _ => Ok(()),
     }
+}
 
-    fn inbox_after(&self, cursor: i64, limit: usize) -> Result<Vec<InboxRow>> {
-        self.tx.select(&Query::all().after("number", cursor).limit(limit))
+/// Hands over an event that waited for its key: in the row `row`, which says that it waits, as
+/// long as nobody was given that; `given` is the last row that somebody was. So a room is read in
+/// order, and nothing comes twice that never had to.
+pub(super) fn hand_over_late(work: &Work<'_>, row: i64, given: i64, event: Event) -> Result<()> {
+    let waits: Option<InboxRow> = work.tx.get(&[row.into()])?;
+    let is_of_it = |waits: &InboxRow| {
+        waits.event.room_id == event.room_id && waits.event.event_id == event.event_id
+    };
+    if row > given && waits.as_ref().is_some_and(is_of_it) {
+        return work.tx.put(&InboxRow { number: row, event });
     }
+    hand_over(work, event)
+}
 
-    /// Whether what unsigned devices say is held back.
-    pub(super) fn holds_back(&self, unsigned: Unsigned) -> Result<bool> {
-        Ok(unsigned == Unsigned::AsTheModeSays && self.isolation()? == Isolation::Signed)
+/// Events that every consumer has dealt with are deleted; so are the oldest beyond the bound.
+fn forget_dealt_with(work: &Work<'_>) -> Result<()> {
+    let consumers = work.tx.select::<Consumer>(&Query::all())?;
+    let dealt_with = consumers.iter().map(|consumer| consumer.cursor).min().unwrap_or(0);
+    work.tx.delete_where::<InboxRow>(&Query::all().until("number", dealt_with))?;
+    bound_inbox(work)
+}
+
+/// Deletes the oldest events beyond the bound.
+pub(super) fn bound_inbox(work: &Work<'_>) -> Result<()> {
+    // Numbers rise by one and the oldest go first: what is kept is known without counting.
+    let surplus = work.tx.last_number("inbox")? - LARGEST_INBOX;
+    if surplus > 0 {
+        work.tx.delete_where::<InboxRow>(&Query::all().until("number", surplus))?;
     }
+    Ok(())
+}
 
-    pub(super) fn judged(&self, number: i64, mut event: Event, hold_back: bool) -> Result<Handed> {
-        let is_authentic = event.key_source.is_none_or(KeySource::is_authentic);
-        if let Some(reason) = self.why_not_in_backup(&event)? {
-            event.unreadable = Some(reason);
-        }
-        let trust = if event.encrypted && event.unreadable.is_none() {
-            let device = self.sending_device(&event)?;
-            of_message(MessageFacts {
-                claimed_signing_key: event.sender_signing_key.as_deref(),
-                device: device.as_ref(),
-                owner: self.owner(&event.sender)?.as_ref(),
-                is_authentic,
-            })
-        } else {
-            Trust::None
-        };
-        let is_self = event.sender == self.own.user_id;
-        let readable = event.encrypted && event.unreadable.is_none();
-        let by_this_device = event.sender_key.as_deref() == Some(&self.own.identity_key);
-        // Of a key that came by way of another, the maker is somebody's word: whoever makes one up
-        // names a device that is signed. Held back would be what devices said that are gone.
-        let is_gone = !is_authentic && trust == Trust::UnknownDevice;
-        if hold_back && readable && trust <= Trust::Unsigned && !is_gone && !by_this_device {
-            event.content = "{}".to_owned();
-            event.unreadable = Some(unreadable(
-                "unsigned_sender",
-                "The sender's device is not signed by an owner who is trusted.",
-            ));
-        }
-        let mut handed = Handed {
-            number,
-            event,
-            trust,
-            is_self,
-            replaces: None,
-            edit_reason: None,
-            edit: None,
-            latest_in_thread: None,
-        };
-        self.judge_edit(&mut handed)?;
-        Ok(handed)
-    }
+/// A row for a consumer whose next events were deleted before it came.
+fn lost_before(
+    work: &Work<'_>,
+    state: &Consumer,
+    next: Option<&InboxRow>,
+) -> Result<Option<Handed>> {
+    let Some(next) = next.filter(|row| row.number > state.cursor + 1) else { return Ok(None) };
+    let message = match next.number - state.cursor - 1 {
+        1 => "1 event was kept too long for this consumer and is gone.".to_owned(),
+        n => format!("{n} events were kept too long for this consumer and are gone."),
+    };
+    relations::delivered(work, next.number - 1, notice("", "", "inbox_overflow", &message), false)
+        .map(Some)
+}
 
-    fn sending_device(&self, event: &Event) -> Result<Option<Device>> {
-        let Some(key) = event.sender_key.as_deref() else {
-            // Sessions of other packages may name the Ed25519 key alone.
-            let signing_key = event.sender_signing_key.as_ref();
-            let mut devices = self.devices_of(&event.sender)?.into_iter();
-            return Ok(devices.find(|device| Some(&device.signing_key) == signing_key));
-        };
-        let owners = self.tx.select::<Device>(&Query::equal("identity_key", key))?;
-        Ok(owners.into_iter().find(|device| device.user_id == event.sender))
-    }
+/// Puts an event in the inbox.
+pub(super) fn hand_over(work: &Work<'_>, event: Event) -> Result<()> {
+    let number = work.tx.take_number("inbox")?;
+    work.tx.put(&InboxRow { number, event })
+}
 
-    /// Events that every consumer has dealt with are deleted; so are the oldest beyond the bound.
-    fn forget_dealt_with(&self) -> Result<()> {
-        let consumers = self.tx.select::<Consumer>(&Query::all())?;
-        let dealt_with = consumers.iter().map(|consumer| consumer.cursor).min().unwrap_or(0);
-        self.tx.delete_where::<InboxRow>(&Query::all().until("number", dealt_with))?;
-        self.bound_inbox()
-    }
-
-    /// Deletes the oldest events beyond the bound.
-    pub(super) fn bound_inbox(&self) -> Result<()> {
-        // Numbers rise by one and the oldest go first: what is kept is known without counting.
-        let surplus = self.tx.last_number("inbox")? - LARGEST_INBOX;
-        if surplus > 0 {
-            self.tx.delete_where::<InboxRow>(&Query::all().until("number", surplus))?;
-        }
-        Ok(())
-    }
-
-    /// A row for a consumer whose next events were deleted before it came.
-    fn lost_before(&self, state: &Consumer, next: Option<&InboxRow>) -> Result<Option<Handed>> {
-        let Some(next) = next.filter(|row| row.number > state.cursor + 1) else { return Ok(None) };
-        let message = format!(
-            "{} events were kept too long for this consumer and are gone.",
-            next.number - state.cursor - 1
-        );
-        self.judged(next.number - 1, notice("", "", "inbox_overflow", &message), false).map(Some)
+/// A row that is not an event of the server but says something about events.
+pub(super) fn notice(room_id: &str, sender: &str, code: &str, message: &str) -> Event {
+    Event {
+        room_id: room_id.to_owned(),
+        event_type: MISSING.to_owned(),
+        sender: sender.to_owned(),
+        origin_server_ts: NO_TIME,
+        content: "{}".to_owned(),
+        unreadable: Some(unreadable(code, message)),
+        ..Event::default()
     }
 }

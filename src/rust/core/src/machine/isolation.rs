@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Machine, Work, withheld::WITHHELD};
+use super::{
+    Machine, Millis, Work, outbox,
+    recipients::{self, DEVICES_PER_REQUEST},
+    user_trust,
+};
 use crate::{
     error::Result,
-    judgement::trust::{self, Trust},
-    primitives::account::MEGOLM,
-    store::records::{
-        Device, Isolation, IsolationMode, LocalTrust, OutboundSession, OutboxBody, Room,
+    judgement::{
+        reasons::WITHHELD,
+        trust::{self, Trust},
     },
+    primitives::account::MEGOLM,
+    store::records::{Device, Isolation, IsolationMode, LocalTrust, OutboundSession, Room},
 };
 
 /// Codes of [`WITHHELD`], each with what a person is told.
@@ -25,15 +30,15 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn isolation(&mut self) -> Result<Isolation> {
-        self.work(0, |work| work.isolation())
+        self.read(|work| isolation(work))
     }
 
     /// Sets the isolation mode.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn set_isolation(&mut self, mode: Isolation) -> Result<()> {
-        self.work(0, |work| work.tx.put_single(&IsolationMode { mode }))
+    pub fn set_isolation(&mut self, now: Millis, mode: Isolation) -> Result<()> {
+        self.work(now, |work| work.tx.put_single(&IsolationMode { mode }))
     }
 
     /// The devices that the isolation mode keeps from the key of a room, as user and device ids.
@@ -41,12 +46,12 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn withheld(&mut self, room_id: &str) -> Result<Vec<(String, String)>> {
-        self.work(0, |work| {
+        self.read(|work| {
             let Some(room) = work.tx.get::<Room>(&[room_id.into()])? else { return Ok(Vec::new()) };
             let session = work.tx.get::<OutboundSession>(&[room_id.into()])?;
             let audience = session.and_then(|session| session.audience);
-            let users = work.recipients(&room, audience.as_ref())?;
-            let isolated = work.isolated(&users, work.isolation()?)?;
+            let users = recipients::recipients(work, &room, audience.as_ref())?;
+            let isolated = isolated(work, &users, isolation(work)?)?;
             Ok(names(&isolated.unsigned).into_iter().collect())
         })
     }
@@ -62,75 +67,75 @@ pub(super) struct Isolated {
     pub(super) blocked: Vec<Device>,
 }
 
-impl Work<'_> {
-    pub(super) fn isolation(&self) -> Result<Isolation> {
-        Ok(self.tx.get_single::<IsolationMode>()?.unwrap_or_default().mode)
-    }
+pub(super) fn isolation(work: &Work<'_>) -> Result<Isolation> {
+    Ok(work.tx.get_single::<IsolationMode>()?.unwrap_or_default().mode)
+}
 
-    /// Divides the devices of `users` into those that get a room key and those that do not.
-    pub(super) fn isolated(
-        &self,
-        users: &BTreeSet<String>,
-        isolation: Isolation,
-    ) -> Result<Isolated> {
-        let mut isolated =
-            Isolated { admitted: Vec::new(), unsigned: Vec::new(), blocked: Vec::new() };
-        for device in self.recipient_devices(users)? {
-            let owner = self.owner(&device.user_id)?;
-            // Whoever can make up a device could hide it in this way (MSC3814). It is nobody's mistake
-            // either, for which a mode would raise an error.
-            if device.dehydrated && !trust::is_signed(&device, &owner) {
-                continue;
-            }
-            let trust = trust::of_device(&device, &owner);
-            let refused = match isolation {
-                Isolation::All => false,
-                Isolation::VerifiedUsers => owner.verified && trust < Trust::Signed,
-                Isolation::Signed => trust < Trust::Signed,
-            };
-            let part = match () {
-                () if device.local == LocalTrust::Blocked => &mut isolated.blocked,
-                () if refused => &mut isolated.unsigned,
-                () => &mut isolated.admitted,
-            };
-            part.push(device);
+/// Divides the devices of `users` into those that get a room key and those that do not.
+pub(super) fn isolated(
+    work: &Work<'_>,
+    users: &BTreeSet<String>,
+    isolation: Isolation,
+) -> Result<Isolated> {
+    let mut isolated = Isolated { admitted: Vec::new(), unsigned: Vec::new(), blocked: Vec::new() };
+    for device in recipients::recipient_devices(work, users)? {
+        let owner = user_trust::owner(work, &device.user_id)?;
+        // Whoever can make up a device could hide it in this way (MSC3814). It is nobody's mistake
+        // either, for which a mode would raise an error.
+        if device.dehydrated && !trust::is_signed(&device, &owner) {
+            continue;
         }
-        Ok(isolated)
+        let trust = trust::of_device(&device, &owner);
+        let refused = match isolation {
+            Isolation::All => false,
+            Isolation::VerifiedUsers => owner.verified && trust < Trust::Signed,
+            Isolation::Signed => trust < Trust::Signed,
+        };
+        let part = match () {
+            () if device.local == LocalTrust::Blocked => &mut isolated.blocked,
+            () if refused => &mut isolated.unsigned,
+            () => &mut isolated.admitted,
+        };
+        part.push(device);
     }
+    Ok(isolated)
+}
 
-    /// Tells devices, once a session, that they get no key. (Specification: "Reporting that
-    /// decryption keys are withheld".)
-    pub(super) fn withhold(
-        &self,
-        session: &mut OutboundSession,
-        isolated: &Isolated,
-    ) -> Result<()> {
-        let unsigned = (&isolated.unsigned, &mut session.withheld, UNVERIFIED);
-        let blocked = (&isolated.blocked, &mut session.blocked, BLACKLISTED);
-        let mut messages: BTreeMap<&str, BTreeMap<&str, serde_json::Value>> = BTreeMap::new();
-        for (devices, told_to, (code, reason)) in [unsigned, blocked] {
-            let told = std::mem::replace(told_to, names(devices));
-            for device in devices {
-                if !told.contains(&(device.user_id.clone(), device.device_id.clone())) {
-                    let content = json!({
-                        "algorithm": MEGOLM,
-                        "room_id": session.room_id,
-                        "session_id": session.session_id,
-                        "sender_key": self.own.identity_key,
-                        "code": code,
-                        "reason": reason,
-                    });
-                    messages.entry(&device.user_id).or_default().insert(&device.device_id, content);
-                }
+/// Tells devices, once a session, that they get no key. (Specification: "Reporting that
+/// decryption keys are withheld".)
+pub(super) fn withhold(
+    work: &Work<'_>,
+    session: &mut OutboundSession,
+    isolated: &Isolated,
+) -> Result<()> {
+    let unsigned = (&isolated.unsigned, &mut session.withheld, UNVERIFIED);
+    let blocked = (&isolated.blocked, &mut session.blocked, BLACKLISTED);
+    let mut notices = Vec::new();
+    for (devices, told_to, (code, reason)) in [unsigned, blocked] {
+        let told = std::mem::replace(told_to, names(devices));
+        for device in devices {
+            if !told.contains(&(device.user_id.clone(), device.device_id.clone())) {
+                let content = json!({
+                    "algorithm": MEGOLM,
+                    "room_id": session.room_id,
+                    "session_id": session.session_id,
+                    "sender_key": work.own.identity_key,
+                    "code": code,
+                    "reason": reason,
+                });
+                notices.push((device, content));
             }
         }
-        if messages.is_empty() {
-            return Ok(());
-        }
-        let content = json!({ "messages": messages }).to_string();
-        let event_type = WITHHELD.to_owned();
-        self.enqueue(&session.room_id, OutboxBody::ToDevice { event_type, content }).map(drop)
     }
+    for batch in notices.chunks(DEVICES_PER_REQUEST) {
+        let mut messages: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
+        for (device, content) in batch {
+            messages.entry(&device.user_id).or_default().insert(&device.device_id, content);
+        }
+        // Nothing of the room waits until they are told.
+        outbox::tell_devices(work, WITHHELD, &messages)?;
+    }
+    Ok(())
 }
 
 fn names(devices: &[Device]) -> BTreeSet<(String, String)> {

@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use serde_json::{json, value::to_raw_value};
 
 use super::{
-    HOUR, Machine, Millis, Work,
-    device_lists::pause,
+    HOUR, Machine, Millis, Work, devices,
+    inbound_sessions::{self, best},
+    olm_sessions,
     path::{MEDIA, path_of},
     pump::Pump,
-    room_keys::shares_history,
+    rooms::{self, shares_history},
+    send_to_devices, tracking, user_trust,
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
@@ -58,10 +60,10 @@ impl Machine {
         room_id: &str,
     ) -> Result<Option<(i64, Vec<u8>)>> {
         self.work(now, |work| {
-            if !shares_history(&work.room(room_id)?) {
+            if !shares_history(&rooms::room(work, room_id)?) {
                 return Ok(None);
             }
-            let sessions = work.sessions_of_room(room_id)?;
+            let sessions = sessions_of_room(work, room_id)?;
             if !sessions.iter().any(|session| session.shared_history) {
                 return Ok(None);
             }
@@ -79,16 +81,22 @@ impl Machine {
     ///
     /// # Errors
     /// [`Kind::Answer`] when `url` is no address of a file.
-    pub fn share_key_bundle(&mut self, number: i64, url: &str, users: &[String]) -> Result<()> {
+    pub fn share_key_bundle(
+        &mut self,
+        now: Millis,
+        number: i64,
+        url: &str,
+        users: &[String],
+    ) -> Result<()> {
         if encrypted_file::address(url).is_none() {
             return Err(Error::new(Kind::Answer, "The server took the file and gave no address."));
         }
-        self.work(0, |work| {
+        self.work(now, |work| {
             let Some(bundle) = work.tx.get::<OwnBundle>(&[number.into()])? else { return Ok(()) };
             for user_id in users {
                 // No room may be shared with them yet, and then no sync tells of their devices.
-                work.track(user_id)?;
-                work.mark_outdated(user_id)?;
+                tracking::track(work, user_id)?;
+                tracking::mark_outdated(work, user_id)?;
             }
             let (url, users) = (Some(url.to_owned()), users.to_vec());
             work.tx.put(&OwnBundle { url, users, ..bundle })
@@ -100,199 +108,184 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn key_bundle_waits(&mut self, number: i64) -> Result<bool> {
-        self.work(0, |work| Ok(work.tx.get::<OwnBundle>(&[number.into()])?.is_some()))
+        self.read(|work| Ok(work.tx.get::<OwnBundle>(&[number.into()])?.is_some()))
     }
 }
 
-impl Work<'_> {
-    /// One session each of those of a room: of several by one name, the one that proves more.
-    fn sessions_of_room(&self, room_id: &str) -> Result<Vec<InboundSession>> {
-        let mut best: BTreeMap<String, InboundSession> = BTreeMap::new();
-        for session in self.tx.select::<InboundSession>(&Query::equal("room_id", room_id))? {
-            let known = best.get(&session.session_id);
-            if known.is_none_or(|known| !known.source.is_authentic()) {
-                best.insert(session.session_id.clone(), session);
-            }
-        }
-        Ok(best.into_values().collect())
+/// The sessions of a room, the best row of each.
+fn sessions_of_room(work: &Work<'_>, room_id: &str) -> Result<Vec<InboundSession>> {
+    let mut sessions: BTreeMap<String, Vec<InboundSession>> = BTreeMap::new();
+    for session in work.tx.select::<InboundSession>(&Query::equal("room_id", room_id))? {
+        sessions.entry(session.session_id.clone()).or_default().push(session);
     }
-
-    /// The devices of a user that a bundle may be given to, or taken from.
-    fn signed_devices(&self, user_id: &str) -> Result<Vec<Device>> {
-        let owner = self.owner(user_id)?;
-        let mut devices = self.devices_of(user_id)?;
-        devices.retain(|device| {
-            !device.dehydrated && trust::of_device(device, &owner) >= Trust::Signed
-        });
-        Ok(devices)
-    }
-
-    /// Takes in word of a bundle. It is not fetched yet.
-    pub(super) fn receive_key_bundle(
-        &mut self,
-        payload: &OlmPayload,
-        sender_key: &str,
-    ) -> Result<()> {
-        if payload.device_keys.is_none() {
-            return Err(discarded("its device does not introduce itself"));
-        }
-        let room_id = payload.content.get("room_id").and_then(Json::as_str);
-        let room_id = room_id.filter(|room_id| identifier::is_sound(room_id));
-        let room_id = room_id.ok_or_else(|| discarded("it is for no room"))?;
-        let file = payload.content.get("file").and_then(Json::as_object);
-        let file = EncryptedFile::read(file.ok_or_else(|| discarded("it has no file"))?)
-            .or_fail(Kind::Olm, "A key bundle is discarded")?;
-        let number = self.tx.take_number("received bundle")?;
-        self.tx.put(&ReceivedBundle {
-            room_id: room_id.to_owned(),
-            sender: payload.sender.clone(),
-            number,
-            sender_key: sender_key.to_owned(),
-            url: file.url,
-            key: file.key,
-            failures: 0,
-            retry_at: 0,
-        })?;
-        let old = Query::all().until("number", number - MOST_KEPT);
-        self.tx.delete_where::<ReceivedBundle>(&old).map(drop)
-    }
-
-    /// Takes in a bundle that was fetched; one that does not hold is given up.
-    pub(super) fn key_bundle_answered(
-        &mut self,
-        room_id: &str,
-        sender: &str,
-        number: i64,
-        mut bytes: Vec<u8>,
-    ) -> Result<()> {
-        let Some(bundle) = self.received_bundle(room_id, sender, number)? else { return Ok(()) };
-        self.tx.delete::<ReceivedBundle>(&bundle.key())?;
-        if bytes.len() > LARGEST || attachment::decrypt(&bundle.key, &mut bytes).is_err() {
-            return Ok(());
-        }
-        let bytes = zeroize::Zeroizing::new(bytes);
-        for session in key_bundle::read(&bytes, room_id).unwrap_or_default() {
-            self.keep_exported(session, KeySource::Bundle, Some(sender))?;
-        }
-        Ok(())
-    }
-
-    /// Takes in that a bundle could not be had. Servers forget files.
-    pub(super) fn key_bundle_failed(
-        &mut self,
-        room_id: &str,
-        sender: &str,
-        number: i64,
-        is_final: bool,
-    ) -> Result<()> {
-        let Some(bundle) = self.received_bundle(room_id, sender, number)? else { return Ok(()) };
-        if is_final {
-            return self.tx.delete::<ReceivedBundle>(&bundle.key());
-        }
-        let retry_at = self.now + pause(bundle.failures);
-        self.tx.put(&ReceivedBundle { failures: bundle.failures + 1, retry_at, ..bundle })
-    }
-
-    /// A bundle, unless its sender has told of a newer one.
-    fn received_bundle(
-        &self,
-        room_id: &str,
-        sender: &str,
-        number: i64,
-    ) -> Result<Option<ReceivedBundle>> {
-        let found = self.tx.get::<ReceivedBundle>(&[room_id.into(), sender.into()])?;
-        Ok(found.filter(|bundle| bundle.number == number))
-    }
+    Ok(sessions.into_values().filter_map(best).collect())
 }
 
-impl Pump<'_, '_> {
-    /// Tells the devices of those who are invited of our bundles.
-    pub(super) fn share_key_bundles(&mut self) -> Result<()> {
-        let mut wanted = Vec::new();
-        for mut bundle in self.work.tx.select::<OwnBundle>(&Query::all())? {
-            let expired = bundle.made_at + LIFETIME < self.work.now;
-            let mut waiting = Vec::new();
-            for user_id in std::mem::take(&mut bundle.users) {
-                if !expired && !self.has_told(&bundle, &user_id, &mut wanted)? {
-                    waiting.push(user_id);
-                }
-            }
-            bundle.users = waiting;
-            if expired || bundle.url.is_some() && bundle.users.is_empty() {
-                self.work.tx.delete::<OwnBundle>(&bundle.key())?;
-            } else {
-                self.work.tx.put(&bundle)?;
-            }
-        }
-        self.claim_one_time_keys(wanted)
-    }
+/// The devices of a user that a bundle may be given to, or taken from.
+fn signed_devices(work: &Work<'_>, user_id: &str) -> Result<Vec<Device>> {
+    let owner = user_trust::owner(work, user_id)?;
+    let mut devices = devices::devices_of(work, user_id)?;
+    devices
+        .retain(|device| !device.dehydrated && trust::of_device(device, &owner) >= Trust::Signed);
+    Ok(devices)
+}
 
-    /// Tells the signed devices of a user of a bundle. False when their list, or a session with one of
-    /// them, must be had first.
-    fn has_told(
-        &mut self,
-        bundle: &OwnBundle,
-        user_id: &str,
-        wanted: &mut Vec<(String, String)>,
-    ) -> Result<bool> {
-        let list = self.work.track(user_id)?;
-        if list.outdated && list.retry_at <= self.work.now {
-            return Ok(false);
-        }
-        let mut reachable = Vec::new();
-        let before = wanted.len();
-        for device in self.work.signed_devices(user_id)? {
-            if self.work.has_olm_session(&device.identity_key)? {
-                reachable.push(device);
-            } else if device.claim_retry_at <= self.work.now {
-                wanted.push((device.user_id, device.device_id));
-            }
-        }
-        if wanted.len() > before {
-            return Ok(false);
-        }
-        let url = bundle.url.clone().unwrap_or_default();
-        let file = EncryptedFile { url, key: bundle.key.clone() };
-        let content = to_raw_value(&json!({"room_id": bundle.room_id, "file": file.write()}))
-            .or_fail(Kind::Internal, "A key bundle")?;
-        for device in &reachable {
-            self.work.send_to_device(device, BUNDLE, &content)?;
-        }
-        Ok(true)
+/// Takes in word of a bundle. It is not fetched yet.
+pub(super) fn receive_key_bundle(
+    work: &mut Work<'_>,
+    payload: &OlmPayload,
+    sender_key: &str,
+) -> Result<()> {
+    if payload.device_keys.is_none() {
+        return Err(discarded("its device does not introduce itself"));
     }
+    let room_id = payload.content.get("room_id").and_then(Json::as_str);
+    let room_id = room_id.filter(|room_id| identifier::is_sound(room_id));
+    let room_id = room_id.ok_or_else(|| discarded("it is for no room"))?;
+    let file = payload.content.get("file").and_then(Json::as_object);
+    let file = EncryptedFile::read(file.ok_or_else(|| discarded("it has no file"))?)
+        .or_fail(Kind::Olm, "A key bundle is discarded")?;
+    let number = work.tx.take_number("received bundle")?;
+    work.tx.put(&ReceivedBundle {
+        room_id: room_id.to_owned(),
+        sender: payload.sender.clone(),
+        number,
+        sender_key: sender_key.to_owned(),
+        url: file.url,
+        key: file.key,
+    })?;
+    let old = Query::all().until("number", number - MOST_KEPT);
+    work.tx.delete_where::<ReceivedBundle>(&old).map(drop)
+}
 
-    /// Fetches the bundles of those whose invitation was accepted.
-    pub(super) fn fetch_key_bundles(&mut self) -> Result<()> {
-        for bundle in self.work.tx.select::<ReceivedBundle>(&Query::all())? {
-            let room = self.work.room(&bundle.room_id)?;
-            let Some(joined_at) = room.joined_at.filter(|_| is_of_host(&bundle, &room)) else {
-                continue;
-            };
-            if joined_at + WELCOME < self.work.now {
-                self.work.tx.delete::<ReceivedBundle>(&bundle.key())?;
-                continue;
-            }
-            if self.work.track(&bundle.sender)?.outdated || bundle.retry_at > self.work.now {
-                continue;
-            }
-            let devices = self.work.signed_devices(&bundle.sender)?;
-            if !devices.iter().any(|device| device.identity_key == bundle.sender_key) {
-                self.work.tx.delete::<ReceivedBundle>(&bundle.key())?;
-                continue;
-            }
-            let ask = Ask::KeyBundle {
-                room_id: bundle.room_id,
-                sender: bundle.sender,
-                number: bundle.number,
-            };
-            let Some((server, media_id)) = encrypted_file::address(&bundle.url) else { continue };
-            if !self.is_busy(|busy| *busy == ask) {
-                let path = path_of(MEDIA, &["download", &server, &media_id]);
-                self.ask(ask, "GET", path, None)?;
+/// Takes in a bundle that was fetched; one that does not hold is given up.
+pub(super) fn key_bundle_answered(
+    work: &mut Work<'_>,
+    room_id: &str,
+    sender: &str,
+    number: i64,
+    mut bytes: Vec<u8>,
+) -> Result<()> {
+    let Some(bundle) = received_bundle(work, room_id, sender, number)? else { return Ok(()) };
+    work.tx.delete::<ReceivedBundle>(&bundle.key())?;
+    if bytes.len() > LARGEST || attachment::decrypt(&bundle.key, &mut bytes).is_err() {
+        return Ok(());
+    }
+    let bytes = zeroize::Zeroizing::new(bytes);
+    for session in key_bundle::read(&bytes, room_id).unwrap_or_default() {
+        inbound_sessions::keep_exported(work, session, KeySource::Bundle, Some(sender))?;
+    }
+    Ok(())
+}
+
+/// Takes in that a bundle is not to be had. Servers forget files.
+pub(super) fn key_bundle_is_gone(
+    work: &mut Work<'_>,
+    room_id: &str,
+    sender: &str,
+    number: i64,
+) -> Result<()> {
+    let Some(bundle) = received_bundle(work, room_id, sender, number)? else { return Ok(()) };
+    work.tx.delete::<ReceivedBundle>(&bundle.key())
+}
+
+/// A bundle, unless its sender has told of a newer one.
+fn received_bundle(
+    work: &Work<'_>,
+    room_id: &str,
+    sender: &str,
+    number: i64,
+) -> Result<Option<ReceivedBundle>> {
+    let found = work.tx.get::<ReceivedBundle>(&[room_id.into(), sender.into()])?;
+    Ok(found.filter(|bundle| bundle.number == number))
+}
+
+/// Tells the devices of those who are invited of our bundles.
+pub(super) fn share_key_bundles(pump: &mut Pump<'_, '_>) -> Result<()> {
+    let mut wanted = Vec::new();
+    for mut bundle in pump.work.tx.select::<OwnBundle>(&Query::all())? {
+        let expired = bundle.made_at + LIFETIME < pump.work.now;
+        let mut waiting = Vec::new();
+        for user_id in std::mem::take(&mut bundle.users) {
+            if !expired && !has_told(pump, &bundle, &user_id, &mut wanted)? {
+                waiting.push(user_id);
             }
         }
-        Ok(())
+        bundle.users = waiting;
+        if expired || bundle.url.is_some() && bundle.users.is_empty() {
+            pump.work.tx.delete::<OwnBundle>(&bundle.key())?;
+        } else {
+            pump.work.tx.put(&bundle)?;
+        }
     }
+    pump.claim_one_time_keys(wanted)
+}
+
+/// Tells the signed devices of a user of a bundle. False when their list, or a session with one of
+/// them, must be had first.
+fn has_told(
+    pump: &mut Pump<'_, '_>,
+    bundle: &OwnBundle,
+    user_id: &str,
+    wanted: &mut Vec<(String, String)>,
+) -> Result<bool> {
+    let list = tracking::track(pump.work, user_id)?;
+    if list.outdated && tracking::is_due(list.retry_at, pump.work.now) {
+        return Ok(false);
+    }
+    let mut reachable = Vec::new();
+    let before = wanted.len();
+    for device in signed_devices(pump.work, user_id)? {
+        if olm_sessions::has_olm_session(pump.work, &device)? {
+            reachable.push(device);
+        } else if tracking::is_due(device.claim_retry_at, pump.work.now) {
+            wanted.push((device.user_id, device.device_id));
+        }
+    }
+    if wanted.len() > before {
+        return Ok(false);
+    }
+    let url = bundle.url.clone().unwrap_or_default();
+    let file = EncryptedFile { url, key: bundle.key.clone() };
+    let content = to_raw_value(&json!({"room_id": bundle.room_id, "file": file.write()}))
+        .or_fail(Kind::Internal, "A key bundle")?;
+    for device in &reachable {
+        send_to_devices::send_to_device(pump.work, device, BUNDLE, &content)?;
+    }
+    Ok(true)
+}
+
+/// Fetches the bundles of those whose invitation was accepted.
+pub(super) fn fetch_key_bundles(pump: &mut Pump<'_, '_>) -> Result<()> {
+    for bundle in pump.work.tx.select::<ReceivedBundle>(&Query::all())? {
+        let room = rooms::room(pump.work, &bundle.room_id)?;
+        let Some(joined_at) = room.joined_at.filter(|_| is_of_host(&bundle, &room)) else {
+            continue;
+        };
+        if joined_at + WELCOME < pump.work.now {
+            pump.work.tx.delete::<ReceivedBundle>(&bundle.key())?;
+            continue;
+        }
+        if tracking::track(pump.work, &bundle.sender)?.outdated {
+            continue;
+        }
+        let devices = signed_devices(pump.work, &bundle.sender)?;
+        if !devices.iter().any(|device| device.identity_key == bundle.sender_key) {
+            pump.work.tx.delete::<ReceivedBundle>(&bundle.key())?;
+            continue;
+        }
+        let ask = Ask::KeyBundle {
+            room_id: bundle.room_id,
+            sender: bundle.sender,
+            number: bundle.number,
+        };
+        let Some((server, media_id)) = encrypted_file::address(&bundle.url) else { continue };
+        if !pump.is_busy(|busy| *busy == ask) {
+            let path = path_of(MEDIA, &["download", &server, &media_id])?;
+            pump.ask(ask, "GET", path, None)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a bundle is of whoever invited us into the room that we are in.

@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, io::Write};
 
-use super::{Keeping, Machine, Millis};
+use super::{Keeping, Machine, Millis, inbound_sessions};
 use crate::{
     error::Result,
     judgement::exported_session::{Judged, for_export},
@@ -66,7 +66,7 @@ impl Machine {
         mut file: Encrypt<W>,
         rooms: Option<Vec<String>>,
     ) -> Result<KeyExport<W>> {
-        let (rooms, total) = self.work(0, |work| {
+        let (rooms, total) = self.read(|work| {
             let all = || work.tx.texts::<InboundSession>("room_id", &Query::all());
             let rooms = rooms.map_or_else(all, Ok)?;
             let of_room = |id: &String| Query::equal("room_id", id.as_str());
@@ -87,9 +87,9 @@ impl Machine {
         let page = Query::equal("room_id", room_id.as_str())
             .after("session_id", export.last.as_str())
             .limit(PAGE);
-        let sessions = self.work(0, |work| {
+        let sessions = self.read(|work| {
             let ids = work.tx.texts::<InboundSession>("session_id", &page)?;
-            let best = |id: &String| work.best_session(room_id, id);
+            let best = |id: &String| inbound_sessions::best_session(work, room_id, id);
             ids.iter().filter_map(|id| best(id).transpose()).collect::<Result<Vec<_>>>()
         })?;
         for session in &sessions {
@@ -121,7 +121,12 @@ impl Machine {
                 let first_known_index =
                     verdict.as_ref().ok().map(|exported| exported.session.first_known_index());
                 let outcome = match verdict {
-                    Ok(exported) => Ok(work.keep_exported(exported, KeySource::Imported, None)?),
+                    Ok(exported) => Ok(inbound_sessions::keep_exported(
+                        work,
+                        exported,
+                        KeySource::Imported,
+                        None,
+                    )?),
                     Err(error) => Err(error),
                 };
                 rows.push(Imported { room_id, session_id, sender_key, first_known_index, outcome });

@@ -6,7 +6,13 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{HOUR, Millis, SECOND, Work, pump::Pump};
+use super::{
+    HOUR, Millis, SECOND, Work, devices,
+    effects::{self, Effect},
+    inbound_sessions, outbox,
+    pump::Pump,
+    user_trust,
+};
 use crate::{
     error::{Error, Kind, Result},
     judgement::{
@@ -28,151 +34,157 @@ pub(super) const REQUEST: &str = "m.room_key_request";
 const PATIENCE: Millis = 10 * SECOND;
 /// After so long an answer is not to be hoped for, and not to be given.
 pub(super) const LIFETIME: Millis = 7 * 24 * HOUR;
-/// How many requests are kept, ours and theirs: a server may invent events and requests.
-pub(super) const MOST: usize = 200;
 
-impl Work<'_> {
-    /// Has a key asked for that an event of `sender` waits for, some time from now.
-    pub(super) fn want_key(&self, room_id: &str, session_id: &str, sender: &str) -> Result<()> {
-        let known: Option<KeyRequest> = self.tx.get(&[room_id.into(), session_id.into()])?;
-        if known.is_some() || self.tx.count::<KeyRequest>(&Query::all())? >= MOST {
-            return Ok(());
-        }
-        self.tx.put(&KeyRequest {
-            room_id: room_id.to_owned(),
-            session_id: session_id.to_owned(),
-            sender: sender.to_owned(),
-            request_id: encode_base64(&random_bytes::<12>()?),
-            due_at: self.now + PATIENCE,
-            asked: Vec::new(),
-        })
+/// Has a key asked for that an event of `sender` waits for, some time from now.
+pub(super) fn want_key(
+    work: &mut Work<'_>,
+    room_id: &str,
+    session_id: &str,
+    sender: &str,
+) -> Result<()> {
+    let known: Option<KeyRequest> = work.tx.get(&[room_id.into(), session_id.into()])?;
+    if known.is_some() {
+        return Ok(());
     }
+    effects::push(work, Effect::StoredFrom { sender: sender.to_owned() });
+    work.tx.put(&KeyRequest {
+        room_id: room_id.to_owned(),
+        session_id: session_id.to_owned(),
+        sender: sender.to_owned(),
+        request_id: encode_base64(&random_bytes::<12>()?),
+        due_at: work.now + PATIENCE,
+        asked: Vec::new(),
+    })
+}
 
-    /// Takes a request back once nothing waits for its key any more.
-    pub(super) fn key_came(&self, room_id: &str, session_id: &str) -> Result<()> {
-        let waiting = Query::equal("room_id", room_id).and("session_id", session_id);
-        if self.tx.count::<WaitingEvent>(&waiting)? > 0 {
-            return Ok(());
-        }
-        self.tx.delete::<BackupRequest>(&[room_id.into(), session_id.into()])?;
-        let Some(request) = self.tx.get::<KeyRequest>(&[room_id.into(), session_id.into()])? else {
-            return Ok(());
-        };
-        self.tx.delete::<KeyRequest>(&request.key())?;
-        let content = json!({
-            "action": "request_cancellation",
-            "requesting_device_id": self.own.device_id,
-            "request_id": request.request_id,
-        });
-        self.tell_own_devices(REQUEST, &request.asked, &content)
+/// Takes a request back once nothing waits for its key any more.
+pub(super) fn key_came(work: &Work<'_>, room_id: &str, session_id: &str) -> Result<()> {
+    let waiting = Query::equal("room_id", room_id).and("session_id", session_id);
+    if work.tx.count::<WaitingEvent>(&waiting)? > 0 {
+        return Ok(());
     }
+    work.tx.delete::<BackupRequest>(&[room_id.into(), session_id.into()])?;
+    let Some(request) = work.tx.get::<KeyRequest>(&[room_id.into(), session_id.into()])? else {
+        return Ok(());
+    };
+    work.tx.delete::<KeyRequest>(&request.key())?;
+    let content = json!({
+        "action": "request_cancellation",
+        "requesting_device_id": work.own.device_id,
+        "request_id": request.request_id,
+    });
+    tell_own_devices(work, REQUEST, &request.asked, &content)
+}
 
-    /// Sends `content` to other devices of ours, in the clear.
-    pub(super) fn tell_own_devices(
-        &self,
-        event_type: &str,
-        device_ids: &[String],
-        content: &serde_json::Value,
-    ) -> Result<()> {
-        if device_ids.is_empty() {
-            return Ok(());
-        }
-        let to: BTreeMap<&str, _> = device_ids.iter().map(|id| (id.as_str(), content)).collect();
-        self.tell_devices(event_type, &BTreeMap::from([(self.own.user_id.as_str(), to)]))
+/// Sends `content` to other devices of ours, in the clear.
+pub(super) fn tell_own_devices(
+    work: &Work<'_>,
+    event_type: &str,
+    device_ids: &[String],
+    content: &serde_json::Value,
+) -> Result<()> {
+    if device_ids.is_empty() {
+        return Ok(());
     }
+    let to: BTreeMap<&str, _> = device_ids.iter().map(|id| (id.as_str(), content)).collect();
+    outbox::tell_devices(work, event_type, &BTreeMap::from([(work.own.user_id.as_str(), to)]))
+}
 
-    /// Our other devices that are verified and can answer.
-    pub(super) fn own_verified_devices(&self) -> Result<Vec<Device>> {
-        let owner = self.owner(&self.own.user_id)?;
-        let mut devices = self.devices_of(&self.own.user_id)?;
-        devices.retain(|device| {
-            device.device_id != self.own.device_id
-                && !device.dehydrated
-                && trust::of_device(device, &owner) == Trust::Verified
-        });
-        Ok(devices)
+/// Our other devices that are verified and can answer.
+pub(super) fn own_verified_devices(work: &Work<'_>) -> Result<Vec<Device>> {
+    let owner = user_trust::owner(work, &work.own.user_id)?;
+    let mut devices = devices::devices_of(work, &work.own.user_id)?;
+    devices.retain(|device| {
+        device.device_id != work.own.device_id
+            && !device.dehydrated
+            && trust::of_device(device, &owner) == Trust::Verified
+    });
+    Ok(devices)
+}
+
+/// Takes in a key that one of our own devices hands on: only one we asked for, and asked it.
+pub(super) fn receive_forwarded_key(
+    work: &mut Work<'_>,
+    payload: &OlmPayload,
+    sender_key: &str,
+) -> Result<()> {
+    let text = |name: &str| {
+        payload
+            .content
+            .get(name)
+            .and_then(Json::as_str)
+            .ok_or_else(|| discarded(&format!("it has no {name}")))
+    };
+    let (room_id, session_id) = (text("room_id")?, text("session_id")?);
+    let request: Option<KeyRequest> = work.tx.get(&[room_id.into(), session_id.into()])?;
+    let request = request.ok_or_else(|| discarded("nobody asked for it"))?;
+    let signing_key = payload.signing_key.to_base64();
+    let asked = |device: &Device| {
+        let has_keys = device.identity_key == sender_key && device.signing_key == signing_key;
+        has_keys && request.asked.contains(&device.device_id)
+    };
+    let forwarder = own_verified_devices(work)?.into_iter().find(asked);
+    let forwarder = forwarder.filter(|_| payload.sender == work.own.user_id);
+    let forwarder =
+        forwarder.ok_or_else(|| discarded("it does not come from a device that was asked"))?;
+    if text("algorithm")? != MEGOLM {
+        return Err(discarded("it is not for Megolm"));
     }
-
-    /// Takes in a key that one of our own devices hands on: only one we asked for, and asked it.
-    pub(super) fn receive_forwarded_key(
-        &mut self,
-        payload: &OlmPayload,
-        sender_key: &str,
-    ) -> Result<()> {
-        let text = |name: &str| {
-            payload
-                .content
-                .get(name)
-                .and_then(Json::as_str)
-                .ok_or_else(|| discarded(&format!("it has no {name}")))
-        };
-        let (room_id, session_id) = (text("room_id")?, text("session_id")?);
-        let request: Option<KeyRequest> = self.tx.get(&[room_id.into(), session_id.into()])?;
-        let request = request.ok_or_else(|| discarded("nobody asked for it"))?;
-        let asked = |device: &Device| {
-            device.identity_key == sender_key && request.asked.contains(&device.device_id)
-        };
-        let forwarder = self.own_verified_devices()?.into_iter().find(asked);
-        let forwarder =
-            forwarder.ok_or_else(|| discarded("it does not come from a device that was asked"))?;
-        if text("algorithm")? != MEGOLM {
-            return Err(discarded("it is not for Megolm"));
-        }
-        let session = megolm::imported(text("session_key")?)?;
-        if session.session_id() != session_id {
-            return Err(discarded("it is not of its session"));
-        }
-        // The devices of whoever made it are wanted when its messages are judged.
-        self.track(&request.sender)?;
-        self.keep_session(InboundSession {
+    let session = megolm::imported(text("session_key")?)?;
+    if session.session_id() != session_id {
+        return Err(discarded("it is not of its session"));
+    }
+    inbound_sessions::keep_session(
+        work,
+        InboundSession {
             room_id: room_id.to_owned(),
             session_id: session_id.to_owned(),
             number: 0,
             session,
-            sender: Some(request.sender),
+            // The event it was asked for may be of anybody who names the session.
+            sender: None,
             sender_key: text("sender_key")?.to_owned(),
             sender_signing_key: text("sender_claimed_ed25519_key")?.to_owned(),
             source: KeySource::Forwarded,
             forwarder: Some(forwarder.device_id),
             shared_history: false,
             changed: 0,
-        })
-        .map(drop)
-    }
+            first_read: 0,
+        },
+    )
+    .map(drop)
 }
 
-impl Pump<'_, '_> {
-    /// Asks our verified devices for the keys that are still missing.
-    pub(super) fn ask_for_keys(&mut self) -> Result<()> {
-        let requests = self.work.tx.select::<KeyRequest>(&Query::all())?;
-        if requests.is_empty() {
-            return Ok(());
-        }
-        let devices = self.work.own_verified_devices()?;
-        for mut request in requests {
-            if request.due_at + LIFETIME < self.work.now {
-                self.work.tx.delete::<KeyRequest>(&request.key())?;
-                continue;
-            }
-            if request.due_at > self.work.now || !request.asked.is_empty() || devices.is_empty() {
-                continue;
-            }
-            request.asked = devices.iter().map(|device| device.device_id.clone()).collect();
-            let content = json!({
-                "action": "request",
-                "body": {
-                    "algorithm": MEGOLM,
-                    "room_id": request.room_id,
-                    "session_id": request.session_id,
-                },
-                "requesting_device_id": self.work.own.device_id,
-                "request_id": request.request_id,
-            });
-            self.work.tell_own_devices(REQUEST, &request.asked, &content)?;
-            self.work.tx.put(&request)?;
-        }
-        Ok(())
+/// Asks our verified devices for the keys that are still missing.
+pub(super) fn ask_for_keys(pump: &mut Pump<'_, '_>) -> Result<()> {
+    let requests = pump.work.tx.select::<KeyRequest>(&Query::all())?;
+    if requests.is_empty() {
+        return Ok(());
     }
+    let devices = own_verified_devices(pump.work)?;
+    for mut request in requests {
+        if request.due_at + LIFETIME < pump.work.now {
+            pump.work.tx.delete::<KeyRequest>(&request.key())?;
+            continue;
+        }
+        if request.due_at > pump.work.now || !request.asked.is_empty() || devices.is_empty() {
+            continue;
+        }
+        request.asked = devices.iter().map(|device| device.device_id.clone()).collect();
+        let content = json!({
+            "action": "request",
+            "body": {
+                "algorithm": MEGOLM,
+                "room_id": request.room_id,
+                "session_id": request.session_id,
+            },
+            "requesting_device_id": pump.work.own.device_id,
+            "request_id": request.request_id,
+        });
+        tell_own_devices(pump.work, REQUEST, &request.asked, &content)?;
+        pump.work.tx.put(&request)?;
+    }
+    Ok(())
 }
 
 fn discarded(what: &str) -> Error {

@@ -6,15 +6,18 @@
 
 use serde::Deserialize;
 
-use super::{HOUR, Machine, Work};
+use super::{HOUR, Machine, Millis, Work, own_account, path::path, pump::Pump, tracking::pause};
 use crate::{
     error::{Kind, OrFail, Result},
-    judgement::unique_map::{UniqueMap, read_object},
+    judgement::unique_map::read_object,
     primitives::{
         account::{self, SIGNED_CURVE25519},
         canonical_json::{Json, Numbers},
     },
-    store::records::KeyUpload,
+    store::{
+        Query, Record,
+        records::{Ask, KeyUpload, Request},
+    },
 };
 
 /// How many one-time keys the server should hold, unless a caller says otherwise.
@@ -25,7 +28,7 @@ const LARGEST_TARGET: u64 = 500;
 #[derive(Deserialize)]
 struct UploadAnswer {
     #[serde(default)]
-    one_time_key_counts: UniqueMap<u64>,
+    one_time_key_counts: Option<Json>,
 }
 
 impl Machine {
@@ -33,9 +36,9 @@ impl Machine {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn set_one_time_key_target(&mut self, target: u64) -> Result<()> {
-        self.work(0, |work| {
-            let mut upload = work.key_upload()?;
+    pub fn set_one_time_key_target(&mut self, now: Millis, target: u64) -> Result<()> {
+        self.work(now, |work| {
+            let mut upload = key_upload(work)?;
             upload.target = target.min(LARGEST_TARGET);
             work.tx.put_single(&upload)
         })
@@ -46,7 +49,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn key_upload(&mut self) -> Result<KeyUpload> {
-        self.work(0, |work| work.key_upload())
+        self.read(|work| key_upload(work))
     }
 
     /// Has the device keys published anew. A server that ended a login may have forgotten the
@@ -54,113 +57,139 @@ impl Machine {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn publish_anew(&mut self) -> Result<()> {
-        self.work(0, |work| {
-            let mut upload = work.key_upload()?;
+    pub fn publish_anew(&mut self, now: Millis) -> Result<()> {
+        self.work(now, |work| {
+            let mut upload = key_upload(work)?;
             upload.published = false;
+            // One that is under way has no device keys: that it arrives publishes none.
+            for request in work.tx.select::<Request>(&Query::all())? {
+                if request.ask == Ask::KeysUpload {
+                    work.tx.delete::<Request>(&request.key())?;
+                }
+            }
             if upload.pending.is_some() {
                 // The same keys as before, and the device keys with them.
-                upload.pending = Some(work.upload_body(true)?);
+                upload.pending = Some(upload_body(work, true)?);
             }
             work.tx.put_single(&upload)
         })
     }
 }
 
-impl Work<'_> {
-    fn key_upload(&self) -> Result<KeyUpload> {
-        let fresh = || KeyUpload { target: TARGET, ..KeyUpload::default() };
-        Ok(self.tx.get_single()?.unwrap_or_else(fresh))
-    }
+fn key_upload(work: &Work<'_>) -> Result<KeyUpload> {
+    let fresh = || KeyUpload { target: TARGET, ..KeyUpload::default() };
+    Ok(work.tx.get_single()?.unwrap_or_else(fresh))
+}
 
-    /// Takes in what a sync said of our keys.
-    pub(super) fn note_key_counts(&mut self, count: u64, unused: Option<bool>) -> Result<()> {
-        let mut upload = self.key_upload()?;
-        if !upload.published {
-            return Ok(());
-        }
-        upload.one_time_keys = count;
-        // A server that never knew fallback keys says nothing, and has none to replace.
-        upload.fallback_used = unused == Some(false);
-        self.tx.put_single(&upload)
+/// Takes in what a sync said of our keys.
+pub(super) fn note_key_counts(
+    work: &mut Work<'_>,
+    count: Option<u64>,
+    unused: Option<bool>,
+) -> Result<()> {
+    let mut upload = key_upload(work)?;
+    if !upload.published {
+        return Ok(());
     }
+    upload.one_time_keys = count.unwrap_or(upload.one_time_keys);
+    // A server that never knew fallback keys says nothing, and has none to replace.
+    upload.fallback_used = unused == Some(false);
+    work.tx.put_single(&upload)
+}
 
-    /// The upload that is due, made and saved if it is not yet. None when nothing is due.
-    pub(super) fn due_key_upload(&mut self) -> Result<Option<String>> {
-        let mut upload = self.key_upload()?;
-        if upload.pending.is_some() {
-            return Ok(upload.pending);
-        }
-        if self.forget_old_fallback_key(&mut upload)? {
-            self.tx.put_single(&upload)?;
-        }
-        let missing = upload.target.saturating_sub(upload.one_time_keys);
-        if upload.published && missing == 0 && !upload.fallback_used {
-            return Ok(None);
-        }
-        let with_fallback = !upload.published || upload.fallback_used;
-        let account = self.account_mut()?;
-        account.generate_one_time_keys(missing as usize);
-        if with_fallback {
-            account.generate_fallback_key();
-        }
-        if with_fallback {
-            upload.fallback_replaced_at = Some(self.now);
-        }
-        upload.pending = Some(self.upload_body(!upload.published)?);
-        if !upload.published && upload.began_at == 0 {
-            upload.began_at = self.now;
-        }
-        self.tx.put_single(&upload)?;
-        Ok(upload.pending)
+/// The upload that is due, made and saved if it is not yet. None when nothing is due.
+pub(super) fn due_key_upload(work: &mut Work<'_>) -> Result<Option<String>> {
+    let mut upload = key_upload(work)?;
+    if upload.pending.is_some() {
+        return Ok(upload.pending);
     }
-
-    /// Messages that used the former fallback key have arrived by now; keeping it longer would let
-    /// a thief of the store read what was sent with it.
-    fn forget_old_fallback_key(&mut self, upload: &mut KeyUpload) -> Result<bool> {
-        let due = upload.fallback_replaced_at.is_some_and(|at| at + HOUR < self.now);
-        if due {
-            self.account_mut()?.forget_fallback_key();
-            upload.fallback_replaced_at = None;
-        }
-        Ok(due)
+    if forget_old_fallback_key(work, &mut upload)? {
+        work.tx.put_single(&upload)?;
     }
-
-    fn upload_body(&mut self, with_device_keys: bool) -> Result<String> {
-        let own = self.own.clone();
-        let account = self.account()?;
-        let mut body = account::unpublished_keys(account, &own.user_id, &own.device_id)?;
-        if with_device_keys {
-            let keys = Json::parse_object(&own.device_keys)?;
-            body.insert("device_keys".into(), Json::Object(keys));
-        }
-        Json::Object(body).canonical(Numbers::Canonical)
+    let rests = (1..=pause(u32::MAX)).contains(&(upload.rest_until - work.now));
+    let missing = if rests { 0 } else { upload.target.saturating_sub(upload.one_time_keys) };
+    if upload.published && missing == 0 && !upload.fallback_used {
+        return Ok(None);
     }
-
-    /// Takes in that the server accepted the upload.
-    pub(super) fn key_upload_accepted(&mut self, body: &str) -> Result<()> {
-        let answer: UploadAnswer =
-            read_object(body).or_fail(Kind::Answer, "The answer to /keys/upload")?;
-        let counts = answer.one_time_key_counts.0;
-        let mut upload = self.key_upload()?;
-        self.account_mut()?.mark_keys_as_published();
-        upload.published = true;
-        upload.pending = None;
-        upload.fallback_used = false;
-        upload.one_time_keys = counts.get(SIGNED_CURVE25519).copied().unwrap_or(0);
-        self.tx.put_single(&upload)
+    let with_fallback = !upload.published || upload.fallback_used;
+    let account = own_account::account_mut(work)?;
+    account.generate_one_time_keys(missing as usize);
+    if with_fallback {
+        account.generate_fallback_key();
     }
+    if with_fallback {
+        upload.fallback_replaced_at = Some(work.now);
+    }
+    upload.pending = Some(upload_body(work, !upload.published)?);
+    if !upload.published && upload.began_at == 0 {
+        upload.began_at = work.now;
+    }
+    work.tx.put_single(&upload)?;
+    Ok(upload.pending)
+}
 
-    /// Takes in that the server will never accept the upload. Nothing more is uploaded then: to
-    /// try again, with these keys or others, would be refused for ever.
-    pub(super) fn key_upload_refused(&mut self, reason: &str) -> Result<()> {
-        let mut upload = self.key_upload()?;
-        upload.conflict = Some(format!(
-            "The server refuses the keys of this device: {reason} It most likely holds other keys \
-             for device {}, because the store was lost, restored from an old copy, or used on two \
-             machines. Log in anew, without a device id, and start a new store.",
-            self.own.device_id
-        ));
-        self.tx.put_single(&upload)
+/// Messages that used the former fallback key have arrived by now; keeping it longer would let
+/// a thief of the store read what was sent with it.
+fn forget_old_fallback_key(work: &mut Work<'_>, upload: &mut KeyUpload) -> Result<bool> {
+    let due = upload.fallback_replaced_at.is_some_and(|at| at + HOUR < work.now);
+    if due {
+        own_account::account_mut(work)?.forget_fallback_key();
+        upload.fallback_replaced_at = None;
+    }
+    Ok(due)
+}
+
+fn upload_body(work: &mut Work<'_>, with_device_keys: bool) -> Result<String> {
+    let own = work.own.clone();
+    let account = own_account::account(work)?;
+    let mut body = account::unpublished_keys(account, &own.user_id, &own.device_id)?;
+    if with_device_keys {
+        let keys = Json::parse_object(&own.device_keys)?;
+        body.insert("device_keys".into(), Json::Object(keys));
+    }
+    Json::Object(body).canonical(Numbers::Canonical)
+}
+
+/// Takes in that the server accepted the upload.
+pub(super) fn key_upload_accepted(work: &mut Work<'_>, body: &str) -> Result<()> {
+    let answer: UploadAnswer =
+        read_object(body).or_fail(Kind::Answer, "The answer to /keys/upload")?;
+    let counts = answer.one_time_key_counts.as_ref().and_then(Json::as_object);
+    let count = counts.map(|counts| counts.get(SIGNED_CURVE25519).and_then(Json::as_integer));
+    let mut upload = key_upload(work)?;
+    own_account::account_mut(work)?.mark_keys_as_published();
+    upload.published = true;
+    upload.pending = None;
+    upload.fallback_used = false;
+    // A server that counts nothing has taken the keys: how many it holds, the next sync says.
+    let count = count.map(|count| count.unwrap_or(0).max(0).unsigned_abs());
+    upload.one_time_keys = count.unwrap_or(upload.target);
+    // One that counts fewer than it was given must not be given more for ever.
+    upload.short = if upload.one_time_keys < upload.target { upload.short + 1 } else { 0 };
+    upload.rest_until = work.now + if upload.short > 0 { pause(upload.short - 1) } else { 0 };
+    work.tx.put_single(&upload)
+}
+
+/// Takes in that the server will never accept the upload. Nothing more is uploaded then: to
+/// try again, with these keys or others, would be refused for ever.
+pub(super) fn key_upload_refused(work: &mut Work<'_>, reason: &str) -> Result<()> {
+    let mut upload = key_upload(work)?;
+    upload.conflict = Some(format!(
+        "The server refuses the keys of this device: {reason} It most likely holds other keys \
+         for device {}, because the store was lost, restored from an old copy, or used on two \
+         machines. Log in anew, without a device id, and start a new store.",
+        work.own.device_id
+    ));
+    work.tx.put_single(&upload)
+}
+
+/// Uploads keys where some are due.
+pub(super) fn request(pump: &mut Pump<'_, '_>) -> Result<()> {
+    if pump.is_busy(|ask| *ask == Ask::KeysUpload) {
+        return Ok(());
+    }
+    match due_key_upload(pump.work)? {
+        Some(body) => pump.ask(Ask::KeysUpload, "POST", path(&["keys", "upload"])?, Some(body)),
+        None => Ok(()),
     }
 }

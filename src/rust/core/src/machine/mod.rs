@@ -4,39 +4,54 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `sync` | takes in a sync: the order of work |
+//! | `work`, `effects` | one open transaction: its state, and what happened in it |
+//! | `reactions` | who reacts to what happened |
+//! | `sync`, `sync_position` | applies a sync: the order of work, and where it goes on |
 //! | `to_device`, `olm_sessions`, `olm_repair` | the channel between two devices, and its repair |
-//! | `room_keys` | who gets the key of a room, and keys that came |
-//! | `inbound_sessions` | which of the keys that came are kept, and which reads an event |
+//! | `room_keys`, `recipients`, `isolation` | who gets the key of a room, and who does not |
+//! | `outbound_sessions`, `inbound_sessions` | Megolm sessions: the one that encrypts, those that decrypt |
 //! | `key_requests`, `received_requests`, `withheld` | keys that we ask for, are asked for, or are refused |
-//! | `key_bundles` | history that is shared with those who are invited |
-//! | `room_events`, `timeline`, `gaps` | reads events, keeps those that wait |
+//! | `key_bundles` | history that is shared with invited users |
+//! | `room_events`, `timeline`, `gaps`, `taken_events` | decrypts events, once, and keeps those that wait |
 //! | `key_export` | exported keys, out and in |
-//! | `rooms`, `device_lists`, `key_upload` | what is known of rooms, of devices, of our own keys |
-//! | `identity`, `identity_creation` | cross-signing: our own identity, and one that is made, step by step |
-//! | `user_trust`, `trust_changes` | identities of users, the trust they give, and that it changed |
-//! | `verification` | makes sure of the keys of others, step by step |
-//! | `isolation` | which devices get keys, and what the others are told |
-//! | `approval` | approvals of its user that a request waits for |
+//! | `rooms`, `devices`, `key_upload` | what is known of rooms, of devices, of our own keys |
+//! | `tracking`, `device_lists` | whose devices are tracked, and what the server returned of them |
+//! | `identity`, `identity_creation`, `identity_import` | cross-signing: our own identity, made or taken from secret storage |
+//! | `user_trust`, `trust_decisions`, `trust_changes` | trust in users and devices: computed, decided, changed |
+//! | `verification` | verifies the keys of others, step by step |
+//! | `bounds` | how much is kept of what others send |
+//! | `approval`, `login_lease` | approvals that a request waits for; who renews the login |
 //! | `secret_sharing` | private keys that our own devices give each other |
 //! | `dehydrated_device` | a device that waits on the server for the next one |
 //! | `secret_storage` | secrets are put there, and its key is changed |
 //! | `key_backup`, `backup_upload`, `backup_restore` | room keys that the server keeps, encrypted |
 //! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
-//! | `outcomes` | what became of it |
-//! | `pump`, `replies` | the requests for it, and what came of them |
+//! | `uploads` | files that must be on the server before their event |
+//! | `event_size` | what is too large to be sent |
+//! | `outcomes`, `refusals` | messages that were sent, and those that will never be |
+//! | `requests`, `pump`, `failures` | which requests to perform now, and when those that failed are made again |
+//! | `replies` | what came of them |
+//! | `inbox`, `history`, `relations`, `message_trust` | delivers events with the trust in them, reads old ones, judges edits |
 //! | `store_import` | a device that moves here from another package |
-//! | `inbox`, `history`, `relations` | hands events over, reads old ones, judges edits |
+//!
+//! A file calls another by its name, and no file calls one that calls it, directly or through others:
+//! `tools/layers.R` checks it. What would be such a circle is an effect.
 
 mod approval;
 mod backup_restore;
 mod backup_upload;
+mod bounds;
 mod dehydrated_device;
 mod device_lists;
+mod devices;
+mod effects;
+mod event_size;
+mod failures;
 mod gaps;
 mod history;
 mod identity;
 mod identity_creation;
+mod identity_import;
 mod inbound_sessions;
 mod inbox;
 mod isolation;
@@ -45,16 +60,23 @@ mod key_bundles;
 mod key_export;
 mod key_requests;
 mod key_upload;
+mod login_lease;
+mod message_trust;
 mod olm_repair;
 mod olm_sessions;
+mod outbound_sessions;
 mod outbox;
 mod outcomes;
 mod own_account;
 mod path;
 mod pump;
+mod reactions;
 mod received_requests;
+mod recipients;
+mod refusals;
 mod relations;
 mod replies;
+mod requests;
 mod room_events;
 mod room_keys;
 mod rooms;
@@ -64,30 +86,37 @@ mod send_to_devices;
 mod send_to_room;
 mod store_import;
 mod sync;
+mod sync_position;
+mod taken_events;
 mod timeline;
 mod to_device;
+mod tracking;
 mod trust_changes;
+mod trust_decisions;
+mod uploads;
 mod user_trust;
 mod verification;
 mod withheld;
+mod work;
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
-
+use self::work::Work;
 pub use self::{
     backup_restore::RestoredKey,
     dehydrated_device::{RehydratedKeys, Rehydration},
+    event_size::ContentSize,
+    failures::Trouble,
     history::History,
-    identity::IdentityStatus,
-    identity_creation::{Storage, UnderWay},
+    identity::{IdentityStatus, UnderWay},
+    identity_creation::Storage,
     inbound_sessions::Keeping,
-    inbox::{Handed, Unsigned},
     key_backup::{BackupStatus, SignatureReport, Signer},
     key_export::{Imported, KeyExport},
+    message_trust::{Edit, Handed, Unsigned},
     outbox::Message,
     outcomes::Outcome,
-    pump::{Requests, WireRequest},
-    relations::Edit,
-    replies::{Reply, Trouble},
+    pump::{Awaited, Requests, WireRequest},
+    refusals::Unsent,
+    replies::Reply,
     store_import::check_published,
     sync::SyncReport,
     user_trust::{DeviceTrust, UserTrust},
@@ -95,11 +124,7 @@ pub use self::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    judgement::trust::Owner,
-    store::{
-        Store, Transaction,
-        records::{Binding, InboundSession, OwnAccount},
-    },
+    store::{Store, Transaction, records::Binding},
 };
 
 /// A time in milliseconds since 1970. The machine has no clock: callers say what time it is.
@@ -128,59 +153,35 @@ impl Machine {
 
     /// Does `work` in one transaction, for the user and device the store is bound to.
     fn work<T>(&mut self, now: Millis, work: impl FnOnce(&mut Work<'_>) -> Result<T>) -> Result<T> {
-        self.store.transaction(|tx| {
-            let own = tx.get_single::<Binding>()?.ok_or_else(|| {
-                Error::new(
-                    Kind::StoreBinding,
-                    "This store belongs to no device yet. Publish its keys first.",
-                )
-            })?;
-            Work::within(tx, own, now, work)
-        })
+        self.store.transaction(|tx| within(tx, binding(tx)?, now, work))
+    }
+
+    /// Does `work`, which only reads. It has no clock, so whatever it wrote would expire at once or
+    /// never: the store refuses to write here.
+    fn read<T>(&mut self, work: impl FnOnce(&mut Work<'_>) -> Result<T>) -> Result<T> {
+        self.store.read(|tx| within(tx, binding(tx)?, Millis::MIN, work))
     }
 }
 
-/// The inside of one transaction: the store, who we are, what time it is, and what was read.
-struct Work<'a> {
+fn binding(tx: &Transaction<'_>) -> Result<Binding> {
+    tx.get_single()?.ok_or_else(|| {
+        Error::new(
+            Kind::StoreBinding,
+            "This store belongs to no device yet. Publish its keys first.",
+        )
+    })
+}
+
+/// Does `work` in the transaction `tx`, and what follows from it.
+fn within<'a, T>(
     tx: &'a Transaction<'a>,
     own: Binding,
     now: Millis,
-    /// Read when first needed and written once, because it is the largest record.
-    account: Option<OwnAccount>,
-    account_changed: bool,
-    /// Megolm sessions that were read, by room, session and sender. Their ratchets advance in
-    /// memory, which saves doing it again for the next event.
-    read: HashMap<(String, String, String), InboundSession>,
-    /// Identities that were judged.
-    owners: RefCell<HashMap<String, Rc<Owner>>>,
-}
-
-impl<'a> Work<'a> {
-    /// Does `work` in the transaction `tx`.
-    fn within<T>(
-        tx: &'a Transaction<'a>,
-        own: Binding,
-        now: Millis,
-        work: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
-        let mut open = Work {
-            tx,
-            own,
-            now,
-            account: None,
-            account_changed: false,
-            read: HashMap::new(),
-            owners: RefCell::default(),
-        };
-        let done = work(&mut open)?;
-        open.finish()?;
-        Ok(done)
-    }
-
-    fn finish(self) -> Result<()> {
-        match &self.account {
-            Some(account) if self.account_changed => self.tx.put_single(account),
-            _ => Ok(()),
-        }
-    }
+    work: impl FnOnce(&mut Work<'a>) -> Result<T>,
+) -> Result<T> {
+    let mut open = Work::begin(tx, own, now);
+    let done = work(&mut open)?;
+    reactions::finish(&mut open)?;
+    open.finish()?;
+    Ok(done)
 }

@@ -6,113 +6,159 @@
 use serde_json::{json, value::to_raw_value};
 use sha2::{Digest, Sha256};
 
-use super::{HOUR, Work, pump::Pump};
+use super::{
+    HOUR, Millis, Work,
+    effects::{self, Effect},
+    key_requests::LIFETIME,
+    pump::Pump,
+    send_to_devices, tracking,
+};
 use crate::{
     error::{Kind, OrFail, Result},
     primitives::keys::encode_base64,
     store::{
-        Query,
+        Query, Record,
         records::{Device, DeviceList, KeyShare, LocalTrust, Member, OlmMessageSeen, OlmRepair},
     },
 };
 
 /// How many messages are remembered to tell a replay from a broken session.
 const REMEMBERED: i64 = 20_000;
-/// How many repairs may be due: whoever likes may send what cannot be read.
-const MOST_DUE: usize = 100;
+/// How many repairs are kept for one user: anybody may send what cannot be read, and name any key.
+const MOST_OF_USER: usize = 50;
+/// How many are kept for all users together who are tracked for nothing else.
+const MOST_OF_STRANGERS: usize = 100;
+/// The pause between two repairs of one device, in which its record is kept.
+const PAUSE: Millis = HOUR;
 
-impl Work<'_> {
-    /// Whether an Olm message was read before.
-    pub(super) fn was_read(&self, tag: &str) -> Result<bool> {
-        Ok(self.tx.get::<OlmMessageSeen>(&[tag.into()])?.is_some())
-    }
-
-    /// Remembers that an Olm message was read.
-    pub(super) fn remember_read(&self, tag: String) -> Result<()> {
-        let number = self.tx.take_number("olm message")?;
-        self.tx.put(&OlmMessageSeen { tag, number })?;
-        let old = Query::all().until("number", number - REMEMBERED);
-        self.tx.delete_where::<OlmMessageSeen>(&old).map(drop)
-    }
-
-    /// Notes that a device and we have lost our sessions: a new one is made, at most once an hour.
-    pub(super) fn olm_is_broken(&mut self, user_id: &str, identity_key: &str) -> Result<()> {
-        let known = self.tx.get::<OlmRepair>(&[identity_key.into()])?;
-        let repaired_at = known.as_ref().map_or(0, |repair| repair.repaired_at);
-        let lately = repaired_at > 0 && (self.now - repaired_at).abs() < HOUR;
-        let due = self.tx.count::<OlmRepair>(&Query::equal("is_due", 1))?;
-        if lately || due >= MOST_DUE {
-            return Ok(());
-        }
-        // Whose device it is must be known before a session with it is opened.
-        self.track(user_id)?;
-        self.tx.put(&OlmRepair {
-            identity_key: identity_key.to_owned(),
-            user_id: user_id.to_owned(),
-            is_due: true,
-            repaired_at,
-        })
-    }
-
-    /// There is no such device. Whoever made it up is not tracked for it.
-    fn forget_repair(&self, repair: &OlmRepair) -> Result<()> {
-        self.tx.delete::<OlmRepair>(&[repair.identity_key.as_str().into()])?;
-        let in_rooms = Query::equal("user_id", repair.user_id.as_str());
-        if self.tx.count::<Member>(&in_rooms)? > 0 {
-            return Ok(());
-        }
-        self.untrack(&repair.user_id)
-    }
-
-    /// Ends the repair of a device with which a new session was opened: tells it of the session, and
-    /// lets it have the keys of our current room sessions once more.
-    pub(super) fn olm_is_repaired(&mut self, device: &Device) -> Result<()> {
-        let repair = self.tx.get::<OlmRepair>(&[device.identity_key.as_str().into()])?;
-        let Some(repair) = repair.filter(|repair| repair.is_due) else { return Ok(()) };
-        self.tx.put(&OlmRepair { is_due: false, repaired_at: self.now, ..repair })?;
-        let nothing = to_raw_value(&json!({})).or_fail(Kind::Internal, "An empty content")?;
-        self.send_to_device(device, "m.dummy", &nothing)?;
-        self.keys_were_lost(&device.user_id, &device.identity_key)
-    }
-
-    /// Lets a device have the keys of our current room sessions once more: it may have lost them.
-    pub(super) fn keys_were_lost(&mut self, user_id: &str, identity_key: &str) -> Result<()> {
-        let given = Query::equal("user_id", user_id);
-        let shares = self.tx.select::<KeyShare>(&given)?;
-        let lost = |share: &KeyShare| share.identity_key == identity_key && !share.lost;
-        let lost: Vec<KeyShare> = shares.into_iter().filter(lost).collect();
-        if lost.is_empty() {
-            return Ok(());
-        }
-        for share in lost {
-            // It stays on record: whoever may have a key is not forgotten.
-            self.tx.put(&KeyShare { lost: true, ..share })?;
-        }
-        self.recipients_changed(user_id)
-    }
+/// Whether an Olm message was read before.
+pub(super) fn was_read(work: &Work<'_>, tag: &str) -> Result<bool> {
+    Ok(work.tx.get::<OlmMessageSeen>(&[tag.into()])?.is_some())
 }
 
-impl Pump<'_, '_> {
-    /// Claims one-time keys of devices whose sessions with us are broken.
-    pub(super) fn repair_olm_sessions(&mut self) -> Result<()> {
-        let mut wanted = Vec::new();
-        for repair in self.work.tx.select::<OlmRepair>(&Query::equal("is_due", 1))? {
-            let owned = Query::equal("identity_key", repair.identity_key.as_str());
-            let mut devices = self.work.tx.select::<Device>(&owned)?;
-            devices.retain(|d| d.user_id == repair.user_id && !d.deleted && !d.dehydrated);
-            let list = self.work.tx.get::<DeviceList>(&[repair.user_id.as_str().into()])?;
-            match devices.first() {
-                Some(device) if device.local == LocalTrust::Blocked => {}
-                Some(device) if device.claim_retry_at <= self.work.now => {
-                    wanted.push((device.user_id.clone(), device.device_id.clone()));
-                }
-                Some(_) => {}
-                None if list.is_some_and(|list| list.outdated) => {}
-                None => self.work.forget_repair(&repair)?,
-            }
-        }
-        self.claim_one_time_keys(wanted)
+/// Remembers that an Olm message was read.
+pub(super) fn remember_read(work: &Work<'_>, tag: String) -> Result<()> {
+    let number = work.tx.take_number("olm message")?;
+    work.tx.put(&OlmMessageSeen { tag, number })?;
+    let old = Query::all().until("number", number - REMEMBERED);
+    work.tx.delete_where::<OlmMessageSeen>(&old).map(drop)
+}
+
+/// Notes that a device of `user_id`, who says so, and we have lost our sessions: a new one is made,
+/// at most once an hour.
+pub(super) fn olm_is_broken(work: &mut Work<'_>, user_id: &str, identity_key: &str) -> Result<()> {
+    let known: Option<OlmRepair> = work.tx.get(&[user_id.into(), identity_key.into()])?;
+    if known.is_some_and(|repair| repair.is_due || was_repaired_lately(work, &repair)) {
+        return Ok(());
     }
+    let of_user = Query::equal("user_id", user_id);
+    // A stranger who is tracked for one repair is still a stranger.
+    let another = work.tx.select::<OlmRepair>(&of_user.clone().limit(1))?.pop();
+    let is_stranger = match another {
+        Some(another) => another.is_stranger,
+        None => is_stranger(work, user_id)?,
+    };
+    let of_strangers = Query::equal("is_stranger", 1);
+    if work.tx.count::<OlmRepair>(&of_user)? >= MOST_OF_USER
+        || is_stranger && work.tx.count::<OlmRepair>(&of_strangers)? >= MOST_OF_STRANGERS
+    {
+        return Ok(());
+    }
+    // Whose device it is must be known before a session with it is opened.
+    tracking::track(work, user_id)?;
+    work.tx.put(&OlmRepair {
+        user_id: user_id.to_owned(),
+        identity_key: identity_key.to_owned(),
+        is_stranger,
+        is_due: true,
+        broken_at: work.now,
+        repaired_at: 0,
+    })
+}
+
+/// Whether a session was made lately for this reason. A clock that was set back prolongs nothing.
+fn was_repaired_lately(work: &Work<'_>, repair: &OlmRepair) -> bool {
+    (work.now - repair.repaired_at).abs() < PAUSE
+}
+
+/// Whether nothing but a repair makes us ask for the devices of a user.
+pub(super) fn is_stranger(work: &Work<'_>, user_id: &str) -> Result<bool> {
+    let is_known = user_id == work.own.user_id
+        || work.tx.get::<DeviceList>(&[user_id.into()])?.is_some()
+        || work.tx.count::<Member>(&Query::equal("user_id", user_id))? > 0;
+    Ok(!is_known)
+}
+
+/// Forgets a repair: it was made, there is no such device, or it cannot be reached. A user who was
+/// tracked for it is tracked no more.
+fn forget_repair(work: &Work<'_>, repair: &OlmRepair) -> Result<()> {
+    work.tx.delete::<OlmRepair>(&repair.key())?;
+    let in_rooms = Query::equal("user_id", repair.user_id.as_str());
+    if !repair.is_stranger || work.tx.count::<Member>(&in_rooms)? > 0 {
+        return Ok(());
+    }
+    tracking::untrack(work, &repair.user_id)
+}
+
+/// Ends the repair of a device with which a new session was opened: tells it of the session, and
+/// lets it have the keys of our current room sessions once more.
+pub(super) fn olm_is_repaired(work: &mut Work<'_>, device: &Device) -> Result<()> {
+    let key = [device.user_id.as_str().into(), device.identity_key.as_str().into()];
+    let repair = work.tx.get::<OlmRepair>(&key)?;
+    let Some(repair) = repair.filter(|repair| repair.is_due) else { return Ok(()) };
+    work.tx.put(&OlmRepair { is_due: false, repaired_at: work.now, ..repair })?;
+    let nothing = to_raw_value(&json!({})).or_fail(Kind::Internal, "An empty content")?;
+    send_to_devices::send_to_device(work, device, "m.dummy", &nothing)?;
+    keys_were_lost(work, device)
+}
+
+/// Lets a device have the keys of our current room sessions once more: it may have lost them.
+pub(super) fn keys_were_lost(work: &mut Work<'_>, device: &Device) -> Result<()> {
+    let user_id = device.user_id.as_str();
+    let shares = work.tx.select::<KeyShare>(&Query::equal("user_id", user_id))?;
+    let lost = |share: &KeyShare| {
+        let is_its = share.device_id == device.device_id;
+        is_its && share.identity_key == device.identity_key && !share.lost
+    };
+    let lost: Vec<KeyShare> = shares.into_iter().filter(lost).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    for share in lost {
+        // It stays on record: whoever may have a key is not forgotten.
+        work.tx.put(&KeyShare { lost: true, ..share })?;
+    }
+    effects::push(work, Effect::RecipientsChanged { user_id: user_id.to_owned() });
+    Ok(())
+}
+
+/// Claims one-time keys of devices whose sessions with us are broken.
+pub(super) fn repair_olm_sessions(pump: &mut Pump<'_, '_>) -> Result<()> {
+    let mut wanted = Vec::new();
+    for repair in pump.work.tx.select::<OlmRepair>(&Query::all())? {
+        if !repair.is_due {
+            if !was_repaired_lately(pump.work, &repair) {
+                forget_repair(pump.work, &repair)?;
+            }
+            continue;
+        }
+        let owned = Query::equal("identity_key", repair.identity_key.as_str())
+            .and("user_id", repair.user_id.as_str());
+        let mut devices = pump.work.tx.select::<Device>(&owned)?;
+        devices.retain(|device| !device.deleted && !device.dehydrated);
+        let list = pump.work.tx.get::<DeviceList>(&[repair.user_id.as_str().into()])?;
+        let is_unknown = devices.is_empty() && !list.is_some_and(|list| list.outdated);
+        if is_unknown || repair.broken_at + LIFETIME < pump.work.now {
+            forget_repair(pump.work, &repair)?;
+            continue;
+        }
+        devices.retain(|device| {
+            device.local != LocalTrust::Blocked
+                && tracking::is_due(device.claim_retry_at, pump.work.now)
+        });
+        wanted.extend(devices.into_iter().map(|device| (device.user_id, device.device_id)));
+    }
+    pump.claim_one_time_keys(wanted)
 }
 
 /// What a message is remembered by.

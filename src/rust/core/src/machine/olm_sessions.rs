@@ -1,8 +1,9 @@
-//! Olm sessions with other devices: opened from claimed keys, used to encrypt and to decrypt.
+//! Olm sessions with other devices: opened from claimed keys, used to encrypt and to decrypt. A session
+//! belongs to a device of a user with both of its keys ([`Peer`]): only that device is sent to with it.
 //!
 //! Specification: client-server API, end-to-end encryption, "`m.olm.v1.curve25519-aes-sha2`".
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use serde_json::{json, value::RawValue};
 use vodozemac::{
@@ -13,202 +14,259 @@ use zeroize::Zeroizing;
 
 use super::{
     Millis, Work,
-    device_lists::pause,
-    withheld::{NO_OLM, WITHHELD},
+    effects::{self, Effect},
+    outbox, own_account,
+    tracking::pause,
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
-    judgement::{identifier, keys_claim},
+    judgement::{
+        identifier, keys_claim,
+        olm_payload::OlmPayload,
+        reasons::{NO_OLM, WITHHELD},
+    },
     primitives::{
         account::{MEGOLM, OLM},
         keys, olm, parallel,
     },
     store::{
-        Query,
-        records::{Device, OlmSession},
+        Query, Record,
+        records::{Device, OlmSession, Peer},
     },
 };
 
+/// How many sessions under one Curve25519 key of a user are kept, whichever devices they are with.
+const MOST_OF_KEY: usize = 16;
 /// How many sessions with one device are kept. The specification asks for four or more.
 pub(super) const MOST_SESSIONS: usize = 8;
 
-impl Work<'_> {
-    /// The sessions with the device that owns `identity_key`, the last that was used first.
-    pub(super) fn olm_sessions(&self, identity_key: &str) -> Result<Vec<OlmSession>> {
-        let mut sessions =
-            self.tx.select::<OlmSession>(&Query::equal("identity_key", identity_key))?;
-        sessions.sort_by_key(|session| std::cmp::Reverse(session.last_received_at));
-        Ok(sessions)
+/// The sessions under `identity_key` with devices of `user_id`, and those whose device is not
+/// known; the last that was used first.
+fn olm_sessions(work: &Work<'_>, user_id: &str, identity_key: &str) -> Result<Vec<OlmSession>> {
+    let mut sessions = Vec::new();
+    for user_id in [user_id, Peer::Unproven.user_id()] {
+        let wanted = Query::equal("identity_key", identity_key).and("user_id", user_id);
+        sessions.extend(work.tx.select::<OlmSession>(&wanted)?);
     }
+    sessions.sort_by_key(|session| Reverse(session.last_received_at));
+    Ok(sessions)
+}
 
-    /// The session to send with.
-    fn olm_session(&self, identity_key: &str) -> Result<Option<OlmSession>> {
-        let mut sessions = self.olm_sessions(identity_key)?.into_iter();
-        Ok(sessions.find(|session| !session.receive_only))
-    }
-
-    pub(super) fn has_olm_session(&self, identity_key: &str) -> Result<bool> {
-        Ok(self.olm_session(identity_key)?.is_some())
-    }
-
-    /// Takes in the answer to `/keys/claim` about `asked`: opens a session with each device that
-    /// has a key that holds, and notes when to try the others again.
-    pub(super) fn keys_claim_answered(
-        &mut self,
-        asked: &[(String, String)],
-        body: &str,
-    ) -> Result<()> {
-        let answer = keys_claim::Answer::read(body)?;
-        let mut devices = Vec::new();
-        for (user_id, device_id) in asked {
-            let device: Option<Device> =
-                self.tx.get(&[user_id.as_str().into(), device_id.as_str().into()])?;
-            devices.extend(device);
+/// The session to send to `device` with.
+fn olm_session(work: &Work<'_>, device: &Device) -> Result<Option<OlmSession>> {
+    for session in olm_sessions(work, &device.user_id, &device.identity_key)? {
+        if !session.receive_only && leads_to(work, &session, device)? {
+            return Ok(Some(OlmSession { peer: peer_of(device), ..session }));
         }
-        let account = self.account()?;
-        let opened = parallel::map(devices, |device| {
-            let open = || {
-                let signing_key = keys::ed25519(&device.signing_key)?;
-                let one_time_key = answer.judge(&device.user_id, &device.device_id, signing_key)?;
-                olm::outbound(account, keys::curve25519(&device.identity_key)?, one_time_key)
-            };
-            let session = open();
-            (device, session)
-        });
-        for (mut device, session) in opened {
-            match session {
-                Ok(session) => {
-                    device.claim_failures = 0;
-                    device.claim_retry_at = 0;
-                    device.told_no_olm = false;
-                    self.tx.put(&device)?;
-                    self.keep_olm_session(OlmSession {
+    }
+    Ok(None)
+}
+
+pub(super) fn has_olm_session(work: &Work<'_>, device: &Device) -> Result<bool> {
+    Ok(olm_session(work, device)?.is_some())
+}
+
+/// Whether `device` is at the other end of `session`, which is under its Curve25519 key.
+fn leads_to(work: &Work<'_>, session: &OlmSession, device: &Device) -> Result<bool> {
+    match &session.peer {
+        Peer::Unproven => Ok(false),
+        Peer::Device { .. } => Ok(session.peer == peer_of(device)),
+        // As long as no other device has published the key.
+        Peer::Unrecorded => {
+            let same_key = Query::equal("identity_key", device.identity_key.as_str());
+            Ok(work.tx.count::<Device>(&same_key)? == 1)
+        }
+    }
+}
+
+/// Takes in the answer to `/keys/claim` about `asked`: opens a session with each device that
+/// has a key that holds, and notes when to try the others again.
+pub(super) fn keys_claim_answered(
+    work: &mut Work<'_>,
+    asked: &[(String, String)],
+    body: &str,
+) -> Result<()> {
+    let answer = keys_claim::Answer::read(body)?;
+    let mut devices = Vec::new();
+    for (user_id, device_id) in asked {
+        let device: Option<Device> =
+            work.tx.get(&[user_id.as_str().into(), device_id.as_str().into()])?;
+        devices.extend(device);
+    }
+    let account = own_account::account(work)?;
+    let opened = parallel::map(devices, |device| {
+        let open = || {
+            let signing_key = keys::ed25519(&device.signing_key)?;
+            let one_time_key = answer.judge(&device.user_id, &device.device_id, signing_key)?;
+            olm::outbound(account, keys::curve25519(&device.identity_key)?, one_time_key)
+        };
+        let session = open();
+        (device, session)
+    });
+    for (mut device, session) in opened {
+        match session {
+            Ok(session) => {
+                device.claim_failures = 0;
+                device.claim_retry_at = 0;
+                device.told_no_olm = false;
+                work.tx.put(&device)?;
+                keep_olm_session(
+                    work,
+                    &OlmSession {
                         identity_key: device.identity_key.clone(),
+                        peer: peer_of(&device),
                         session_id: session.session_id(),
                         session,
-                        last_received_at: self.now,
+                        last_received_at: work.now,
                         receive_only: false,
-                    })?;
-                    self.olm_is_repaired(&device)?;
-                }
-                Err(_) => self.no_one_time_key(device, &answer)?,
+                    },
+                )?;
+                effects::push(work, Effect::OlmSessionOpened { device: Box::new(device) });
             }
+            Err(_) => no_one_time_key(work, device, &answer)?,
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn no_one_time_key(&self, mut device: Device, answer: &keys_claim::Answer) -> Result<()> {
-        let server = identifier::server_name(&device.user_id).unwrap_or_default();
-        // A server that could not be reached says nothing about the device.
-        let unreachable = answer.failures.contains(server);
-        let failures = if unreachable { 0 } else { device.claim_failures };
-        if !unreachable && !device.told_no_olm {
-            device.told_no_olm = true;
-            let content = json!({
-                "algorithm": MEGOLM,
-                "sender_key": self.own.identity_key,
-                "code": NO_OLM,
-                "reason": "The sender could open no secure channel to this device.",
-            });
-            let to = BTreeMap::from([(device.device_id.as_str(), content)]);
-            self.tell_devices(WITHHELD, &BTreeMap::from([(device.user_id.as_str(), to)]))?;
-        }
-        device.claim_retry_at = self.now + pause(failures);
-        device.claim_failures = failures + 1;
-        self.tx.put(&device)
-    }
-
-    fn keep_olm_session(&self, session: OlmSession) -> Result<()> {
-        self.tx.put(&session)?;
-        // The least recently used go. They are few, so nothing that is under way is lost.
-        for surplus in self.olm_sessions(&session.identity_key)?.iter().skip(MOST_SESSIONS) {
-            let key = [surplus.identity_key.as_str().into(), surplus.session_id.as_str().into()];
-            self.tx.delete::<OlmSession>(&key)?;
-        }
-        Ok(())
-    }
-
-    /// Encrypts an event to each device that we have a session with, and saves the ratchets. What
-    /// comes back are the contents of `m.room.encrypted` to-device events, as JSON text, in the
-    /// order of `devices`; none where there is no session.
-    pub(super) fn encrypt_to_devices(
-        &mut self,
-        devices: &[Device],
-        event_type: &str,
-        content: &RawValue,
-    ) -> Result<Vec<Option<String>>> {
-        let mut with_sessions = Vec::new();
-        for device in devices {
-            let session = self.olm_session(&device.identity_key)?;
-            with_sessions.push((device, session));
-        }
-        let device_keys: &RawValue = serde_json::from_str(&self.own.device_keys)
-            .or_fail(Kind::Internal, "Our own device keys")?;
-        let own = &self.own;
-        let encrypted = parallel::map(with_sessions, |(device, session)| {
-            let mut session = session?;
-            let payload = json_text(&Payload {
-                r#type: event_type,
-                content,
-                sender: &own.user_id,
-                keys: SigningKey { ed25519: &own.signing_key },
-                recipient: &device.user_id,
-                recipient_keys: SigningKey { ed25519: &device.signing_key },
-                sender_device_keys: device_keys,
-            });
-            let message = payload
-                .and_then(|payload| olm::encrypt(&mut session.session, payload.as_bytes()))
-                .ok()?;
-            let (message_type, body) = olm::parts(&message);
-            let content = json!({
-                "algorithm": OLM,
-                "sender_key": own.identity_key,
-                "ciphertext": {
-                    device.identity_key.as_str(): {"type": message_type, "body": body},
-                },
-            });
-            Some((session, content.to_string()))
+fn no_one_time_key(work: &Work<'_>, mut device: Device, answer: &keys_claim::Answer) -> Result<()> {
+    let server = identifier::server_name(&device.user_id).unwrap_or_default();
+    // A server that could not be reached says nothing about the device.
+    let unreachable = answer.failures.contains(server);
+    let failures = if unreachable { 0 } else { device.claim_failures };
+    if !unreachable && !device.told_no_olm {
+        device.told_no_olm = true;
+        let content = json!({
+            "algorithm": MEGOLM,
+            "sender_key": work.own.identity_key,
+            "code": NO_OLM,
+            "reason": "The sender could open no secure channel to this device.",
         });
-        let mut contents = Vec::new();
-        for result in encrypted {
-            // The ratchet is saved in the transaction in which its message is put in the outbox.
-            contents.push(match result {
-                Some((session, content)) => {
-                    self.tx.put(&session)?;
-                    Some(content)
-                }
-                None => None,
-            });
-        }
-        Ok(contents)
+        let to = BTreeMap::from([(device.device_id.as_str(), content)]);
+        outbox::tell_devices(work, WITHHELD, &BTreeMap::from([(device.user_id.as_str(), to)]))?;
     }
+    device.claim_retry_at = work.now + pause(failures);
+    device.claim_failures = failures + 1;
+    work.tx.put(&device)
+}
 
-    /// Decrypts a message from the device that owns `sender_key`.
-    ///
-    /// # Errors
-    /// [`Kind::Olm`]; nothing has changed then.
-    pub(super) fn decrypt_olm(
-        &mut self,
-        sender_key: Curve25519PublicKey,
-        message: &OlmMessage,
-    ) -> Result<Zeroizing<Vec<u8>>> {
-        let mut sessions = self.olm_sessions(&sender_key.to_base64())?;
-        let (known, now) = (sessions.len(), self.now);
-        let (at, plaintext) =
-            decrypt(&mut sessions, || self.account_mut(), sender_key, message, now)?;
-        let session = sessions.swap_remove(at);
-        if at < known {
-            self.tx.put(&session)?
-        } else {
-            self.keep_olm_session(session)?
-        }
-        Ok(plaintext)
-    }
+fn keep_olm_session(work: &Work<'_>, session: &OlmSession) -> Result<()> {
+    work.tx.put(session)?;
+    let mut same = olm_sessions(work, session.peer.user_id(), &session.identity_key)?;
+    // The least recently used go. They are few, so nothing that is under way is lost. A user may name
+    // ever new Ed25519 keys, so that all under one key are bounded too.
+    let of_key: Vec<_> = same.iter().skip(MOST_OF_KEY).map(OlmSession::key).collect();
+    same.retain(|other| other.peer == session.peer);
+    let of_peer = same.iter().skip(MOST_SESSIONS).map(OlmSession::key);
+    of_key.into_iter().chain(of_peer).try_for_each(|old| work.tx.delete::<OlmSession>(&old))
+}
 
-    /// Our own Ed25519 key.
-    pub(super) fn own_signing_key(&self) -> Result<Ed25519PublicKey> {
-        keys::ed25519(&self.own.signing_key)
+/// Notes that a payload of a device came over a session, which leads to that device.
+pub(super) fn proves_session(
+    work: &Work<'_>,
+    session: OlmSession,
+    payload: &OlmPayload,
+) -> Result<()> {
+    let peer = Peer::Device {
+        user_id: payload.sender.clone(),
+        signing_key: payload.signing_key.to_base64(),
+    };
+    if session.peer == peer {
+        return Ok(());
     }
+    keep_olm_session(work, &OlmSession { peer, ..session })
+}
+
+/// Encrypts an event to each device that we have a session with, and saves the ratchets. What
+/// comes back are the contents of `m.room.encrypted` to-device events, as JSON text, in the
+/// order of `devices`; none where there is no session.
+pub(super) fn encrypt_to_devices(
+    work: &mut Work<'_>,
+    devices: &[Device],
+    event_type: &str,
+    content: &RawValue,
+) -> Result<Vec<Option<String>>> {
+    let mut with_sessions = Vec::new();
+    for device in devices {
+        let session = olm_session(work, device)?;
+        with_sessions.push((device, session));
+    }
+    let device_keys: &RawValue = serde_json::from_str(&work.own.device_keys)
+        .or_fail(Kind::Internal, "Our own device keys")?;
+    let own = &work.own;
+    let encrypted = parallel::map(with_sessions, |(device, session)| {
+        let mut session = session?;
+        let payload = json_text(&Payload {
+            r#type: event_type,
+            content,
+            sender: &own.user_id,
+            keys: SigningKey { ed25519: &own.signing_key },
+            recipient: &device.user_id,
+            recipient_keys: SigningKey { ed25519: &device.signing_key },
+            sender_device_keys: device_keys,
+        });
+        let message = payload
+            .and_then(|payload| olm::encrypt(&mut session.session, payload.as_bytes()))
+            .ok()?;
+        let (message_type, body) = olm::parts(&message);
+        let content = json!({
+            "algorithm": OLM,
+            "sender_key": own.identity_key,
+            "ciphertext": {
+                device.identity_key.as_str(): {"type": message_type, "body": body},
+            },
+        });
+        Some((session, content.to_string()))
+    });
+    let mut contents = Vec::new();
+    for result in encrypted {
+        // The ratchet is saved in the transaction in which its message is put in the outbox.
+        contents.push(match result {
+            Some((session, content)) => {
+                work.tx.put(&session)?;
+                Some(content)
+            }
+            None => None,
+        });
+    }
+    Ok(contents)
+}
+
+/// Decrypts a message of `sender` from the device that owns `sender_key`. The session, which is
+/// saved, and what it said.
+///
+/// # Errors
+/// [`Kind::Olm`]; nothing has changed then.
+pub(super) fn decrypt_olm(
+    work: &mut Work<'_>,
+    sender: &str,
+    sender_key: Curve25519PublicKey,
+    message: &OlmMessage,
+) -> Result<(OlmSession, Zeroizing<Vec<u8>>)> {
+    let identity_key = sender_key.to_base64();
+    let mut sessions = match message {
+        OlmMessage::PreKey(inner) => {
+            let id = inner.session_id();
+            let known = work.tx.get(&[identity_key.as_str().into(), id.as_str().into()])?;
+            Vec::from_iter(known)
+        }
+        OlmMessage::Normal(_) => olm_sessions(work, sender, &identity_key)?,
+    };
+    let (known, now) = (sessions.len(), work.now);
+    let (at, plaintext) =
+        decrypt(&mut sessions, || own_account::account_mut(work), sender_key, message, now)?;
+    let session = sessions.swap_remove(at);
+    if at < known {
+        work.tx.put(&session)?
+    } else {
+        keep_olm_session(work, &session)?
+    }
+    Ok((session, plaintext))
+}
+
+/// Our own Ed25519 key.
+pub(super) fn own_signing_key(work: &Work<'_>) -> Result<Ed25519PublicKey> {
+    keys::ed25519(&work.own.signing_key)
 }
 
 /// Decrypts a message from the device that owns `sender_key` with one of `sessions`, which are those
@@ -234,6 +292,7 @@ pub(super) fn decrypt<'a>(
                     let opened = olm::inbound(account()?, sender_key, inner)?;
                     sessions.push(OlmSession {
                         identity_key: sender_key.to_base64(),
+                        peer: Peer::Unproven,
                         session_id: opened.session.session_id(),
                         session: opened.session,
                         last_received_at: now,
@@ -253,6 +312,10 @@ pub(super) fn decrypt<'a>(
     };
     sessions[at].last_received_at = now;
     Ok((at, Zeroizing::new(plaintext)))
+}
+
+fn peer_of(device: &Device) -> Peer {
+    Peer::Device { user_id: device.user_id.clone(), signing_key: device.signing_key.clone() }
 }
 
 #[derive(serde::Serialize)]

@@ -133,23 +133,21 @@ fn account_of(tx: &Transaction<'_>) -> Result<OwnAccount> {
     Ok(made)
 }
 
-impl Work<'_> {
-    /// The account, to read.
-    pub(super) fn account(&mut self) -> Result<&Account> {
-        Ok(&*self.loaded()?)
-    }
+/// The account, to read.
+pub(super) fn account<'w>(work: &'w mut Work<'_>) -> Result<&'w Account> {
+    Ok(&*loaded(work)?)
+}
 
-    /// The account, to change; it is written when the transaction ends.
-    pub(super) fn account_mut(&mut self) -> Result<&mut Account> {
-        self.account_changed = true;
-        self.loaded()
-    }
+/// The account, to change; it is written when the transaction ends.
+pub(super) fn account_mut<'w>(work: &'w mut Work<'_>) -> Result<&'w mut Account> {
+    work.account_changed = true;
+    loaded(work)
+}
 
-    fn loaded(&mut self) -> Result<&mut Account> {
-        let account = match self.account.take() {
-            Some(account) => account,
-            None => account_of(self.tx)?,
-        };
-        Ok(&mut self.account.insert(account).account)
-    }
+fn loaded<'w>(work: &'w mut Work<'_>) -> Result<&'w mut Account> {
+    let account = match work.account.take() {
+        Some(account) => account,
+        None => account_of(work.tx)?,
+    };
+    Ok(&mut work.account.insert(account).account)
 }

@@ -5,38 +5,71 @@
 //! is left. Each request is leased for a while to the process that got it: another process does
 //! not repeat it meanwhile, and would do no harm if it did.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::{
-    HOUR, Machine, Millis, SECOND, Work,
-    gaps::PAGE,
-    path::{path, percent_encode},
+    HOUR, MINUTE, Millis, SECOND, Work,
+    failures::{self, Trouble},
+    path::path,
+    tracking::pause,
 };
 use crate::{
     error::Result,
     primitives::account::SIGNED_CURVE25519,
     store::{
         Query, Record,
-        records::{Ask, Request},
+        records::{Ask, Failure, KeyUpload, Lane, Request, Upload},
     },
 };
 
 /// How long a process has for a request before another may repeat it.
 const LEASE: Millis = 10 * SECOND;
+/// How long after its lease a late response to a request is still taken.
+const LATEST: Millis = 10 * MINUTE;
 /// Once so many requests are given out, the others wait for the next call: replies come when all were
 /// performed, and should come before the leases run out.
 pub(super) const AT_A_TIME: usize = 50;
-/// How many users one `/keys/query` asks for.
-const USERS_PER_QUERY: usize = 250;
+/// How many devices one `/keys/claim` asks for: a user may have any number.
+const DEVICES_PER_CLAIM: usize = 1000;
 /// After this a server may have forgotten a transaction id, and would send the event twice.
 pub(super) const TRANSACTION_IDS_LAST: Millis = 12 * HOUR;
 /// How long the server may wait for other servers, in milliseconds.
-const FEDERATION_TIMEOUT: u64 = 10_000;
+pub(super) const FEDERATION_TIMEOUT: u64 = 10_000;
+
+/// Not a kind of request: see [`Awaited::kinds`].
+const MESSAGES: &str = "messages";
+
+/// What a caller waits for.
+#[derive(Debug, Clone, Default)]
+pub struct Awaited {
+    /// The messages of this room.
+    pub room_id: Option<String>,
+    /// The devices of these users.
+    pub users: Vec<String>,
+    /// All requests of these kinds; `messages` stands for all messages, to rooms and to devices, and
+    /// what those of rooms wait for.
+    pub kinds: Vec<String>,
+    /// What failed after this number has been tried in this call.
+    pub since: i64,
+}
+
+impl Awaited {
+    /// A device whose keys were never published is sent nothing that it could read.
+    fn covers(&self, ask: &Ask, is_published: bool) -> bool {
+        ask.room().is_some_and(|room_id| self.room_id.as_deref() == Some(room_id))
+            || matches!(ask, Ask::KeysQuery { lane: Lane::Caller, .. })
+            || self.kinds.iter().any(|kind| match kind.as_str() {
+                MESSAGES => {
+                    ask.room().is_some()
+                        || matches!(ask, Ask::Send { .. })
+                        || !is_published && *ask == Ask::KeysUpload
+                }
+                kind => kind == ask.kind(),
+            })
+    }
+}
 
 /// A request to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +84,11 @@ pub struct WireRequest {
     pub path: String,
     /// The body, as JSON text.
     pub body: Option<String>,
+    /// In place of it, this file.
+    pub file: Option<Upload>,
+    /// If it fails, those after it in the same lane must not be performed: events of a room go out in
+    /// order.
+    pub lane: Option<String>,
 }
 
 /// What to do now.
@@ -60,60 +98,39 @@ pub struct Requests {
     pub requests: Vec<WireRequest>,
     /// Something old is to be sent again, and whether it was sent must first be seen in a sync.
     pub sync_first: bool,
-}
-
-impl Machine {
-    /// The requests to perform now. None when there is nothing to do, or nothing that another
-    /// process is not doing.
-    ///
-    /// # Errors
-    /// [`Kind::OwnKeys`] when the server holds other keys under this device's name: nothing sent
-    /// from here could be relied on.
-    pub fn requests(&mut self, now: Millis) -> Result<Requests> {
-        self.work(now, |work| {
-            if let Some(conflict) = work.own_keys_conflict()? {
-                return Err(conflict);
-            }
-            let mut pump = Pump::new(work)?;
-            pump.upload_keys()?;
-            pump.repair_olm_sessions()?;
-            pump.answer_key_requests()?;
-            pump.ask_for_keys()?;
-            pump.answer_secret_requests()?;
-            pump.ask_for_secrets()?;
-            pump.pursue_verifications()?;
-            pump.search_backup()?;
-            pump.share_key_bundles()?;
-            pump.fetch_key_bundles()?;
-            pump.send_to_devices()?;
-            for room_id in pump.work.rooms_to_send_to()? {
-                if pump.out.requests.len() < AT_A_TIME {
-                    pump.send_to_room(&room_id)?;
-                }
-            }
-            pump.query_devices()?;
-            pump.fill_gaps()?;
-            pump.back_up_keys()?;
-            pump.look_at_backup()?;
-            Ok(pump.out)
-        })
-    }
+    /// The rooms whose messages wait because a request failed, and which.
+    pub held_up: BTreeMap<String, Trouble>,
+    /// Another process is at work.
+    pub busy: bool,
 }
 
 /// The work of one call of [`Machine::requests`].
 pub(super) struct Pump<'a, 'b> {
     pub(super) work: &'a mut Work<'b>,
+    pub(super) awaited: &'a Awaited,
+    /// The keys of this device are on the server.
+    pub(super) is_published: bool,
     /// What is with the server now.
     pub(super) busy: Vec<Ask>,
+    /// Users whose devices must be known before a room's messages go out.
+    pub(super) unknown: BTreeMap<String, BTreeSet<String>>,
+    /// Users who are asked for because somebody waits, and so not with the others.
+    pub(super) waiting: BTreeSet<String>,
     pub(super) out: Requests,
 }
 
 impl<'a, 'b> Pump<'a, 'b> {
-    fn new(work: &'a mut Work<'b>) -> Result<Self> {
+    pub(super) fn new(work: &'a mut Work<'b>, awaited: &'a Awaited) -> Result<Self> {
         let mut busy = Vec::new();
         for request in work.tx.select::<Request>(&Query::all())? {
-            if request.leased_until > work.now {
+            // A lease that ends later than any could was made before the clock was set back.
+            if (work.now + 1..=work.now + LEASE).contains(&request.leased_until) {
                 busy.push(request.ask);
+            } else if may_come_late(&request.ask)
+                && (work.now - LATEST..=work.now).contains(&request.leased_until)
+            {
+                // A slow server answers after the lease. If another process took its request away then,
+                // two processes would never hear anything.
             } else if !matches!(request.ask, Ask::Send { .. }) {
                 // A late answer to a question that is asked anew must not undo the newer one. A
                 // late answer to something sent is as good as an early one.
@@ -122,13 +139,23 @@ impl<'a, 'b> Pump<'a, 'b> {
                 work.tx.delete::<Request>(&request.key())?;
             }
         }
-        Ok(Self { work, busy, out: Requests::default() })
+        let upload: KeyUpload = work.tx.get_single()?.unwrap_or_default();
+        Ok(Self {
+            work,
+            awaited,
+            is_published: upload.published,
+            busy,
+            unknown: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            out: Requests::default(),
+        })
     }
 
     pub(super) fn is_busy(&self, same: impl Fn(&Ask) -> bool) -> bool {
         self.busy.iter().any(same)
     }
 
+    /// Gives out a request, unless it waits after a failure.
     pub(super) fn ask(
         &mut self,
         ask: Ask,
@@ -136,83 +163,110 @@ impl<'a, 'b> Pump<'a, 'b> {
         path: String,
         body: Option<String>,
     ) -> Result<()> {
+        self.give_out(ask, method, path, body, None)
+    }
+
+    /// The same for a request whose body is a file.
+    pub(super) fn ask_with_file(&mut self, ask: Ask, path: String, file: Upload) -> Result<()> {
+        self.give_out(ask, "POST", path, None, Some(file))
+    }
+
+    fn give_out(
+        &mut self,
+        ask: Ask,
+        method: &'static str,
+        path: String,
+        body: Option<String>,
+        file: Option<Upload>,
+    ) -> Result<()> {
+        if !self.may_ask(&ask)? {
+            return Ok(());
+        }
         let number = self.work.tx.take_number("request")?;
         let kind = ask.kind();
         let leased_until = self.work.now + LEASE;
         self.work.tx.put(&Request { number, ask: ask.clone(), leased_until })?;
+        let lane = match &ask {
+            Ask::Send { lane, .. } => lane.room().map(str::to_owned),
+            _ => None,
+        };
         self.busy.push(ask);
-        self.out.requests.push(WireRequest { number, kind, method, path, body });
+        self.out.requests.push(WireRequest { number, kind, method, path, body, file, lane });
         Ok(())
-    }
-
-    fn upload_keys(&mut self) -> Result<()> {
-        if self.is_busy(|ask| *ask == Ask::KeysUpload) {
-            return Ok(());
-        }
-        match self.work.due_key_upload()? {
-            Some(body) => self.ask(Ask::KeysUpload, "POST", path(&["keys", "upload"]), Some(body)),
-            None => Ok(()),
-        }
     }
 
     pub(super) fn claim_one_time_keys(&mut self, devices: Vec<(String, String)>) -> Result<()> {
+        self.claim_for(Lane::Side, devices)
+    }
+
+    pub(super) fn claim_for(&mut self, lane: Lane, devices: Vec<(String, String)>) -> Result<()> {
         let claimed = |device: &(String, String)| {
             self.is_busy(
-                |ask| matches!(ask, Ask::KeysClaim { devices } if devices.contains(device)),
+                |ask| matches!(ask, Ask::KeysClaim { devices, .. } if devices.contains(device)),
             )
         };
         let devices: Vec<_> = devices.into_iter().filter(|device| !claimed(device)).collect();
-        if devices.is_empty() {
-            return Ok(());
-        }
-        let mut wanted: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
-        for (user_id, device_id) in &devices {
-            wanted.entry(user_id).or_default().insert(device_id, SIGNED_CURVE25519);
-        }
-        let body = json!({"timeout": FEDERATION_TIMEOUT, "one_time_keys": wanted}).to_string();
-        let path = path(&["keys", "claim"]);
-        self.ask(Ask::KeysClaim { devices }, "POST", path, Some(body))
-    }
-
-    /// One question a user at a time: an answer that is under way may already be older than the
-    /// next mark.
-    fn query_devices(&mut self) -> Result<()> {
-        let asked: BTreeSet<String> = self
-            .busy
-            .iter()
-            .filter_map(|ask| match ask {
-                Ask::KeysQuery { users } => Some(users.iter().map(|(user, _)| user.clone())),
-                _ => None,
-            })
-            .flatten()
-            .collect();
-        let mut users = self.work.outdated_users()?;
-        users.retain(|(user, _)| !asked.contains(user));
-        for users in users.chunks(USERS_PER_QUERY) {
-            let wanted: BTreeMap<&str, [&str; 0]> =
-                users.iter().map(|(user, _)| (user.as_str(), [])).collect();
-            let body = json!({"timeout": FEDERATION_TIMEOUT, "device_keys": wanted}).to_string();
-            let ask = Ask::KeysQuery { users: users.to_vec() };
-            self.ask(ask, "POST", path(&["keys", "query"]), Some(body))?;
+        let whole = Ask::KeysClaim { devices: Vec::new(), lane: lane.clone() };
+        let most = self.largest_batch(&whole, devices.len())?.min(DEVICES_PER_CLAIM);
+        for devices in devices.chunks(most) {
+            let mut wanted: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+            for (user_id, device_id) in devices {
+                wanted.entry(user_id).or_default().insert(device_id, SIGNED_CURVE25519);
+            }
+            let body = json!({"timeout": FEDERATION_TIMEOUT, "one_time_keys": wanted}).to_string();
+            let ask = Ask::KeysClaim { devices: devices.to_vec(), lane: lane.clone() };
+            self.ask(ask, "POST", path(&["keys", "claim"])?, Some(body))?;
         }
         Ok(())
     }
 
-    fn fill_gaps(&mut self) -> Result<()> {
-        for ask in self.work.open_gaps()? {
-            let Ask::Gap { room_id, number, .. } = &ask else { continue };
-            if self.busy.contains(&ask) || self.out.requests.len() >= AT_A_TIME {
-                continue;
-            }
-            let Some((from, to)) = self.work.gap(room_id, *number)? else { continue };
-            let mut path = path(&["rooms", room_id, "messages"]);
-            for (name, value) in [("?dir=f&from=", &from), ("&to=", &to)] {
-                path.push_str(name);
-                percent_encode(value, &mut path);
-            }
-            let _ = write!(path, "&limit={PAGE}");
-            self.ask(ask, "GET", path, None)?;
+    /// Whether a request may be made now, or waits after a failure. What waits for it is noted.
+    pub(super) fn may_ask(&mut self, ask: &Ask) -> Result<bool> {
+        let Some(failure) = failures::failure(self.work, &ask.subject())? else { return Ok(true) };
+        // After the clock was set back nothing waits longer than it would have.
+        let wait = failure.retry_at - self.work.now;
+        let is_due = wait <= 0 || wait > pause(u32::MAX);
+        if is_due
+            || failure.number <= self.awaited.since && self.awaited.covers(ask, self.is_published)
+        {
+            return Ok(true);
         }
-        Ok(())
+        if let Some(room_id) = ask.room() {
+            self.hold_up(room_id, &failure);
+        }
+        Ok(false)
     }
+
+    /// Notes that the messages of a room wait because of a failure.
+    pub(super) fn hold_up(&mut self, room_id: &str, failure: &Failure) {
+        let trouble = failure.trouble(Some(room_id));
+        self.out.held_up.entry(room_id.to_owned()).or_insert(trouble);
+    }
+
+    /// How many subjects a request may have, as it failed before with more.
+    pub(super) fn largest_batch(&self, ask: &Ask, usual: usize) -> Result<usize> {
+        let failure = failures::failure(self.work, &ask.subject())?;
+        Ok(failure.map_or(usual, |failure| failure.batch.min(usual)).max(1))
+    }
+}
+
+/// Leases a request anew that is still being performed.
+pub(super) fn renew(work: &Work<'_>, number: i64) -> Result<()> {
+    if let Some(request) = work.tx.get::<Request>(&[number.into()])? {
+        work.tx.put(&Request { leased_until: work.now + LEASE, ..request })?;
+    }
+    Ok(())
+}
+
+/// Whether a response that comes late does no harm: what it is about has a generation or a place of its
+/// own, so that it cannot undo a newer one.
+fn may_come_late(ask: &Ask) -> bool {
+    matches!(
+        ask,
+        Ask::KeysQuery { .. }
+            | Ask::KeysClaim { .. }
+            | Ask::Members { .. }
+            | Ask::Gap { .. }
+            | Ask::Upload { .. }
+    )
 }

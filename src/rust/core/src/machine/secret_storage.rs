@@ -5,7 +5,11 @@
 
 use zeroize::Zeroizing;
 
-use super::{Machine, Work, identity::public};
+use super::{
+    Machine, Millis, Work,
+    identity::{self, public},
+    key_backup,
+};
 use crate::{
     error::{Error, Kind, Result},
     judgement::secret_storage::{DEFAULT_KEY, OpenStorage, SecretStorage, StorageSecret, key_type},
@@ -61,16 +65,16 @@ impl Machine {
             return Err(refused(format!("{name} is account data of another kind, and no secret.")));
         }
         let opened = storage.open_default(secret)?;
-        self.work(0, |work| {
-            work.check_secret(name, value)?;
+        self.read(|work| {
+            check_secret(work, name, value)?;
             for other in Usage::ALL.map(Usage::secret_name).iter().filter(|other| *other != name) {
                 if let Some(stored) = opened.secret(other)? {
-                    work.check_secret(other, &stored)?;
+                    check_secret(work, other, &stored)?;
                 }
             }
             // What does not open is replaced, and while the key changes what other keys hold.
             let stored = opened.secret(name).ok().flatten();
-            let changing = work.own_identity()?.key_change.is_some();
+            let changing = identity::own_identity(work)?.key_change.is_some();
             if !changing && stored.is_some_and(|stored| *stored == value) {
                 return Ok(None);
             }
@@ -98,9 +102,9 @@ impl Machine {
                 "Nothing in secret storage shows that this is its key.",
             ));
         }
-        self.work(0, |work| {
+        self.read(|work| {
             let mut contents = Vec::new();
-            for (name, value) in work.held_secrets()? {
+            for (name, value) in held_secrets(work)? {
                 let stored = opened.secret(&name).ok().flatten();
                 if stored.is_none_or(|stored| *stored != *value) {
                     let content = opened.seal(&name, &value)?;
@@ -116,8 +120,10 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn key_change_under_way(&mut self, storage: &SecretStorage) -> Result<bool> {
-        self.work(0, |work| {
-            Ok(work.own_identity()?.key_change.is_some_and(|change| change.goes_on(storage)))
+        self.read(|work| {
+            Ok(identity::own_identity(work)?
+                .key_change
+                .is_some_and(|change| change.goes_on(storage)))
         })
     }
 
@@ -130,6 +136,7 @@ impl Machine {
     /// [`Kind::Identity`] when a cross-signing key is not the one the server shows.
     pub fn begin_key_change(
         &mut self,
+        now: Millis,
         storage: &SecretStorage,
         secret: Option<StorageSecret<'_>>,
         new_passphrase: Option<&str>,
@@ -137,8 +144,8 @@ impl Machine {
         // Slow, where there are passphrases: not while the store waits.
         let opened = secret.map(|secret| storage.open(secret)).transpose();
         let new = NewKey::make(new_passphrase)?;
-        self.work(0, |work| {
-            let mut own = work.own_identity()?;
+        self.work(now, |work| {
+            let mut own = identity::own_identity(work)?;
             let overtaken = own.key_change.take();
             if let Some(under_way) = overtaken.as_ref().filter(|change| change.goes_on(storage)) {
                 return under_way.check_passphrase(new_passphrase);
@@ -176,15 +183,19 @@ impl Machine {
     ///
     /// # Errors
     /// As [`Machine::begin_key_change`].
-    pub fn key_change_writes(&mut self, storage: &SecretStorage) -> Result<Vec<(String, String)>> {
-        self.work(0, |work| {
-            let change = work.key_change()?;
+    pub fn key_change_writes(
+        &mut self,
+        now: Millis,
+        storage: &SecretStorage,
+    ) -> Result<Vec<(String, String)>> {
+        self.work(now, |work| {
+            let change = key_change(work)?;
             if !change.goes_on(storage) {
                 return Err(refused("Another client changed the default key meanwhile."));
             }
             let writes = change.writes(work, storage)?;
             if writes.is_empty() {
-                let mut own = work.own_identity()?;
+                let mut own = identity::own_identity(work)?;
                 own.key_change = None;
                 work.tx.put_single(&own)?;
             }
@@ -287,7 +298,7 @@ impl KeyChange {
         let value = value.ok_or_else(|| {
             refused(format!("The secret {name} does not open with this key, and would be lost."))
         })?;
-        work.check_secret(name, value)?;
+        check_secret(work, name, value)?;
         let mut wanted = copies.clone();
         if switched {
             wanted.retain(|id, _| !self.retires(id) && storage.description(id).is_some());
@@ -300,49 +311,47 @@ impl KeyChange {
     }
 }
 
-impl Work<'_> {
-    fn key_change(&self) -> Result<KeyChange> {
-        let missing = || Error::new(Kind::Internal, "The key of secret storage is not changing.");
-        self.own_identity()?.key_change.ok_or_else(missing)
-    }
+fn key_change(work: &Work<'_>) -> Result<KeyChange> {
+    let missing = || Error::new(Kind::Internal, "The key of secret storage is not changing.");
+    identity::own_identity(work)?.key_change.ok_or_else(missing)
+}
 
-    /// The private keys on this device that secret storage is for, as names and texts. Those of an
-    /// identity that changed, or does not hold, are not among them.
-    fn held_secrets(&self) -> Result<Vec<(String, Zeroizing<String>)>> {
-        let own = self.own_identity()?;
-        let shown = self.identity(&self.own.user_id)?;
-        let shown = shown.filter(|shown| own.refused.is_none() && !shown.changed());
-        let held = Usage::ALL.into_iter().filter(|u| self.holds(&own.private, shown.as_ref(), *u));
-        let text = |usage| Some((Usage::secret_name(usage), own.private.get(usage)?.to_base64()));
-        let mut secrets: Vec<_> = held.filter_map(text).collect();
-        let backup = self.key_backup()?;
-        secrets.extend(backup.open().map(|(_, key)| (SECRET.to_owned(), key.to_base64())));
-        Ok(secrets)
-    }
+/// The private keys on this device that secret storage is for, as names and texts. Those of an
+/// identity that changed, or does not hold, are not among them.
+fn held_secrets(work: &Work<'_>) -> Result<Vec<(String, Zeroizing<String>)>> {
+    let own = identity::own_identity(work)?;
+    let shown = identity::identity(work, &work.own.user_id)?;
+    let shown = shown.filter(|shown| own.refused.is_none() && !shown.changed());
+    let held = Usage::ALL.into_iter().filter(|u| identity::holds(&own.private, shown.as_ref(), *u));
+    let text = |usage| Some((Usage::secret_name(usage), own.private.get(usage)?.to_base64()));
+    let mut secrets: Vec<_> = held.filter_map(text).collect();
+    let backup = key_backup::key_backup(work)?;
+    secrets.extend(backup.open().map(|(_, key)| (SECRET.to_owned(), key.to_base64())));
+    Ok(secrets)
+}
 
-    /// A private cross-signing key must be that of the identity the server shows, which must be
-    /// the pinned one.
-    fn check_secret(&self, name: &str, value: &str) -> Result<()> {
-        if !name.starts_with("m.cross_signing.") {
-            return Ok(());
-        }
-        let refused = self.own_identity()?.refused.is_some();
-        let shown = self.identity(&self.own.user_id)?;
-        let shown = shown.filter(|shown| !refused && !shown.changed());
-        let usage = Usage::ALL.into_iter().find(|usage| usage.secret_name() == name);
-        let published = shown.zip(usage).and_then(|(shown, usage)| public(&shown, usage));
-        let stored = SigningKey::from_base64(value).ok().map(|private| private.public());
-        if stored.is_some() && stored == published {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Identity,
-            format!(
-                "The secret {name} is not the private part of the identity that the server shows, \
-                 or that is not the one this device knows. Run mx_crypto_setup() first."
-            ),
-        ))
+/// A private cross-signing key must be that of the identity the server shows, which must be
+/// the pinned one.
+fn check_secret(work: &Work<'_>, name: &str, value: &str) -> Result<()> {
+    if !name.starts_with("m.cross_signing.") {
+        return Ok(());
     }
+    let refused = identity::own_identity(work)?.refused.is_some();
+    let shown = identity::identity(work, &work.own.user_id)?;
+    let shown = shown.filter(|shown| !refused && !shown.changed());
+    let usage = Usage::ALL.into_iter().find(|usage| usage.secret_name() == name);
+    let published = shown.zip(usage).and_then(|(shown, usage)| public(&shown, usage));
+    let stored = SigningKey::from_base64(value).ok().map(|private| private.public());
+    if stored.is_some() && stored == published {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Identity,
+        format!(
+            "The secret {name} is not the private part of the identity that the server shows, \
+             or that is not the one this device knows. Run mx_crypto_setup() first."
+        ),
+    ))
 }
 
 fn refused(message: impl Into<String>) -> Error {

@@ -1,52 +1,110 @@
-//! To-device events that belong to no room: they have a lane of their own in the outbox.
+//! To-device events: those that belong to no room have a lane of their own in the outbox.
 
 use std::collections::BTreeMap;
 
-use serde_json::{json, value::RawValue};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::{Work, pump::Pump};
+use super::{HOUR, Millis, Work, olm_sessions, outbox, pump::Pump};
 use crate::{
     error::{Kind, OrFail, Result},
     judgement::room_event::ENCRYPTED,
-    store::records::{Device, OutboxBody, OutboxRow, OutboxState},
+    store::{
+        Record,
+        records::{Device, OutboxBody, OutboxRow, OutboxState},
+    },
 };
 
-/// The place in the outbox of what belongs to no room.
-pub(super) const NO_ROOM: &str = "to-device";
+/// What was not sent by then is given up: nobody waits for it.
+const LIFETIME: Millis = 7 * 24 * HOUR;
 
-impl Work<'_> {
-    /// Encrypts an event to a device that we have a session with, and puts it in the outbox.
-    pub(super) fn send_to_device(
-        &mut self,
-        device: &Device,
-        event_type: &str,
-        content: &RawValue,
-    ) -> Result<()> {
-        let one = std::slice::from_ref(device);
-        let encrypted = self.encrypt_to_devices(one, event_type, content)?;
-        let Some(text) = encrypted.into_iter().flatten().next() else { return Ok(()) };
-        let text = RawValue::from_string(text).or_fail(Kind::Internal, "A to-device message")?;
-        let to = BTreeMap::from([(device.device_id.as_str(), text)]);
-        self.tell_devices(ENCRYPTED, &BTreeMap::from([(device.user_id.as_str(), to)]))
-    }
+/// Contents by user and device.
+type Contents = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
 
-    /// Puts to-device events in the outbox: contents by user and device.
-    pub(super) fn tell_devices(
-        &self,
-        event_type: &str,
-        messages: &impl serde::Serialize,
-    ) -> Result<()> {
-        let content = serde_json::to_string(&json!({ "messages": messages }))
-            .or_fail(Kind::Internal, "A to-device request")?;
-        let event_type = event_type.to_owned();
-        self.enqueue(NO_ROOM, OutboxBody::ToDevice { event_type, content }).map(drop)
-    }
+/// The body of `PUT /sendToDevice/…`.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    messages: Contents,
 }
 
-impl Pump<'_, '_> {
-    /// Sends what belongs to no room.
-    pub(super) fn send_to_devices(&mut self) -> Result<()> {
-        let rows: Vec<OutboxRow> = self.work.rows(NO_ROOM, OutboxState::Fixed)?;
-        self.send_rows(rows)
+/// Encrypts an event to a device that we have a session with, and puts it in the outbox.
+pub(super) fn send_to_device(
+    work: &mut Work<'_>,
+    device: &Device,
+    event_type: &str,
+    content: &RawValue,
+) -> Result<()> {
+    let one = std::slice::from_ref(device);
+    let encrypted = olm_sessions::encrypt_to_devices(work, one, event_type, content)?;
+    let Some(text) = encrypted.into_iter().flatten().next() else { return Ok(()) };
+    let text = RawValue::from_string(text).or_fail(Kind::Internal, "A to-device message")?;
+    let to = BTreeMap::from([(device.device_id.as_str(), text)]);
+    outbox::tell_devices(work, ENCRYPTED, &BTreeMap::from([(device.user_id.as_str(), to)]))
+}
+
+/// Divides a request into two with half of the devices each. False where there is only one.
+pub(super) fn halve(work: &Work<'_>, number: i64) -> Result<bool> {
+    let row = work.tx.get::<OutboxRow>(&[number.into()])?;
+    let Some(OutboxRow { wire: Some((_, body)), body: kind, room_id, .. }) = row else {
+        return Ok(false);
+    };
+    if kind.to_device().is_none() {
+        return Ok(false);
     }
+    let Body { messages } =
+        serde_json::from_str(&body).or_fail(Kind::Internal, "A to-device request")?;
+    let devices: usize = messages.values().map(BTreeMap::len).sum();
+    if devices < 2 {
+        return Ok(false);
+    }
+    let mut halves = [Contents::new(), Contents::new()];
+    let of_devices = messages.into_iter().flat_map(|(user_id, of_user)| {
+        of_user.into_iter().map(move |(device_id, text)| (user_id.clone(), device_id, text))
+    });
+    for (place, (user_id, device_id, text)) in of_devices.enumerate() {
+        let half = &mut halves[usize::from(place >= devices / 2)];
+        half.entry(user_id).or_default().insert(device_id, text);
+    }
+    for messages in halves {
+        let content = serde_json::to_string(&Body { messages })
+            .or_fail(Kind::Internal, "A to-device request")?;
+        let half = match &kind {
+            OutboxBody::ToDevice { event_type, .. } => {
+                OutboxBody::ToDevice { event_type: event_type.clone(), content }
+            }
+            _ => OutboxBody::RoomKeys { content },
+        };
+        outbox::enqueue(work, &room_id, half)?;
+    }
+    work.tx.delete::<OutboxRow>(&[number.into()])?;
+    Ok(true)
+}
+
+/// Divides room keys that the server fails to deliver: one device may be the reason. A device that is
+/// alone is left out. It gets the key when it asks for it, and the others can read.
+pub(super) fn divide(work: &Work<'_>, number: i64) -> Result<bool> {
+    let Some(row) = work.tx.get::<OutboxRow>(&[number.into()])? else { return Ok(false) };
+    if !matches!(row.body, OutboxBody::RoomKeys { .. }) {
+        return Ok(false);
+    }
+    if !halve(work, number)? {
+        work.tx.delete::<OutboxRow>(&row.key())?;
+    }
+    Ok(true)
+}
+
+/// Takes in that something was not sent.
+pub(super) fn send_failed(work: &Work<'_>, number: i64) -> Result<()> {
+    let Some(row) = work.tx.get::<OutboxRow>(&[number.into()])? else { return Ok(()) };
+    let is_side = matches!(row.body, OutboxBody::ToDevice { .. });
+    if is_side && row.queued_at + LIFETIME < work.now {
+        work.tx.delete::<OutboxRow>(&row.key())?;
+    }
+    Ok(())
+}
+
+/// Sends what belongs to no room.
+pub(super) fn send_to_devices(pump: &mut Pump<'_, '_>) -> Result<()> {
+    let rows: Vec<OutboxRow> = outbox::rows(pump.work, outbox::NO_ROOM, OutboxState::Fixed)?;
+    outbox::send_rows(pump, rows)
 }

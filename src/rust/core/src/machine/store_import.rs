@@ -1,12 +1,12 @@
 //! A device moves here from another package, with its account and what it can read.
 
-use super::{Machine, Millis, Work, own_account::bind_account};
+use super::{Machine, Millis, Work, inbound_sessions, own_account::bind_account};
 use crate::{
     error::{Error, Kind, Result},
     judgement::keys_query,
     store::{
         mx_client::{MxClientStore, ReadingSession},
-        records::{InboundSession, KeySource, OlmSession, OwnAccount},
+        records::{InboundSession, KeySource, OlmSession, OwnAccount, Peer},
     },
 };
 
@@ -69,31 +69,33 @@ impl Machine {
             account.mark_keys_as_published();
             tx.put_single(&OwnAccount { account })?;
             let own = bind_account(tx, user_id, device_id)?;
-            Work::within(tx, own, now, |work| {
+            super::within(tx, own, now, |work| {
                 for (identity_key, session) in olm {
                     work.tx.put(&OlmSession {
                         identity_key,
+                        peer: Peer::Unproven,
                         session_id: session.session_id(),
                         session,
                         last_received_at: 0,
                         receive_only: true,
                     })?;
                 }
-                inbound.into_iter().try_for_each(|session| work.keep_imported(session))
+                inbound.into_iter().try_for_each(|session| keep_imported(work, session))
             })
         })
     }
 }
 
-impl Work<'_> {
-    fn keep_imported(&mut self, imported: ReadingSession) -> Result<()> {
-        let own = self.own.clone();
-        let (sender, sender_key, signing_key) = if imported.own {
-            (Some(own.user_id), own.identity_key, own.signing_key)
-        } else {
-            (imported.sender, String::new(), imported.sender_signing_key)
-        };
-        self.keep_session(InboundSession {
+fn keep_imported(work: &mut Work<'_>, imported: ReadingSession) -> Result<()> {
+    let own = work.own.clone();
+    let (sender, sender_key, signing_key) = if imported.own {
+        (Some(own.user_id), own.identity_key, own.signing_key)
+    } else {
+        (imported.sender, String::new(), imported.sender_signing_key)
+    };
+    inbound_sessions::keep_session(
+        work,
+        InboundSession {
             room_id: imported.room_id,
             session_id: imported.session.session_id(),
             number: 0,
@@ -105,7 +107,8 @@ impl Work<'_> {
             forwarder: None,
             shared_history: false,
             changed: 0,
-        })
-        .map(drop)
-    }
+            first_read: 0,
+        },
+    )
+    .map(drop)
 }

@@ -1,13 +1,19 @@
 //! Takes in the answer to `GET /sync`, whole or not at all.
 
-use super::{Machine, Millis, Work};
+use super::{
+    Machine, Millis, Work, gaps, inbox, key_upload, reactions, relations, rooms, sync_position,
+    taken_events, timeline, to_device, tracking,
+};
 use crate::{
     error::{Error, Kind, Result},
     judgement::{
         room_event::RoomEvent,
         sync_response::{RoomPart, SyncResponse},
     },
-    store::records::{Membership, Room, SyncPosition},
+    store::{
+        Query,
+        records::{Membership, Room, SyncPosition},
+    },
 };
 
 /// What a sync brought.
@@ -29,9 +35,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn sync_token(&mut self) -> Result<Option<String>> {
-        self.store.transaction(|tx| {
-            Ok(tx.get_single::<SyncPosition>()?.and_then(|position| position.token))
-        })
+        self.store.read(sync_position::token_in)
     }
 
     /// Takes in `body`, the answer to a sync that went on from `since`. Keys, sessions, events and
@@ -46,101 +50,126 @@ impl Machine {
         body: &str,
     ) -> Result<SyncReport> {
         let sync = SyncResponse::read(body)?;
-        self.work(now, |work| work.take_sync(since, sync))
+        self.work(now, |work| take_sync(work, since, sync))
     }
 }
 
-impl Work<'_> {
-    fn take_sync(&mut self, since: Option<&str>, sync: SyncResponse) -> Result<SyncReport> {
-        let position = self.tx.get_single::<SyncPosition>()?.unwrap_or_default();
-        let before = self.tx.last_number("inbox")?;
-        if position.token.as_deref() != since {
-            return Ok(SyncReport { stale: true, first: 1, last: 0, problems: Vec::new() });
-        }
-        let mut problems = sync.problems;
-        self.take_device_lists(since, &sync.changed, &sync.left)?;
-        for event in &sync.to_device {
-            match self.receive_to_device(event) {
-                Err(error) if is_of_the_event(&error) => {
-                    problems.push(format!("to-device event: {error}"));
-                }
-                other => other?,
+fn take_sync(work: &mut Work<'_>, since: Option<&str>, sync: SyncResponse) -> Result<SyncReport> {
+    let position = work.tx.get_single::<SyncPosition>()?.unwrap_or_default();
+    let before = work.tx.last_number("inbox")?;
+    if position.token.as_deref() != since {
+        return Ok(SyncReport { stale: true, first: 1, last: 0, problems: Vec::new() });
+    }
+    let mut problems = sync.problems;
+    take_device_lists(work, since.is_none() || sync.others_changed, &sync.changed, &sync.left)?;
+    for event in &sync.to_device {
+        match to_device::receive_to_device(work, event) {
+            Err(error) if is_of_the_event(&error) => {
+                problems.push(format!("to-device event: {error}"));
             }
+            other => other?,
         }
-        self.note_key_counts(sync.one_time_keys, sync.fallback_unused)?;
-        for (room_id, state) in &sync.invited {
-            self.take_invitation(room_id, state)?;
-        }
-        for (room_id, part) in &sync.joined {
-            self.take_joined_room(since, room_id, part)?;
-        }
-        for (room_id, part) in &sync.gone {
-            self.take_timeline(room_id, None, &part.timeline)?;
-            self.set_own_membership(room_id, Membership::Leave)?;
-        }
-        self.bound_inbox()?;
-        self.bound_originals()?;
-        let token = Some(sync.next_batch);
-        self.tx.put_single(&SyncPosition { token, committed_at: self.now })?;
-        Ok(SyncReport {
-            stale: false,
-            first: before + 1,
-            last: self.tx.last_number("inbox")?,
-            problems,
-        })
     }
-
-    fn take_device_lists(
-        &self,
-        since: Option<&str>,
-        changed: &[String],
-        left: &[String],
-    ) -> Result<()> {
-        if since.is_none() {
-            // A first sync does not say who changed before it.
-            self.mark_all_outdated()?;
-        }
-        for user_id in changed {
-            self.mark_outdated(user_id)?;
-        }
-        for user_id in left {
-            self.untrack(user_id)?;
-        }
-        Ok(())
+    reactions::apply(work)?;
+    key_upload::note_key_counts(work, sync.one_time_keys, sync.fallback_unused)?;
+    for (room_id, state) in &sync.invited {
+        timeline::take_invitation(work, room_id, state)?;
     }
+    if sync.others_joined {
+        for room in work.tx.select::<Room>(&Query::all())? {
+            rooms::state_not_read(work, &room.room_id)?;
+        }
+    }
+    for (room_id, part) in &sync.joined {
+        take_joined_room(work, since, room_id, part)?;
+    }
+    for (room_id, part) in &sync.gone {
+        let gap = gap_before(work, since, room_id, part)?;
+        gaps::take_timeline(work, room_id, gap, &part.timeline)?;
+        rooms::set_own_membership(work, room_id, Membership::Leave)?;
+    }
+    inbox::bound_inbox(work)?;
+    relations::bound_originals(work)?;
+    taken_events::bound_taken(work)?;
+    let token = Some(sync.next_batch);
+    work.tx.put_single(&SyncPosition { token, committed_at: work.now })?;
+    Ok(SyncReport {
+        stale: false,
+        first: before + 1,
+        last: work.tx.last_number("inbox")?,
+        problems,
+    })
+}
 
-    fn take_joined_room(
-        &mut self,
-        since: Option<&str>,
-        room_id: &str,
-        part: &RoomPart,
-    ) -> Result<()> {
-        let known = self.tx.get::<Room>(&[room_id.into()])?;
-        let was_in = known.is_some_and(|room| room.membership == Membership::Join);
-        self.set_own_membership(room_id, Membership::Join)?;
-        let mut members_came = false;
-        for text in part.state.iter().chain(&part.timeline) {
-            if let Ok(event) = RoomEvent::read(text)
-                && event.state_key.is_some()
-            {
+fn take_device_lists(
+    work: &Work<'_>,
+    others_changed: bool,
+    changed: &[String],
+    left: &[String],
+) -> Result<()> {
+    // A first sync does not say who changed before it.
+    if others_changed {
+        tracking::mark_all_outdated(work)?;
+    }
+    for user_id in changed {
+        tracking::mark_outdated(work, user_id)?;
+    }
+    for user_id in left {
+        tracking::untrack(work, user_id)?;
+    }
+    Ok(())
+}
+
+fn take_joined_room(
+    work: &mut Work<'_>,
+    since: Option<&str>,
+    room_id: &str,
+    part: &RoomPart,
+) -> Result<()> {
+    let gap = gap_before(work, since, room_id, part)?;
+    rooms::set_own_membership(work, room_id, Membership::Join)?;
+    rooms::change_room(work, room_id, |room| room.unsynced = false)?;
+    let mut members_came = false;
+    for text in part.state.iter().chain(&part.timeline) {
+        match RoomEvent::read(text) {
+            Ok(event) if event.state_key.is_some() => {
                 members_came |= event.event_type == "m.room.member";
-                self.note_state(room_id, &event, part.limited)?;
+                rooms::note_state(work, room_id, &event, part.limited)?;
             }
+            Err(_) if RoomEvent::may_be_state(text) => {
+                rooms::state_event_not_read(work, room_id, text)?;
+            }
+            _ => {}
         }
-        if part.limited {
-            // The list was fetched lazily, and what changed in the gap may not have been told.
-            self.change_room(room_id, Room::forget_members)?;
-        }
-        if members_came {
-            self.members_came_with_sync(room_id, since)?;
-        }
-        // What was before we came is history and not a gap.
-        let gap = match (part.limited && was_in, since, &part.prev_batch) {
-            (true, Some(from), Some(to)) => Some((from.to_owned(), to.clone())),
-            _ => None,
-        };
-        self.take_timeline(room_id, gap, &part.timeline)
     }
+    if part.incomplete {
+        rooms::state_not_read(work, room_id)?;
+    }
+    if part.limited {
+        // The list was fetched lazily, and what changed in the gap may not have been told.
+        rooms::change_room(work, room_id, Room::forget_members)?;
+    }
+    if members_came {
+        rooms::members_came_with_sync(work, room_id, since)?;
+    }
+    gaps::take_timeline(work, room_id, gap, &part.timeline)
+}
+
+/// The gap before the timeline of a room, also of one that we were removed from meanwhile. What was
+/// before we came is history and not a gap.
+fn gap_before(
+    work: &Work<'_>,
+    since: Option<&str>,
+    room_id: &str,
+    part: &RoomPart,
+) -> Result<Option<(String, String)>> {
+    let known = work.tx.get::<Room>(&[room_id.into()])?;
+    let was_in = known.is_some_and(|room| room.membership == Membership::Join && !room.unsynced);
+    Ok(since.filter(|_| part.limited && was_in).map(|from| {
+        // A gap that ends where it begins is none: the server does not know where it ends.
+        let to = part.prev_batch.clone().filter(|to| to != from);
+        (from.to_owned(), to.unwrap_or_default())
+    }))
 }
 
 /// Whether an error is about the event alone, and not about the store.

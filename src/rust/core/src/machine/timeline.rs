@@ -1,137 +1,181 @@
 //! Events of a timeline, on their way to the inbox.
 
-use super::{Handed, Machine, Work};
+use std::{borrow::Cow, collections::BTreeSet};
+
+use super::{
+    Handed, Machine, Millis, Work, backup_restore,
+    effects::{self, Effect},
+    inbox, key_requests, outcomes, relations, room_events, rooms, taken_events, verification,
+};
 use crate::{
     error::Result,
     judgement::{
+        identifier,
+        members::Members,
         reasons,
-        room_event::{RoomEvent, unreadable},
+        room_event::{NO_TIME, RoomEvent},
     },
     store::{
         Query, Record,
-        records::{Event, InboxRow, WaitingEvent},
+        records::{Event, Membership, WaitingEvent},
     },
 };
-
-/// The type of a row that stands for events which are missing.
-pub(super) const MISSING: &str = "mxcrypt.missing";
 
 impl Machine {
     /// The events that wait for a key, oldest first, with the reasons that hold now.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn undecrypted(&mut self) -> Result<Vec<Handed>> {
-        self.work(0, |work| {
+    pub fn undecrypted(&mut self, now: Millis) -> Result<Vec<Handed>> {
+        self.work(now, |work| {
             let mut waiting = work.tx.select::<WaitingEvent>(&Query::all())?;
             waiting.sort_by_key(|event| event.number);
             let mut rows = Vec::with_capacity(waiting.len());
             for event in waiting {
                 let Ok(outer) = RoomEvent::read(&event.raw) else { continue };
-                let read = work.read_event(&event.room_id, &outer)?;
-                rows.push(work.judged(event.number, read, false)?);
+                let read = room_events::read_event(work, &event.room_id, &outer)?;
+                rows.push(relations::delivered(work, event.number, read, false)?);
             }
             Ok(rows)
         })
     }
 }
 
-impl Work<'_> {
-    /// Reads an event and puts it in the inbox. An event that waits for its key is kept as well,
-    /// and put there once more when it can be read.
-    pub(super) fn take_event(&mut self, room_id: &str, text: &str) -> Result<()> {
-        let event = match RoomEvent::read(text) {
-            Ok(event) => event,
-            Err(error) => {
-                return self.hand_over(notice(room_id, "", "malformed_event", &error.message));
-            }
-        };
-        self.recognise_own(room_id, &event)?;
-        let read = self.read_event(room_id, &event)?;
-        self.note_verification(&read)?;
-        if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
-            && reasons::waits_for_key(&reason.code)
-        {
-            if !["before_join", "sender_mismatch"].contains(&reason.code.as_str()) {
-                self.want_key(room_id, session_id, &event.sender)?;
-            }
-            let patient = reason.code.starts_with("unknown_");
-            self.search_backup(room_id, session_id, patient)?;
-            self.tx.put(&WaitingEvent {
-                room_id: room_id.to_owned(),
-                session_id: session_id.clone(),
-                event_id: event.event_id.clone(),
-                number: self.tx.take_number("waiting event")?,
-                raw: text.to_owned(),
-            })?;
+/// Reads an event and puts it in the inbox. An event that waits for its key is kept as well,
+/// and put there once more when it can be read.
+pub(super) fn take_event(work: &mut Work<'_>, room_id: &str, text: &str) -> Result<()> {
+    let event = match RoomEvent::read(text) {
+        Ok(event) => event,
+        Err(error) => {
+            return inbox::hand_over(
+                work,
+                inbox::notice(room_id, "", "malformed_event", &error.message),
+            );
         }
-        self.hand_over(read)
+    };
+    outcomes::recognise_own(work, room_id, &event)?;
+    if !taken_events::is_new(work, room_id, &event)? {
+        return Ok(());
     }
-
-    /// Reads the events that waited for a session, in the order in which they came.
-    pub(super) fn read_waiting(&mut self, room_id: &str, session_id: &str) -> Result<()> {
-        let of_session = Query::equal("room_id", room_id).and("session_id", session_id);
-        let mut waiting = self.tx.select::<WaitingEvent>(&of_session)?;
-        waiting.sort_by_key(|event| event.number);
-        for event in waiting {
-            let Ok(outer) = RoomEvent::read(&event.raw) else { continue };
-            let read = self.read_event(room_id, &outer)?;
-            if read.unreadable.as_ref().is_some_and(|why| reasons::waits_for_key(&why.code)) {
-                continue;
-            }
-            self.tx.delete::<WaitingEvent>(&event.key())?;
-            self.note_verification(&read)?;
-            self.hand_over(read)?;
+    rooms::note_old_encryption(work, room_id, &event)?;
+    let read = room_events::read_event(work, room_id, &event)?;
+    verification::note_verification(work, &read)?;
+    if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
+        && reasons::waits_for_key(&reason.code)
+    {
+        if reason.code != "before_join" {
+            key_requests::want_key(work, room_id, session_id, &event.sender)?;
         }
-        Ok(())
+        let patient = backup_restore::key_may_come(work, &reason.code, event.origin_server_ts)?;
+        backup_restore::search_backup(work, room_id, session_id, &event.sender, patient)?;
+        effects::push(work, Effect::StoredFrom { sender: event.sender.clone() });
+        work.tx.put(&WaitingEvent {
+            room_id: room_id.to_owned(),
+            session_id: session_id.clone(),
+            event_id: event.event_id.clone(),
+            sender: event.sender.clone(),
+            received_at: work.now,
+            number: work.tx.take_number("waiting event")?,
+            raw: text.to_owned(),
+            // That of the row it takes next.
+            row: work.tx.last_number("inbox")? + 1,
+        })?;
     }
-
-    /// Puts an event in the inbox.
-    pub(super) fn hand_over(&self, event: Event) -> Result<()> {
-        let number = self.tx.take_number("inbox")?;
-        self.tx.put(&InboxRow { number, event })
-    }
-
-    /// An invitation is handed over as the membership event it is; it has no id yet.
-    pub(super) fn take_invitation(&mut self, room_id: &str, state: &[String]) -> Result<()> {
-        use crate::{primitives::canonical_json::Json, store::records::Membership};
-        self.set_own_membership(room_id, Membership::Invite)?;
-        for text in state {
-            let Ok(event) = Json::parse_object(text) else { continue };
-            let member = |name: &str| event.get(name).and_then(Json::as_str);
-            match (member("type"), member("state_key")) {
-                (Some(event_type), Some("")) => {
-                    if let Some(content) = event.get("content").and_then(Json::as_object) {
-                        self.note_description(room_id, event_type, content)?;
-                    }
-                }
-                (Some("m.room.member"), Some(user)) if user == self.own.user_id => {
-                    let inviter = member("sender").unwrap_or_default().to_owned();
-                    self.hand_over(Event {
-                        room_id: room_id.to_owned(),
-                        event_type: "m.room.member".into(),
-                        state_key: Some(self.own.user_id.clone()),
-                        sender: inviter.clone(),
-                        content: r#"{"membership":"invite"}"#.into(),
-                        ..Event::default()
-                    })?;
-                    self.change_room(room_id, |room| room.inviter = Some(inviter))?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
+    inbox::hand_over(work, read)
 }
 
-/// A row that is not an event of the server but says something about events.
-pub(super) fn notice(room_id: &str, sender: &str, code: &str, message: &str) -> Event {
-    Event {
-        room_id: room_id.to_owned(),
-        event_type: MISSING.to_owned(),
-        sender: sender.to_owned(),
-        content: "{}".to_owned(),
-        unreadable: Some(unreadable(code, message)),
-        ..Event::default()
+/// Reads the events that waited for `sessions`, by room and id, whose keys came. Once for each session,
+/// however many keys came: each may be a little better than the one before.
+pub(super) fn keys_came(work: &mut Work<'_>, sessions: &BTreeSet<(String, String)>) -> Result<()> {
+    if sessions.is_empty() {
+        return Ok(());
     }
+    let mut waiting = Vec::new();
+    for (room_id, session_id) in sessions {
+        let of_session =
+            Query::equal("room_id", room_id.as_str()).and("session_id", session_id.as_str());
+        waiting.extend(work.tx.select::<WaitingEvent>(&of_session)?);
+    }
+    // In the order in which they came, whichever sessions they belong to.
+    waiting.sort_by_key(|event| event.number);
+    let given = inbox::last_given(work)?;
+    for event in &waiting {
+        read_waiting(work, event, given)?;
+    }
+    sessions
+        .iter()
+        .try_for_each(|(room_id, session_id)| key_requests::key_came(work, room_id, session_id))
+}
+
+/// Reads an event that waited for its key. Those up to row `given` of the inbox were given to
+/// somebody.
+fn read_waiting(work: &mut Work<'_>, event: &WaitingEvent, given: i64) -> Result<()> {
+    let Ok(outer) = RoomEvent::read(&event.raw) else { return Ok(()) };
+    let read = room_events::read_event(work, &event.room_id, &outer)?;
+    if read.unreadable.as_ref().is_some_and(|why| reasons::waits_for_key(&why.code)) {
+        return Ok(());
+    }
+    work.tx.delete::<WaitingEvent>(&event.key())?;
+    verification::note_verification(work, &read)?;
+    inbox::hand_over_late(work, event.row, given, read)
+}
+
+/// Delivers an invitation as the membership event it is; it has no id yet. A server may send an
+/// invitation with several syncs, so it is delivered only if it is not known: if the room had
+/// another membership until now, or another user invites.
+pub(super) fn take_invitation(work: &mut Work<'_>, room_id: &str, state: &[String]) -> Result<()> {
+    let before = rooms::room(work, room_id)?;
+    rooms::set_own_membership(work, room_id, Membership::Invite)?;
+    let mut invitation = Invitation::default();
+    for text in state {
+        let Ok(event) = Members::read(text) else { continue };
+        let (event_type, state_key) = (event.text("type"), event.text("state_key"));
+        let content = event.object("content");
+        match (event_type.as_deref(), state_key.as_deref(), content) {
+            (Some(event_type), Some(""), Some(content)) => {
+                rooms::note_description(work, room_id, event_type, &content)?;
+            }
+            (Some("m.room.member"), Some(user), content) if user == work.own.user_id => {
+                let sender = event.text("sender").filter(|id| identifier::is_user_id(id));
+                let direct = content.and_then(|content| content.raw("is_direct"));
+                invitation = Invitation {
+                    inviter: sender.map(Cow::into_owned),
+                    direct: direct.is_some_and(|direct| direct.get() == "true"),
+                };
+            }
+            _ => {}
+        }
+    }
+    let is_known = before.membership == Membership::Invite
+        && (invitation.inviter.is_none() || invitation.inviter == before.inviter);
+    if is_known {
+        return Ok(());
+    }
+    let content = match invitation.direct {
+        true => r#"{"membership":"invite","is_direct":true}"#,
+        false => r#"{"membership":"invite"}"#,
+    };
+    inbox::hand_over(
+        work,
+        Event {
+            room_id: room_id.to_owned(),
+            event_type: "m.room.member".into(),
+            state_key: Some(work.own.user_id.clone()),
+            sender: invitation.inviter.clone().unwrap_or_default(),
+            origin_server_ts: NO_TIME,
+            content: content.into(),
+            ..Event::default()
+        },
+    )?;
+    rooms::change_room(work, room_id, |room| {
+        room.inviter = invitation.inviter;
+        room.direct = invitation.direct;
+    })
+}
+
+/// What the stripped state of an invitation says of it.
+#[derive(Default)]
+struct Invitation {
+    inviter: Option<String>,
+    direct: bool,
 }

@@ -4,19 +4,20 @@ use serde::Deserialize;
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey, olm::OlmMessage};
 
 use super::{
-    Work,
-    key_bundles::{BUNDLE, OLD_BUNDLE},
-    key_requests, olm_repair, secret_sharing,
-    withheld::WITHHELD,
+    Work, devices,
+    key_bundles::{self, BUNDLE, OLD_BUNDLE},
+    key_requests, olm_repair, olm_sessions, received_requests, room_keys, secret_sharing,
+    verification, withheld,
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{
         identifier,
         olm_payload::{self, OlmPayload, Recipient},
+        reasons::WITHHELD,
         room_event::ENCRYPTED,
         unique_map::read_object,
-        verification,
+        verification::PREFIX,
     },
     primitives::{
         account::OLM,
@@ -80,108 +81,116 @@ impl Encrypted {
     }
 }
 
-impl Work<'_> {
-    /// Takes in one to-device event.
-    ///
-    /// # Errors
-    /// Why it was discarded. A failure of the store is an error of another kind than
-    /// [`Kind::Olm`], [`Kind::Megolm`], [`Kind::Json`] or [`Kind::Encoding`].
-    pub(super) fn receive_to_device(&mut self, text: &str) -> Result<()> {
-        let (event_type, sender, content) = read_event(text)?;
-        if self.is_of_dehydrated_device(&sender, &content)? {
-            return Err(refused(DEHYDRATED));
+/// Takes in one to-device event.
+///
+/// # Errors
+/// Why it was discarded. A failure of the store is an error of another kind than
+/// [`Kind::Olm`], [`Kind::Megolm`], [`Kind::Json`] or [`Kind::Encoding`].
+pub(super) fn receive_to_device(work: &mut Work<'_>, text: &str) -> Result<()> {
+    let (event_type, sender, content) = read_event(text)?;
+    if is_of_dehydrated_device(work, &sender, &content)? {
+        return Err(refused(DEHYDRATED));
+    }
+    match event_type.as_str() {
+        ENCRYPTED => {
+            let payload = open(work, &sender, &content)?;
+            dispatch(work, payload)
         }
-        match event_type.as_str() {
-            ENCRYPTED => {
-                let payload = self.open(&sender, &content)?;
-                self.dispatch(payload)
+        WITHHELD => withheld::receive_withheld(work, &sender, &content),
+        key_requests::REQUEST => received_requests::receive_key_request(work, &sender, &content),
+        secret_sharing::REQUEST => secret_sharing::receive_secret_request(work, &sender, &content),
+        // SAS proves by itself who is speaking; what comes over Olm is taken as well.
+        other if other.starts_with(PREFIX) => {
+            verification::receive_verification_to_device(work, &sender, other, &content)
+        }
+        // Whatever else comes without Olm around it proves nothing: room keys in the clear, above
+        // all, are ignored (specification, `m.megolm.v1.aes-sha2`: "received via an Olm channel").
+        _ => Ok(()),
+    }
+}
+
+fn open(work: &mut Work<'_>, sender: &str, content: &Object) -> Result<(OlmPayload, String)> {
+    let Encrypted { sender_key, message, tag } = Encrypted::read(content, &work.own.identity_key)?;
+    if olm_repair::was_read(work, &tag)? {
+        return Err(refused("it was read before, the server repeats it"));
+    }
+    let (session, plaintext) = match olm_sessions::decrypt_olm(work, sender, sender_key, &message) {
+        Err(error) if error.kind == Kind::Olm => {
+            olm_repair::olm_is_broken(work, sender, &sender_key.to_base64())?;
+            return Err(error);
+        }
+        other => other?,
+    };
+    olm_repair::remember_read(work, tag)?;
+    let payload =
+        judge_payload(work, &plaintext, sender, sender_key, olm_sessions::own_signing_key(work)?)?;
+    olm_sessions::proves_session(work, session, &payload)?;
+    Ok((payload, sender_key.to_base64()))
+}
+
+/// Judges what a message said that was for the device of ours with `signing_key`.
+pub(super) fn judge_payload(
+    work: &Work<'_>,
+    plaintext: &[u8],
+    sender: &str,
+    sender_key: Curve25519PublicKey,
+    signing_key: Ed25519PublicKey,
+) -> Result<OlmPayload> {
+    let recipient = Recipient { user_id: &work.own.user_id, signing_key };
+    let payload = olm_payload::judge(plaintext, sender, sender_key, recipient)?;
+    check_known_device(work, &payload, &sender_key.to_base64())?;
+    Ok(payload)
+}
+
+/// Where we know the sending device already, the Ed25519 key it claims must be its own. It must
+/// not be a dehydrated one.
+fn check_known_device(work: &Work<'_>, payload: &OlmPayload, sender_key: &str) -> Result<()> {
+    let signing_key = payload.signing_key.to_base64();
+    let mut known = work.tx.select::<Device>(&Query::equal("identity_key", sender_key))?;
+    known.retain(|device| device.user_id == payload.sender);
+    let device = known.iter().find(|device| device.signing_key == signing_key);
+    if device.is_none() && !known.is_empty() {
+        return Err(refused("its device is known under another Ed25519 key"));
+    }
+    let introduced = payload.device_keys.as_ref().is_some_and(|(keys, _)| keys.dehydrated);
+    if introduced || device.is_some_and(|device| device.dehydrated) {
+        return Err(refused(DEHYDRATED));
+    }
+    Ok(())
+}
+
+/// Whether the device that an event without Olm around it names as its own is a dehydrated one.
+fn is_of_dehydrated_device(work: &Work<'_>, sender: &str, content: &Object) -> Result<bool> {
+    let named = ["from_device", "requesting_device_id", "sender_key"];
+    let Some(name) = named.iter().find_map(|name| content.get(*name)?.as_str()) else {
+        return Ok(false);
+    };
+    // The name of such a device is its key.
+    let device = work.tx.get::<Device>(&[sender.into(), name.into()])?;
+    Ok(device.is_some_and(|device| device.dehydrated))
+}
+
+fn dispatch(work: &mut Work<'_>, (payload, sender_key): (OlmPayload, String)) -> Result<()> {
+    match payload.event_type.as_str() {
+        "m.room_key" => room_keys::receive_room_key(work, &payload, &sender_key).map(drop),
+        // Word that our last messages could not be read.
+        "m.dummy" => {
+            let signing_key = payload.signing_key.to_base64();
+            match devices::device_with(work, &payload.sender, &sender_key, &signing_key)? {
+                Some(device) => olm_repair::keys_were_lost(work, &device),
+                None => Ok(()),
             }
-            WITHHELD => self.receive_withheld(&sender, &content),
-            key_requests::REQUEST => self.receive_key_request(&sender, &content),
-            secret_sharing::REQUEST => self.receive_secret_request(&sender, &content),
-            // SAS proves by itself who is speaking; what comes over Olm is taken as well.
-            other if other.starts_with(verification::PREFIX) => {
-                self.receive_verification_to_device(&sender, other, &content)
-            }
-            // Whatever else comes without Olm around it proves nothing: room keys in the clear, above
-            // all, are ignored (specification, `m.megolm.v1.aes-sha2`: "received via an Olm channel").
-            _ => Ok(()),
         }
-    }
-
-    fn open(&mut self, sender: &str, content: &Object) -> Result<(OlmPayload, String)> {
-        let Encrypted { sender_key, message, tag } =
-            Encrypted::read(content, &self.own.identity_key)?;
-        if self.was_read(&tag)? {
-            return Err(refused("it was read before, the server repeats it"));
-        }
-        let plaintext = match self.decrypt_olm(sender_key, &message) {
-            Err(error) if error.kind == Kind::Olm => {
-                self.olm_is_broken(sender, &sender_key.to_base64())?;
-                return Err(error);
-            }
-            other => other?,
-        };
-        self.remember_read(tag)?;
-        let payload =
-            self.judge_payload(&plaintext, sender, sender_key, self.own_signing_key()?)?;
-        Ok((payload, sender_key.to_base64()))
-    }
-
-    /// Judges what a message said that was for the device of ours with `signing_key`.
-    pub(super) fn judge_payload(
-        &self,
-        plaintext: &[u8],
-        sender: &str,
-        sender_key: Curve25519PublicKey,
-        signing_key: Ed25519PublicKey,
-    ) -> Result<OlmPayload> {
-        let recipient = Recipient { user_id: &self.own.user_id, signing_key };
-        let payload = olm_payload::judge(plaintext, sender, sender_key, recipient)?;
-        self.check_known_device(&payload, &sender_key.to_base64())?;
-        Ok(payload)
-    }
-
-    /// Where we know the sending device already, the Ed25519 key it claims must be its own. It must
-    /// not be a dehydrated one.
-    fn check_known_device(&self, payload: &OlmPayload, sender_key: &str) -> Result<()> {
-        let signing_key = payload.signing_key.to_base64();
-        let mut known = self.tx.select::<Device>(&Query::equal("identity_key", sender_key))?;
-        known.retain(|device| device.user_id == payload.sender);
-        if known.iter().any(|device| device.signing_key != signing_key) {
-            return Err(refused("its device is known under another Ed25519 key"));
-        }
-        let introduced = payload.device_keys.as_ref().is_some_and(|(keys, _)| keys.dehydrated);
-        if introduced || known.iter().any(|device| device.dehydrated) {
-            return Err(refused(DEHYDRATED));
-        }
-        Ok(())
-    }
-
-    /// Whether the device that an event without Olm around it names as its own is a dehydrated one.
-    fn is_of_dehydrated_device(&self, sender: &str, content: &Object) -> Result<bool> {
-        let named = ["from_device", "requesting_device_id", "sender_key"];
-        let Some(name) = named.iter().find_map(|name| content.get(*name)?.as_str()) else {
-            return Ok(false);
-        };
-        // The name of such a device is its key.
-        let device = self.tx.get::<Device>(&[sender.into(), name.into()])?;
-        Ok(device.is_some_and(|device| device.dehydrated))
-    }
-
-    fn dispatch(&mut self, (payload, sender_key): (OlmPayload, String)) -> Result<()> {
-        match payload.event_type.as_str() {
-            "m.room_key" => self.receive_room_key(&payload, &sender_key).map(drop),
-            // Word that our last messages could not be read.
-            "m.dummy" => self.keys_were_lost(&payload.sender, &sender_key),
-            other if other.starts_with(verification::PREFIX) => {
-                self.receive_verification_to_device(&payload.sender, other, &payload.content)
-            }
-            "m.forwarded_room_key" => self.receive_forwarded_key(&payload, &sender_key),
-            BUNDLE | OLD_BUNDLE => self.receive_key_bundle(&payload, &sender_key),
-            secret_sharing::SEND => self.receive_secret(&payload, &sender_key),
-            _ => Ok(()),
-        }
+        other if other.starts_with(PREFIX) => verification::receive_verification_to_device(
+            work,
+            &payload.sender,
+            other,
+            &payload.content,
+        ),
+        "m.forwarded_room_key" => key_requests::receive_forwarded_key(work, &payload, &sender_key),
+        BUNDLE | OLD_BUNDLE => key_bundles::receive_key_bundle(work, &payload, &sender_key),
+        secret_sharing::SEND => secret_sharing::receive_secret(work, &payload, &sender_key),
+        _ => Ok(()),
     }
 }
 

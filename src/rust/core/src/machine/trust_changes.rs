@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{UserTrust, Work};
+use super::{UserTrust, Work, devices, inbox, user_trust};
 use crate::{
     error::Result,
-    judgement::trust::{self, Trust},
+    judgement::{
+        room_event::NO_TIME,
+        trust::{self, Trust},
+    },
     primitives::canonical_json::{Json, Object},
     store::records::{Device, Event},
 };
@@ -21,88 +24,95 @@ struct Known {
     devices: BTreeMap<String, Trust>,
 }
 
-impl Work<'_> {
-    /// Does `change`, and tells what it changed in the trust in `users` and their devices.
-    pub(super) fn telling<T>(
-        &mut self,
-        users: &[&str],
-        change: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
-        let before = users.iter().map(|user| self.known(user)).collect::<Result<Vec<_>>>()?;
-        let done = change(self)?;
-        for (user, before) in users.iter().zip(before) {
-            // What is seen for the first time has not changed.
-            if before.user.master_key.is_some() || !before.devices.is_empty() {
-                self.tell(user, &before)?;
-            }
+/// Does `change`, and tells what it changed in the trust in `users` and their devices.
+pub(super) fn telling<T>(
+    work: &mut Work<'_>,
+    users: &[&str],
+    change: impl FnOnce(&mut Work<'_>) -> Result<T>,
+) -> Result<T> {
+    let before = users.iter().map(|user| known(work, user)).collect::<Result<Vec<_>>>()?;
+    let done = change(work)?;
+    for (user, before) in users.iter().zip(before) {
+        // What is seen for the first time has not changed.
+        if before.user.master_key.is_some() || !before.devices.is_empty() {
+            tell(work, user, &before)?;
         }
-        Ok(done)
     }
+    Ok(done)
+}
 
-    fn known(&self, user_id: &str) -> Result<Known> {
-        let owner = self.owner(user_id)?;
-        let ours = |id: &str| user_id == self.own.user_id && id == self.own.device_id;
-        let mut devices = self.devices_of(user_id)?;
-        devices.retain(|device| !ours(&device.device_id));
-        let trust = |device: Device| (device.device_id.clone(), trust::of_device(&device, &owner));
-        Ok(Known {
-            devices: devices.into_iter().map(trust).collect(),
-            user: self.trust_in_user(user_id)?,
-        })
+fn known(work: &Work<'_>, user_id: &str) -> Result<Known> {
+    let owner = user_trust::owner(work, user_id)?;
+    let ours = |id: &str| user_id == work.own.user_id && id == work.own.device_id;
+    let mut devices = devices::devices_of(work, user_id)?;
+    devices.retain(|device| !ours(&device.device_id));
+    let trust = |device: Device| (device.device_id.clone(), trust::of_device(&device, &owner));
+    Ok(Known {
+        devices: devices.into_iter().map(trust).collect(),
+        user: user_trust::trust_in_user(work, user_id)?,
+    })
+}
+
+fn tell(work: &Work<'_>, user_id: &str, before: &Known) -> Result<()> {
+    let now = known(work, user_id)?;
+    if before.user.master_key.is_some() && now.user != before.user {
+        let flag = |name: &str, value: bool| (name.to_owned(), Json::Bool(value));
+        let content = Object::from([
+            ("body".to_owned(), Json::String(sentence(user_id, &now.user))),
+            ("user_id".to_owned(), Json::String(user_id.to_owned())),
+            ("master_key".to_owned(), now.user.master_key.map_or(Json::Null, Json::String)),
+            flag("verified", now.user.verified),
+            flag("was_verified", now.user.was_verified),
+            flag("needs_approval", now.user.changed),
+        ]);
+        hand_over_trust(work, USER_TRUST, user_id, content)?;
     }
-
-    fn tell(&self, user_id: &str, before: &Known) -> Result<()> {
-        let now = self.known(user_id)?;
-        if before.user.master_key.is_some() && now.user != before.user {
-            let flag = |name: &str, value: bool| (name.to_owned(), Json::Bool(value));
+    for (device_id, trust) in now.devices {
+        let previous = before.devices.get(&device_id);
+        // A login of our own user is news; those of others come and go.
+        let is_news = previous.is_some() || user_id == work.own.user_id;
+        if is_news && previous != Some(&trust) {
+            let level = |level: &Trust| Json::String(level.as_str().to_owned());
+            let body = match previous {
+                Some(was) => format!(
+                    "The device {device_id} of {user_id} is {} now; it was {}.",
+                    trust.as_str(),
+                    was.as_str()
+                ),
+                None => {
+                    format!("A new login of yours: device {device_id}, {}.", trust.as_str())
+                }
+            };
             let content = Object::from([
-                ("body".to_owned(), Json::String(sentence(user_id, &now.user))),
+                ("body".to_owned(), Json::String(body)),
                 ("user_id".to_owned(), Json::String(user_id.to_owned())),
-                ("master_key".to_owned(), now.user.master_key.map_or(Json::Null, Json::String)),
-                flag("verified", now.user.verified),
-                flag("was_verified", now.user.was_verified),
-                flag("needs_approval", now.user.changed),
+                ("device_id".to_owned(), Json::String(device_id)),
+                ("trust".to_owned(), level(&trust)),
+                ("previous".to_owned(), previous.map_or(Json::Null, level)),
             ]);
-            self.hand_over_trust(USER_TRUST, user_id, content)?;
+            hand_over_trust(work, DEVICE_TRUST, user_id, content)?;
         }
-        for (device_id, trust) in now.devices {
-            let previous = before.devices.get(&device_id);
-            // A login of our own user is news; those of others come and go.
-            let is_news = previous.is_some() || user_id == self.own.user_id;
-            if is_news && previous != Some(&trust) {
-                let level = |level: &Trust| Json::String(level.as_str().to_owned());
-                let body = match previous {
-                    Some(was) => format!(
-                        "The device {device_id} of {user_id} is {} now; it was {}.",
-                        trust.as_str(),
-                        was.as_str()
-                    ),
-                    None => {
-                        format!("A new login of yours: device {device_id}, {}.", trust.as_str())
-                    }
-                };
-                let content = Object::from([
-                    ("body".to_owned(), Json::String(body)),
-                    ("user_id".to_owned(), Json::String(user_id.to_owned())),
-                    ("device_id".to_owned(), Json::String(device_id)),
-                    ("trust".to_owned(), level(&trust)),
-                    ("previous".to_owned(), previous.map_or(Json::Null, level)),
-                ]);
-                self.hand_over_trust(DEVICE_TRUST, user_id, content)?;
-            }
-        }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn hand_over_trust(&self, event_type: &str, user_id: &str, content: Object) -> Result<()> {
-        // Nobody sent it: a server cannot make one, and it is of no room.
-        self.hand_over(Event {
+fn hand_over_trust(
+    work: &Work<'_>,
+    event_type: &str,
+    user_id: &str,
+    content: Object,
+) -> Result<()> {
+    // Nobody sent it: a server cannot make one, and it is of no room.
+    inbox::hand_over(
+        work,
+        Event {
             event_type: event_type.to_owned(),
             state_key: Some(user_id.to_owned()),
             content: Json::Object(content).text()?,
+            origin_server_ts: NO_TIME,
             ..Event::default()
-        })
-    }
+        },
+    )
 }
 
 fn sentence(user_id: &str, now: &UserTrust) -> String {

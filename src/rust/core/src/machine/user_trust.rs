@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use super::{Machine, Work};
+use super::{
+    Machine, Work, devices,
+    effects::{self, Effect},
+    identity,
+};
 use crate::{
     error::{Error, Kind, Result},
     judgement::{
@@ -17,7 +21,7 @@ use crate::{
     },
     store::{
         Query,
-        records::{Device, Identity, LocalTrust, OwnIdentity},
+        records::{Device, Identity, OwnIdentity},
     },
 };
 
@@ -51,24 +55,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn user_trust(&mut self, user_ids: &[String]) -> Result<Vec<UserTrust>> {
-        self.work(0, |work| user_ids.iter().map(|user_id| work.trust_in_user(user_id)).collect())
-    }
-
-    /// Accepts the identity that the server shows of a user now, verified or not. That the user had
-    /// another one that was verified is forgotten.
-    ///
-    /// # Errors
-    /// [`Kind::Identity`] when there is none.
-    pub fn pin_identity(&mut self, user_id: &str) -> Result<()> {
-        self.work(0, |work| {
-            let shown = work.known_identity(user_id)?;
-            let pinned = shown.master_key.clone();
-            // What is verified without being asked stays so.
-            let was_verified = work.is_verified(&shown)?;
-            work.telling(&[user_id], |work| {
-                work.put_identity(&Identity { pinned, was_verified, ..shown })
-            })
-        })
+        self.read(|work| user_ids.iter().map(|user_id| trust_in_user(work, user_id)).collect())
     }
 
     /// The body of `POST /keys/signatures/upload` by which we sign the identity of another user,
@@ -78,7 +65,7 @@ impl Machine {
     /// [`Kind::Identity`] when the server shows another master key than the one that was compared,
     /// or when our own identity cannot sign.
     pub fn user_signature_upload(&mut self, user_id: &str, master_key: &str) -> Result<String> {
-        self.work(0, |work| work.user_signature(user_id, master_key))
+        self.read(|work| user_signature(work, user_id, master_key))
     }
 
     /// The body of `POST /keys/signatures/upload` by which another device of ours, whose
@@ -92,31 +79,7 @@ impl Machine {
         device_id: &str,
         fingerprint: &str,
     ) -> Result<String> {
-        self.work(0, |work| work.device_signature(device_id, fingerprint))
-    }
-
-    /// Takes in what our user decided about a device, whose fingerprint the caller has compared if it
-    /// is to be relied on.
-    ///
-    /// # Errors
-    /// [`Kind::Identity`] when the device is not known, or has another fingerprint.
-    pub fn set_local_trust(
-        &mut self,
-        user_id: &str,
-        device_id: &str,
-        fingerprint: Option<&str>,
-        local: LocalTrust,
-    ) -> Result<()> {
-        self.work(0, |work| {
-            let device = work.known_device(user_id, device_id)?;
-            if let Some(fingerprint) = fingerprint {
-                check_fingerprint(&device, fingerprint)?;
-            }
-            work.telling(&[user_id], |work| {
-                work.tx.put(&Device { local, ..device })?;
-                work.recipients_changed(user_id)
-            })
-        })
+        self.read(|work| device_signature(work, device_id, fingerprint))
     }
 
     /// The trust in devices of users, in their order, and what it rests on.
@@ -124,9 +87,9 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn trust_in(&mut self, devices: &[Device]) -> Result<Vec<DeviceTrust>> {
-        self.work(0, |work| {
+        self.read(|work| {
             let trust = |device: &Device| {
-                let owner = work.owner(&device.user_id)?;
+                let owner = owner(work, &device.user_id)?;
                 let signed = trust::is_signed(device, &owner) && !device.key_changed;
                 Ok(DeviceTrust {
                     trust: trust::of_device(device, &owner),
@@ -139,204 +102,200 @@ impl Machine {
     }
 }
 
-impl Work<'_> {
-    fn known_identity(&self, user_id: &str) -> Result<Identity> {
-        self.identity(user_id)?.ok_or_else(|| {
-            Error::new(Kind::Identity, format!("The server shows no identity of {user_id}."))
-        })
-    }
+pub(super) fn known_identity(work: &Work<'_>, user_id: &str) -> Result<Identity> {
+    identity::identity(work, user_id)?.ok_or_else(|| {
+        Error::new(Kind::Identity, format!("The server shows no identity of {user_id}."))
+    })
+}
 
-    fn known_device(&self, user_id: &str, device_id: &str) -> Result<Device> {
-        let device: Option<Device> = self.tx.get(&[user_id.into(), device_id.into()])?;
-        device.filter(|device| !device.deleted).ok_or_else(|| {
-            Error::new(Kind::Identity, format!("{user_id} has no device {device_id}."))
-        })
+/// See [`Machine::user_signature_upload`].
+pub(super) fn user_signature(work: &Work<'_>, user_id: &str, master_key: &str) -> Result<String> {
+    let shown = known_identity(work, user_id)?;
+    if keys::ed25519(master_key)?.to_base64() != shown.master_key {
+        return Err(Error::new(
+            Kind::Identity,
+            "The server shows another identity of this user than the one you compared.",
+        ));
     }
+    let user_signing = signing_key(work, Usage::UserSigning)?;
+    let mut master = Json::parse_object(&shown.master)?;
+    // Only our own signature is added; the others are the server's already.
+    master.remove("signatures");
+    user_signing.sign(&mut master, &work.own.user_id)?;
+    signature_body(user_id, &shown.master_key, master)
+}
 
-    /// See [`Machine::user_signature_upload`].
-    pub(super) fn user_signature(&self, user_id: &str, master_key: &str) -> Result<String> {
-        let shown = self.known_identity(user_id)?;
-        if keys::ed25519(master_key)?.to_base64() != shown.master_key {
-            return Err(Error::new(
-                Kind::Identity,
-                "The server shows another identity of this user than the one you compared.",
-            ));
+/// See [`Machine::device_signature_upload`].
+pub(super) fn device_signature(
+    work: &Work<'_>,
+    device_id: &str,
+    fingerprint: &str,
+) -> Result<String> {
+    let user_id = &work.own.user_id;
+    let device = devices::known_device(work, user_id, device_id)?;
+    check_fingerprint(&device, fingerprint)?;
+    let self_signing = signing_key(work, Usage::SelfSigning)?;
+    let mut object = Json::parse_object(&device.device_keys)?;
+    object.remove("unsigned");
+    self_signing.sign(&mut object, user_id)?;
+    signature_body(user_id, device_id, object)
+}
+
+/// The same for our own master key, which this device signs once another device of ours proved
+/// it.
+pub(super) fn own_master_signature(work: &mut Work<'_>, master_key: &str) -> Result<String> {
+    let user_id = work.own.user_id.clone();
+    let shown = known_identity(work, &user_id)?;
+    if master_key != shown.master_key {
+        return Err(Error::new(Kind::Identity, "The server shows another identity of yours."));
+    }
+    let mut master = Json::parse_object(&shown.master)?;
+    master.remove("signatures");
+    identity::sign_with_device(work, &mut master)?;
+    signature_body(&user_id, master_key, master)
+}
+
+/// A private key of ours that is of the identity the server shows.
+fn signing_key(work: &Work<'_>, usage: Usage) -> Result<SigningKey> {
+    let mut own = identity::own_identity(work)?;
+    let ours = identity::identity(work, &work.own.user_id)?;
+    let holds = identity::holds(&own.private, ours.as_ref(), usage);
+    own.private.take(usage).filter(|_| holds).ok_or_else(cannot_sign)
+}
+
+pub(super) fn put_identity(work: &Work<'_>, identity: &Identity) -> Result<()> {
+    work.tx.put(identity)?;
+    // Ours decides what the others are worth.
+    work.owners.borrow_mut().clear();
+    effects::push(work, Effect::RecipientsChanged { user_id: identity.user_id.clone() });
+    Ok(())
+}
+
+pub(super) fn trust_in_user(work: &Work<'_>, user_id: &str) -> Result<UserTrust> {
+    let identity = identity::identity(work, user_id)?;
+    let owner = owner(work, user_id)?;
+    Ok(UserTrust {
+        verified: owner.verified && !owner.changed,
+        was_verified: identity.as_ref().is_some_and(|known| known.was_verified),
+        changed: owner.changed,
+        master_key: identity.map(|known| known.master_key),
+    })
+}
+
+/// Takes in the identity a server shows of a user. The first one is pinned; another one is
+/// remembered beside it, and counts for nothing until it is accepted.
+pub(super) fn take_identity(work: &Work<'_>, shown: keys_query::Identity) -> Result<()> {
+    if shown.user_id == work.own.user_id {
+        let mut own = identity::own_identity(work)?;
+        let refused = shown.keys.as_ref().err().map(|error| error.message.clone());
+        if own.refused != refused {
+            own.refused = refused;
+            work.tx.put_single(&own)?;
         }
-        let user_signing = self.signing_key(Usage::UserSigning)?;
-        let mut master = Json::parse_object(&shown.master)?;
-        // Only our own signature is added; the others are the server's already.
-        master.remove("signatures");
-        user_signing.sign(&mut master, &self.own.user_id)?;
-        signature_body(user_id, &shown.master_key, master)
     }
-
-    /// See [`Machine::device_signature_upload`].
-    pub(super) fn device_signature(&self, device_id: &str, fingerprint: &str) -> Result<String> {
-        let user_id = &self.own.user_id;
-        let device = self.known_device(user_id, device_id)?;
-        check_fingerprint(&device, fingerprint)?;
-        let self_signing = self.signing_key(Usage::SelfSigning)?;
-        let mut object = Json::parse_object(&device.device_keys)?;
-        object.remove("unsigned");
-        self_signing.sign(&mut object, user_id)?;
-        signature_body(user_id, device_id, object)
+    let Ok(found) = shown.keys else { return Ok(()) };
+    let known = identity::identity(work, &shown.user_id)?;
+    let master_key = found.master.to_base64();
+    let first = || known.as_ref().map_or_else(|| master_key.clone(), |k| k.pinned.clone());
+    let pinned = match identity::own_identity(work)?.private.master {
+        // Our own identity is the one whose private part is here, whatever a server shows.
+        Some(master) if shown.user_id == work.own.user_id => master.public(),
+        _ => first(),
+    };
+    let identity = Identity {
+        pinned,
+        first_seen_at: known.as_ref().map_or(work.now, |known| known.first_seen_at),
+        was_verified: known.as_ref().is_some_and(|known| known.was_verified),
+        user_id: shown.user_id,
+        master_key,
+        master: shown.master,
+        self_signing_key: found.self_signing.map(|key| key.to_base64()),
+        user_signing_key: found.user_signing.map(|key| key.to_base64()),
+        name_taken: shown.name_taken,
+    };
+    let identity = accepted(work, identity)?;
+    if known.as_ref() == Some(&identity) {
+        return Ok(());
     }
+    put_identity(work, &identity)
+}
 
-    /// The same for our own master key, which this device signs once another device of ours proved
-    /// it.
-    pub(super) fn own_master_signature(&mut self, master_key: &str) -> Result<String> {
-        let user_id = self.own.user_id.clone();
-        let shown = self.known_identity(&user_id)?;
-        if master_key != shown.master_key {
-            return Err(Error::new(Kind::Identity, "The server shows another identity of yours."));
+/// An identity; accepted, if it is verified: whoever signed a master key has accepted it.
+fn accepted(work: &Work<'_>, identity: Identity) -> Result<Identity> {
+    Ok(if is_verified(work, &identity)? {
+        Identity { was_verified: true, pinned: identity.master_key.clone(), ..identity }
+    } else {
+        identity
+    })
+}
+
+/// Keeps our own identity. Those that it vouches for count as verified from now on, and not from
+/// when a server shows them again: it could show others then.
+pub(super) fn put_own_identity(work: &Work<'_>, own: &OwnIdentity) -> Result<()> {
+    work.tx.put_single(own)?;
+    for known in work.tx.select::<Identity>(&Query::all())? {
+        let identity = accepted(work, known.clone())?;
+        if identity != known {
+            put_identity(work, &identity)?;
         }
-        let mut master = Json::parse_object(&shown.master)?;
-        master.remove("signatures");
-        self.sign_with_device(&mut master)?;
-        signature_body(&user_id, master_key, master)
     }
+    work.owners.borrow_mut().clear();
+    Ok(())
+}
 
-    /// A private key of ours that is of the identity the server shows.
-    fn signing_key(&self, usage: Usage) -> Result<SigningKey> {
-        let mut own = self.own_identity()?;
-        let ours = self.identity(&self.own.user_id)?;
-        let holds = self.holds(&own.private, ours.as_ref(), usage);
-        own.private.take(usage).filter(|_| holds).ok_or_else(cannot_sign)
-    }
-
-    pub(super) fn put_identity(&self, identity: &Identity) -> Result<()> {
-        self.tx.put(identity)?;
-        // Ours decides what the others are worth.
-        self.owners.borrow_mut().clear();
-        self.recipients_changed(&identity.user_id)
-    }
-
-    pub(super) fn trust_in_user(&self, user_id: &str) -> Result<UserTrust> {
-        let identity = self.identity(user_id)?;
-        let owner = self.owner(user_id)?;
-        Ok(UserTrust {
-            verified: owner.verified && !owner.changed,
-            was_verified: identity.as_ref().is_some_and(|known| known.was_verified),
-            changed: owner.changed,
-            master_key: identity.map(|known| known.master_key),
-        })
-    }
-
-    /// Takes in the identity a server shows of a user. The first one is pinned; another one is
-    /// remembered beside it, and counts for nothing until it is accepted.
-    pub(super) fn take_identity(&self, shown: keys_query::Identity) -> Result<()> {
-        if shown.user_id == self.own.user_id {
-            let mut own = self.own_identity()?;
-            let refused = shown.keys.as_ref().err().map(|error| error.message.clone());
-            if own.refused != refused {
-                own.refused = refused;
-                self.tx.put_single(&own)?;
-            }
+/// Those of `users` who were verified and have another identity now.
+pub(super) fn violations(work: &Work<'_>, users: &BTreeSet<String>) -> Result<Vec<String>> {
+    let mut violations = Vec::new();
+    for user_id in users.iter().filter(|user_id| **user_id != work.own.user_id) {
+        let identity = identity::identity(work, user_id)?;
+        if identity.is_some_and(|known| known.was_verified && known.changed()) {
+            violations.push(user_id.clone());
         }
-        let Ok(found) = shown.keys else { return Ok(()) };
-        let known = self.identity(&shown.user_id)?;
-        let master_key = found.master.to_base64();
-        let first = || known.as_ref().map_or_else(|| master_key.clone(), |k| k.pinned.clone());
-        let pinned = match self.own_identity()?.private.master {
-            // Our own identity is the one whose private part is here, whatever a server shows.
-            Some(master) if shown.user_id == self.own.user_id => master.public(),
-            _ => first(),
-        };
-        let identity = Identity {
-            pinned,
-            first_seen_at: known.as_ref().map_or(self.now, |known| known.first_seen_at),
-            was_verified: known.as_ref().is_some_and(|known| known.was_verified),
-            user_id: shown.user_id,
-            master_key,
-            master: shown.master,
-            self_signing_key: found.self_signing.map(|key| key.to_base64()),
-            user_signing_key: found.user_signing.map(|key| key.to_base64()),
-            name_taken: shown.name_taken,
-        };
-        let identity = self.accepted(identity)?;
-        if known.as_ref() == Some(&identity) {
-            return Ok(());
-        }
-        self.put_identity(&identity)
     }
+    Ok(violations)
+}
 
-    /// An identity; accepted, if it is verified: whoever signed a master key has accepted it.
-    fn accepted(&self, identity: Identity) -> Result<Identity> {
-        Ok(if self.is_verified(&identity)? {
-            Identity { was_verified: true, pinned: identity.master_key.clone(), ..identity }
-        } else {
-            identity
-        })
+/// What the identity of a user is worth.
+pub(super) fn owner(work: &Work<'_>, user_id: &str) -> Result<Rc<Owner>> {
+    if let Some(known) = work.owners.borrow().get(user_id) {
+        return Ok(Rc::clone(known));
     }
+    let owner = Rc::new(match identity::identity(work, user_id)? {
+        Some(identity) => Owner {
+            changed: identity.changed(),
+            verified: is_verified(work, &identity)?,
+            self_signing_key: identity.self_signing_key,
+        },
+        None => Owner::default(),
+    });
+    work.owners.borrow_mut().insert(user_id.to_owned(), Rc::clone(&owner));
+    Ok(owner)
+}
 
-    /// Keeps our own identity. Those that it vouches for count as verified from now on, and not from
-    /// when a server shows them again: it could show others then.
-    pub(super) fn put_own_identity(&self, own: &OwnIdentity) -> Result<()> {
-        self.tx.put_single(own)?;
-        for known in self.tx.select::<Identity>(&Query::all())? {
-            let identity = self.accepted(known.clone())?;
-            if identity != known {
-                self.put_identity(&identity)?;
-            }
-        }
-        self.owners.borrow_mut().clear();
-        Ok(())
+/// An identity is verified when it is ours, or when our user-signing key signed its master key.
+pub(super) fn is_verified(work: &Work<'_>, identity: &Identity) -> Result<bool> {
+    let own = identity::own_identity(work)?;
+    if identity.user_id == work.own.user_id {
+        return Ok(is_ours(&own, identity));
     }
+    let Some(ours) = identity::identity(work, &work.own.user_id)? else { return Ok(false) };
+    let holds = |usage| identity::holds(&own.private, Some(&ours), usage);
+    let Some(user_signing) = &ours.user_signing_key else { return Ok(false) };
+    let vouches = holds(Usage::Master) || holds(Usage::UserSigning) || is_proven(&own, &ours);
+    if !vouches || !is_ours(&own, &ours) {
+        return Ok(false);
+    }
+    let master = Json::parse_object(&identity.master)?;
+    Ok(is_signed_by(&master, &work.own.user_id, keys::ed25519(user_signing)?))
+}
 
-    /// Those of `users` who were verified and have another identity now.
-    pub(super) fn violations(&self, users: &BTreeSet<String>) -> Result<Vec<String>> {
-        let mut violations = Vec::new();
-        for user_id in users.iter().filter(|user_id| **user_id != self.own.user_id) {
-            let identity = self.identity(user_id)?;
-            if identity.is_some_and(|known| known.was_verified && known.changed()) {
-                violations.push(user_id.clone());
-            }
-        }
-        Ok(violations)
-    }
-
-    /// What the identity of a user is worth.
-    pub(super) fn owner(&self, user_id: &str) -> Result<Rc<Owner>> {
-        if let Some(known) = self.owners.borrow().get(user_id) {
-            return Ok(Rc::clone(known));
-        }
-        let owner = Rc::new(match self.identity(user_id)? {
-            Some(identity) => Owner {
-                changed: identity.changed(),
-                verified: self.is_verified(&identity)?,
-                self_signing_key: identity.self_signing_key,
-            },
-            None => Owner::default(),
-        });
-        self.owners.borrow_mut().insert(user_id.to_owned(), Rc::clone(&owner));
-        Ok(owner)
-    }
-
-    /// An identity is verified when it is ours, or when our user-signing key signed its master key.
-    fn is_verified(&self, identity: &Identity) -> Result<bool> {
-        let own = self.own_identity()?;
-        if identity.user_id == self.own.user_id {
-            return Ok(self.is_ours(&own, identity));
-        }
-        let Some(ours) = self.identity(&self.own.user_id)? else { return Ok(false) };
-        let holds = |usage| self.holds(&own.private, Some(&ours), usage);
-        let Some(user_signing) = &ours.user_signing_key else { return Ok(false) };
-        let vouches = holds(Usage::Master) || holds(Usage::UserSigning) || is_proven(&own, &ours);
-        if !vouches || !self.is_ours(&own, &ours) {
-            return Ok(false);
-        }
-        let master = Json::parse_object(&identity.master)?;
-        Ok(is_signed_by(&master, &self.own.user_id, keys::ed25519(user_signing)?))
-    }
-
-    /// Whether the identity shown of our own user is the one whose private parts are here. A server
-    /// can put a master key and a user-signing key of its own beside our self-signing key: that key
-    /// alone proves nothing where the master key is known, or another was.
-    fn is_ours(&self, own: &OwnIdentity, shown: &Identity) -> bool {
-        let holds = |usage| self.holds(&own.private, Some(shown), usage);
-        let is_known = !shown.changed() && (holds(Usage::SelfSigning) || is_proven(own, shown));
-        holds(Usage::Master) || own.private.master.is_none() && is_known
-    }
+/// Whether the identity shown of our own user is the one whose private parts are here. A server
+/// can put a master key and a user-signing key of its own beside our self-signing key: that key
+/// alone proves nothing where the master key is known, or another was.
+fn is_ours(own: &OwnIdentity, shown: &Identity) -> bool {
+    let holds = |usage| identity::holds(&own.private, Some(shown), usage);
+    let is_known = !shown.changed() && (holds(Usage::SelfSigning) || is_proven(own, shown));
+    holds(Usage::Master) || own.private.master.is_none() && is_known
 }
 
 /// Whether another device of ours proved that an identity is ours.
@@ -351,7 +310,7 @@ fn signature_body(user_id: &str, name: &str, object: Object) -> Result<String> {
     Json::Object(body).canonical(Numbers::Canonical)
 }
 
-fn check_fingerprint(device: &Device, fingerprint: &str) -> Result<()> {
+pub(super) fn check_fingerprint(device: &Device, fingerprint: &str) -> Result<()> {
     if keys::ed25519(fingerprint)?.to_base64() == device.signing_key && !device.key_changed {
         return Ok(());
     }

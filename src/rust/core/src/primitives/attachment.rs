@@ -2,6 +2,8 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "Sending encrypted attachments".
 
+use std::io::{self, Read, Write};
+
 use aes::Aes256;
 use ctr::cipher::{KeyIvInit, StreamCipher};
 use serde::{Deserialize, Serialize};
@@ -22,17 +24,33 @@ pub struct FileKey {
     pub sha256: [u8; 32],
 }
 
+/// Bytes that are encrypted or decrypted at a time: memory is flat, whatever the size of the file.
+const BLOCK: usize = 256 * 1024;
+
 /// Encrypts a file in place, under a key that is used for nothing else.
 ///
 /// # Errors
 /// [`Kind::Internal`] when the system gives no random bytes.
 pub fn encrypt(bytes: &mut [u8]) -> Result<FileKey> {
-    let key = Zeroizing::new(random_bytes()?);
-    let mut iv = [0; 16];
-    // The other half counts blocks, and begins at zero so that it never overflows.
-    iv[..8].copy_from_slice(&random_bytes::<8>()?);
-    apply(&key, &iv, bytes)?;
+    let (key, iv) = new_key()?;
+    cipher(&key, &iv)?.apply_keystream(bytes);
     Ok(FileKey { key, iv, sha256: Sha256::digest(&*bytes).into() })
+}
+
+/// Encrypts what `plain` gives into `encrypted`, in blocks. Says how many bytes there were.
+///
+/// # Errors
+/// [`Kind::Attachment`] when it cannot be read or written; as [`encrypt`].
+pub fn encrypt_stream(plain: &mut impl Read, encrypted: &mut impl Write) -> Result<(FileKey, u64)> {
+    let (key, iv) = new_key()?;
+    let mut cipher = cipher(&key, &iv)?;
+    let mut hash = Sha256::new();
+    let size = each_block(plain, |block| {
+        cipher.apply_keystream(block);
+        hash.update(&*block);
+        encrypted.write_all(block)
+    })?;
+    Ok((FileKey { key, iv, sha256: hash.finalize().into() }, size))
 }
 
 /// Decrypts a file in place. The server has had it: nothing is decrypted before the hash holds.
@@ -40,21 +58,75 @@ pub fn encrypt(bytes: &mut [u8]) -> Result<FileKey> {
 /// # Errors
 /// [`Kind::Attachment`] when the hash does not hold.
 pub fn decrypt(file_key: &FileKey, bytes: &mut [u8]) -> Result<()> {
-    // Both are public, so the comparison may take as long as it likes.
-    if <[u8; 32]>::from(Sha256::digest(&*bytes)) != file_key.sha256 {
-        return Err(Error::new(
-            Kind::Attachment,
-            "The file is refused: it is not the one that its sender encrypted.",
-        ));
-    }
-    apply(&file_key.key, &file_key.iv, bytes)
+    compare(file_key, Sha256::digest(&*bytes).into())?;
+    cipher(&file_key.key, &file_key.iv)?.apply_keystream(bytes);
+    Ok(())
 }
 
-fn apply(key: &[u8; 32], iv: &[u8; 16], bytes: &mut [u8]) -> Result<()> {
-    let mut cipher = ctr::Ctr128BE::<Aes256>::new_from_slices(key, iv)
-        .or_fail(Kind::Internal, "The cipher of a file")?;
-    cipher.apply_keystream(bytes);
-    Ok(())
+/// Decrypts what `encrypted` gives into `plain`, in blocks. Whoever calls keeps what came to `plain`
+/// to itself until this says that the hash holds: until then anybody may have written it.
+///
+/// # Errors
+/// As [`decrypt`]; [`Kind::Attachment`] when it cannot be read or written.
+pub fn decrypt_stream(
+    file_key: &FileKey,
+    encrypted: &mut impl Read,
+    plain: &mut impl Write,
+) -> Result<()> {
+    let mut cipher = cipher(&file_key.key, &file_key.iv)?;
+    let mut hash = Sha256::new();
+    each_block(encrypted, |block| {
+        hash.update(&*block);
+        cipher.apply_keystream(block);
+        plain.write_all(block)
+    })?;
+    compare(file_key, hash.finalize().into())
+}
+
+/// Gives all of `from` to `take`, in blocks, and says how many bytes there were.
+fn each_block(
+    from: &mut impl Read,
+    mut take: impl FnMut(&mut [u8]) -> io::Result<()>,
+) -> Result<u64> {
+    // Plaintext stands here.
+    let mut block = Zeroizing::new(vec![0; BLOCK]);
+    let mut size = 0;
+    loop {
+        match from.read(&mut block) {
+            Ok(0) => return Ok(size),
+            Ok(n) => {
+                take(&mut block[..n]).or_fail(Kind::Attachment, "The file cannot be written")?;
+                size += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).or_fail(Kind::Attachment, "The file cannot be read"),
+        }
+    }
+}
+
+fn new_key() -> Result<(Zeroizing<[u8; 32]>, [u8; 16])> {
+    let mut iv = [0; 16];
+    // The other half counts blocks, and begins at zero so that it never overflows.
+    iv[..8].copy_from_slice(&random_bytes::<8>()?);
+    Ok((Zeroizing::new(random_bytes()?), iv))
+}
+
+/// The whole of the iv is the counter, as in other clients: it goes on into the upper half when the
+/// lower one overflows.
+fn cipher(key: &[u8; 32], iv: &[u8; 16]) -> Result<ctr::Ctr128BE<Aes256>> {
+    ctr::Ctr128BE::<Aes256>::new_from_slices(key, iv)
+        .or_fail(Kind::Internal, "The cipher of a file")
+}
+
+/// Both are public, so the comparison may take as long as it likes.
+fn compare(file_key: &FileKey, found: [u8; 32]) -> Result<()> {
+    if found == file_key.sha256 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Attachment,
+        "The file is refused: it is not the one that its sender encrypted.",
+    ))
 }
 
 #[cfg(test)]
@@ -96,7 +168,52 @@ mod tests {
         let key = hex("603deb1015ca71be2b73aef0857d7781 1f352c073b6108d72d9810a30914dff4");
         let iv = hex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
         let mut bytes = hex("6bc1bee22e409f96e93d7e117393172a");
-        apply(&key.try_into().unwrap(), &iv.try_into().unwrap(), &mut bytes).unwrap();
+        let mut cipher = cipher(&key.try_into().unwrap(), &iv.try_into().unwrap()).unwrap();
+        cipher.apply_keystream(&mut bytes);
         assert_eq!(bytes, hex("601ec313775789a5b7a7f504bbf3d228"));
+    }
+
+    /// Reads a few bytes at a time, as files on a network do.
+    struct Drops<'a>(&'a [u8]);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let n = self.0.len().min(buffer.len()).min(1000);
+            buffer[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn a_stream_says_the_same_as_the_whole() {
+        for size in [0, 1, 15, 16, 17, BLOCK - 1, BLOCK, 3 * BLOCK + 5] {
+            let plain: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+            let (mut encrypted, mut opened) = (Vec::new(), Vec::new());
+            let (key, n) = encrypt_stream(&mut Drops(&plain), &mut encrypted).unwrap();
+            assert_eq!((n as usize, encrypted.len()), (size, size));
+            decrypt_stream(&key, &mut Drops(&encrypted), &mut opened).unwrap();
+            assert_eq!(opened, plain);
+            let mut whole = encrypted.clone();
+            decrypt(&key, &mut whole).unwrap();
+            assert_eq!(whole, plain);
+            encrypted.push(0);
+            let altered = decrypt_stream(&key, &mut encrypted.as_slice(), &mut Vec::new());
+            assert_eq!(altered.unwrap_err().kind, Kind::Attachment);
+        }
+    }
+
+    #[test]
+    fn a_counter_that_overflows_goes_on_into_its_upper_half() {
+        // What other clients make of such an iv: the second block is that of the next number.
+        let (key, zero) = ([7; 32], [0; 16]);
+        let mut low = zero;
+        low[8..].fill(0xff);
+        let mut next = zero;
+        next[7] = 1;
+        let (mut two, mut second) = ([0; 32], [0; 16]);
+        cipher(&key, &low).unwrap().apply_keystream(&mut two);
+        cipher(&key, &next).unwrap().apply_keystream(&mut second);
+        assert_eq!(two[16..], second);
     }
 }

@@ -121,6 +121,17 @@ impl Json {
         if let Json::Integer(value) = self { Some(*value) } else { None }
     }
 
+    /// The time in milliseconds since 1970, if this is one. Rooms of old versions hold times that some
+    /// program wrote with a fraction or an exponent.
+    pub fn as_time(&self) -> Option<i64> {
+        let time = match self {
+            Json::Integer(value) => *value,
+            Json::Float(value) if value.abs() <= MAX_INTEGER as f64 => *value as i64,
+            _ => return None,
+        };
+        (time >= 0).then_some(time)
+    }
+
     /// The canonical form.
     ///
     /// # Errors
@@ -300,6 +311,23 @@ impl<'de> Visitor<'de> for JsonVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_may_have_been_written_as_a_float() {
+        let time = |text: &str| Json::parse(text).unwrap().as_time();
+        let whole = Some(1_700_000_000_000);
+        for text in ["1700000000000", "1700000000000.0", "1.7e12", "1700000000000.9"] {
+            assert_eq!(time(text), whole, "{text}");
+        }
+        assert_eq!(
+            (time("0"), time("-0"), time("0.0"), time("1.5")),
+            (Some(0), Some(0), Some(0), Some(1))
+        );
+        assert_eq!(time("9007199254740991"), Some(MAX_INTEGER));
+        for none in ["-1", "-1.5", "9007199254740993", "1e300", "\"1700000000000\"", "null", "[]"] {
+            assert_eq!(time(none), None, "{none}");
+        }
+    }
 
     fn canonical(text: &str) -> Result<String> {
         Json::parse(text)?.canonical(Numbers::Normalised)

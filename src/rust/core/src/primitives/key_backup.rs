@@ -15,6 +15,7 @@ use super::{
     canonical_json::{Json, Object},
     contained,
     keys::{curve25519, decode_base64, encode_base64, private_key},
+    passphrase::{self, ITERATIONS},
     seal::random_bytes,
 };
 use crate::error::{Error, Kind, OrFail, Result};
@@ -23,6 +24,8 @@ use crate::error::{Error, Kind, OrFail, Result};
 pub const ALGORITHM: &str = "m.megolm_backup.v1.curve25519-aes-sha2";
 /// The name of the private key in secret storage, and among secrets that are shared.
 pub const SECRET: &str = "m.megolm_backup.v1";
+/// What a backup says that has a passphrase of its own.
+pub const SALT: &str = "private_key_salt";
 
 /// The private key of a backup, which decrypts it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +46,38 @@ impl BackupKey {
     /// [`Kind::Encoding`]
     pub fn from_base64(text: &str) -> Result<Self> {
         private_key(text, "The private key of a backup").map(Self)
+    }
+
+    /// The key with these bytes, which a recovery key of the backup itself holds.
+    pub fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
+    /// The key of `passphrase`, by what the `auth_data` of a backup says. That is how backups were made
+    /// before there was secret storage (matrix-js-sdk, `keyFromAuthData`). None where it says
+    /// nothing of a passphrase.
+    ///
+    /// # Errors
+    /// [`Kind::KeyBackup`] when the `auth_data` asks for what is not computed: other lengths, or
+    /// iterations without end.
+    pub fn from_passphrase(passphrase: &str, auth_data: &Object) -> Result<Option<Self>> {
+        let Some(salt) = auth_data.get(SALT) else { return Ok(None) };
+        let salt = salt.as_str().filter(|salt| !salt.is_empty());
+        let salt = salt.ok_or_else(|| refused(format!("The key backup has no text as {SALT}.")))?;
+        let bits = auth_data.get("private_key_bits").map_or(Some(256), Json::as_integer);
+        let iterations = auth_data.get("private_key_iterations").and_then(Json::as_integer);
+        let iterations = iterations.and_then(|n| u32::try_from(n).ok());
+        match iterations.filter(|n| ITERATIONS.contains(n)) {
+            Some(iterations) if bits == Some(256) => {
+                passphrase::key(passphrase, salt.as_bytes(), iterations).map(|key| Some(Self(key)))
+            }
+            _ => Err(refused(format!(
+                "The passphrase of the key backup is to be used in an unknown way: \
+                 private_key_iterations must be from {} to {}, and private_key_bits 256.",
+                ITERATIONS.start(),
+                ITERATIONS.end()
+            ))),
+        }
     }
 
     /// The key as secret storage has it.
@@ -150,5 +185,31 @@ mod tests {
     fn a_public_key_that_keeps_no_secret_is_refused() {
         let zero = Curve25519PublicKey::from_bytes([0; 32]);
         assert_eq!(encrypt(zero, b"x").unwrap_err().kind, Kind::KeyBackup);
+    }
+
+    /// Computed with Python's hashlib and X25519.
+    #[test]
+    fn a_passphrase_makes_the_key_that_everybody_computes() {
+        let auth_data = |rest: &str| {
+            Json::parse_object(&format!(r#"{{"private_key_salt":"saltsaltsalt"{rest}}}"#)).unwrap()
+        };
+        let key = |rest| BackupKey::from_passphrase("correct horse battery", &auth_data(rest));
+        let public = |rest| key(rest).unwrap().unwrap().public().to_base64();
+        let expected = "YL0qyUa4bKptPtaD4hti8ggE7M5pMpl0Al+C3snLVzk";
+        assert_eq!(public(r#","private_key_iterations":1000"#), expected);
+        assert_eq!(public(r#","private_key_iterations":1000,"private_key_bits":256"#), expected);
+        assert!(BackupKey::from_passphrase("x", &Object::new()).unwrap().is_none());
+        // Rule 35.
+        for odd in [
+            "",
+            r#","private_key_iterations":0"#,
+            r#","private_key_iterations":-1"#,
+            r#","private_key_iterations":"1000""#,
+            r#","private_key_iterations":10000001"#,
+            r#","private_key_iterations":4294967296"#,
+            r#","private_key_iterations":1000,"private_key_bits":128"#,
+        ] {
+            assert_eq!(key(odd).err().map(|error| error.kind), Some(Kind::KeyBackup), "{odd}");
+        }
     }
 }

@@ -22,12 +22,15 @@ use super::{
 };
 use crate::error::{Error, Kind, OrFail, Result};
 
-const BEGIN: &[u8] = b"-----BEGIN MEGOLM SESSION DATA-----";
-const END: &[u8] = b"-----END MEGOLM SESSION DATA-----";
+/// The line that begins a file.
+pub(super) const BEGIN: &str = "-----BEGIN MEGOLM SESSION DATA-----";
+const END: &str = "-----END MEGOLM SESSION DATA-----";
 const VERSION: u8 = 1;
 /// Version, salt, IV, and rounds.
 const HEADER_LENGTH: usize = 1 + 16 + 16 + 4;
 const MAC_LENGTH: usize = 32;
+/// In UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much is decrypted at once, in bytes.
 const BLOCK: usize = 192 * 1024;
 /// How much is decoded at once.
@@ -53,7 +56,7 @@ impl<W: Write> Encrypt<W> {
         check_rounds(rounds)?;
         let (salt, iv) = (random_bytes()?, random_iv()?);
         let (cipher, mac) = keyed(passphrase, salt, iv, rounds)?;
-        written(out.write_all(BEGIN).and_then(|()| out.write_all(b"\n")))?;
+        written(out.write_all(BEGIN.as_bytes()).and_then(|()| out.write_all(b"\n")))?;
         let mut file = Self { out, cipher, mac, line: Vec::new() };
         file.put(&[&[VERSION][..], &salt, &iv, &rounds.to_be_bytes()].concat())?;
         Ok(file)
@@ -78,7 +81,7 @@ impl<W: Write> Encrypt<W> {
         if !self.line.is_empty() {
             self.put_line(&self.line.clone())?;
         }
-        written(self.out.write_all(END).and_then(|()| self.out.write_all(b"\n")))?;
+        written(self.out.write_all(END.as_bytes()).and_then(|()| self.out.write_all(b"\n")))?;
         Ok(self.out)
     }
 
@@ -187,8 +190,7 @@ impl<R: Read> Blocks<R> {
     /// Reads until there are `wanted` bytes besides the MAC, or no more.
     fn fill(&mut self, wanted: usize) -> Result<()> {
         if !self.begun {
-            self.skip_space()?;
-            self.expect(BEGIN)?;
+            self.find_begin()?;
             self.begun = true;
         }
         while self.buffer.len() < wanted + MAC_LENGTH && !self.ended {
@@ -236,15 +238,40 @@ impl<R: Read> Blocks<R> {
         Ok(())
     }
 
-    fn expect(&mut self, armour: &[u8]) -> Result<()> {
-        for expected in armour {
-            if self.peek()? != Some(*expected) {
-                let armour = String::from_utf8_lossy(armour);
-                return Err(refused(&format!("This is no key export: {armour:?} is missing.")));
+    /// Skips lines of text, which a mail or an editor puts above the file, and a byte order mark.
+    fn find_begin(&mut self) -> Result<()> {
+        self.matches(BYTE_ORDER_MARK)?;
+        self.skip_space()?;
+        while !self.matches(BEGIN.as_bytes())? {
+            self.skip_line()?;
+            self.skip_space()?;
+            if self.peek()?.is_none() {
+                return Err(missing(BEGIN));
             }
+        }
+        Ok(())
+    }
+
+    fn skip_line(&mut self) -> Result<()> {
+        while self.peek()?.is_some_and(|byte| byte != b'\n') {
             self.text.consume(1);
         }
         Ok(())
+    }
+
+    /// Consumes these bytes, or as many of them as are there.
+    fn matches(&mut self, bytes: &[u8]) -> Result<bool> {
+        for byte in bytes {
+            if self.peek()? != Some(*byte) {
+                return Ok(false);
+            }
+            self.text.consume(1);
+        }
+        Ok(true)
+    }
+
+    fn expect(&mut self, armour: &str) -> Result<()> {
+        if self.matches(armour.as_bytes())? { Ok(()) } else { Err(missing(armour)) }
     }
 }
 
@@ -275,6 +302,10 @@ fn check_rounds(rounds: u32) -> Result<()> {
 
 fn refused(message: &str) -> Error {
     Error::new(Kind::KeyExport, message)
+}
+
+fn missing(armour: &str) -> Error {
+    refused(&format!("This is no key export: {armour:?} is missing."))
 }
 
 fn cut_off() -> Error {
@@ -359,6 +390,21 @@ mod tests {
             armoured(body).trim().to_owned(),
         ] {
             assert_eq!(open(&file, passphrase).unwrap(), plaintext.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_text_above_do_not_matter() {
+        let (plaintext, passphrase, body) = VECTORS[2];
+        for above in [
+            "\u{feff}",
+            "\u{feff}\r\n",
+            "Keys of the old phone:\n\n",
+            "From: alice\r\n-----BEGIN PGP MESSAGE-----\r\n-----\r\n",
+            "\u{feff}two\nlines\n  ",
+        ] {
+            let file = format!("{above}{}", armoured(body));
+            assert_eq!(open(&file, passphrase).unwrap(), plaintext.as_bytes(), "{above:?}");
         }
     }
 

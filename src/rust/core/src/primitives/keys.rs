@@ -65,7 +65,10 @@ fn exactly<const N: usize>(text: &str, what: &str) -> Result<[u8; N]> {
     bytes.as_slice().try_into().map_err(|_| {
         Error::new(
             Kind::Encoding,
-            format!("This is not a valid {what}: it has {} bytes, not {N}.", bytes.len()),
+            format!(
+                "This is not a valid {what}: its length is {} bytes and must be {N}.",
+                bytes.len()
+            ),
         )
     })
 }

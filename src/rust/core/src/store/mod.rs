@@ -1,5 +1,6 @@
 //! The store: everything the machine remembers, in sealed rows behind one contract.
 
+pub mod attachment_files;
 pub mod database;
 mod file_system;
 mod location;
@@ -90,11 +91,30 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
+        self.open(true, work)
+    }
+
+    /// Does `work` in one transaction that cannot write.
+    ///
+    /// # Errors
+    /// Those of `work` and of the database; [`Kind::Internal`] when `work` writes.
+    pub fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.open(false, work)
+    }
+
+    fn open<T>(
+        &mut self,
+        writable: bool,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
         self.database.begin()?;
         // Rolls back when `work` fails, and also when it panics.
         let mut open = RollBack(Some(self.database.as_mut()));
         let done = match &open.0 {
-            Some(database) => work(&Transaction { database: &**database, seals: &self.seals })?,
+            Some(database) => {
+                let (database, seals) = (&**database, &self.seals);
+                work(&Transaction { database, seals, writable })?
+            }
             None => return Err(Error::new(Kind::Internal, "A transaction was lost.")),
         };
         if let Some(database) = open.0.take() {
@@ -144,6 +164,7 @@ impl Seals {
 pub struct Transaction<'a> {
     database: &'a dyn Database,
     seals: &'a Seals,
+    writable: bool,
 }
 
 impl Transaction<'_> {
@@ -171,7 +192,7 @@ impl Transaction<'_> {
         let columns = R::TABLE.key.iter().zip(key);
         let query =
             columns.fold(Query::all(), |query, (column, value)| query.and(column, value.clone()));
-        self.database.delete(&R::TABLE, &query)?;
+        self.delete_where::<R>(&query)?;
         Ok(())
     }
 
@@ -180,7 +201,7 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Kind::Store`]
     pub fn delete_where<R: Record>(&self, query: &Query) -> Result<usize> {
-        self.database.delete(&R::TABLE, query)
+        self.writable()?.delete(&R::TABLE, query)
     }
 
     /// Finds records, in the order of their keys.
@@ -229,7 +250,7 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Kind::Store`]
     pub fn take_number(&self, counter: &'static str) -> Result<i64> {
-        self.database.take_number(counter)
+        self.writable()?.take_number(counter)
     }
 
     /// See [`Database::last_number`].
@@ -258,7 +279,15 @@ impl Transaction<'_> {
             event_id.as_bytes(),
             &origin_server_ts.to_be_bytes(),
         ]);
-        Ok(self.database.remember_index(session, message_index, &tag)? == tag)
+        Ok(self.writable()?.remember_index(session, message_index, &tag)? == tag)
+    }
+
+    /// The database, if this transaction may write.
+    fn writable(&self) -> Result<&dyn Database> {
+        if self.writable {
+            return Ok(self.database);
+        }
+        Err(Error::new(Kind::Internal, "A transaction that only reads tried to write."))
     }
 
     fn open<R: Record>(&self, row: database::Row) -> Result<R> {
@@ -289,7 +318,7 @@ impl Transaction<'_> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
         serde_json::to_writer(&mut *bytes, body).or_fail(Kind::Internal, "A record")?;
         let sealed = self.seals.of(table)?.seal(&place(key), &bytes)?;
-        self.database.put(table, key, plain, &sealed)
+        self.writable()?.put(table, key, plain, &sealed)
     }
 }
 

@@ -23,6 +23,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_verification.sql"),
     include_str!("migrations/0007_key_backup.sql"),
     include_str!("migrations/0008_key_bundles.sql"),
+    include_str!("migrations/0009_bounds.sql"),
+    include_str!("migrations/0010_taken_events.sql"),
+    include_str!("migrations/0011_session_owners.sql"),
+    include_str!("migrations/0012_failures.sql"),
 ];
 
 /// How long to wait for another process that is inside a transaction.

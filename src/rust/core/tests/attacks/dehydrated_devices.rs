@@ -47,9 +47,14 @@ struct Scenery {
 fn scenery() -> Scenery {
     let mut scene = Scene::new();
     let mut alice = scene.person("alice");
-    alice.machine.make_identity(&Storage::New { passphrase: None }, false, false).unwrap();
-    let mut data =
-        alice.machine.identity_account_data(&SecretStorage::read("{}").unwrap()).unwrap();
+    alice
+        .machine
+        .make_identity(scene.now, &Storage::New { passphrase: None }, false, false)
+        .unwrap();
+    let mut data = alice
+        .machine
+        .identity_account_data(scene.now, &SecretStorage::read("{}").unwrap())
+        .unwrap();
     let recovery_key = alice.machine.recovery_key().unwrap().unwrap().to_string();
     make_identity(&mut scene, &mut alice);
     let secret = StorageSecret::RecoveryKey(&recovery_key);
@@ -332,7 +337,7 @@ fn a_dehydrated_device_is_given_keys_only_where_its_owner_signed_it() {
             let Scenery { mut scene, mut alice, device, .. } = own;
             let mut bob = scene.person("bob");
             make_identity(&mut scene, &mut bob);
-            bob.machine.set_isolation(mode).unwrap();
+            bob.machine.set_isolation(scene.now, mode).unwrap();
             let room_id = scene.room(&mut [&mut bob, &mut alice]);
             bob.say(&mut scene, &room_id, "hello");
             let shares = bob.look(|tx| tx.select::<KeyShare>(&Query::all()));
@@ -357,7 +362,9 @@ fn a_fingerprint_is_no_signature() {
     let room_id = scene.room(&mut [&mut bob, &mut alice]);
     ask_about(&mut scene, &mut bob, &["@alice:here"], |response| response);
     let local = LocalTrust::Verified;
-    bob.machine.set_local_trust("@alice:here", &device_id, Some(&fingerprint), local).unwrap();
+    bob.machine
+        .set_local_trust(scene.now, "@alice:here", &device_id, Some(&fingerprint), local)
+        .unwrap();
     bob.say(&mut scene, &room_id, "hello");
     let shares = bob.look(|tx| tx.select::<KeyShare>(&Query::all()));
     assert!(shares.iter().all(|share| share.device_id != device_id));
@@ -513,7 +520,7 @@ fn nobody_asks_a_dehydrated_device() {
     let device_id = device["device_id"].as_str().unwrap();
     let dehydrated = device["device_keys"]["keys"][format!("ed25519:{device_id}")].as_str();
     for (id, key) in [(alice.device_id.as_str(), Some(&*fingerprint)), (device_id, dehydrated)] {
-        laptop.machine.set_local_trust("@alice:here", id, key, local).unwrap();
+        laptop.machine.set_local_trust(scene.now, "@alice:here", id, key, local).unwrap();
     }
     scene.now += 60_000;
     assert_eq!(laptop.pump(&mut scene), Vec::new());

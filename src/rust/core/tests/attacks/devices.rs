@@ -4,6 +4,7 @@ use mxcrypt_core::{
     Kind,
     machine::{Outcome, Reply, Unsigned},
     primitives::account,
+    store::records::Isolation,
 };
 use mxcrypt_model_server::Response;
 use serde_json::{Value, json};
@@ -51,6 +52,122 @@ fn a_ghost_device_gets_no_key() {
     assert_eq!(bob.reads(&mut scene), ["hello"]);
 }
 
+/// A device that says it knows no Megolm, and one whose signature does not hold: no key reaches them, and
+/// the sender hears of it.
+#[test]
+fn devices_whose_keys_are_refused_are_named() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    let old = Account::new();
+    let mut incapable =
+        account::device_keys(&old, &bob.user, "OLD").map(|text| parse(&text)).unwrap();
+    incapable["algorithms"] = json!([]);
+    let mut forged = parse(&account::device_keys(&old, &bob.user, "FORGED").unwrap());
+    forged["signatures"] = json!({});
+    let (user, room) = (bob.user.clone(), room_id.clone());
+    let say = |scene: &mut Scene, alice: &mut crate::scene::Person, text: &str, alone: bool| {
+        let number = alice.queue(scene, &room, text);
+        alice.pump_with(scene, |kind, response| match kind {
+            "keys_query" => changed(response, |body| {
+                let devices = &mut body["device_keys"][&user];
+                if alone {
+                    *devices = json!({});
+                }
+                devices["OLD"] = incapable.clone();
+                devices["FORGED"] = forged.clone();
+                devices["7"] = json!(7);
+            }),
+            _ => response,
+        });
+        alice.machine.outcomes(&[number]).unwrap().remove(0)
+    };
+    let Outcome::Sent { unreached, .. } = say(&mut scene, &mut alice, "hello", false) else {
+        panic!("not sent")
+    };
+    let names = ["7", "FORGED", "OLD"].map(|device_id| (bob.user.clone(), device_id.to_owned()));
+    assert_eq!(unreached, names);
+    assert_eq!(bob.reads(&mut scene), ["hello"]);
+    let refused = alice.machine.refused_devices(std::slice::from_ref(&bob.user)).unwrap();
+    assert!(refused[2].1 == "OLD" && refused[2].2.contains("algorithms"), "{refused:?}");
+    assert!(refused[1].1 == "FORGED" && refused[1].2.contains("unsigned"), "{refused:?}");
+    // When nobody else is left, nobody could read it.
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&bob.user)).unwrap();
+    let outcome = say(&mut scene, &mut alice, "to nobody", true);
+    assert!(
+        matches!(&outcome, Outcome::Refused { code, .. } if code == "MXCRYPT_REACHES_NOBODY"),
+        "{outcome:?}"
+    );
+    // And when they are gone, nothing is said any more.
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&bob.user)).unwrap();
+    let number = alice.queue(&scene, &room_id, "again");
+    alice.pump(&mut scene);
+    let outcome = alice.machine.outcomes(&[number]).unwrap().remove(0);
+    assert!(matches!(outcome, Outcome::Sent { unreached, .. } if unreached.is_empty()));
+}
+
+/// A server that invents devices without end does not fill the store, or a warning.
+#[test]
+fn refused_devices_are_bounded() {
+    let (mut scene, mut alice, bob, room_id) = pair();
+    let number = alice.queue(&scene, &room_id, "hello");
+    let user = bob.user.clone();
+    alice.pump_with(&mut scene, |kind, response| match kind {
+        "keys_query" => changed(response, |body| {
+            for n in 0..1000 {
+                body["device_keys"][&user][format!("GHOST{n}")] = json!({});
+            }
+        }),
+        _ => response,
+    });
+    let outcome = alice.machine.outcomes(&[number]).unwrap().remove(0);
+    assert!(matches!(outcome, Outcome::Sent { unreached, .. } if unreached.len() == 20));
+}
+
+/// A user with very many devices: no request is large, neither that tells them they get no key, nor that
+/// claims their one-time keys.
+#[test]
+fn very_many_devices_are_told_and_asked_for_in_batches() {
+    for isolation in [Isolation::Signed, Isolation::All] {
+        let (mut scene, mut alice, bob, room_id) = pair();
+        alice.machine.set_isolation(scene.now, isolation).unwrap();
+        let many: Vec<(String, Value)> = (0..1_500)
+            .map(|n| {
+                let device_id = format!("MANY{n}");
+                let keys = account::device_keys(&Account::new(), &bob.user, &device_id).unwrap();
+                (device_id, parse(&keys))
+            })
+            .collect();
+        alice.queue(&scene, &room_id, "hello");
+        let mut devices_of = Vec::new();
+        for _ in 0..6 {
+            for request in alice.machine.requests(scene.now).unwrap().requests {
+                let body = request.body.as_deref().map_or(Value::Null, parse);
+                let named = |name: &str| {
+                    let users = body[name].as_object();
+                    users.map(|users| users.values().map(|d| d.as_object().unwrap().len()).sum())
+                };
+                let batch: Option<usize> = named("one_time_keys").or_else(|| named("messages"));
+                devices_of.extend(batch.map(|size| (request.kind, size)));
+                let path = request.path.replace("/_matrix/client/v3/", "");
+                let mut answer = scene.call(Some(&alice.token), request.method, &path, body);
+                if request.kind == "keys_query" {
+                    answer = changed(answer, |body| {
+                        for (device_id, keys) in &many {
+                            body["device_keys"][&bob.user][device_id] = keys.clone();
+                        }
+                    });
+                }
+                let reply = Reply::Answer { status: answer.status, body: answer.body };
+                alice.machine.replies(scene.now, vec![(request.number, reply)]).unwrap();
+            }
+        }
+        let told: usize = devices_of.iter().map(|(_, size)| size).sum();
+        assert!(told >= 1_500, "{devices_of:?}");
+        assert!(devices_of.iter().all(|(_, size)| *size <= 1_000), "{devices_of:?}");
+        let kind = if isolation == Isolation::All { "keys_claim" } else { "send" };
+        assert!(devices_of.iter().filter(|(of, _)| *of == kind).count() > 1, "{devices_of:?}");
+    }
+}
+
 /// Rule 7.
 #[test]
 fn another_signing_key_under_a_known_name_is_refused_and_flagged() {
@@ -58,7 +175,7 @@ fn another_signing_key_under_a_known_name_is_refused_and_flagged() {
     alice.say(&mut scene, &room_id, "one");
     let thief = Account::new();
     let stolen = parse(&account::device_keys(&thief, &bob.user, &bob.device_id).unwrap());
-    alice.machine.refresh_devices(std::slice::from_ref(&bob.user)).unwrap();
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&bob.user)).unwrap();
     let (user, device_id) = (bob.user.clone(), bob.device_id.clone());
     alice.queue(&scene, &room_id, "two");
     alice.pump_with(&mut scene, |kind, response| match kind {
@@ -95,7 +212,7 @@ fn users_of_an_unreachable_server_are_asked_for_again() {
 fn a_partial_answer_removes_no_device() {
     let (mut scene, mut alice, mut bob, room_id) = pair();
     alice.say(&mut scene, &room_id, "one");
-    alice.machine.refresh_devices(std::slice::from_ref(&bob.user)).unwrap();
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&bob.user)).unwrap();
     alice.queue(&scene, &room_id, "two");
     alice.pump_with(&mut scene, |kind, response| match kind {
         "keys_query" => {
@@ -194,7 +311,7 @@ fn malformed_answers_change_nothing() {
 fn a_late_answer_to_a_question_asked_anew_is_ignored() {
     let (mut scene, mut alice, bob, _) = pair();
     let bob_user = [bob.user.clone()];
-    alice.machine.refresh_devices(&bob_user).unwrap();
+    alice.machine.refresh_devices(scene.now, &bob_user).unwrap();
     let first = alice.machine.requests(scene.now).unwrap().requests;
     let old_answer = scene.call(
         Some(&alice.token),
@@ -204,7 +321,7 @@ fn a_late_answer_to_a_question_asked_anew_is_ignored() {
     );
     // Bob gets a second device, and the server says that his list changed.
     let _second = scene.person("bob");
-    alice.machine.refresh_devices(&bob_user).unwrap();
+    alice.machine.refresh_devices(scene.now, &bob_user).unwrap();
     // Within the lease: the data are taken, and the mark stays.
     let reply = |body: &str| Reply::Answer { status: 200, body: body.into() };
     alice.machine.replies(scene.now, vec![(first[0].number, reply(&old_answer.body))]).unwrap();
@@ -212,7 +329,7 @@ fn a_late_answer_to_a_question_asked_anew_is_ignored() {
     alice.pump(&mut scene);
     assert_eq!(alice.machine.devices(&bob_user).unwrap().len(), 2);
     // After the lease ran out and the question was asked anew: nothing is taken.
-    alice.machine.refresh_devices(&bob_user).unwrap();
+    alice.machine.refresh_devices(scene.now, &bob_user).unwrap();
     let slow = alice.machine.requests(scene.now).unwrap().requests;
     scene.now += 60_000;
     alice.pump(&mut scene);
@@ -224,7 +341,7 @@ fn a_late_answer_to_a_question_asked_anew_is_ignored() {
 #[test]
 fn a_user_is_asked_for_once_at_a_time() {
     let (scene, mut alice, bob, _) = pair();
-    alice.machine.refresh_devices(std::slice::from_ref(&bob.user)).unwrap();
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&bob.user)).unwrap();
     assert_eq!(alice.machine.requests(scene.now).unwrap().requests.len(), 1);
     assert_eq!(alice.another().requests(scene.now).unwrap().requests.len(), 0);
 }
@@ -233,7 +350,7 @@ fn a_user_is_asked_for_once_at_a_time() {
 #[test]
 fn a_refused_key_upload_is_not_repeated() {
     let (mut scene, mut alice, ..) = pair();
-    alice.machine.set_one_time_key_target(60).unwrap();
+    alice.machine.set_one_time_key_target(scene.now, 60).unwrap();
     let mut uploads = 0;
     let troubles = alice.pump_with(&mut scene, |kind, response| {
         uploads += usize::from(kind == "keys_upload");
@@ -250,7 +367,7 @@ fn a_refused_key_upload_is_not_repeated() {
 #[test]
 fn keys_are_saved_before_they_are_uploaded() {
     let (mut scene, mut alice, ..) = pair();
-    alice.machine.set_one_time_key_target(60).unwrap();
+    alice.machine.set_one_time_key_target(scene.now, 60).unwrap();
     let first = alice.machine.requests(scene.now).unwrap().requests[0].body.clone();
     scene.call(Some(&alice.token), "POST", "keys/upload", parse(first.as_ref().unwrap()));
     alice.restart();
@@ -319,7 +436,7 @@ fn other_keys_under_our_own_name_stop_the_machine() {
     let (mut scene, mut alice, ..) = pair();
     let other = Account::new();
     let forged = parse(&account::device_keys(&other, &alice.user, &alice.device_id).unwrap());
-    alice.machine.refresh_devices(std::slice::from_ref(&alice.user)).unwrap();
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&alice.user)).unwrap();
     let (user, device_id) = (alice.user.clone(), alice.device_id.clone());
     let troubles = alice.pump_with(&mut scene, |kind, response| match kind {
         "keys_query" => changed(response, |body| {
@@ -343,12 +460,14 @@ fn a_new_device_gets_the_current_key_from_the_current_index() {
     // What came before its time is of an index of the same session that it was not given.
     assert_eq!(second.reads(&mut scene), ["(unknown_session)", "two"]);
     // By now it is known why.
-    let waiting = second.machine.undecrypted().unwrap();
+    let waiting = second.machine.undecrypted(scene.now).unwrap();
     assert_eq!(waiting[0].event.unreadable.as_ref().unwrap().code, "unknown_index");
     let path = format!("rooms/{}/messages?dir=b&limit=10", crate::scene::encoded(&room_id));
     let page = scene.call(Some(&second.token), "GET", &path, Value::Null);
-    let history =
-        second.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
+    let history = second
+        .machine
+        .read_history(scene.now, &room_id, &page.body, Unsigned::AsTheModeSays)
+        .unwrap();
     let texts: Vec<String> = history
         .events
         .iter()

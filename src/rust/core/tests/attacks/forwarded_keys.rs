@@ -1,12 +1,13 @@
 //! Keys that another device of ours hands on, and what is known of where they come from.
 
 use mxcrypt_core::{
+    judgement::trust::Trust,
     machine::{Handed, Unsigned},
     primitives::{
         keys::{decode_base64, encode_base64},
         megolm,
     },
-    store::records::{KeySource, LocalTrust},
+    store::records::{InboundSession, KeySource, LocalTrust},
 };
 use serde_json::{Value, json};
 use vodozemac::megolm::GroupSession;
@@ -76,6 +77,18 @@ impl Scenery {
         self.phone.give(&mut self.scene, &mut self.alice, &payload);
     }
 
+    fn waits(&mut self) -> Vec<String> {
+        self.alice.machine.undecrypted(self.alice.now).unwrap().iter().map(text_of).collect()
+    }
+
+    /// Mallory comes into the room.
+    fn mallory(&mut self) -> Forger {
+        let mallory = self.scene.forger("mallory");
+        invite(&mut self.scene, &self.alice.token, &self.room_id, &mallory.user);
+        self.scene.enter(&mallory.token, &self.room_id);
+        mallory
+    }
+
     /// What the sync with what the phone hands on complains of.
     fn is_discarded(&mut self, content: Value) -> String {
         self.phone_hands_on(content);
@@ -95,19 +108,22 @@ impl Scenery {
             chunk[n]["event_id"] = id.into();
         }
         let page = page.to_string();
-        let read =
-            self.alice.machine.read_history(&self.room_id, &page, Unsigned::HandedOver).unwrap();
+        let read = self
+            .alice
+            .machine
+            .read_history(self.scene.now, &self.room_id, &page, Unsigned::HandedOver)
+            .unwrap();
         read.events.into_iter().nth(n).unwrap()
     }
 }
 
 /// `alice` relies on a device of hers.
 fn rely(scene: &mut Scene, alice: &mut Person, device: &Forger) {
-    alice.machine.refresh_devices(std::slice::from_ref(&alice.user)).unwrap();
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&alice.user)).unwrap();
     alice.reads(scene);
     let key = device.account.ed25519_key().to_base64();
     let (user, trust) = (&device.user, LocalTrust::Verified);
-    alice.machine.set_local_trust(user, &device.device_id, Some(&key), trust).unwrap();
+    alice.machine.set_local_trust(scene.now, user, &device.device_id, Some(&key), trust).unwrap();
 }
 
 /// A session key in the form in which it is handed on.
@@ -144,7 +160,7 @@ fn a_key_that_was_not_asked_for_is_discarded() {
         let problems = alice.sync(scene).problems;
         assert!(problems[0].contains("that was asked"), "{problems:?}");
     }
-    assert_eq!(scenery.alice.machine.undecrypted().unwrap().len(), 1);
+    assert_eq!(scenery.alice.machine.undecrypted(scenery.scene.now).unwrap().len(), 1);
 }
 
 /// Rule 20: a device that was asked may answer with another key than it was asked for.
@@ -167,7 +183,7 @@ fn a_key_of_another_session_or_algorithm_is_discarded() {
         let found = scenery.is_discarded(bad);
         assert!(found.contains(problem), "{found}");
     }
-    assert_eq!(scenery.alice.machine.undecrypted().unwrap().len(), 1);
+    assert_eq!(scenery.alice.machine.undecrypted(scenery.scene.now).unwrap().len(), 1);
     scenery.phone_hands_on(good);
     assert_eq!(scenery.alice_reads(), ["one"]);
 }
@@ -180,11 +196,115 @@ fn a_poisoned_key_gives_way_to_its_makers() {
     scenery.alice_reads();
     let poison = poisoned(&scenery.forwarded(&key));
     scenery.phone_hands_on(poison);
+    assert_eq!(scenery.alice_reads(), [""; 0]);
+    assert_eq!(scenery.waits(), ["(wrong_key)"]);
+    scenery.bob_gives(&key);
+    scenery.bob_says("two");
+    assert_eq!(scenery.alice_reads(), ["one", "two"]);
+    assert_eq!(scenery.said(0, None).event.key_source, Some(KeySource::Direct));
+}
+
+/// Nor does it keep out the true key where that comes from another device, which proves nothing either,
+/// but for this: it reads what waits.
+#[test]
+fn a_poisoned_key_gives_way_to_one_that_reads() {
+    let mut scenery = Scenery::new();
+    let early = scenery.bob_says("one");
+    let key = scenery.bob_says("two");
+    scenery.alice_reads();
+    let mut poison = poisoned(&scenery.forwarded(&early));
+    // Also where it is said to be of another device.
+    for other in [false, true] {
+        if other {
+            poison["sender_key"] = json!(scenery.phone.account.curve25519_key().to_base64());
+        }
+        scenery.phone_hands_on(poison.clone());
+        assert_eq!(scenery.alice_reads(), [""; 0]);
+    }
+    assert_eq!(scenery.waits(), ["(wrong_key)", "(wrong_key)"]);
+    let content = scenery.forwarded(&key);
+    scenery.phone_hands_on(content);
+    assert_eq!(scenery.alice_reads(), ["two"]);
+    // The poison, once more, changes nothing.
+    scenery.phone_hands_on(poison);
+    let content = scenery.forwarded(&early);
+    scenery.phone_hands_on(content);
+    assert_eq!(scenery.alice_reads(), ["one"]);
+}
+
+/// Under a key that has read its sender's events, what does not decrypt was altered, and does not wait.
+#[test]
+fn what_a_proven_key_does_not_read_does_not_wait() {
+    let mut scenery = Scenery::new();
+    let key = scenery.bob_says("one");
+    scenery.alice_reads();
+    let content = scenery.forwarded(&key);
+    scenery.phone_hands_on(content);
+    assert_eq!(scenery.alice_reads(), ["one"]);
+    let mut junk = megolm_event(&mut megolm::outbound(), &scenery.room_id, "junk");
+    junk["session_id"] = json!(scenery.session.session_id());
+    scenery.bob.post(&mut scenery.scene, &scenery.room_id, &junk);
     assert_eq!(scenery.alice_reads(), ["(bad_message)"]);
+    assert_eq!(scenery.waits(), [""; 0]);
+}
+
+/// Mallory posts junk that names Bob's session before Bob's event is seen: the key is asked for on her
+/// account, and is not hers.
+#[test]
+fn a_forwarded_key_has_no_owner() {
+    let mut scenery = Scenery::new();
+    let mallory = scenery.mallory();
+    let key = scenery.session.session_key().to_base64();
+    let said = megolm_event(&mut scenery.session, &scenery.room_id, "one");
+    let mut junk = said.clone();
+    junk["ciphertext"] =
+        megolm_event(&mut megolm::outbound(), "!x:here", "x")["ciphertext"].clone();
+    mallory.post(&mut scenery.scene, &scenery.room_id, &junk);
+    assert_eq!(scenery.alice_reads(), ["(unknown_session)"]);
+    let content = scenery.forwarded(&key);
+    scenery.phone_hands_on(content);
+    scenery.bob.post(&mut scenery.scene, &scenery.room_id, &said);
+    assert_eq!(scenery.alice_reads(), ["one"]);
+    let row = scenery.said(1, None);
+    assert_eq!(row.event.key_source, Some(KeySource::Forwarded));
+    // Bob's device is known by now.
+    assert_eq!((text_of(&row).as_str(), row.trust), ("one", Trust::Unsigned));
+    mallory.post(&mut scenery.scene, &scenery.room_id, &said);
+    assert_eq!(scenery.alice_reads(), ["(sender_mismatch)"]);
     scenery.bob_gives(&key);
     scenery.bob_says("two");
     assert_eq!(scenery.alice_reads(), ["two"]);
-    assert_eq!(scenery.said(0, None).event.key_source, Some(KeySource::Direct));
+    assert_eq!(scenery.said(1, None).event.key_source, Some(KeySource::Direct));
+}
+
+/// Earlier versions kept it under the name of whoever had named the session.
+#[test]
+fn a_forwarded_key_of_an_old_store_loses_its_owner() {
+    let mut scenery = Scenery::new();
+    let mallory = scenery.mallory();
+    let key = scenery.session.session_key().to_base64();
+    let said = megolm_event(&mut scenery.session, &scenery.room_id, "one");
+    let mut session = megolm::inbound(&key).unwrap();
+    scenery.alice.look(|tx| {
+        tx.put(&InboundSession {
+            room_id: scenery.room_id.clone(),
+            session_id: session.session_id(),
+            number: tx.take_number("inbound session")?,
+            session: megolm::imported(&session.export_at(0).unwrap().to_base64())?,
+            sender: Some(mallory.user.clone()),
+            sender_key: scenery.bob.account.curve25519_key().to_base64(),
+            sender_signing_key: scenery.bob.account.ed25519_key().to_base64(),
+            source: KeySource::Forwarded,
+            forwarder: Some("PHONE".into()),
+            shared_history: false,
+            changed: tx.take_number("session change")?,
+            first_read: 0,
+        })
+    });
+    scenery.bob.post(&mut scenery.scene, &scenery.room_id, &said);
+    assert_eq!(scenery.alice_reads(), ["one"]);
+    mallory.post(&mut scenery.scene, &scenery.room_id, &said);
+    assert_eq!(scenery.alice_reads(), ["(sender_mismatch)"]);
 }
 
 /// Nor does it take the place of what the maker gave.

@@ -67,7 +67,7 @@ fn a_broken_session_is_replaced_and_the_key_given_again() {
 fn a_session_is_replaced_once_an_hour_at_most() {
     let (mut scene, mut alice, mut bob, room_id) = pair();
     let broken = |scene: &mut Scene, alice: &mut Person, bob: &mut Person| {
-        alice.machine.rotate_room_key(&room_id).unwrap();
+        alice.machine.rotate_room_key(scene.now, &room_id).unwrap();
         alice.say(scene, &room_id, "x");
         bob.sync_with(scene, damage);
         asks(scene, bob).contains(&"keys_claim".to_owned())
@@ -87,7 +87,7 @@ fn no_session_is_made_with_a_blocked_device() {
     bob.say(&mut scene, &room_id, "hello");
     alice.say(&mut scene, &room_id, "hello");
     let block = |bob: &mut Person, trust| {
-        bob.machine.set_local_trust(&alice.user, &alice.device_id, None, trust).unwrap();
+        bob.machine.set_local_trust(bob.now, &alice.user, &alice.device_id, None, trust).unwrap();
     };
     block(&mut bob, LocalTrust::Blocked);
     bob.sync_with(&mut scene, damage);
@@ -105,7 +105,7 @@ fn a_replay_is_no_broken_session() {
     bob.sync_with(&mut scene, |answer| seen = answer["to_device"].clone());
     bob.pump(&mut scene);
     // Also after the sender's next message, and a restart.
-    alice.machine.rotate_room_key(&room_id).unwrap();
+    alice.machine.rotate_room_key(scene.now, &room_id).unwrap();
     alice.say(&mut scene, &room_id, "two");
     bob.sync(&mut scene);
     bob.restart();
@@ -158,9 +158,10 @@ fn a_withheld_key_is_a_reason_and_not_a_strangers_word() {
     // The key is lost on the way.
     let take_away = |answer: &mut Value| answer["to_device"]["events"] = json!([]);
     bob.sync_with(&mut scene, take_away);
-    let session_id = bob.machine.undecrypted().unwrap()[0].event.session_id.clone().unwrap();
+    let session_id =
+        bob.machine.undecrypted(scene.now).unwrap()[0].event.session_id.clone().unwrap();
     let reason = |bob: &mut Person| {
-        let waiting = bob.machine.undecrypted().unwrap();
+        let waiting = bob.machine.undecrypted(bob.now).unwrap();
         waiting[0].event.unreadable.clone().unwrap()
     };
     assert_eq!(reason(&mut bob).code, "unknown_session");

@@ -14,12 +14,15 @@ use crate::scene::{Person, Scene, parse};
 
 /// Gives a person an identity, as mx_crypto_setup() does.
 pub fn make_identity(scene: &mut Scene, person: &mut Person) {
-    person.machine.make_identity(&Storage::New { passphrase: None }, false, false).unwrap();
+    person
+        .machine
+        .make_identity(scene.now, &Storage::New { passphrase: None }, false, false)
+        .unwrap();
     let upload = parse(&person.machine.signing_keys_upload(None).unwrap());
     let token = person.token.clone();
     let path = "keys/device_signing/upload";
     assert_eq!(scene.call(Some(&token), "POST", path, upload).status, 200);
-    person.machine.identity_published().unwrap();
+    person.machine.identity_published(scene.now).unwrap();
     ask_about(scene, person, &[&person.user.clone()], |response| response);
     let signatures = parse(&person.machine.signatures_upload().unwrap().unwrap());
     assert_eq!(scene.call(Some(&token), "POST", "keys/signatures/upload", signatures).status, 200);
@@ -34,7 +37,7 @@ pub fn ask_about(
     tamper: impl Fn(Response) -> Response,
 ) {
     let users: Vec<String> = users.iter().map(|user| (*user).to_owned()).collect();
-    person.machine.refresh_devices(&users).unwrap();
+    person.machine.refresh_devices(scene.now, &users).unwrap();
     let troubles = person.pump_with(scene, |kind, response| match kind {
         "keys_query" => tamper(response),
         _ => response,

@@ -38,11 +38,17 @@ fn scenery() -> Scenery {
 
 /// `one` relies on the device of `other`, whose fingerprint it compared.
 pub fn rely(scene: &mut Scene, one: &mut Person, other: &mut Person) {
-    one.machine.refresh_devices(std::slice::from_ref(&other.user)).unwrap();
+    one.machine.refresh_devices(scene.now, std::slice::from_ref(&other.user)).unwrap();
     assert_eq!(one.pump(scene), Vec::new());
     let fingerprint = other.machine.identity_keys().unwrap().ed25519.to_base64();
     one.machine
-        .set_local_trust(&other.user, &other.device_id, Some(&fingerprint), LocalTrust::Verified)
+        .set_local_trust(
+            scene.now,
+            &other.user,
+            &other.device_id,
+            Some(&fingerprint),
+            LocalTrust::Verified,
+        )
         .unwrap();
 }
 
@@ -57,7 +63,7 @@ fn exchange(scene: &mut Scene, people: &mut [&mut Person]) {
 }
 
 fn waiting(person: &mut Person) -> Vec<String> {
-    let waiting = person.machine.undecrypted().unwrap();
+    let waiting = person.machine.undecrypted(person.now).unwrap();
     waiting.iter().map(text_of).collect()
 }
 
@@ -187,12 +193,13 @@ fn an_old_request_is_forgotten() {
     for server_is_away in [false, true] {
         let Scenery { mut scene, mut phone, mut laptop, room_id, .. } = scenery();
         rely(&mut scene, &mut phone, &mut laptop);
-        let waits = laptop.machine.undecrypted().unwrap()[0].event.session_id.clone().unwrap();
+        let waits =
+            laptop.machine.undecrypted(scene.now).unwrap()[0].event.session_id.clone().unwrap();
         tell(&mut scene, &laptop, &phone, &request(&laptop, &room_id, &waits));
         phone.sync(&mut scene);
         let before = was_said(&scene, "m.olm.v1.curve25519-aes-sha2");
         if server_is_away {
-            phone.machine.refresh_devices(std::slice::from_ref(&laptop.user)).unwrap();
+            phone.machine.refresh_devices(scene.now, std::slice::from_ref(&laptop.user)).unwrap();
         }
         scene.now += WEEK + 1;
         phone.pump_with(&mut scene, |kind, response| match kind {

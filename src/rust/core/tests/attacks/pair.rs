@@ -167,7 +167,10 @@ impl Pair {
     /// Somebody replaces their identity by another.
     pub fn reset_identity(&mut self, place: usize) {
         let person = &mut self.people[place];
-        person.machine.make_identity(&Storage::New { passphrase: None }, true, false).unwrap();
+        person
+            .machine
+            .make_identity(person.now, &Storage::New { passphrase: None }, true, false)
+            .unwrap();
         let name = person.user.trim_start_matches('@').split(':').next().unwrap();
         let auth = json!({"type": "m.login.password", "password": "pw",
             "identifier": {"type": "m.id.user", "user": name}});
@@ -175,7 +178,7 @@ impl Pair {
         let token = person.token.clone();
         let answer = self.scene.call(Some(&token), "POST", "keys/device_signing/upload", upload);
         assert_eq!(answer.status, 200);
-        person.machine.identity_published().unwrap();
+        person.machine.identity_published(person.now).unwrap();
     }
 
     pub fn trust(&mut self, in_place: usize) -> Trust {

@@ -12,7 +12,7 @@ const MINUTE: i64 = 60 * 1000;
 
 /// What waits for its key, by the reasons that hold now.
 fn waiting(person: &mut Person) -> Vec<String> {
-    person.machine.undecrypted().unwrap().iter().map(text_of).collect()
+    person.machine.undecrypted(person.now).unwrap().iter().map(text_of).collect()
 }
 
 fn without_keys(sync: &mut Value) {
@@ -56,8 +56,15 @@ fn what_was_said_before_this_device_began() {
     bob.say(&mut scene, &room_id, "just before");
     // Clocks differ a little.
     scene.now += MINUTE / 2;
-    let mut laptop = scene.person("alice");
+    let mut laptop = scene.newcomer("alice");
+    laptop.sync(&mut scene);
+    // Its keys are on their way to the server, and whether there is a backup is not known yet.
+    laptop.machine.requests(scene.now).unwrap();
     assert_eq!(waiting(&mut laptop), ["(before_device)", "(unknown_session)"]);
+    // What was there before the first sync is looked for at once.
+    scene.now += MINUTE;
+    laptop.pump(&mut scene);
+    assert_eq!(waiting(&mut laptop), ["(no_backup)", "(unknown_session)"]);
     // It is worth asking for.
     assert_eq!(laptop.look(|tx| tx.count::<KeyRequest>(&Query::all())), 1);
 }

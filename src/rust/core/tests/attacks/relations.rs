@@ -62,7 +62,8 @@ fn streamed(scene: &mut Scene, reader: &mut Person, room_id: &str, event: &Value
 /// A history of `events`, with edits applied.
 fn history(reader: &mut Person, room_id: &str, events: &[Value]) -> Vec<Handed> {
     let body = json!({"chunk": events}).to_string();
-    let mut page = reader.machine.read_history(room_id, &body, Unsigned::AsTheModeSays).unwrap();
+    let mut page =
+        reader.machine.read_history(reader.now, room_id, &body, Unsigned::AsTheModeSays).unwrap();
     page.events.iter_mut().for_each(Handed::apply_edit);
     page.events
 }
@@ -163,7 +164,7 @@ fn an_edit_whose_original_is_not_known_waits_for_it() {
         events.as_array_mut().unwrap().retain(|event| event["event_id"] != said["event_id"]);
     });
     let number = bob.machine.last_event().unwrap();
-    let row = |bob: &mut Person| bob.machine.peek(number, number).unwrap().remove(0);
+    let row = |bob: &mut Person| bob.machine.peek(bob.now, number, number).unwrap().remove(0);
     assert_eq!(row(&mut bob).edit_reason.as_deref(), Some("unknown_original"));
     history(&mut bob, &room_id, &[said]);
     assert!(row(&mut bob).replaces.is_some());
@@ -244,7 +245,7 @@ fn an_edit_is_trusted_no_more_than_its_device() {
     let rows = history(&mut bob, &room_id, &[with_edit(&open, &of_open)]);
     assert_eq!((text_of(&rows[0]).as_str(), rows[0].trust), ("pay 12", Trust::None));
     // Where unsigned devices are not heard, their edits are not either.
-    bob.machine.set_isolation(Isolation::Signed).unwrap();
+    bob.machine.set_isolation(scene.now, Isolation::Signed).unwrap();
     let rows = history(&mut bob, &room_id, &[with_edit(&open, &of_open)]);
     assert_eq!(text_of(&rows[0]), "open");
     assert_eq!(rows[0].edit_reason.as_deref(), Some("unsigned_sender"));

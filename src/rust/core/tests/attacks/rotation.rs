@@ -75,8 +75,10 @@ fn when_a_member_leaves() {
     assert_eq!(bob.reads(&mut scene), ["hello", "hello"]);
     let path = format!("rooms/{}/messages?dir=b&limit=1", encoded(&room_id));
     let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
-    let history =
-        carol.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
+    let history = carol
+        .machine
+        .read_history(scene.now, &room_id, &page.body, Unsigned::AsTheModeSays)
+        .unwrap();
     assert!(history.events[0].event.unreadable.is_some());
 }
 
@@ -145,8 +147,10 @@ fn invited_members_get_the_key_where_history_lets_them_read() {
         carol.sync(&mut scene);
         let path = format!("rooms/{}/messages?dir=b&limit=1", encoded(&room_id));
         let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
-        let history =
-            carol.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
+        let history = carol
+            .machine
+            .read_history(scene.now, &room_id, &page.body, Unsigned::AsTheModeSays)
+            .unwrap();
         assert_eq!(history.events[0].event.unreadable.is_none(), reads, "{visibility}");
     }
 }
@@ -158,7 +162,7 @@ fn a_member_invited_a_moment_ago_is_included() {
     alice.say(&mut scene, &room_id, "before");
     let mut carol = scene.person("carol");
     crate::to_device::invite(&mut scene, &alice.token, &room_id, &carol.user);
-    alice.machine.note_members_changed(&room_id).unwrap();
+    alice.machine.note_members_changed(scene.now, &room_id).unwrap();
     alice.say(&mut scene, &room_id, "after");
     scene.enter(&carol.token.clone(), &room_id);
     assert_eq!(carol.reads(&mut scene).last().unwrap(), "after");
@@ -181,8 +185,10 @@ fn a_sync_that_crossed_the_list_of_members_brings_nobody_back() {
     carol.sync(&mut scene);
     let path = format!("rooms/{}/messages?dir=b&limit=2", encoded(&room_id));
     let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
-    let history =
-        carol.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
+    let history = carol
+        .machine
+        .read_history(scene.now, &room_id, &page.body, Unsigned::AsTheModeSays)
+        .unwrap();
     assert!(history.events.iter().all(|row| row.event.unreadable.is_some()));
 }
 
@@ -191,7 +197,7 @@ fn a_sync_that_crossed_the_list_of_members_brings_nobody_back() {
 fn a_member_who_is_missing_in_the_list_gets_no_key() {
     let (mut scene, mut alice, mut bob, room_id) = usual();
     alice.say(&mut scene, &room_id, "one");
-    alice.machine.note_members_changed(&room_id).unwrap();
+    alice.machine.note_members_changed(scene.now, &room_id).unwrap();
     alice.queue(&scene, &room_id, "two");
     let bob_user = bob.user.clone();
     alice.pump_with(&mut scene, |kind, mut response| {
@@ -229,7 +235,7 @@ fn the_first_sync_has_all_devices_asked_for_again() {
     let (alice, bob) = (scene.person("alice"), scene.person("bob"));
     // A store that has sent before it ever synced.
     let mut fresh = scene.unsynced(&alice);
-    fresh.refresh_devices(std::slice::from_ref(&bob.user)).unwrap();
+    fresh.refresh_devices(scene.now, std::slice::from_ref(&bob.user)).unwrap();
     let query = fresh.requests(scene.now).unwrap().requests.pop().unwrap();
     let body = scene
         .call(
@@ -253,15 +259,15 @@ fn when_a_device_is_blocked() {
     let first = session(&mut alice, &mut scene, &room_id);
     assert_eq!(bob.reads(&mut scene), ["hello"]);
     let (user, device_id) = (bob.user.clone(), bob.device_id.clone());
-    alice.machine.set_local_trust(&user, &device_id, None, LocalTrust::Blocked).unwrap();
+    alice.machine.set_local_trust(scene.now, &user, &device_id, None, LocalTrust::Blocked).unwrap();
     let second = session(&mut alice, &mut scene, &room_id);
     assert_ne!(second, first);
     assert_eq!(bob.reads(&mut scene), ["(withheld_blacklisted)"]);
     // A device list that is fetched again does not unblock it.
-    alice.machine.refresh_devices(std::slice::from_ref(&user)).unwrap();
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&user)).unwrap();
     assert_eq!(session(&mut alice, &mut scene, &room_id), second);
     // Unblocked, it is given the key from here on.
-    alice.machine.set_local_trust(&user, &device_id, None, LocalTrust::Unset).unwrap();
+    alice.machine.set_local_trust(scene.now, &user, &device_id, None, LocalTrust::Unset).unwrap();
     assert_eq!(session(&mut alice, &mut scene, &room_id), second);
     let reads = bob.reads(&mut scene);
     assert_eq!(reads.last().map(String::as_str), Some("hello"));
@@ -320,7 +326,7 @@ fn when_someone_is_invited_in_a_gap() {
 fn for_members_who_left_while_they_were_asked_for() {
     let (mut scene, mut alice, mut bob, room_id) = usual();
     session(&mut alice, &mut scene, &room_id);
-    alice.machine.note_members_changed(&room_id).unwrap();
+    alice.machine.note_members_changed(scene.now, &room_id).unwrap();
     alice.queue(&scene, &room_id, "secret");
     let asked = alice.machine.requests(scene.now).unwrap().requests;
     let question = asked.iter().find(|request| request.kind == "members").unwrap();
@@ -336,7 +342,8 @@ fn for_members_who_left_while_they_were_asked_for() {
     let path = format!("rooms/{}/messages?dir=b&limit=1", encoded(&room_id));
     let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
     bob.sync(&mut scene);
-    let history = bob.machine.read_history(&room_id, &page.body, Unsigned::HandedOver).unwrap();
+    let history =
+        bob.machine.read_history(scene.now, &room_id, &page.body, Unsigned::HandedOver).unwrap();
     assert!(history.events[0].event.unreadable.is_some());
 }
 

@@ -1,12 +1,17 @@
 //! A homeserver, and people with devices: honest ones, and one who forges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mxcrypt_core::{
     Result,
-    machine::{Handed, Machine, Message, Reply, Requests, SyncReport, Trouble, Unsigned},
+    machine::{
+        Awaited, Handed, Machine, Message, Reply, SyncReport, Trouble, Unsigned, WireRequest,
+    },
     primitives::{account, olm, store_key::StoreKey},
-    store::{Store, Transaction, records::Isolation},
+    store::{
+        Store, Transaction,
+        records::{Isolation, KeyBackup},
+    },
 };
 use mxcrypt_model_server::{ModelServer, Request, Response};
 use serde_json::{Value, json};
@@ -19,14 +24,35 @@ use crate::database::Disk;
 
 pub const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 
+/// All kinds of requests.
+const KINDS: [&str; 14] = [
+    "keys_upload",
+    "keys_query",
+    "keys_claim",
+    "encryption",
+    "history_visibility",
+    "members",
+    "gap",
+    "signature",
+    "backup_version",
+    "back_up",
+    "backed_up_key",
+    "key_bundle",
+    "upload",
+    "send",
+];
+
 pub struct Scene {
     pub server: ModelServer,
     pub now: i64,
 }
 
+/// A day in 2027: what was written without a clock is older than any bound.
+const TODAY: i64 = 1_800_000_000_000;
+
 impl Scene {
     pub fn new() -> Self {
-        Self { server: ModelServer::new("here"), now: 1_000_000 }
+        Self { server: ModelServer::new("here"), now: TODAY }
     }
 
     pub fn call(&mut self, token: Option<&str>, method: &str, path: &str, body: Value) -> Response {
@@ -39,7 +65,7 @@ impl Scene {
         self.server.handle(self.now as u64, &request)
     }
 
-    fn login(&mut self, name: &str) -> (String, String, String) {
+    pub fn login(&mut self, name: &str) -> (String, String, String) {
         let body = json!({"username": name, "password": "pw", "inhibit_login": true,
             "auth": {"type": "m.login.dummy"}});
         self.call(None, "POST", "register", body);
@@ -53,15 +79,22 @@ impl Scene {
 
     /// A device of `name`, with its keys on the server and its first sync behind it.
     pub fn person(&mut self, name: &str) -> Person {
+        let mut person = self.newcomer(name);
+        person.sync(self);
+        person.pump(self);
+        person
+    }
+
+    /// A device of `name` that has signed in, and no more.
+    pub fn newcomer(&mut self, name: &str) -> Person {
         let (user, device_id, token) = self.login(name);
         let (disk, key) = (Disk::default(), StoreKey::generate().unwrap());
         let machine = open(&disk, &key);
-        let mut person = Person { user, device_id, token, disk, key, machine };
+        let now = self.now;
+        let mut person = Person { user, device_id, token, disk, key, machine, now };
         person.machine.bind(&person.user, &person.device_id).unwrap();
         // Nobody here has an identity.
-        person.machine.set_isolation(Isolation::All).unwrap();
-        person.sync(self);
-        person.pump(self);
+        person.machine.set_isolation(self.now, Isolation::All).unwrap();
         person
     }
 
@@ -69,7 +102,7 @@ impl Scene {
     pub fn unsynced(&mut self, person: &Person) -> Machine {
         let mut machine = open(&Disk::default(), &person.key);
         machine.bind(&person.user, &person.device_id).unwrap();
-        machine.set_isolation(Isolation::All).unwrap();
+        machine.set_isolation(self.now, Isolation::All).unwrap();
         let upload = machine.requests(self.now).unwrap().requests.pop().unwrap();
         let reply = Reply::Answer {
             status: 200,
@@ -146,6 +179,8 @@ pub struct Person {
     pub disk: Disk,
     pub key: StoreKey,
     pub machine: Machine,
+    /// When it last had to do with the server.
+    pub now: i64,
 }
 
 impl Person {
@@ -163,6 +198,14 @@ impl Person {
     pub fn look<T>(&self, f: impl FnOnce(&Transaction<'_>) -> Result<T>) -> T {
         let mut store = Store::new(self.disk.open(), self.key.clone(), [1; 16]).unwrap();
         store.transaction(f).unwrap()
+    }
+
+    /// Has the version of the backup asked for, as if it had not been for long.
+    pub fn wants_backup_version(&self) {
+        self.look(|tx| {
+            let backup: KeyBackup = tx.get_single()?.unwrap_or_default();
+            tx.put_single(&KeyBackup { look: true, failure: None, ..backup })
+        });
     }
 
     pub fn identity_key(&mut self) -> String {
@@ -183,6 +226,7 @@ impl Person {
 
     /// A sync whose answer the server has tampered with.
     pub fn sync_with(&mut self, scene: &mut Scene, tamper: impl FnOnce(&mut Value)) -> SyncReport {
+        self.now = scene.now;
         let (since, mut answer) = self.sync_answer(scene);
         tamper(&mut answer);
         self.machine.receive_sync(scene.now, since.as_deref(), &answer.to_string()).unwrap()
@@ -192,50 +236,83 @@ impl Person {
         self.pump_with(scene, |_, response| response)
     }
 
-    /// Performs what is due; the server may tamper with answers, by what was asked.
+    /// Performs what is due; the server may tamper with answers, by what was asked. What failed before is
+    /// tried once more.
     pub fn pump_with(
         &mut self,
         scene: &mut Scene,
-        mut tamper: impl FnMut(&str, Response) -> Response,
+        tamper: impl FnMut(&str, Response) -> Response,
     ) -> Vec<Trouble> {
+        let kinds = KINDS.map(str::to_owned).into();
+        let since = self.machine.failures().unwrap();
+        self.pump_for(scene, Awaited { kinds, since, ..Awaited::default() }, tamper).0
+    }
+
+    /// Performs what is due for a caller who waits for something. Says what failed, and what is held up.
+    pub fn pump_for(
+        &mut self,
+        scene: &mut Scene,
+        awaited: Awaited,
+        mut tamper: impl FnMut(&str, Response) -> Response,
+    ) -> (Vec<Trouble>, BTreeMap<String, Trouble>) {
+        self.now = scene.now;
         let mut troubles = Vec::new();
         for _ in 0..100 {
-            let Requests { requests, sync_first } = match self.machine.requests(scene.now) {
+            let due = match self.machine.requests_for(scene.now, &awaited) {
                 Ok(requests) => requests,
                 Err(error) => {
                     troubles.push(Trouble {
-                        kind: "requests",
+                        number: 0,
+                        kind: "requests".into(),
+                        subject: "requests".into(),
+                        room_id: None,
                         status: 0,
                         code: error.kind.code().into(),
                         message: error.message,
                     });
-                    return troubles;
+                    return (troubles, BTreeMap::new());
                 }
             };
-            if sync_first {
+            if due.sync_first {
                 self.sync(scene);
-            } else if requests.is_empty() {
-                return troubles;
+            } else if due.requests.is_empty() {
+                return (troubles, due.held_up);
             }
-            for request in requests {
-                let http = Request {
-                    method: request.method.into(),
-                    path: request.path.clone(),
-                    token: Some(self.token.clone()),
-                    body: request.body.clone().unwrap_or_default().into_bytes(),
+            let mut stopped = BTreeSet::new();
+            for request in due.requests {
+                let reply = if request.lane.as_ref().is_some_and(|lane| stopped.contains(lane)) {
+                    Reply::NotTried
+                } else {
+                    self.perform(scene, &request, &mut tamper)
                 };
-                let response = scene.server.handle(scene.now as u64, &http);
-                let response = tamper(request.kind, response);
-                let reply = Reply::Answer { status: response.status, body: response.body };
-                let reply = vec![(request.number, reply)];
-                let found = self.machine.replies(scene.now, reply).unwrap();
+                let found = self.machine.replies(scene.now, vec![(request.number, reply)]).unwrap();
                 if !found.is_empty() {
-                    troubles.extend(found);
-                    return troubles;
+                    stopped.extend(request.lane);
                 }
+                troubles.extend(found);
             }
         }
         panic!("the pump does not come to an end");
+    }
+
+    fn perform(
+        &self,
+        scene: &mut Scene,
+        request: &WireRequest,
+        tamper: &mut impl FnMut(&str, Response) -> Response,
+    ) -> Reply {
+        let http = Request {
+            method: request.method.into(),
+            path: request.path.clone(),
+            token: Some(self.token.clone()),
+            body: request.body.clone().unwrap_or_default().into_bytes(),
+        };
+        let response = scene.server.handle(scene.now as u64, &http);
+        let response = tamper(request.kind, response);
+        match response.status {
+            0 => Reply::NoAnswer,
+            status => Reply::Answer { status, body: response.body },
+        }
     }
 
     pub fn queue(&mut self, scene: &Scene, room_id: &str, text: &str) -> i64 {
@@ -257,9 +334,9 @@ impl Person {
 
     /// All events that are new to it.
     pub fn events(&mut self) -> Vec<Handed> {
-        let rows = self.machine.take("test", 10_000, Unsigned::AsTheModeSays).unwrap();
+        let rows = self.machine.take(self.now, "test", 10_000, Unsigned::AsTheModeSays).unwrap();
         if let Some(last) = rows.last() {
-            self.machine.handed("test", last.number).unwrap();
+            self.machine.handed(self.now, "test", last.number).unwrap();
         }
         rows
     }

@@ -66,7 +66,7 @@ fn rely(scene: &mut Scene, one: &mut Person, other: &mut Person) {
 
 fn set_trust(person: &mut Person, device_id: &str, fingerprint: &str, local: LocalTrust) {
     let user = person.user.clone();
-    person.machine.set_local_trust(&user, device_id, Some(fingerprint), local).unwrap();
+    person.machine.set_local_trust(person.now, &user, device_id, Some(fingerprint), local).unwrap();
 }
 
 /// Asks for one's own devices, and nothing else that is due.
@@ -365,4 +365,39 @@ fn a_device_that_was_blocked_since_gives_no_secret() {
     let said = laptop.sync(&mut scene).problems.concat();
     assert!(said.contains("its giver is no device that was asked"), "{said}");
     assert_eq!(held(&mut laptop), [false; 3]);
+}
+
+/// The phone answers, and its Olm messages cannot be read. The sessions are repaired, and both are
+/// verified with each other once more.
+#[test]
+fn a_secret_that_did_not_come_is_asked_for_again() {
+    let Scenery { mut scene, mut phone, mut laptop } = scenery();
+    verify(&mut scene, &mut phone, &mut laptop);
+    ask(&mut scene, &mut laptop);
+    laptop.pump(&mut scene);
+    let asked = laptop.look(|tx| tx.select::<SecretRequest>(&Query::all()));
+    assert_eq!(asked.len(), 3);
+    // The phone answers, and its messages cannot be read.
+    phone.sync(&mut scene);
+    phone.pump(&mut scene);
+    laptop.sync_with(&mut scene, |sync| {
+        for event in sync["to_device"]["events"].as_array_mut().unwrap() {
+            for part in event["content"]["ciphertext"].as_object_mut().unwrap().values_mut() {
+                part["body"] = "AwoA".into();
+            }
+        }
+    });
+    laptop.pump(&mut scene);
+    // The sessions are repaired; days pass; the devices verify each other again.
+    for _ in 0..10 {
+        scene.now += 24 * 60 * 60 * 1000;
+        for person in [&mut laptop, &mut phone] {
+            person.sync(&mut scene);
+            person.pump(&mut scene);
+        }
+        let fingerprint = phone.machine.identity_keys().unwrap().ed25519.to_base64();
+        set_trust(&mut laptop, &phone.device_id, &fingerprint, LocalTrust::Verified);
+        laptop.now = scene.now;
+    }
+    assert_eq!(held(&mut laptop), [true; 3]);
 }

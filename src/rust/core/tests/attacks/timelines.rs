@@ -4,7 +4,7 @@ use mxcrypt_core::machine::{Outcome, Reply, Unsigned};
 use mxcrypt_model_server::{Request, Response};
 use serde_json::{Value, json};
 
-use crate::scene::{Person, Scene, parse};
+use crate::scene::{Person, Scene, parse, text_of};
 
 fn pair() -> (Scene, Person, Person, String) {
     let mut scene = Scene::new();
@@ -71,6 +71,155 @@ fn a_gap_that_is_given_up_says_so() {
         ("mxcrypt.missing", "gap")
     );
     assert!(events.len() > 1);
+}
+
+/// A room in which sixty things were said, of which a sync brings ten; what the server says of that is
+/// `damage`d. What is read of it, and whether something is said to be missing.
+fn damaged(damage: impl Fn(&mut Value, &str)) -> (Vec<String>, bool) {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    for n in 0..60 {
+        alice.queue(&scene, &room_id, &n.to_string());
+    }
+    alice.pump(&mut scene);
+    let since = bob.machine.sync_token().unwrap().unwrap();
+    bob.sync_with(&mut scene, |sync| {
+        let next = sync["next_batch"].clone();
+        let timeline = &mut sync["rooms"]["join"][&room_id]["timeline"];
+        assert_eq!(timeline["limited"], true);
+        damage(timeline, &since);
+        if timeline["prev_batch"] == "the next" {
+            timeline["prev_batch"] = next;
+        }
+    });
+    bob.pump(&mut scene);
+    // And what a later sync brings comes after it, once.
+    alice.say(&mut scene, &room_id, "60");
+    bob.sync(&mut scene);
+    bob.pump(&mut scene);
+    let events = bob.events();
+    let missing = events.iter().any(|row| row.event.event_type == "mxcrypt.missing");
+    let texts = events.iter().filter(|row| row.event.encrypted).map(text_of).collect();
+    (texts, missing)
+}
+
+/// Nothing is lost, and nothing comes twice, whatever the server says of where a gap ends.
+#[test]
+fn a_gap_whose_end_is_not_known_is_filled_from_its_beginning() {
+    let without = |timeline: &mut Value, _: &str| {
+        timeline.as_object_mut().unwrap().remove("prev_batch");
+    };
+    assert_eq!(damaged(without), (numbers(0..61), false));
+    let ends = [json!(null), json!(""), json!(7), json!({})];
+    for end in ends {
+        let odd = |timeline: &mut Value, _: &str| timeline["prev_batch"] = end.clone();
+        assert_eq!(damaged(odd), (numbers(0..61), false), "{end}");
+    }
+    let begins = |timeline: &mut Value, since: &str| timeline["prev_batch"] = json!(since);
+    assert_eq!(damaged(begins), (numbers(0..61), false));
+}
+
+#[test]
+fn a_gap_that_ends_too_late_brings_nothing_twice() {
+    let late = |timeline: &mut Value, _: &str| timeline["prev_batch"] = json!("the next");
+    assert_eq!(damaged(late), (numbers(0..61), false));
+}
+
+#[test]
+fn a_timeline_that_cannot_be_read_is_a_gap() {
+    for odd in [json!({}), json!("x"), json!(7)] {
+        let events = |timeline: &mut Value, _: &str| timeline["events"] = odd.clone();
+        assert_eq!(damaged(events), (numbers(0..61), false), "{odd}");
+        let limited = |timeline: &mut Value, _: &str| timeline["limited"] = odd.clone();
+        assert_eq!(damaged(limited), (numbers(0..61), false), "{odd}");
+        let whole = |timeline: &mut Value, _: &str| *timeline = odd.clone();
+        let lost = if odd.is_object() { 60 } else { 0 };
+        // An empty timeline says nothing of events that are missing.
+        assert_eq!(damaged(whole), (numbers(lost..61), false), "{odd}");
+    }
+}
+
+/// The server left events out, and has none of them when it is asked.
+#[test]
+fn a_gap_without_events_is_told() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    for n in 0..60 {
+        alice.queue(&scene, &room_id, &n.to_string());
+    }
+    alice.pump(&mut scene);
+    bob.sync(&mut scene);
+    bob.pump_with(&mut scene, |kind, response| match kind {
+        "gap" => Response { status: 200, body: r#"{"chunk":[]}"#.into() },
+        _ => response,
+    });
+    let events = bob.events();
+    assert_eq!(events[0].event.event_type, "mxcrypt.missing");
+    assert_eq!(events.iter().filter(|row| row.event.encrypted).count(), 10);
+}
+
+/// What is no page ends no gap.
+#[test]
+fn a_page_that_is_none_does_not_close_a_gap() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    for n in 0..60 {
+        alice.queue(&scene, &room_id, &n.to_string());
+    }
+    alice.pump(&mut scene);
+    bob.sync(&mut scene);
+    for odd in ["{}", "[]", r#"{"chunk":null}"#, r#"{"chunk":{}}"#, "<html>"] {
+        bob.pump_with(&mut scene, |kind, response| match kind {
+            "gap" => Response { status: 200, body: odd.into() },
+            _ => response,
+        });
+        assert_eq!(bob.new_texts(), Vec::<String>::new(), "{odd}");
+    }
+    scene.now += 24 * 3_600_000;
+    bob.pump(&mut scene);
+    assert_eq!(bob.new_texts(), numbers(0..60));
+}
+
+/// An item of a page that is no event costs itself.
+#[test]
+fn a_page_is_read_item_by_item() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    for n in 0..60 {
+        alice.queue(&scene, &room_id, &n.to_string());
+    }
+    alice.pump(&mut scene);
+    bob.sync(&mut scene);
+    bob.pump_with(&mut scene, |kind, response| {
+        let mut page = parse(&response.body);
+        if kind == "gap" {
+            let events = page["chunk"].as_array_mut().unwrap();
+            events.splice(1..1, [json!(7), json!(null), json!([]), json!({}), json!("x")]);
+        }
+        Response { body: page.to_string(), ..response }
+    });
+    let events = bob.events();
+    let odd = events.iter().filter(|row| row.event.event_type == "mxcrypt.missing").count();
+    let texts: Vec<_> = events.iter().filter(|row| row.event.encrypted).map(text_of).collect();
+    assert_eq!((odd, texts), (5, numbers(0..60)));
+}
+
+/// A server that repeats itself, and one that shows another event under a known id.
+#[test]
+fn an_event_comes_once_and_another_of_its_name_too() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    alice.say(&mut scene, &room_id, "once");
+    let mut again = Value::Null;
+    bob.sync_with(&mut scene, |sync| {
+        again = sync["rooms"]["join"][&room_id]["timeline"]["events"].clone();
+    });
+    assert_eq!(bob.new_texts(), ["once"]);
+    let mut other = again[0].clone();
+    other["content"] = json!({"algorithm": "m.x"});
+    again[0]["unsigned"] = json!({"age": 7});
+    alice.say(&mut scene, &room_id, "twice");
+    bob.sync_with(&mut scene, |sync| {
+        let events = &mut sync["rooms"]["join"][&room_id]["timeline"]["events"];
+        let events = events.as_array_mut().unwrap();
+        events.splice(0..0, [again[0].clone(), other]);
+    });
+    assert_eq!(bob.new_texts(), ["(unknown_algorithm)", "twice"]);
 }
 
 /// An endless gap comes to an end.
@@ -182,6 +331,7 @@ fn two_processes_share_one_ratchet() {
         token: alice.token.clone(),
         disk: alice.disk.clone(),
         key: alice.key.clone(),
+        now: alice.now,
         machine: alice.another(),
     };
     for n in 1..20 {
@@ -233,8 +383,10 @@ fn what_was_not_tried_is_encrypted_anew() {
     assert_eq!(bob.reads(&mut scene), ["0", "1"]);
     let path = format!("rooms/{}/messages?dir=b&limit=1", crate::scene::encoded(&room_id));
     let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
-    let history =
-        carol.machine.read_history(&room_id, &page.body, Unsigned::AsTheModeSays).unwrap();
+    let history = carol
+        .machine
+        .read_history(scene.now, &room_id, &page.body, Unsigned::AsTheModeSays)
+        .unwrap();
     assert!(history.events[0].event.unreadable.is_some(), "it was not hers any more");
 }
 
@@ -261,4 +413,23 @@ fn an_old_message_of_unknown_fate_is_looked_for_before_it_is_sent_again() {
         assert!(matches!(alice.machine.outcomes(&[number]).unwrap()[0], Outcome::Sent { .. }));
         assert_eq!(bob.reads(&mut scene), ["0", "1"], "arrived: {arrived}");
     }
+}
+
+/// What was said before we were removed was said to us.
+#[test]
+fn a_gap_in_a_room_that_we_were_removed_from_is_filled_or_told() {
+    let (mut scene, mut alice, mut bob, room_id) = pair();
+    for n in 0..30 {
+        alice.say(&mut scene, &room_id, &n.to_string());
+    }
+    let path = format!("rooms/{}/kick", crate::scene::encoded(&room_id));
+    scene.call(Some(&alice.token), "POST", &path, json!({"user_id": bob.user}));
+    let mut limited = false;
+    bob.sync_with(&mut scene, |sync| {
+        let timeline = &sync["rooms"]["leave"][&room_id]["timeline"];
+        limited = timeline["limited"] == true;
+    });
+    assert!(limited);
+    bob.pump(&mut scene);
+    assert_eq!(bob.new_texts(), numbers(0..30));
 }

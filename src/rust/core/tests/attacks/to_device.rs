@@ -221,7 +221,7 @@ fn a_known_device_cannot_claim_another_key() {
     let mut bob = scene.person("bob");
     let mut mallory = scene.forger("mallory");
     let room_id = scene.room(&mut [&mut bob]);
-    bob.machine.refresh_devices(std::slice::from_ref(&mallory.user)).unwrap();
+    bob.machine.refresh_devices(scene.now, std::slice::from_ref(&mallory.user)).unwrap();
     bob.pump(&mut scene);
     let other = vodozemac::olm::Account::new().ed25519_key().to_base64();
     mallory.give_key(&mut scene, &mut bob, room_key(&room_id, &session()), |payload| {

@@ -5,6 +5,7 @@ use mxcrypt_core::{
     judgement::trust::Trust,
     machine::{Outcome, VerificationState as State},
 };
+use mxcrypt_model_server::Response;
 use serde_json::{Value, json};
 
 use crate::{
@@ -253,7 +254,7 @@ fn a_user_with_a_device_named_like_a_master_key_is_not_verified() {
         let name = answer["master_keys"][&bob]["keys"].as_object().unwrap();
         let name = name.values().next().unwrap().as_str().unwrap().to_owned();
         answer["device_keys"][&bob][name] = json!({});
-        mxcrypt_model_server::Response { body: answer.to_string(), ..response }
+        Response { body: answer.to_string(), ..response }
     });
     pair.request(FIRST);
     pair.accept(SECOND);
@@ -443,7 +444,10 @@ fn strangers_are_not_answered_and_bounded() {
         eve.send(&mut pair.scene, &pair.people[SECOND], "m.key.verification.request", &content);
     }
     pair.exchange();
-    assert_eq!(pair.people[SECOND].machine.verifications().unwrap().len(), 50);
+    assert_eq!(pair.people[SECOND].machine.verifications().unwrap().len(), 10);
+    // Nor keep others out.
+    pair.request(FIRST);
+    assert_eq!(pair.people[SECOND].machine.verifications().unwrap().len(), 11);
     assert_eq!(pair.people[SECOND].machine.waiting_to_send().unwrap(), 0);
     pair.scene.now += 3 * MINUTE;
     pair.exchange();
@@ -633,4 +637,54 @@ fn a_device_without_an_identity_verifies_no_other_user() {
     pair.request(SECOND);
     let (number, machine) = (pair.status(FIRST).number, &mut pair.people[FIRST].machine);
     assert_eq!(machine.accept_verification(now, number).unwrap_err().kind, Kind::Identity);
+}
+
+/// A server that refuses a message of a verification in a room: nobody waits for it, and it is known
+/// what the server said.
+#[test]
+fn a_message_that_the_server_refuses_ends_the_verification() {
+    let refusal = |kind: &str, response: Response| match kind {
+        "send" => Response {
+            status: 403,
+            body: r#"{"errcode":"M_FORBIDDEN","error":"not in this room"}"#.into(),
+        },
+        _ => response,
+    };
+    let refused = |pair: &mut Pair| {
+        pair.people[FIRST].pump_with(&mut pair.scene, refusal);
+        let status = pair.status(FIRST);
+        let end = status.cancelled.expect("it waits for ever");
+        assert_eq!((end.code.as_str(), end.here), ("M_FORBIDDEN", true));
+        assert_eq!(end.reason.as_deref(), Some("not in this room"));
+    };
+    // The request.
+    let mut pair = Pair::users();
+    let (user, now) = (pair.people[SECOND].user.clone(), pair.scene.now);
+    let room_id = pair.room_id.clone();
+    let machine = &mut pair.people[FIRST].machine;
+    machine.request_verification(now, &user, None, room_id.as_deref()).unwrap();
+    refused(&mut pair);
+    // A later step.
+    let mut pair = Pair::users();
+    pair.come_to_ready(FIRST);
+    pair.start(FIRST);
+    refused(&mut pair);
+    // A farewell changes nothing: it has ended.
+    let mut pair = Pair::users();
+    pair.come_to_ready(FIRST);
+    pair.cancel(FIRST);
+    pair.people[FIRST].pump_with(&mut pair.scene, refusal);
+    assert_eq!(pair.code(FIRST), "m.user");
+}
+
+/// Who waited too long says so, and not that a person ended it.
+#[test]
+fn a_verification_can_time_out_here() {
+    for mut pair in [Pair::users(), Pair::devices()] {
+        pair.come_to_ready(FIRST);
+        let (number, now) = (pair.status(FIRST).number, pair.scene.now);
+        pair.people[FIRST].machine.time_out_verification(now, number).unwrap();
+        pair.exchange();
+        assert_eq!([pair.code(FIRST), pair.code(SECOND)], ["m.timeout", "m.timeout"]);
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use mxcrypt_core::{
@@ -52,6 +55,7 @@ pub struct Disk {
     data: Arc<Mutex<Data>>,
     /// Commits until the process is killed.
     fuse: Arc<Mutex<Option<(usize, Kill)>>>,
+    rows_read: Arc<AtomicUsize>,
 }
 
 impl Disk {
@@ -74,6 +78,12 @@ impl Disk {
 
     pub fn open(&self) -> Box<dyn Database> {
         Box::new(Memory { disk: self.clone(), undo: Mutex::default() })
+    }
+
+    /// How many rows were found so far: what a piece of work costs.
+    #[allow(dead_code)]
+    pub fn rows_read(&self) -> usize {
+        self.rows_read.load(Ordering::Relaxed)
     }
 
     /// Says whether the process dies at this commit.
@@ -110,6 +120,27 @@ pub fn killed() -> Error {
 impl Memory {
     fn with<T>(&self, f: impl FnOnce(&mut Data) -> T) -> T {
         f(&mut self.disk.data.lock().unwrap())
+    }
+
+    fn find(&self, table: &Table, query: &Query) -> Vec<Row> {
+        self.with(|data| {
+            let rows = data.tables.entry(table.name).or_default();
+            rows.values()
+                .filter(|(key, plain, _)| {
+                    query.admits(|column| {
+                        let keys = table.key.iter().zip(key);
+                        let plains = table.plain.iter().zip(plain);
+                        keys.chain(plains).find(|(name, _)| **name == column).map(|(_, v)| v)
+                    })
+                })
+                .take(query.most().unwrap_or(usize::MAX))
+                .map(|(key, plain, body)| Row {
+                    key: key.clone(),
+                    plain: plain.clone(),
+                    body: body.clone(),
+                })
+                .collect()
+        })
     }
 
     fn undo_with(&self, f: impl FnOnce(&mut Data) + Send + 'static) {
@@ -175,28 +206,13 @@ impl Database for Memory {
     }
 
     fn select(&self, table: &Table, query: &Query) -> Result<Vec<Row>> {
-        Ok(self.with(|data| {
-            let rows = data.tables.entry(table.name).or_default();
-            rows.values()
-                .filter(|(key, plain, _)| {
-                    query.admits(|column| {
-                        let keys = table.key.iter().zip(key);
-                        let plains = table.plain.iter().zip(plain);
-                        keys.chain(plains).find(|(name, _)| **name == column).map(|(_, v)| v)
-                    })
-                })
-                .take(query.most().unwrap_or(usize::MAX))
-                .map(|(key, plain, body)| Row {
-                    key: key.clone(),
-                    plain: plain.clone(),
-                    body: body.clone(),
-                })
-                .collect()
-        }))
+        let rows = self.find(table, query);
+        self.disk.rows_read.fetch_add(rows.len(), Ordering::Relaxed);
+        Ok(rows)
     }
 
     fn count(&self, table: &Table, query: &Query) -> Result<usize> {
-        Ok(self.select(table, query)?.len())
+        Ok(self.find(table, query).len())
     }
 
     fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>> {

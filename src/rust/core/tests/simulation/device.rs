@@ -1,15 +1,17 @@
 //! A device: a machine over a disk, a login, and what its user has been shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mxcrypt_core::{
     Error, Result,
     judgement::backup_answer::{Part, Scope, write_parts},
-    machine::{Machine, Message, Reply, Unsigned, WireRequest},
+    machine::{Awaited, Machine, Message, Reply, Unsigned, WireRequest},
     primitives::store_key::StoreKey,
     store::{
         Query, Store, Transaction,
-        records::{Isolation, KeyBackup, KeySource, LocalTrust, OutboxRow, OutboxState},
+        records::{
+            Isolation, KeyBackup, KeySource, LocalTrust, OutboxBody, OutboxRow, OutboxState,
+        },
     },
 };
 use mxcrypt_model_server::{ModelServer, Request, Response};
@@ -23,6 +25,8 @@ use crate::{
 pub const NAME: &str = "sim";
 
 pub struct Device {
+    /// When it last had to do with the server.
+    now: i64,
     pub user: String,
     pub device_id: String,
     pub token: String,
@@ -40,7 +44,14 @@ pub struct Device {
     pub deaths: usize,
     /// Its server turns round what it delivers, and says that it reaches nobody.
     pub hostile: bool,
+    /// Kinds of requests that its server never answers well.
+    pub failing: Vec<&'static str>,
+    /// Its messages that an event told it were refused, by their numbers.
+    pub told: BTreeMap<i64, String>,
 }
+
+/// Side work: whatever becomes of it, messages must come and go.
+pub const SIDE_WORK: [&str; 4] = ["keys_upload", "backup_version", "back_up", "backed_up_key"];
 
 /// What can go wrong on the way; `None` at the end of a run, when everything heals.
 pub type Faults<'a> = Option<&'a mut Chance>;
@@ -59,6 +70,7 @@ impl Device {
         let (disk, key) = (Disk::default(), StoreKey::generate().unwrap());
         let (machine, second) = (open(&disk, &key), open(&disk, &key));
         let mut device = Self {
+            now,
             user: text("user_id"),
             device_id: text("device_id"),
             token: text("access_token"),
@@ -71,10 +83,12 @@ impl Device {
             shown: BTreeMap::new(),
             deaths: 0,
             hostile: false,
+            failing: Vec::new(),
+            told: BTreeMap::new(),
         };
         device.machine.bind(&device.user, &device.device_id).unwrap();
         // Nobody here has an identity.
-        device.machine.set_isolation(Isolation::All).unwrap();
+        device.machine.set_isolation(now, Isolation::All).unwrap();
         device
     }
 
@@ -102,19 +116,48 @@ impl Device {
 
     /// Decides something about another device. False when it is not known here.
     pub fn decide(&mut self, user: &str, device_id: &str, local: LocalTrust) -> bool {
-        let machine = &mut self.machine;
-        self.disk.safely(|| machine.set_local_trust(user, device_id, None, local).is_ok())
+        let (machine, now) = (&mut self.machine, self.now);
+        self.disk.safely(|| machine.set_local_trust(now, user, device_id, None, local).is_ok())
     }
 
-    /// Why messages of its own were refused.
-    pub fn refused(&self) -> Vec<(String, String)> {
-        let refused = Query::equal("state", OutboxState::Refused.as_str());
-        let rows = self.look(|tx| tx.select::<OutboxRow>(&refused));
-        rows.into_iter().filter_map(|row| row.refusal).collect()
+    /// Messages of its own that were refused, and nobody was told in another way: texts and codes, by
+    /// their numbers.
+    pub fn refused(&self) -> BTreeMap<i64, (String, String)> {
+        let mut refused = BTreeMap::new();
+        for state in [OutboxState::Refused, OutboxState::Told] {
+            let of_state = Query::equal("state", state.as_str());
+            for row in self.look(|tx| tx.select::<OutboxRow>(&of_state)) {
+                let OutboxBody::Event { content, .. } = row.body else { continue };
+                refused.insert(row.number, (body_of(&content), row.refusal.unwrap().0));
+            }
+        }
+        refused
+    }
+
+    /// Its user, who was told that messages were refused, has them sent again.
+    pub fn retry(&mut self, now: i64) {
+        let mut numbers: Vec<i64> = self.told.keys().copied().collect();
+        let refused = self.disk.safely(|| self.refused());
+        numbers.retain(|number| refused.contains_key(number));
+        let retried = self.machine.retry(now, &numbers);
+        if self.or_die(retried).is_some() {
+            for number in numbers {
+                self.told.remove(&number);
+            }
+        }
+    }
+
+    /// The call that sent its messages ends before they are sent.
+    pub fn leave(&mut self, now: i64) {
+        let machine = &mut self.machine;
+        let waiting = self.disk.safely(|| machine.unsent(now).unwrap());
+        let numbers: Vec<i64> = waiting.iter().map(|message| message.number).collect();
+        let left = self.machine.leave(now, &numbers);
+        self.or_die(left);
     }
 
     pub fn rotate(&mut self, room_id: &str) {
-        let rotated = self.machine.rotate_room_key(room_id);
+        let rotated = self.machine.rotate_room_key(self.now, room_id);
         self.or_die(rotated);
     }
 
@@ -154,32 +197,47 @@ impl Device {
 
     /// Performs what is due, until nothing is, or until something goes wrong.
     pub fn pump(&mut self, server: &mut ModelServer, now: i64, mut faults: Faults<'_>) {
+        self.now = now;
         self.deliver_late(now, &mut faults);
+        let awaited = if faults.is_none() || chance(&mut faults, 2) {
+            // Somebody waits for what is in the outbox.
+            let since = self.machine.failures();
+            let Some(since) = self.or_die(since) else { return };
+            Awaited { kinds: vec!["messages".into()], since, ..Awaited::default() }
+        } else {
+            Awaited::default()
+        };
         for _ in 0..200 {
-            let requests = self.machine.requests(now);
+            let requests = self.machine.requests_for(now, &awaited);
             let Some(requests) = self.or_die(requests) else { return };
             if requests.requests.is_empty() {
                 return;
             }
             let mut replies = Vec::new();
-            let mut broken = false;
+            let (mut broken, mut stopped) = (false, BTreeSet::new());
             for request in requests.requests {
-                let reply = if broken {
+                let is_stopped = request.lane.as_ref().is_some_and(|lane| stopped.contains(lane));
+                let reply = if broken || is_stopped {
                     Some(Reply::NotTried)
                 } else {
                     self.perform(server, now, &request, &mut faults)
                 };
-                if let Some(reply) = reply {
-                    broken |= !matches!(&reply, Reply::Answer { status, .. } if *status < 500);
-                    replies.push((request.number, reply));
-                } else {
-                    broken = true;
+                let good = matches!(&reply, Some(Reply::Answer { status: 200, .. }));
+                if !good {
+                    stopped.extend(request.lane);
+                }
+                match reply {
+                    Some(reply) => replies.push((request.number, reply)),
+                    // This process hears of nothing for a while.
+                    None => broken = true,
                 }
             }
             let troubles = self.machine.replies(now, replies);
             let Some(troubles) = self.or_die(troubles) else { return };
             for trouble in &troubles {
-                assert!(trouble.status >= 500, "the model server refused: {trouble:?}");
+                let invented =
+                    trouble.status == 0 || trouble.status >= 500 || trouble.status == 403;
+                assert!(invented, "the model server refused: {trouble:?}");
             }
             if broken {
                 return;
@@ -201,6 +259,14 @@ impl Device {
         }
         if chance(faults, 20) {
             return Some(Reply::Answer { status: 502, body: "<html>".into() });
+        }
+        if self.failing.contains(&request.kind) {
+            let odd = [(500, "{}"), (403, "<html>"), (503, "")][now as usize % 3];
+            return Some(Reply::Answer { status: odd.0, body: odd.1.into() });
+        }
+        if chance(faults, 30) && self.is_new_event(request) {
+            let body = r#"{"errcode":"M_FORBIDDEN","error":"not now"}"#.into();
+            return Some(Reply::Answer { status: 403, body });
         }
         let body = request.body.clone().unwrap_or_default();
         let send = |server: &mut ModelServer| {
@@ -230,6 +296,17 @@ impl Device {
         Some(reply)
     }
 
+    /// Whether a request is to send an event that the server cannot have seen.
+    fn is_new_event(&self, request: &WireRequest) -> bool {
+        let fixed = Query::equal("state", OutboxState::Fixed.as_str());
+        let rows = self.disk.safely(|| self.look(|tx| tx.select::<OutboxRow>(&fixed)));
+        let is_it = |row: &OutboxRow| {
+            let path = row.wire.as_ref().map(|(path, _)| path);
+            path == Some(&request.path) && row.attempts == 1 && row.body.to_device().is_none()
+        };
+        rows.iter().any(is_it)
+    }
+
     fn deliver_late(&mut self, now: i64, faults: &mut Faults<'_>) {
         let mut waiting = std::mem::take(&mut self.late);
         while !waiting.is_empty() {
@@ -247,6 +324,7 @@ impl Device {
 
     /// One sync, whose answer may be lost, late or doubled.
     pub fn sync(&mut self, server: &mut ModelServer, now: i64, mut faults: Faults<'_>) {
+        self.now = now;
         let machine = &mut self.machine;
         let since = self.disk.safely(|| machine.sync_token().unwrap());
         let mut path = "/_matrix/client/v3/sync?filter=%7B%22room%22%3A%7B%22timeline%22%3A%7B%22limit%22%3A3%7D%2C%22state%22%3A%7B%22lazy_load_members%22%3Atrue%7D%7D%7D".to_owned();
@@ -268,6 +346,11 @@ impl Device {
         } else {
             answer.body
         };
+        let is_odd = chance(&mut faults, 4);
+        let body = match &mut faults {
+            Some(chance) if is_odd => with_unreadable_state(&body, chance),
+            _ => body,
+        };
         let mut answers = vec![(since, body)];
         answers.append(&mut self.late_syncs);
         if chance(&mut faults, 6) {
@@ -276,16 +359,26 @@ impl Device {
         for (since, body) in answers {
             let taken = self.machine.receive_sync(now, since.as_deref(), &body);
             let Some(report) = self.or_die(taken) else { return };
-            assert!(self.hostile || report.problems.is_empty(), "{:?}", report.problems);
+            // Room keys that a server kept failing to deliver go again in smaller requests. If it had
+            // delivered them after all, a device gets them twice, and reads them once.
+            let is_repeat = |problem: &String| problem.contains("it was read before");
+            let only_repeats = report.problems.iter().all(is_repeat);
+            assert!(self.hostile || only_repeats, "{:?}", report.problems);
         }
     }
 
     /// Shows its user what there is to show. A process may die before it could say that it did.
     pub fn show(&mut self) {
-        let taken = self.machine.take(NAME, 5, Unsigned::AsTheModeSays);
+        let taken = self.machine.take(self.now, NAME, 5, Unsigned::AsTheModeSays);
         let Some(rows) = self.or_die(taken) else { return };
         let last = rows.last().map(|row| row.number);
         for row in rows {
+            if row.event.event_type == "mxcrypt.send_failed" {
+                let content: Value = serde_json::from_str(&row.event.content).unwrap();
+                let number = content["number"].as_i64().unwrap();
+                let text = content["content"]["body"].as_str().unwrap().to_owned();
+                self.told.insert(number, text);
+            }
             let Some(event_id) = row.event.event_id else { continue };
             let readable = row.event.unreadable.is_none();
             let text = readable.then(|| {
@@ -297,13 +390,13 @@ impl Device {
             *shown = text.or(shown.take());
         }
         if let Some(last) = last {
-            let handed = self.machine.handed(NAME, last);
+            let handed = self.machine.handed(self.now, NAME, last);
             self.or_die(handed);
         }
     }
 
     pub fn has_more_to_show(&mut self) -> bool {
-        !self.machine.take(NAME, 1, Unsigned::AsTheModeSays).unwrap().is_empty()
+        !self.machine.take(self.now, NAME, 1, Unsigned::AsTheModeSays).unwrap().is_empty()
     }
 
     pub fn waiting_to_send(&mut self) -> usize {
@@ -313,11 +406,14 @@ impl Device {
 
     /// Makes a key backup of its user.
     pub fn make_backup(&mut self, server: &mut ModelServer) {
-        self.machine.make_backup(false).unwrap();
+        self.machine.make_backup(self.now, false, None).unwrap();
         let body = serde_json::from_str(&self.machine.backup_upload().unwrap()).unwrap();
-        self.call(server, 0, "POST", "/_matrix/client/v3/room_keys/version", body);
-        self.machine.look_at_backup().unwrap();
-        self.pump(server, 0, None);
+        self.call(server, self.now, "POST", "/_matrix/client/v3/room_keys/version", body);
+        self.look(|tx| {
+            let backup: KeyBackup = tx.get_single()?.unwrap_or_default();
+            tx.put_single(&KeyBackup { look: true, ..backup })
+        });
+        self.pump(server, self.now, None);
     }
 
     /// How many of its sessions are not in the backup.
@@ -337,7 +433,8 @@ impl Device {
         let mut lines = Vec::new();
         write_parts(keys.body.as_bytes(), Scope::All, 3, &mut lines).unwrap();
         for line in String::from_utf8(lines).unwrap().lines() {
-            let taken = self.machine.restore_keys(now, &Part::read(line).unwrap()).unwrap();
+            let part = Part::read(line).unwrap();
+            let taken = self.machine.restore_keys(now, &part, None).unwrap();
             assert!(taken.iter().all(|(_, reason)| reason.is_none()), "{taken:?}");
         }
     }
@@ -359,7 +456,8 @@ impl Device {
         counts: impl Fn(Option<KeySource>) -> bool,
     ) -> Vec<String> {
         let page = json!({"chunk": events}).to_string();
-        let history = self.machine.read_history(room_id, &page, Unsigned::AsTheModeSays).unwrap();
+        let history =
+            self.machine.read_history(self.now, room_id, &page, Unsigned::AsTheModeSays).unwrap();
         let readable = history.events.into_iter().filter(|row| row.event.unreadable.is_none());
         let counted = readable.filter(|row| counts(row.event.key_source));
         counted.filter_map(|row| row.event.event_id).collect()
@@ -370,6 +468,11 @@ impl Device {
         let mut store = Store::new(self.disk.open(), self.key.clone(), [1; 16]).unwrap();
         store.transaction(f).unwrap()
     }
+}
+
+fn body_of(content: &str) -> String {
+    let content: Value = serde_json::from_str(content).unwrap();
+    content["body"].as_str().unwrap_or_default().to_owned()
 }
 
 /// An answer to `/keys/query` of a server that could not reach one.
@@ -410,4 +513,24 @@ pub fn call(
         body: if body.is_null() { Vec::new() } else { body.to_string().into_bytes() },
     };
     server.handle(now as u64, &request)
+}
+
+/// The response to a sync in which events of members bring along what nobody can follow, and some
+/// cannot be read at all.
+fn with_unreadable_state(body: &str, chance: &mut Chance) -> String {
+    let deep = (0..200).fold(json!("x"), |inner, _| json!([inner]));
+    let mut sync: Value = serde_json::from_str(body).unwrap();
+    let Some(rooms) = sync["rooms"]["join"].as_object_mut() else { return body.to_owned() };
+    for room in rooms.values_mut() {
+        for part in ["state", "timeline"] {
+            let Some(events) = room[part]["events"].as_array_mut() else { continue };
+            for event in events.iter_mut().filter(|event| event["type"] == "m.room.member") {
+                event["unsigned"] = json!({"prev_content": {"odd": deep}});
+                if chance.one_in(3) {
+                    event["sender"] = json!(7);
+                }
+            }
+        }
+    }
+    sync.to_string()
 }

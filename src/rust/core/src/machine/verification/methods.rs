@@ -3,24 +3,23 @@
 use crate::{
     error::Result,
     judgement::verification::{RECIPROCATE, SAS, SCAN, SHOW},
-    machine::Work,
+    machine::{Work, identity},
     store::records::Verification,
 };
 
-impl Work<'_> {
-    /// What this device can do to verify a user. Codes hold master keys: there must be some.
-    pub(super) fn our_methods(&self, user_id: &str) -> Result<Vec<&'static str>> {
-        let has_identity = |user_id: &str| self.identity(user_id).map(|found| found.is_some());
-        if has_identity(user_id)? && has_identity(&self.own.user_id)? {
-            return Ok(vec![SAS, SHOW, SCAN, RECIPROCATE]);
-        }
-        Ok(vec![SAS])
+/// What this device can do to verify a user. Codes hold master keys: there must be some.
+pub(super) fn our_methods(work: &Work<'_>, user_id: &str) -> Result<Vec<&'static str>> {
+    let has_identity =
+        |user_id: &str| identity::identity(work, user_id).map(|found| found.is_some());
+    if has_identity(user_id)? && has_identity(&work.own.user_id)? {
+        return Ok(vec![SAS, SHOW, SCAN, RECIPROCATE]);
     }
+    Ok(vec![SAS])
+}
 
-    /// What of that goes with what the other side can do, as far as that is known.
-    pub(super) fn methods(&self, flow: &Verification) -> Result<Vec<&'static str>> {
-        Ok(matching(self.our_methods(&flow.user_id)?, &flow.methods))
-    }
+/// What of that goes with what the other side can do, as far as that is known.
+pub(super) fn methods(work: &Work<'_>, flow: &Verification) -> Result<Vec<&'static str>> {
+    Ok(matching(our_methods(work, &flow.user_id)?, &flow.methods))
 }
 
 fn matching(ours: Vec<&'static str>, theirs: &[String]) -> Vec<&'static str> {

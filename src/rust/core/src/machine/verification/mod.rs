@@ -23,12 +23,19 @@ mod qr;
 mod received;
 mod sas;
 
+pub(super) use self::outcome::{owes_nothing, signature_uploaded};
+pub(super) use self::pending::{
+    pursue_verifications, verification_refused, verification_requested,
+};
+pub(super) use self::received::{note_verification, receive_verification_to_device};
+
 use zeroize::Zeroizing;
 
 use super::{MINUTE, Machine, Millis, Work};
 use crate::{
     error::{Error, Kind, Result},
     judgement::verification::{self, Cancel},
+    machine::{devices, identity, tracking, user_trust},
     primitives::{keys::encode_base64, sas::Sas, seal::random_bytes},
     store::{
         Query,
@@ -43,7 +50,7 @@ const PROMPT: Millis = 2 * MINUTE;
 /// How many verifications that ended are remembered.
 const MOST_ENDED: usize = 50;
 /// How many are under way at most: whoever likes may ask for one.
-const MOST_OPEN: usize = 50;
+const MOST_OPEN: usize = 200;
 
 /// What is known of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +86,9 @@ pub struct VerificationStatus {
 pub struct Cancelled {
     /// The code.
     pub code: String,
-    /// What that means, where it is of the specification. What the other side says is not kept.
-    pub reason: Option<&'static str>,
+    /// What that means, where it is of the specification, or why our server refused a message. What
+    /// the other side says is not kept.
+    pub reason: Option<String>,
     /// It was ended here.
     pub here: bool,
 }
@@ -159,7 +167,7 @@ impl Machine {
         room_id: Option<&str>,
     ) -> Result<VerificationStatus> {
         self.work(now, |work| {
-            work.check_can_verify(user_id)?;
+            outcome::check_can_verify(work, user_id)?;
             let mut flow = Verification {
                 number: work.tx.take_number("verification")?,
                 flow_id: None,
@@ -180,11 +188,11 @@ impl Machine {
             };
             if room_id.is_none() {
                 flow.flow_id = Some(encode_base64(&random_bytes::<15>()?));
-                flow.asked = work.devices_to_ask(user_id, device_id)?;
+                flow.asked = devices_to_ask(work, user_id, device_id)?;
             }
-            work.send_request(&mut flow)?;
-            work.keep(&flow)?;
-            work.status(&flow)
+            messages::send_request(work, &mut flow)?;
+            keep(work, &flow)?;
+            status(work, &flow)
         })
     }
 
@@ -197,17 +205,21 @@ impl Machine {
             if !matches!(flow.phase, Phase::Requested) || flow.requested_here {
                 return Err(not_now("It does not wait for your agreement.").into());
             }
-            if work.methods(flow)?.is_empty() {
+            if methods::methods(work, flow)?.is_empty() {
                 return Err(not_now("The other side knows no method that is known here.").into());
             }
-            work.check_can_verify(&flow.user_id)?;
-            if !work.fix_keys(flow)? {
+            outcome::check_can_verify(work, &flow.user_id)?;
+            if !fix_keys(work, flow)? {
                 return Err(not_now("The other device is not known yet.").into());
             }
             flow.phase = Phase::Ready;
             flow.deadline = now + PATIENCE;
             // Whoever began without a request waits for the next message already.
-            if flow.waiting.is_empty() { work.send_ready(flow) } else { work.take_waiting(flow) }
+            if flow.waiting.is_empty() {
+                messages::send_ready(work, flow)
+            } else {
+                received::take_waiting(work, flow)
+            }
         })
     }
 
@@ -220,10 +232,10 @@ impl Machine {
             if !matches!(flow.phase, Phase::Ready) || flow.keys.is_none() {
                 return Err(not_now("No method can begin now.").into());
             }
-            if !work.methods(flow)?.contains(&verification::SAS) {
+            if !methods::methods(work, flow)?.contains(&verification::SAS) {
                 return Err(not_now("The other side does not compare emoji or numbers.").into());
             }
-            work.begin_sas(flow)
+            sas::begin_sas(work, flow)
         })
     }
 
@@ -234,7 +246,7 @@ impl Machine {
     pub fn show_code(&mut self, now: Millis, number: i64) -> Result<Zeroizing<Vec<u8>>> {
         let mut shown = None;
         self.step(now, number, |work, flow| {
-            shown = Some(work.code_to_show(flow)?);
+            shown = Some(qr::code_to_show(work, flow)?);
             Ok(())
         })?;
         shown.ok_or_else(|| not_now("It has ended already."))
@@ -251,7 +263,7 @@ impl Machine {
         number: i64,
         bytes: &[u8],
     ) -> Result<VerificationStatus> {
-        self.step(now, number, |work, flow| work.their_code_scanned(flow, bytes))
+        self.step(now, number, |work, flow| qr::their_code_scanned(work, flow, bytes))
     }
 
     /// Takes in whether our user sees the same as the other, or sees that the other scanned our code.
@@ -265,10 +277,10 @@ impl Machine {
         same: bool,
     ) -> Result<VerificationStatus> {
         self.step(now, number, |work, flow| match flow.phase {
-            Phase::Scanned(proven) if same => work.conclude(flow, proven),
+            Phase::Scanned(proven) if same => outcome::conclude(work, flow, proven),
             // Somebody else scanned it.
             Phase::Scanned(_) => Err(Cancel::KeyMismatch.into()),
-            _ => work.compared(flow, same),
+            _ => sas::compared(work, flow, same),
         })
     }
 
@@ -280,14 +292,26 @@ impl Machine {
         self.step(now, number, |_, _| Err(Cancel::User.into()))
     }
 
+    /// Ends a verification in which the other side took too long for our user.
+    ///
+    /// # Errors
+    /// [`Kind::Verification`] when it has ended already.
+    pub fn time_out_verification(
+        &mut self,
+        now: Millis,
+        number: i64,
+    ) -> Result<VerificationStatus> {
+        self.step(now, number, |_, _| Err(Cancel::Timeout.into()))
+    }
+
     /// The verifications under way, and those that lately ended; oldest first.
     ///
     /// # Errors
     /// Those of the store.
     pub fn verifications(&mut self) -> Result<Vec<VerificationStatus>> {
-        self.work(0, |work| {
+        self.read(|work| {
             let flows = work.tx.select::<Verification>(&Query::all())?;
-            flows.iter().map(|flow| work.status(flow)).collect()
+            flows.iter().map(|flow| status(work, flow)).collect()
         })
     }
 
@@ -299,136 +323,134 @@ impl Machine {
         step: impl FnOnce(&mut Work<'_>, &mut Verification) -> Step,
     ) -> Result<VerificationStatus> {
         self.work(now, |work| {
-            if work.verification(number)?.has_ended() {
+            if verification(work, number)?.has_ended() {
                 return Err(not_now("It has ended already."));
             }
-            work.end_overdue()?;
-            let mut flow = work.verification(number)?;
+            pending::end_overdue(work)?;
+            let mut flow = verification(work, number)?;
             if !flow.has_ended() {
                 let done = step(work, &mut flow);
-                work.settle(&mut flow, done)?;
+                settle(work, &mut flow, done)?;
             }
-            work.status(&flow)
+            status(work, &flow)
         })
     }
 }
 
-impl Work<'_> {
-    fn verification(&self, number: i64) -> Result<Verification> {
-        let flow = self.tx.get(&[number.into()])?;
-        flow.ok_or_else(|| not_now("There is no verification of this number."))
-    }
+fn verification(work: &Work<'_>, number: i64) -> Result<Verification> {
+    let flow = work.tx.get(&[number.into()])?;
+    flow.ok_or_else(|| not_now("There is no verification of this number."))
+}
 
-    /// Keeps what became of `flow` in a step.
-    fn settle(&mut self, flow: &mut Verification, done: Step) -> Result<()> {
-        match done {
-            Ok(()) => {}
-            Err(Stop::Cancel(cancel)) => self.end(flow, cancel)?,
-            Err(Stop::Failed(error)) => return Err(error),
+/// Keeps what became of `flow` in a step.
+fn settle(work: &mut Work<'_>, flow: &mut Verification, done: Step) -> Result<()> {
+    match done {
+        Ok(()) => {}
+        Err(Stop::Cancel(cancel)) => messages::end(work, flow, cancel)?,
+        Err(Stop::Failed(error)) => return Err(error),
+    }
+    if flow.has_ended() {
+        flow.code = None;
+    }
+    keep(work, flow)
+}
+
+/// Writes a verification, and forgets old ones.
+fn keep(work: &Work<'_>, flow: &Verification) -> Result<()> {
+    work.tx.put(flow)?;
+    let flows = work.tx.select::<Verification>(&Query::all())?;
+    let ended: Vec<_> = flows.iter().filter(|f| f.has_ended() && f.owed.is_none()).collect();
+    for old in ended.iter().take(ended.len().saturating_sub(MOST_ENDED)) {
+        work.tx.delete::<Verification>(&[old.number.into()])?;
+    }
+    Ok(())
+}
+
+/// The devices that a request goes to.
+fn devices_to_ask(work: &Work<'_>, user_id: &str, device_id: Option<&str>) -> Result<Vec<String>> {
+    let ours = |id: &str| user_id == work.own.user_id && id == work.own.device_id;
+    let mut devices = devices::devices_of(work, user_id)?;
+    devices.retain(|device| {
+        !ours(&device.device_id)
+            && !device.dehydrated
+            && device_id.is_none_or(|wanted| wanted == device.device_id)
+    });
+    if devices.is_empty() {
+        return Err(not_now("There is no such device to verify with."));
+    }
+    Ok(devices.into_iter().map(|device| device.device_id).collect())
+}
+
+/// Fixes the keys that are verified. False when the devices of the user are not known well
+/// enough yet.
+fn fix_keys(work: &Work<'_>, flow: &mut Verification) -> Step<bool> {
+    if tracking::track(work, &flow.user_id)?.outdated {
+        return Ok(false);
+    }
+    flow.keys = Some(keys_of(work, flow)?);
+    Ok(true)
+}
+
+/// The keys of the other side, as the store knows them.
+fn keys_of(work: &Work<'_>, flow: &Verification) -> Step<FixedKeys> {
+    let device_id = flow.device_id.as_deref().ok_or(Cancel::UnexpectedMessage)?;
+    let device: Option<Device> = work.tx.get(&[flow.user_id.as_str().into(), device_id.into()])?;
+    let usable = |device: &Device| !device.deleted && !device.key_changed && !device.dehydrated;
+    let device = device.filter(usable);
+    let device = device.ok_or(Cancel::KeyMismatch)?;
+    let identity = identity::identity(work, &flow.user_id)?;
+    // One name for two keys: whoever verifies one could be shown the other.
+    if identity.as_ref().is_some_and(|identity| identity.name_taken) {
+        return Err(Cancel::KeyMismatch.into());
+    }
+    Ok(FixedKeys { device: device.signing_key, master: identity.map(|found| found.master_key) })
+}
+
+/// Our keys, as the other side should know them: the master key where we know that it is ours.
+fn our_keys(work: &Work<'_>) -> Result<FixedKeys> {
+    let own = user_trust::trust_in_user(work, &work.own.user_id)?;
+    let master = own.master_key.filter(|_| own.verified);
+    Ok(FixedKeys { device: work.own.signing_key.clone(), master })
+}
+
+fn status(work: &Work<'_>, flow: &Verification) -> Result<VerificationStatus> {
+    let (mut sas, mut emoji, mut proven, mut cancelled) = (None, false, None, None);
+    let state = match &flow.phase {
+        Phase::Requested => State::Requested,
+        Phase::Ready => State::Ready,
+        Phase::Sas(under_way) if under_way.their_key.is_none() => State::Started,
+        Phase::Sas(under_way) => {
+            sas = Some(sas::strings(work, flow, under_way)?);
+            emoji = under_way.emoji;
+            if under_way.confirmed { State::Confirmed } else { State::Compare }
         }
-        if flow.has_ended() {
-            flow.code = None;
+        Phase::Scanned(_) => State::Scanned,
+        Phase::Reciprocated(_) => State::Confirmed,
+        Phase::Done(keys) => {
+            proven = Some(*keys);
+            State::Done
         }
-        self.keep(flow)
-    }
-
-    /// Writes a verification, and forgets old ones.
-    fn keep(&self, flow: &Verification) -> Result<()> {
-        self.tx.put(flow)?;
-        let flows = self.tx.select::<Verification>(&Query::all())?;
-        let ended: Vec<_> = flows.iter().filter(|f| f.has_ended() && f.owed.is_none()).collect();
-        for old in ended.iter().take(ended.len().saturating_sub(MOST_ENDED)) {
-            self.tx.delete::<Verification>(&[old.number.into()])?;
+        Phase::Cancelled { code, here, message } => {
+            let known = || Cancel::of_code(code).map(|cancel| cancel.reason().to_owned());
+            let reason = message.clone().or_else(known);
+            cancelled = Some(Cancelled { code: code.clone(), reason, here: *here });
+            State::Cancelled
         }
-        Ok(())
-    }
-
-    /// The devices that a request goes to.
-    fn devices_to_ask(&self, user_id: &str, device_id: Option<&str>) -> Result<Vec<String>> {
-        let ours = |id: &str| user_id == self.own.user_id && id == self.own.device_id;
-        let mut devices = self.devices_of(user_id)?;
-        devices.retain(|device| {
-            !ours(&device.device_id)
-                && !device.dehydrated
-                && device_id.is_none_or(|wanted| wanted == device.device_id)
-        });
-        if devices.is_empty() {
-            return Err(not_now("There is no such device to verify with."));
-        }
-        Ok(devices.into_iter().map(|device| device.device_id).collect())
-    }
-
-    /// Fixes the keys that are verified. False when the devices of the user are not known well
-    /// enough yet.
-    fn fix_keys(&self, flow: &mut Verification) -> Step<bool> {
-        if self.track(&flow.user_id)?.outdated {
-            return Ok(false);
-        }
-        flow.keys = Some(self.keys_of(flow)?);
-        Ok(true)
-    }
-
-    /// The keys of the other side, as the store knows them.
-    fn keys_of(&self, flow: &Verification) -> Step<FixedKeys> {
-        let device_id = flow.device_id.as_deref().ok_or(Cancel::UnexpectedMessage)?;
-        let device: Option<Device> =
-            self.tx.get(&[flow.user_id.as_str().into(), device_id.into()])?;
-        let usable = |device: &Device| !device.deleted && !device.key_changed && !device.dehydrated;
-        let device = device.filter(usable);
-        let device = device.ok_or(Cancel::KeyMismatch)?;
-        let identity = self.identity(&flow.user_id)?;
-        // One name for two keys: whoever verifies one could be shown the other.
-        if identity.as_ref().is_some_and(|identity| identity.name_taken) {
-            return Err(Cancel::KeyMismatch.into());
-        }
-        Ok(FixedKeys { device: device.signing_key, master: identity.map(|found| found.master_key) })
-    }
-
-    /// Our keys, as the other side should know them: the master key where we know that it is ours.
-    fn our_keys(&self) -> Result<FixedKeys> {
-        let own = self.trust_in_user(&self.own.user_id)?;
-        let master = own.master_key.filter(|_| own.verified);
-        Ok(FixedKeys { device: self.own.signing_key.clone(), master })
-    }
-
-    fn status(&self, flow: &Verification) -> Result<VerificationStatus> {
-        let (mut sas, mut emoji, mut proven, mut cancelled) = (None, false, None, None);
-        let state = match &flow.phase {
-            Phase::Requested => State::Requested,
-            Phase::Ready => State::Ready,
-            Phase::Sas(under_way) if under_way.their_key.is_none() => State::Started,
-            Phase::Sas(under_way) => {
-                sas = Some(self.strings(flow, under_way)?);
-                emoji = under_way.emoji;
-                if under_way.confirmed { State::Confirmed } else { State::Compare }
-            }
-            Phase::Scanned(_) => State::Scanned,
-            Phase::Reciprocated(_) => State::Confirmed,
-            Phase::Done(keys) => {
-                proven = Some(*keys);
-                State::Done
-            }
-            Phase::Cancelled { code, here } => {
-                let reason = Cancel::of_code(code).map(Cancel::reason);
-                cancelled = Some(Cancelled { code: code.clone(), reason, here: *here });
-                State::Cancelled
-            }
-        };
-        Ok(VerificationStatus {
-            number: flow.number,
-            user_id: flow.user_id.clone(),
-            device_id: flow.device_id.clone(),
-            room_id: flow.room_id.clone(),
-            requested_here: flow.requested_here,
-            state,
-            methods: self.methods(flow)?,
-            shows_code: state == State::Ready && flow.code.is_some(),
-            sas,
-            emoji,
-            proven,
-            cancelled,
-        })
-    }
+    };
+    Ok(VerificationStatus {
+        number: flow.number,
+        user_id: flow.user_id.clone(),
+        device_id: flow.device_id.clone(),
+        room_id: flow.room_id.clone(),
+        requested_here: flow.requested_here,
+        state,
+        methods: methods::methods(work, flow)?,
+        shows_code: state == State::Ready && flow.code.is_some(),
+        sas,
+        emoji,
+        proven,
+        cancelled,
+    })
 }
 
 fn not_now(what: &str) -> Error {

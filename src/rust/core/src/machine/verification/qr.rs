@@ -6,11 +6,15 @@
 
 use zeroize::Zeroizing;
 
-use super::{Step, messages::text, not_now};
+use super::{
+    Step,
+    messages::{self, text},
+    methods, not_now,
+};
 use crate::{
     error::Result,
     judgement::verification::{Cancel, RECIPROCATE, SCAN, SHOW},
-    machine::Work,
+    machine::{Work, verification},
     primitives::{
         canonical_json::{Json, Object},
         keys::{self, encode_base64},
@@ -20,76 +24,77 @@ use crate::{
     store::records::{FixedKeys, Phase, Proven, Verification},
 };
 
-impl Work<'_> {
-    /// The code that the other side may scan. It is made once: another process may show it again.
-    pub(super) fn code_to_show(&self, flow: &mut Verification) -> Step<Zeroizing<Vec<u8>>> {
-        let (flow_id, theirs) = self.ready_for_codes(flow, SHOW)?;
-        if let Some(code) = &flow.code {
-            return Ok(code.clone());
-        }
-        let ours = self.our_keys()?;
-        let mode = match ours.master {
-            _ if flow.user_id != self.own.user_id => Mode::User,
-            Some(_) => Mode::TrustedDevice,
-            None => Mode::UntrustedDevice,
-        };
-        let (first, second) = keys_in_code(mode, &ours, theirs)?
-            .ok_or_else(|| not_now("This device does not know which identity is its own."))?;
-        let code = QrCode::new(mode, flow_id.to_owned(), first, second)?.encode()?;
-        flow.code = Some(code.clone());
-        Ok(code)
+/// The code that the other side may scan. It is made once: another process may show it again.
+pub(super) fn code_to_show(work: &Work<'_>, flow: &mut Verification) -> Step<Zeroizing<Vec<u8>>> {
+    let (flow_id, theirs) = ready_for_codes(work, flow, SHOW)?;
+    if let Some(code) = &flow.code {
+        return Ok(code.clone());
     }
+    let ours = verification::our_keys(work)?;
+    let mode = match ours.master {
+        _ if flow.user_id != work.own.user_id => Mode::User,
+        Some(_) => Mode::TrustedDevice,
+        None => Mode::UntrustedDevice,
+    };
+    let (first, second) = keys_in_code(mode, &ours, theirs)?
+        .ok_or_else(|| not_now("This device does not know which identity is its own."))?;
+    let code = QrCode::new(mode, flow_id.to_owned(), first, second)?.encode()?;
+    flow.code = Some(code.clone());
+    Ok(code)
+}
 
-    /// The other side says that it scanned our code. Its person has to tell ours, too.
-    pub(super) fn our_code_scanned(&self, flow: &mut Verification, secret: &str) -> Step {
-        let code = flow.code.as_ref().ok_or(Cancel::UnexpectedMessage)?;
-        let code = QrCode::decode(code)?;
-        if !same(&Zeroizing::new(encode_base64(&code.secret)), secret) {
-            return Err(Cancel::KeyMismatch.into());
-        }
-        flow.phase = Phase::Scanned(proven(code.mode == Mode::TrustedDevice));
-        Ok(())
+/// The other side says that it scanned our code. Its person has to tell ours, too.
+pub(super) fn our_code_scanned(flow: &mut Verification, secret: &str) -> Step {
+    let code = flow.code.as_ref().ok_or(Cancel::UnexpectedMessage)?;
+    let code = QrCode::decode(code)?;
+    if !same(&Zeroizing::new(encode_base64(&code.secret)), secret) {
+        return Err(Cancel::KeyMismatch.into());
     }
+    flow.phase = Phase::Scanned(proven(code.mode == Mode::TrustedDevice));
+    Ok(())
+}
 
-    /// Our user scanned the code of the other side.
-    pub(super) fn their_code_scanned(&mut self, flow: &mut Verification, bytes: &[u8]) -> Step {
-        let (flow_id, theirs) = self.ready_for_codes(flow, SCAN)?;
-        let code = QrCode::decode(bytes)?;
-        if code.flow_id != flow_id {
-            return Err(Cancel::UnknownTransaction.into());
-        }
-        if (code.mode == Mode::User) != (flow.user_id != self.own.user_id) {
-            return Err(Cancel::UserMismatch.into());
-        }
-        let expected = keys_in_code(code.mode, theirs, &self.our_keys()?)?;
-        if expected != Some((code.first_key, code.second_key)) {
-            return Err(Cancel::KeyMismatch.into());
-        }
-        let content = Object::from([
-            ("from_device".into(), text(&self.own.device_id)),
-            ("method".into(), text(RECIPROCATE)),
-            ("secret".into(), Json::String(encode_base64(&code.secret))),
-        ]);
-        self.send_message(flow, "start", content)?;
-        flow.phase = Phase::Reciprocated(proven(code.mode == Mode::UntrustedDevice));
-        Ok(())
+/// Our user scanned the code of the other side.
+pub(super) fn their_code_scanned(
+    work: &mut Work<'_>,
+    flow: &mut Verification,
+    bytes: &[u8],
+) -> Step {
+    let (flow_id, theirs) = ready_for_codes(work, flow, SCAN)?;
+    let code = QrCode::decode(bytes)?;
+    if code.flow_id != flow_id {
+        return Err(Cancel::UnknownTransaction.into());
     }
+    if (code.mode == Mode::User) != (flow.user_id != work.own.user_id) {
+        return Err(Cancel::UserMismatch.into());
+    }
+    let expected = keys_in_code(code.mode, theirs, &verification::our_keys(work)?)?;
+    if expected != Some((code.first_key, code.second_key)) {
+        return Err(Cancel::KeyMismatch.into());
+    }
+    let content = Object::from([
+        ("from_device".into(), text(&work.own.device_id)),
+        ("method".into(), text(RECIPROCATE)),
+        ("secret".into(), Json::String(encode_base64(&code.secret))),
+    ]);
+    messages::send_message(work, flow, "start", content)?;
+    flow.phase = Phase::Reciprocated(proven(code.mode == Mode::UntrustedDevice));
+    Ok(())
+}
 
-    /// The id of the verification and the other side's keys, where a code can be shown or scanned now.
-    fn ready_for_codes<'a>(
-        &self,
-        flow: &'a Verification,
-        method: &str,
-    ) -> Result<(&'a str, &'a FixedKeys)> {
-        let (Phase::Ready, Some(flow_id), Some(keys)) = (&flow.phase, &flow.flow_id, &flow.keys)
-        else {
-            return Err(not_now("No method can begin now."));
-        };
-        if !self.methods(flow)?.contains(&method) {
-            return Err(not_now("The other side has no use for QR codes in this way."));
-        }
-        Ok((flow_id, keys))
+/// The id of the verification and the other side's keys, where a code can be shown or scanned now.
+fn ready_for_codes<'a>(
+    work: &Work<'_>,
+    flow: &'a Verification,
+    method: &str,
+) -> Result<(&'a str, &'a FixedKeys)> {
+    let (Phase::Ready, Some(flow_id), Some(keys)) = (&flow.phase, &flow.flow_id, &flow.keys) else {
+        return Err(not_now("No method can begin now."));
+    };
+    if !methods::methods(work, flow)?.contains(&method) {
+        return Err(not_now("The other side has no use for QR codes in this way."));
     }
+    Ok((flow_id, keys))
 }
 
 /// The two keys in a code, which is shown by whoever has the keys `shows` to whoever has `scans`. Of

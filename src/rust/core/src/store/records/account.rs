@@ -63,6 +63,12 @@ pub struct KeyUpload {
     pub fallback_used: bool,
     /// When the fallback key was replaced; its predecessor is forgotten an hour later.
     pub fallback_replaced_at: Option<i64>,
+    /// How often in a row the server counted fewer keys than it should hold by then.
+    #[serde(default)]
+    pub short: u32,
+    /// Until then it is given no more for that reason.
+    #[serde(default)]
+    pub rest_until: i64,
     /// Why no more keys are uploaded: the server holds others under the same names.
     pub conflict: Option<String>,
 }
@@ -82,4 +88,17 @@ pub struct SyncPosition {
 
 impl Single for SyncPosition {
     const NAME: &'static str = "sync position";
+}
+
+/// The right to renew the login.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LoginLease {
+    /// The number of the lease; zero where nobody has one.
+    pub number: i64,
+    /// When it expires, in milliseconds since 1970.
+    pub until: i64,
+}
+
+impl Single for LoginLease {
+    const NAME: &'static str = "login lease";
 }

@@ -1,5 +1,7 @@
 //! Devices of users, and how fresh our knowledge of them is.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Record, Table, Value};
@@ -11,13 +13,16 @@ pub struct DeviceList {
     pub user_id: String,
     /// The devices must be asked for before they are relied on.
     pub outdated: bool,
-    /// Rises each time the list is marked as outdated, so that an answer to an older question
-    /// cannot clear a newer mark.
+    /// Another one each time the list is marked as outdated, or tracked again, so that a response to an
+    /// older request cannot clear a newer mark.
     pub generation: u64,
     /// How often in a row the user's server could not be reached.
     pub failures: u32,
     /// The question is not repeated before this time.
     pub retry_at: i64,
+    /// Devices that the server returned and that cannot be given keys, and why.
+    #[serde(default)]
+    pub refused: BTreeMap<String, String>,
 }
 
 impl Record for DeviceList {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::KeySource;
-use crate::store::{Record, Table, Value};
+use crate::store::{Record, Single, Table, Value};
 
 /// Why an event cannot be read: a stable code, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct Event {
     pub state_key: Option<String>,
     /// Who the server says sent it.
     pub sender: String,
-    /// When the sender's server says it was sent, in milliseconds since 1970.
+    /// When the sender's server says it was sent, in milliseconds since 1970; negative if it does not.
     pub origin_server_ts: i64,
     /// The content as JSON text, after decryption, with the relation of the outer event.
     pub content: String,
@@ -49,6 +49,9 @@ pub struct Event {
     pub forwarder: Option<String>,
     /// It is redacted.
     pub redacted: bool,
+    /// The event it takes back, if it is a redaction.
+    #[serde(default)]
+    pub redacts: Option<String>,
     /// The event it says it replaces. Whether it does is judged at hand-over.
     #[serde(default)]
     pub replaces: Option<String>,
@@ -107,6 +110,36 @@ impl Record for Original {
     }
 }
 
+/// An event of a timeline that was taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenEvent {
+    /// The room.
+    pub room_id: String,
+    /// The event.
+    pub event_id: String,
+    /// What it said, as a digest.
+    pub digest: String,
+    /// Its place in the order of arrival.
+    pub number: i64,
+}
+
+impl Record for TakenEvent {
+    const TABLE: Table =
+        Table { name: "taken_event", key: &["room_id", "event_id", "digest"], plain: &["number"] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![
+            self.room_id.as_str().into(),
+            self.event_id.as_str().into(),
+            self.digest.as_str().into(),
+        ]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.number.into()]
+    }
+}
+
 /// An event in the inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboxRow {
@@ -124,6 +157,17 @@ impl Record for InboxRow {
     }
 }
 
+/// The last event that anybody was given: what comes after it may still change.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Given {
+    /// Its number.
+    pub last: i64,
+}
+
+impl Single for Given {
+    const NAME: &'static str = "given";
+}
+
 /// Someone who is handed events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consumer {
@@ -133,6 +177,19 @@ pub struct Consumer {
     pub cursor: i64,
     /// The last event that was handed over; dealt with once the next ones are asked for.
     pub handed: i64,
+    /// The event its handler is working on.
+    #[serde(default)]
+    pub attempt: Option<Attempt>,
+}
+
+/// How often a handler was given an event. Saved before each call of the handler, so that an
+/// event that ends the process is counted too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The number of the event in the inbox.
+    pub number: i64,
+    /// How often.
+    pub count: u32,
 }
 
 impl Record for Consumer {
@@ -152,15 +209,27 @@ pub struct WaitingEvent {
     pub session_id: String,
     /// The event.
     pub event_id: String,
+    /// Who the server says sent it.
+    #[serde(default)]
+    pub sender: String,
     /// Its place in the order of arrival.
     pub number: i64,
+    /// When it came.
+    #[serde(default)]
+    pub received_at: i64,
     /// The event as the server sent it.
     pub raw: String,
+    /// The number of the inbox row that says it waits; 0 in stores of older versions.
+    #[serde(default)]
+    pub row: i64,
 }
 
 impl Record for WaitingEvent {
-    const TABLE: Table =
-        Table { name: "waiting_event", key: &["room_id", "session_id", "event_id"], plain: &[] };
+    const TABLE: Table = Table {
+        name: "waiting_event",
+        key: &["room_id", "session_id", "event_id"],
+        plain: &["sender", "received_at"],
+    };
 
     fn key(&self) -> Vec<Value> {
         vec![
@@ -168,6 +237,10 @@ impl Record for WaitingEvent {
             self.session_id.as_str().into(),
             self.event_id.as_str().into(),
         ]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.sender.as_str().into(), self.received_at.into()]
     }
 }
 
@@ -179,7 +252,7 @@ pub enum HeldPart {
     Gap {
         /// Where the missing part begins.
         from: String,
-        /// Where it ends.
+        /// Where it ends; empty where the server did not say, and all that is newer is fetched.
         to: String,
         /// How many events were fetched so far.
         fetched: usize,

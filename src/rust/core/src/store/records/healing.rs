@@ -25,28 +25,34 @@ impl Record for OlmMessageSeen {
     }
 }
 
-/// A device whose Olm sessions with us are, or were, broken.
+/// A device whose Olm sessions with us are, or were, broken. Its Ed25519 key is not known yet when its
+/// message cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OlmRepair {
+    /// Its owner, who says that they are broken.
+    pub user_id: String,
     /// Its Curve25519 key.
     pub identity_key: String,
-    /// Its owner.
-    pub user_id: String,
+    /// Its owner shares no room with us, and is tracked for the repair alone.
+    pub is_stranger: bool,
     /// A new session is to be made.
     pub is_due: bool,
-    /// When the last one was made for this reason; zero if never.
+    /// When it became due.
+    pub broken_at: i64,
+    /// When the last session was made for this reason; zero if never.
     pub repaired_at: i64,
 }
 
 impl Record for OlmRepair {
-    const TABLE: Table = Table { name: "olm_repair", key: &["identity_key"], plain: &["is_due"] };
+    const TABLE: Table =
+        Table { name: "olm_repair", key: &["user_id", "identity_key"], plain: &["is_stranger"] };
 
     fn key(&self) -> Vec<Value> {
-        vec![self.identity_key.as_str().into()]
+        vec![self.user_id.as_str().into(), self.identity_key.as_str().into()]
     }
 
     fn plain(&self) -> Vec<Value> {
-        vec![i64::from(self.is_due).into()]
+        vec![i64::from(self.is_stranger).into()]
     }
 }
 
@@ -103,10 +109,15 @@ pub struct KeyRequest {
 }
 
 impl Record for KeyRequest {
-    const TABLE: Table = Table { name: "key_request", key: &["room_id", "session_id"], plain: &[] };
+    const TABLE: Table =
+        Table { name: "key_request", key: &["room_id", "session_id"], plain: &["sender"] };
 
     fn key(&self) -> Vec<Value> {
         vec![self.room_id.as_str().into(), self.session_id.as_str().into()]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.sender.as_str().into()]
     }
 }
 

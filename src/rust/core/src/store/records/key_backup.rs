@@ -19,6 +19,17 @@ pub struct NewBackup {
     pub stored: bool,
 }
 
+/// Why the server did not say which backup there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupFailure {
+    /// The HTTP status; zero where no response came.
+    pub status: u16,
+    /// The error code.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+}
+
 /// What this device knows of the backup, and does about it.
 #[derive(Default, Serialize, Deserialize)]
 pub struct KeyBackup {
@@ -43,6 +54,19 @@ pub struct KeyBackup {
     pub unnumbered_done: bool,
     /// Until then nothing more is put there, so that a sync is not kept waiting.
     pub rest_until: i64,
+    /// Why the server did not say which version there is, when it was asked last.
+    pub failure: Option<BackupFailure>,
+    /// Private keys that are not of `version`, newest last. They may be of older versions.
+    #[serde(default)]
+    pub others: Vec<BackupKey>,
+    /// The public keys of versions that this device replaced: somebody else may know their private keys.
+    #[serde(default)]
+    pub replaced: Vec<String>,
+    /// The older versions whose keys were restored.
+    #[serde(default)]
+    pub restored: Vec<String>,
+    /// The digest of the secret in secret storage that was found to be no key of `version`.
+    pub misfit: Option<String>,
 }
 
 impl Single for KeyBackup {
@@ -56,6 +80,8 @@ pub struct BackupRequest {
     pub room_id: String,
     /// The session.
     pub session_id: String,
+    /// Who the server says sent the event that cannot be read.
+    pub sender: String,
     /// It may yet come by itself.
     pub patient: bool,
     /// When it was first wanted.
@@ -64,13 +90,19 @@ pub struct BackupRequest {
     pub tries: u32,
     /// It is not asked for before this time.
     pub retry_at: i64,
+    /// Why what the backup has of it was refused.
+    pub refused: Option<String>,
 }
 
 impl Record for BackupRequest {
     const TABLE: Table =
-        Table { name: "backup_request", key: &["room_id", "session_id"], plain: &[] };
+        Table { name: "backup_request", key: &["room_id", "session_id"], plain: &["sender"] };
 
     fn key(&self) -> Vec<Value> {
         vec![self.room_id.as_str().into(), self.session_id.as_str().into()]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.sender.as_str().into()]
     }
 }

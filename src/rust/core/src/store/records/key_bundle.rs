@@ -47,10 +47,6 @@ pub struct ReceivedBundle {
     pub url: String,
     /// What opens it.
     pub key: FileKey,
-    /// How often it could not be had.
-    pub failures: u32,
-    /// Not before this time.
-    pub retry_at: i64,
 }
 
 impl Record for ReceivedBundle {

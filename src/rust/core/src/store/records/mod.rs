@@ -4,6 +4,7 @@ mod account;
 mod approval;
 mod device;
 mod event;
+mod failure;
 mod healing;
 mod identity;
 mod key_backup;
@@ -16,23 +17,25 @@ mod session;
 mod verification;
 
 pub use self::{
-    account::{Binding, KeyCheck, KeyUpload, OwnAccount, SyncPosition},
+    account::{Binding, KeyCheck, KeyUpload, LoginLease, OwnAccount, SyncPosition},
     approval::{Approval, Approvals},
     device::{Device, DeviceList, LocalTrust},
     event::{
-        Consumer, Event, Facts, HeldPart, HeldTimeline, InboxRow, Original, Unreadable,
-        WaitingEvent,
+        Attempt, Consumer, Event, Facts, Given, HeldPart, HeldTimeline, InboxRow, Original,
+        TakenEvent, Unreadable, WaitingEvent,
     },
+    failure::Failure,
     healing::{KeyRequest, OlmMessageSeen, OlmRepair, ReceivedRequest, WithheldKey},
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
-    key_backup::{BackupRequest, KeyBackup, NewBackup},
+    key_backup::{BackupFailure, BackupRequest, KeyBackup, NewBackup},
     key_bundle::{OwnBundle, ReceivedBundle},
-    outbox::{Ask, OutboxBody, OutboxRow, OutboxState, Request},
+    outbox::{Ask, Lane, OutboxBody, OutboxRow, OutboxState, Request, Upload},
     room::{Encryption, Member, Membership, Room},
     secret_request::{ReceivedSecretRequest, SecretRequest},
     secret_storage::KeyChange,
     session::{
         InboundSession, Isolation, IsolationMode, KeyShare, KeySource, OlmSession, OutboundSession,
+        Peer,
     },
     verification::{FixedKeys, Owed, Phase, Proven, Sas, Verification},
 };
@@ -51,11 +54,13 @@ pub(super) const TABLES: &[Table] = &[
     Room::TABLE,
     Member::TABLE,
     Request::TABLE,
+    Failure::TABLE,
     OutboxRow::TABLE,
     InboxRow::TABLE,
     Consumer::TABLE,
     WaitingEvent::TABLE,
     Original::TABLE,
+    TakenEvent::TABLE,
     OlmMessageSeen::TABLE,
     OlmRepair::TABLE,
     WithheldKey::TABLE,

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Record, Table, Value};
+use crate::{
+    error::{Kind, OrFail, Result},
+    store::{Record, Table, Value},
+};
 
 /// How far something in the outbox has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,8 @@ pub enum OutboxState {
     Sent,
     /// The server will never take it.
     Refused,
+    /// So it is, and an event has told of it, because nobody waited for it.
+    Told,
 }
 
 impl OutboxState {
@@ -28,6 +33,7 @@ impl OutboxState {
             Self::Fixed => "fixed",
             Self::Sent => "sent",
             Self::Refused => "refused",
+            Self::Told => "told",
         }
     }
 }
@@ -51,12 +57,20 @@ pub enum OutboxBody {
         /// It is of a verification, which goes also to users whose identity is not settled.
         #[serde(default)]
         verifies: bool,
+        /// Files that must be on the server before, in the order in which they are uploaded.
+        #[serde(default)]
+        uploads: Vec<Upload>,
     },
     /// A redaction, which is never encrypted.
     Redaction {
         /// The event to redact.
         event_id: String,
         /// `{"reason": …}` or `{}`.
+        content: String,
+    },
+    /// A reaction that goes out in the clear, also in an encrypted room: servers count reactions.
+    Reaction {
+        /// `{"m.relates_to": …}`
         content: String,
     },
     /// Room keys for some devices, in one to-device request. Events of the room wait for it.
@@ -74,6 +88,14 @@ pub enum OutboxBody {
 }
 
 impl OutboxBody {
+    /// The files that must be on the server before this can be sent.
+    pub fn uploads(&self) -> &[Upload] {
+        match self {
+            OutboxBody::Event { uploads, .. } => uploads,
+            _ => &[],
+        }
+    }
+
     /// The type of the to-device events this is, if it is some.
     pub fn to_device(&self) -> Option<&str> {
         match self {
@@ -81,6 +103,33 @@ impl OutboxBody {
             OutboxBody::ToDevice { event_type, .. } => Some(event_type),
             _ => None,
         }
+    }
+}
+
+/// A file that waits beside the store until it is on the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Its name there.
+    pub file: String,
+    /// How many bytes it has.
+    pub size: u64,
+    /// The members that lead to the place of its address in the content.
+    pub place: Vec<String>,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+    /// What the server is told that it is.
+    pub content_type: String,
+    /// What the server is told that it is called.
+    pub name: Option<String>,
+}
+
+impl Upload {
+    /// Reads a JSON array of them.
+    ///
+    /// # Errors
+    /// [`Kind::Json`] when it is none.
+    pub fn read_all(text: &str) -> Result<Vec<Self>> {
+        serde_json::from_str(text).or_fail(Kind::Json, "The files of a message")
     }
 }
 
@@ -101,6 +150,10 @@ pub struct OutboxRow {
     pub attempts: u32,
     /// When it was last given to the transport.
     pub attempted_at: i64,
+    /// When it was first given to the transport, of those times that may have reached the server: from
+    /// then on a server remembers its transaction id. Zero where that is not known.
+    #[serde(default)]
+    pub first_attempted_at: i64,
     /// What is to be sent.
     pub body: OutboxBody,
     /// The path and the bytes, once fixed.
@@ -109,6 +162,9 @@ pub struct OutboxRow {
     pub event_id: Option<String>,
     /// The error code and text, once refused.
     pub refusal: Option<(String, String)>,
+    /// A caller waits for its outcome.
+    #[serde(default)]
+    pub awaited: bool,
 }
 
 impl Record for OutboxRow {
@@ -133,11 +189,17 @@ pub enum Ask {
     KeysQuery {
         /// User ids and generations.
         users: Vec<(String, u64)>,
+        /// Who waits for it.
+        #[serde(default)]
+        lane: Lane,
     },
     /// One-time keys of devices.
     KeysClaim {
         /// User ids and device ids.
         devices: Vec<(String, String)>,
+        /// Who waits for it.
+        #[serde(default)]
+        lane: Lane,
     },
     /// Whether a room is encrypted.
     Encryption {
@@ -197,11 +259,54 @@ pub enum Ask {
         /// Its number.
         number: i64,
     },
+    /// Upload a file that a message of the outbox needs.
+    Upload {
+        /// The number of the message.
+        number: i64,
+        /// The name of the file.
+        file: String,
+        /// The room.
+        room_id: String,
+    },
     /// Send something of the outbox.
     Send {
         /// Its number.
         number: i64,
+        /// Whose messages wait until it is sent.
+        #[serde(default)]
+        lane: Lane,
     },
+}
+
+/// Who waits for a request. A request that fails in one lane keeps nobody in another waiting.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Nobody: it is side work.
+    #[default]
+    Side,
+    /// The messages of this room.
+    Room(String),
+    /// Whoever called for it.
+    Caller,
+}
+
+impl Lane {
+    /// The room, if it is that of one.
+    pub fn room(&self) -> Option<&str> {
+        match self {
+            Self::Room(room_id) => Some(room_id),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Side => "side",
+            Self::Room(room_id) => room_id,
+            Self::Caller => "caller",
+        }
+    }
 }
 
 impl Ask {
@@ -220,7 +325,43 @@ impl Ask {
             Self::BackUp { .. } => "back_up",
             Self::BackedUpKey { .. } => "backed_up_key",
             Self::KeyBundle { .. } => "key_bundle",
+            Self::Upload { .. } => "upload",
             Self::Send { .. } => "send",
+        }
+    }
+
+    /// What its failures are counted under, apart from those of all others.
+    pub fn subject(&self) -> String {
+        let kind = self.kind();
+        match self {
+            Self::KeysUpload | Self::BackupVersion | Self::BackUp { .. } => kind.to_owned(),
+            // There may be hundreds of them. A key that fails by itself has a pause of its own.
+            Self::BackedUpKey { .. } => kind.to_owned(),
+            Self::KeysQuery { lane, .. } | Self::KeysClaim { lane, .. } => {
+                format!("{kind} {}", lane.name())
+            }
+            Self::Encryption { room_id, .. }
+            | Self::HistoryVisibility { room_id }
+            | Self::Members { room_id, .. } => format!("{kind} {room_id}"),
+            Self::Gap { number, .. }
+            | Self::Signature { number }
+            | Self::KeyBundle { number, .. }
+            | Self::Upload { number, .. }
+            | Self::Send { number, .. } => format!("{kind} {number}"),
+        }
+    }
+
+    /// The room whose messages wait for it, if they do.
+    pub fn room(&self) -> Option<&str> {
+        match self {
+            Self::KeysQuery { lane, .. }
+            | Self::KeysClaim { lane, .. }
+            | Self::Send { lane, .. } => lane.room(),
+            Self::Encryption { room_id, .. }
+            | Self::HistoryVisibility { room_id }
+            | Self::Members { room_id, .. }
+            | Self::Upload { room_id, .. } => Some(room_id),
+            _ => None,
         }
     }
 }

@@ -44,11 +44,18 @@ pub struct Room {
     pub name: Option<String>,
     /// Its canonical alias.
     pub alias: Option<String>,
+    /// We are in it by the word of a call, and no sync has told of it: what comes with the first one is
+    /// from before.
+    #[serde(default)]
+    pub unsynced: bool,
     /// When we came in, by our server's clock.
     #[serde(default)]
     pub joined_at: Option<i64>,
     /// Who invited us.
     pub inviter: Option<String>,
+    /// The invitation said that the room is a direct one.
+    #[serde(default)]
+    pub direct: bool,
     /// The history visibility was learned, by sync or by asking.
     pub visibility_known: bool,
     /// The list of members is complete and current.

@@ -13,6 +13,9 @@ pub struct SecretRequest {
     pub request_id: String,
     /// Our devices that were asked.
     pub asked: Vec<String>,
+    /// When the last of them was asked.
+    #[serde(default)]
+    pub asked_at: i64,
 }
 
 impl Record for SecretRequest {

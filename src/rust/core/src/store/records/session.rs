@@ -11,11 +11,44 @@ use vodozemac::{
 use super::{pickled_inbound, pickled_olm, pickled_outbound};
 use crate::store::{Record, Single, Table, Value};
 
+/// The device at the other end of an Olm session. Its Curve25519 key alone does not say which one that
+/// is: anybody can publish a device with the Curve25519 key of another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Peer {
+    /// The session is from a store that did not record its device.
+    #[default]
+    Unrecorded,
+    /// No payload that came over the session was accepted yet.
+    Unproven,
+    /// The session was opened with a one-time key that this device signed, or a payload of this device
+    /// came over it.
+    Device {
+        /// The owner of the device.
+        user_id: String,
+        /// The Ed25519 key of the device, unpadded base64.
+        signing_key: String,
+    },
+}
+
+impl Peer {
+    /// The user whose device it is; empty where that is not known.
+    pub fn user_id(&self) -> &str {
+        match self {
+            Peer::Unrecorded | Peer::Unproven => "",
+            Peer::Device { user_id, .. } => user_id,
+        }
+    }
+}
+
 /// An Olm session with the device that owns `identity_key`.
 #[derive(Serialize, Deserialize)]
 pub struct OlmSession {
     /// The peer's Curve25519 key, unpadded base64.
     pub identity_key: String,
+    /// Which device that is.
+    #[serde(default)]
+    pub peer: Peer,
     /// The session's id.
     pub session_id: String,
     /// The ratchet.
@@ -32,10 +65,14 @@ pub struct OlmSession {
 
 impl Record for OlmSession {
     const TABLE: Table =
-        Table { name: "olm_session", key: &["identity_key", "session_id"], plain: &[] };
+        Table { name: "olm_session", key: &["identity_key", "session_id"], plain: &["user_id"] };
 
     fn key(&self) -> Vec<Value> {
         vec![self.identity_key.as_str().into(), self.session_id.as_str().into()]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.peer.user_id().into()]
     }
 }
 
@@ -88,7 +125,7 @@ pub struct InboundSession {
     /// The ratchet, at the lowest index we know.
     #[serde(with = "pickled_inbound")]
     pub session: InboundGroupSession,
-    /// The user whose device made it. Exported keys do not say.
+    /// The user whose device made it. Keys that were exported or forwarded do not say.
     pub sender: Option<String>,
     /// The Curve25519 key of that device; empty where nobody says.
     pub sender_key: String,
@@ -105,6 +142,10 @@ pub struct InboundSession {
     /// backup has come to is not backed up. Zero: it came from there.
     #[serde(default)]
     pub changed: i64,
+    /// Its place in the order in which sessions first read an event of their own sender; zero: it has
+    /// read none.
+    #[serde(default)]
+    pub first_read: i64,
 }
 
 impl Record for InboundSession {

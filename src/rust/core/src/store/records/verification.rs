@@ -77,6 +77,9 @@ pub enum Phase {
         code: String,
         /// We ended it.
         here: bool,
+        /// What our server said that refused a message of it.
+        #[serde(default)]
+        message: Option<String>,
     },
 }
 

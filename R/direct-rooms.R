@@ -1,0 +1,50 @@
+# Direct rooms: the account data `m.direct`, which all clients of a user write to.
+# The core reads and changes it.
+#
+# Specification: client-server API, "Direct Messaging".
+
+# A data frame of `user_id` and `room_id`.
+direct_rooms <- function(client, call = caller_env()) {
+  content <- direct_rooms_content(client, call)
+  data.frame(core(direct_rooms_read(content), call = call))
+}
+
+# Raw JSON. Only the server's own word that there is none means an empty one: what
+# is taken for empty is written over.
+direct_rooms_content <- function(client, call) {
+  path <- account_data_path(client, "m.direct")
+  answer <- http_perform(client, "GET", path, call = call)
+  if (answer[["status"]] == 200L) {
+    return(answer[["body"]])
+  }
+  tryCatch(
+    http_abort(answer, call = call),
+    mx_error_M_NOT_FOUND = function(condition) charToRaw("{}")
+  )
+}
+
+# Adds a room that is there. If this fails, the room is still there: a warning.
+add_direct_room <- function(client, user_ids, room_id, call = caller_env()) {
+  tryCatch(
+    {
+      content <- direct_rooms_content(client, call)
+      added <- core(direct_rooms_add(content, user_ids, room_id), call = call)
+      if (!is.null(added)) {
+        path <- account_data_path(client, "m.direct")
+        http_json(client, "PUT", path, added, call = call)
+      }
+    },
+    mx_error = function(condition) {
+      mx_warn(
+        c(
+          paste0("The room ", room_id, " could not be listed as a direct one."),
+          x = conditionMessage(condition),
+          i = "Other clients show it among your rooms, not among your people."
+        ),
+        "mx_warning_direct_room",
+        cause = condition
+      )
+    }
+  )
+  invisible()
+}

@@ -1,0 +1,352 @@
+# Bodies that come from a file or go into one: media, and key backups. They are
+# streamed, so that memory does not grow with the file. Only http-request.R calls in
+# here.
+
+# How long a transfer may take, as options of curl. A large file on a slow link takes
+# hours, so what ends a transfer is that nothing moves for as long as another request
+# may take. A server that sends one byte a second still ends within a day.
+transfer_limits <- function() {
+  still <- http_timeout()
+  list(
+    connecttimeout_ms = ceiling(still * 1000),
+    low_speed_limit = 1L,
+    low_speed_time = max(1, ceiling(still)),
+    timeout_ms = 24 * 60 * 60 * 1000
+  )
+}
+
+# The file of `content` as a source for curl, or NULL. httr2::req_body_file() is not
+# used: in httr2 0.2.2 it leaves the file open when a request fails.
+upload_source <- function(content, call) {
+  path <- content[["path"]]
+  if (is.null(path)) {
+    return(NULL)
+  }
+  connection <- tryCatch(
+    suppressWarnings(file(path, "rb")),
+    error = function(condition) file_abort("read", path, call)
+  )
+  size <- file.size(path)
+  bar <- transfer_bar("Uploading", size)
+  sent <- 0
+  was_cut <- FALSE
+  read <- function(nbytes, ...) {
+    # A file that grows is sent as long as was announced.
+    wanted <- min(nbytes, size - sent)
+    if (wanted == 0) {
+      return(raw())
+    }
+    part <- tryCatch(
+      suppressWarnings(readBin(connection, "raw", wanted)),
+      error = function(condition) raw()
+    )
+    if (length(part) == 0L) {
+      # An empty part would mean that all was sent, and the server would wait for the
+      # rest. curl prints the error of a callback; this has no text.
+      was_cut <<- TRUE
+      invokeRestart("abort")
+    }
+    sent <<- sent + length(part)
+    bar[["set"]](sent)
+    if (!is.null(content[["moving"]])) {
+      content[["moving"]]()
+    }
+    part
+  }
+  list(
+    size = size,
+    read = read,
+    was_cut = function() was_cut,
+    close = function() {
+      bar[["done"]]()
+      close(connection)
+    }
+  )
+}
+
+# Adds the file to a request. curl can read it only once, so no connection is used
+# that an earlier request left open: it may be dead, and curl would start again.
+with_source <- function(request, source, type) {
+  request <- httr2::req_headers(request, "Content-Type" = type)
+  httr2::req_options(
+    request,
+    post = TRUE,
+    postfieldsize_large = source[["size"]],
+    readfunction = source[["read"]],
+    fresh_connect = 1L
+  )
+}
+
+# Streams a response of status 200 into the file `download$to`, and answers as
+# http_once() does. The first request carries the token. Those that redirects lead to
+# do not: they go to a content delivery network.
+http_download <- function(session, path, download, call) {
+  server <- session[["server"]]
+  url <- paste0(server, path)
+  answer <- download_once(url, session_token(session), download, call)
+  for (hop in seq_len(if (download[["follow"]]) 3L else 0L)) {
+    if (!is_redirect(answer)) {
+      break
+    }
+    url <- redirect_target(answer[["location"]], url, server)
+    if (is.null(url)) {
+      break
+    }
+    answer <- elsewhere(download_once(url, NULL, download, call))
+  }
+  answer
+}
+
+is_redirect <- function(answer) {
+  !is_no_answer(answer) && answer[["status"]] %in% c(301:303, 307:308)
+}
+
+# What another host says is no verdict of the homeserver: its error codes could end
+# the login.
+elsewhere <- function(answer) {
+  if (!is_no_answer(answer)) {
+    answer[["body"]] <- raw()
+  }
+  answer
+}
+
+# The address that a redirect names, or NULL where it is not followed. Specification:
+# client-server API, "Content repository". Any https address will do, plain http only
+# on the homeserver itself, and no other scheme: curl also reads files.
+redirect_target <- function(location, from, server) {
+  if (!is_string(location) || !grepl("^[!-~]+$", location)) {
+    return(NULL)
+  }
+  if (startsWith(location, "//")) {
+    location <- paste0(sub("//.*$", "", from), location)
+  } else if (startsWith(location, "/")) {
+    location <- paste0(origin(from), location)
+  }
+  target <- sub("#.*$", "", location)
+  # A user name or a backslash makes it unclear which host is meant.
+  if (!grepl("^https?://[^/?@\\]+([/?]|$)", target, ignore.case = TRUE)) {
+    return(NULL)
+  }
+  is_safe <- grepl("^https:", target, ignore.case = TRUE) ||
+    identical(origin(target), origin(server))
+  if (is_safe) target
+}
+
+origin <- function(url) {
+  tolower(sub("^([A-Za-z]+://[^/?#]*).*$", "\\1", url))
+}
+
+# One request of a download. No compression is asked for: a few kilobytes would
+# become gigabytes before they could be counted.
+download_once <- function(url, token, download, call) {
+  handle <- curl::new_handle()
+  options <- list(
+    useragent = "mxcrypt (R)",
+    followlocation = 0L,
+    accept_encoding = NULL
+  )
+  curl::handle_setopt(handle, .list = c(transfer_limits(), options))
+  headers <- list("Accept-Encoding" = "identity")
+  if (!is.null(token)) {
+    headers[["Authorization"]] <- paste("Bearer", token)
+  }
+  curl::handle_setheaders(handle, .list = headers)
+  sink <- download_sink(download, handle, call)
+  on.exit(sink[["close"]]())
+  reason <- stream_reason(url, sink[["take"]], handle)
+  if (!is.null(reason)) {
+    return(no_answer(origin(url), reason))
+  }
+  sink[["finish"]]()
+  headers <- response_headers(handle)
+  list(
+    status = curl::handle_data(handle)[["status_code"]],
+    body = sink[["body"]](),
+    retry_after = headers[["retry-after"]],
+    location = headers[["location"]]
+  )
+}
+
+# Hands each part of a response to `take` until that wants no more, and returns why
+# the response was cut short, or NULL. curl names the reason in a warning if it cannot
+# connect, and else in the error.
+stream_reason <- function(url, take, handle) {
+  warned <- NULL
+  note <- function(condition) {
+    warned <<- sub("^Failed to open '.*': ", "", conditionMessage(condition))
+    tryInvokeRestart("muffleWarning")
+  }
+  tryCatch(
+    withCallingHandlers(stream(url, take, handle), warning = note),
+    error = function(condition) {
+      if (inherits(condition, "mx_error")) {
+        raise(condition)
+      }
+      if (is_interruption(condition)) {
+        rlang::interrupt()
+      }
+      if (is.null(warned)) conditionMessage(condition) else warned
+    }
+  )
+}
+
+# curl::curl_fetch_stream() leaves a connection that failed to R's garbage collector,
+# which warns about it.
+stream <- function(url, take, handle) {
+  connection <- curl::curl(url, "", handle)
+  on.exit(close(connection))
+  # With `f`, an error status is a response like any other.
+  open(connection, "rbf")
+  while (isIncomplete(connection)) {
+    part <- readBin(connection, "raw", 65536L)
+    if (length(part) > 0L && !take(part)) {
+      break
+    }
+  }
+  NULL
+}
+
+response_headers <- function(handle) {
+  curl::parse_headers_list(curl::handle_data(handle)[["headers"]])
+}
+
+# Where the parts of a response go: of status 200 into the file, else into memory.
+# `take` returns whether it wants more.
+download_sink <- function(download, handle, call) {
+  to <- download[["to"]]
+  most <- download[["max_size"]]
+  file_failed <- function(condition) file_abort("written", to, call)
+  connection <- tryCatch(
+    suppressWarnings(file(to, "wb")),
+    error = file_failed
+  )
+  bar <- NULL
+  got <- 0
+  text <- raw()
+  is_file <- NULL
+  start <- function() {
+    is_file <<- curl::handle_data(handle)[["status_code"]] == 200L
+    announced <- as_size(response_headers(handle)[["content-length"]])
+    if (is_file && isTRUE(announced > most)) {
+      too_large_abort(announced, most, call)
+    }
+    bar <<- transfer_bar("Downloading", if (is_file) announced else 0)
+  }
+  take <- function(part) {
+    if (is.null(is_file)) {
+      start()
+    }
+    got <<- got + length(part)
+    if (!is_file) {
+      text <<- c(text, part)
+      # The page of a proxy is shorter; a hostile one would never end.
+      return(got < 2^20)
+    }
+    # No length was announced, or a wrong one.
+    if (got > most) {
+      too_large_abort(NA_real_, most, call)
+    }
+    tryCatch(writeBin(part, connection), warning = file_failed)
+    bar[["set"]](got)
+    TRUE
+  }
+  close_once <- function() {
+    if (!is.null(connection)) {
+      # finish() looks whether all was written.
+      suppressWarnings(close(connection))
+      connection <<- NULL
+    }
+    if (!is.null(bar)) {
+      bar[["done"]]()
+    }
+  }
+  finish <- function() {
+    close_once()
+    # R tells nobody that a disk was full when the last part was written.
+    if (!identical(is_file, FALSE) && !identical(file.size(to), got)) {
+      file_failed()
+    }
+  }
+  list(take = take, finish = finish, close = close_once, body = function() text)
+}
+
+# A length from a header, or NA.
+as_size <- function(text) {
+  if (is_string(text) && grepl("^[0-9]{1,15}$", text)) {
+    as.numeric(text)
+  } else {
+    NA_real_
+  }
+}
+
+too_large_abort <- function(size, largest, call) {
+  mx_abort(
+    c(
+      paste0("The file is larger than ", size_text(largest), "."),
+      x = if (!is.na(size)) paste0("It has ", size_text(size), "."),
+      i = "Give a larger `max_size` if you want it all the same."
+    ),
+    "mx_error_too_large",
+    size = size,
+    largest = largest,
+    call = call
+  )
+}
+
+# `what` is "read" or "written".
+file_abort <- function(what, path, call) {
+  mx_abort(
+    c(
+      paste0("A file could not be ", what, "."),
+      x = printable(path),
+      i = "Check that it is there, its permissions, and the space on the disk."
+    ),
+    "mx_error_file",
+    call = call
+  )
+}
+
+# A bar for what takes long enough to wonder about. curl calls from C, where no frame
+# ends that would close it.
+transfer_bar <- function(name, size) {
+  if (!shows_bar(size)) {
+    return(list(set = function(done) NULL, done = function() NULL))
+  }
+  bar <- cli::cli_progress_bar(
+    name,
+    total = size,
+    type = "download",
+    .auto_close = FALSE
+  )
+  list(
+    set = function(done) cli::cli_progress_update(set = done, id = bar),
+    done = function() cli::cli_progress_done(id = bar)
+  )
+}
+
+shows_bar <- function(size) {
+  rlang::is_interactive() && isTRUE(size >= 5e6)
+}
+
+# A transfer with the homeserver inside of R.
+demo_upload <- function(content, call) {
+  if (is.null(content[["path"]])) {
+    return(content[["bytes"]])
+  }
+  source <- upload_source(content, call)
+  on.exit(source[["close"]]())
+  source[["read"]](source[["size"]])
+}
+
+demo_download <- function(answer, download, call) {
+  if (is.null(download) || answer[["status"]] != 200L) {
+    return(answer)
+  }
+  size <- as.numeric(length(answer[["body"]]))
+  if (size > download[["max_size"]]) {
+    too_large_abort(size, download[["max_size"]], call)
+  }
+  writeBin(answer[["body"]], download[["to"]])
+  answer[["body"]] <- raw()
+  answer
+}

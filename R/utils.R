@@ -1,0 +1,66 @@
+# Small things that belong to no topic.
+
+`%||%` <- function(x, y) if (is.null(x)) y else x
+
+string_or_na <- function(x) {
+  if (is_string(x)) x else NA_character_
+}
+
+string_or_empty <- function(x) {
+  if (is_string(x)) x else ""
+}
+
+# A number with the words that fit it.
+plural <- function(n, one, more = paste0(one, "s"), ...) {
+  paste(
+    format(n, big.mark = ",", scientific = FALSE),
+    if (n == 1) one else more,
+    ...
+  )
+}
+
+format_count <- function(n) {
+  format(n, big.mark = ",", scientific = FALSE)
+}
+
+size_text <- function(bytes) {
+  if (bytes < 1e6) {
+    return(plural(bytes, "byte"))
+  }
+  paste(
+    format(bytes / 1e6, digits = 3, big.mark = ",", scientific = FALSE),
+    "MB"
+  )
+}
+
+# Text of a server without what could steer a terminal.
+printable <- function(text) {
+  gsub("[[:cntrl:]]", " ", text)
+}
+
+# Text of a server as long as a person reads.
+shortened <- function(text, most = 1000L) {
+  if (nchar(text) <= most) text else paste0(substr(text, 1L, most), "...")
+}
+
+last_of <- function(x, most) x[seq_along(x) > length(x) - most]
+
+bind_columns <- function(pages) {
+  names <- names(pages[[1]])
+  bound <- lapply(names, function(name) {
+    do.call(c, lapply(pages, function(page) page[[name]]))
+  })
+  names(bound) <- names
+  bound
+}
+
+env_value <- function(name) {
+  value <- Sys.getenv(name)
+  if (nzchar(value)) value else NULL
+}
+
+confirm <- function(text) {
+  message(rlang::format_error_bullets(text))
+  answer <- readline("Type yes to go on: ")
+  tolower(trimws(answer)) == "yes"
+}
