@@ -244,6 +244,15 @@ network_condition <- function(condition, answered, call) {
   condition
 }
 
+# curl keeps connections open, and a forked child inherits them: parent and children
+# would write into one socket, and read the responses that were meant for each other.
+connection_options <- function() {
+  if (Sys.getpid() == the[["loaded_in"]]) {
+    return(list())
+  }
+  list(fresh_connect = 1L, forbid_reuse = 1L)
+}
+
 http_request <- function(
   session,
   method,
@@ -278,6 +287,7 @@ http_request <- function(
   if (!is.null(token) || method != "GET") {
     request <- httr2::req_options(request, followlocation = 0L)
   }
+  request <- do.call(httr2::req_options, c(list(request), connection_options()))
   if (!is.null(source)) {
     return(with_source(request, source, content[["type"]]))
   }

@@ -145,7 +145,10 @@ download_once <- function(url, token, download, call) {
     followlocation = 0L,
     accept_encoding = NULL
   )
-  curl::handle_setopt(handle, .list = c(transfer_limits(), options))
+  curl::handle_setopt(
+    handle,
+    .list = c(transfer_limits(), connection_options(), options)
+  )
   headers <- list("Accept-Encoding" = "identity")
   if (!is.null(token)) {
     headers[["Authorization"]] <- paste("Bearer", token)

@@ -21,6 +21,7 @@ add_argument_checks <- function(namespace) {
 add_argument_checks(environment())
 
 .onLoad <- function(libname, pkgname) {
+  the[["loaded_in"]] <- Sys.getpid()
   reg.finalizer(the, close_stores, onexit = TRUE)
   # R CMD check allows two cores.
   limit <- Sys.getenv("_R_CHECK_LIMIT_CORES_", "false")

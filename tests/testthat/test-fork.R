@@ -55,6 +55,68 @@ test_that("children make other keys than each other and their parent", {
   expect_equal(anyDuplicated(unlist(keys)), 0)
 })
 
+# A server that answers each request with the number of the connection that it came
+# by, as long as its process lives.
+number_connections <- function(ready) {
+  listening <- NULL
+  while (is.null(listening)) {
+    port <- sample(20000:40000, 1)
+    listening <- tryCatch(serverSocket(port), error = function(e) NULL)
+  }
+  writeLines(as.character(port), paste0(ready, ".part"))
+  file.rename(paste0(ready, ".part"), ready)
+  connections <- list()
+  open <- integer()
+  repeat {
+    heard <- socketSelect(c(list(listening), connections[open]))
+    for (i in open[heard[-1L]]) {
+      line <- readLines(connections[[i]], 1)
+      if (length(line) == 0) {
+        # Closed. Its number is not given again.
+        open <- setdiff(open, i)
+      } else if (line == "") {
+        text <- sprintf("{\"n\": %d}", i)
+        head <- paste0(
+          "HTTP/1.1 200 OK\r\nContent-Length: ",
+          nchar(text),
+          "\r\n\r\n"
+        )
+        writeBin(charToRaw(paste0(head, text)), connections[[i]])
+      }
+    }
+    if (heard[[1L]]) {
+      accepted <- socketAccept(listening, blocking = TRUE, open = "r+b")
+      connections <- c(connections, list(accepted))
+      open <- c(open, length(connections))
+    }
+  }
+}
+
+test_that("no connection is shared with a parent or another child", {
+  ready <- withr::local_tempfile()
+  server <- callr::r_bg(number_connections, list(ready))
+  withr::defer(server$kill())
+  wait_for(function() file.exists(ready))
+  numbers <- in_other_r(
+    function(server) {
+      number <- function(...) {
+        json_body(http_perform(list(server = server), "GET", "/"))[["n"]]
+      }
+      list(
+        before = c(number(), number()),
+        children = forked(function(i) c(number(), number()), 2),
+        after = number()
+      )
+    },
+    list(paste0("http://127.0.0.1:", readLines(ready)))
+  )
+  # The parent itself goes on with one connection.
+  expect_equal(unique(c(numbers$before, numbers$after)), 1)
+  of_children <- unlist(numbers$children)
+  expect_length(of_children, 4)
+  expect_equal(anyDuplicated(c(1, of_children)), 0)
+})
+
 test_that("two children that begin sessions begin different ones", {
   fake <- fake_homeserver()
   clients <- list(fake_client(fake), fake_client(fake))
@@ -104,8 +166,10 @@ test_that("two children that send at once never share an index", {
     events$body,
     c("parent", "parent again", paste(1, 1:8), paste(2, 1:8))
   )
+  # A request whose response was lost is made again as it was.
+  sent <- unique(lapply(fake$seen("PUT", "/send/"), `[`, c("path", "body")))
   # The index stands behind the version, as a varint: 03 08 <index>.
-  bodies <- lapply(fake$seen("PUT", "/send/"), function(x) json_decode(x$body))
+  bodies <- lapply(sent, function(x) json_decode(x$body))
   index <- vapply(
     bodies,
     function(x) {
