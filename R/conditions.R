@@ -46,6 +46,7 @@
 #' * `mx_error_room`: There is no such room, or several, or it cannot be sent to.
 #' * `mx_error_batch`: Also an `mx_error_argument`: not a batch of
 #'   [mx_sync_update()], or an old one.
+#' * `mx_error_archive`: A room is not archived.
 #' * `mx_error_listening`: Another process listens as the same consumer.
 #'
 #' Codes of messages that this package refused itself: `MXCRYPT_ONLY_UNSIGNED` and
@@ -106,6 +107,7 @@
 #' @section Warnings:
 #' * `mx_warning_refused`: Of several messages, some will never be sent.
 #' * `mx_warning_attachment`: Of several attachments, some were not saved.
+#' * `mx_warning_archive`: The history of some rooms could not be archived whole.
 #' * `mx_warning_unreached`: Devices could not be given the key of a message.
 #' * `mx_warning_withheld`: Devices were not given the key: the isolation mode keeps
 #'   it from them.

@@ -28,6 +28,30 @@ account_pickle <- function(account, key) .Call(wrap__account_pickle, account, ke
 
 account_unpickle <- function(blob, key) .Call(wrap__account_unpickle, blob, key)
 
+# `retention` in milliseconds; `NA` for ever, `NULL` as it was.
+machine_archive <- function(handle, room_id, retention) .Call(wrap__machine_archive, handle, room_id, retention)
+
+# `NULL` if the room is not archived.
+machine_archived_room <- function(handle, room_id) .Call(wrap__machine_archived_room, handle, room_id)
+
+machine_archived_ids <- function(handle) .Call(wrap__machine_archived_ids, handle)
+
+machine_archived_rooms <- function(handle) .Call(wrap__machine_archived_rooms, handle)
+
+machine_forget_archive <- function(handle, room_id, before) .Call(wrap__machine_forget_archive, handle, room_id, before)
+
+# How many events of the page cannot be read; `NULL` if it is not wanted any more.
+machine_archive_page <- function(handle, room_id, from, body) .Call(wrap__machine_archive_page, handle, room_id, from, body)
+
+machine_search_archived_keys <- function(handle, room_id) .Call(wrap__machine_search_archived_keys, handle, room_id)
+
+# Times in milliseconds, `NULL` for all; `after_time` and `after_number` are the place of the last event before.
+machine_archived_part <- function(handle, room_id, since, until, after_time, after_number, limit, unsigned, edits) .Call(wrap__machine_archived_part, handle, room_id, since, until, after_time, after_number, limit, unsigned, edits)
+
+machine_archived_events <- function(handle, room_id, event_ids, unsigned) .Call(wrap__machine_archived_events, handle, room_id, event_ids, unsigned)
+
+machine_archived_texts <- function(handle, room_id, since, until, after_time, after_number, limit) .Call(wrap__machine_archived_texts, handle, room_id, since, until, after_time, after_number, limit)
+
 # How many bytes a file has, if it is one that can be sent.
 attachment_size <- function(path) .Call(wrap__attachment_size, path)
 

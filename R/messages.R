@@ -105,7 +105,7 @@ mx_messages <- function(
 # Events without a time are in, whichever are asked for: they may be.
 is_wanted <- function(events, since, until, types) {
   times <- as.numeric(events[["origin_server_ts"]])
-  wanted <- rep(TRUE, nrow(events))
+  wanted <- rep(TRUE, length(times))
   if (!is.null(since)) {
     wanted <- wanted & (is.na(times) | times >= since)
   }

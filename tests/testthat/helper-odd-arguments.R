@@ -8,6 +8,7 @@ good_calls <- function() {
     calls_client(scene),
     calls_keys(scene),
     calls_messages(scene),
+    calls_archive(scene),
     calls_mxc(),
     calls_rooms(scene),
     calls_secrets(scene),

@@ -138,7 +138,7 @@ fn machine_edit_refusals(handle: Robj, room_id: Robj, event_ids: Robj) -> Robj {
     })
 }
 
-fn unsigned_of(unsigned: &Robj) -> Result<Unsigned> {
+pub(crate) fn unsigned_of(unsigned: &Robj) -> Result<Unsigned> {
     let handed_over = arguments::flag(unsigned, "unsigned")?;
     Ok(if handed_over { Unsigned::HandedOver } else { Unsigned::AsTheModeSays })
 }

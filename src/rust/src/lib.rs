@@ -10,6 +10,7 @@ use extendr_api::prelude::*;
 
 mod account;
 mod answer;
+mod archive;
 mod arguments;
 mod attachment;
 mod authentication;
@@ -56,6 +57,7 @@ fn core_limit_threads(threads: Robj) -> Robj {
 extendr_module! {
     mod mxcrypt;
     use account;
+    use archive;
     use attachment;
     use authentication;
     use canonical_json;

@@ -116,7 +116,8 @@ fn read_old(work: &mut Work<'_>, room_id: &str, text: &str, with_thread: bool) -
     Ok(Old { event, edit, latest_in_thread })
 }
 
-fn read_one(work: &mut Work<'_>, room_id: &str, text: &str) -> Result<Event> {
+/// Reads an event of the server, or says why it is none.
+pub(super) fn read_one(work: &mut Work<'_>, room_id: &str, text: &str) -> Result<Event> {
     match RoomEvent::read(text) {
         Ok(event) => read_or_search(work, room_id, &event),
         Err(error) => Ok(notice(room_id, "", "malformed_event", &error.message)),
@@ -124,7 +125,11 @@ fn read_one(work: &mut Work<'_>, room_id: &str, text: &str) -> Result<Event> {
 }
 
 /// Reads an event; its key is looked for in the backup where it is missing.
-fn read_or_search(work: &mut Work<'_>, room_id: &str, event: &RoomEvent<'_>) -> Result<Event> {
+pub(super) fn read_or_search(
+    work: &mut Work<'_>,
+    room_id: &str,
+    event: &RoomEvent<'_>,
+) -> Result<Event> {
     let read = room_events::read_event(work, room_id, event)?;
     if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
         && reasons::waits_for_key(&reason.code)

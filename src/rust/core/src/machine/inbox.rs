@@ -1,7 +1,11 @@
 //! Hands events over, at least once, to each consumer at its own pace. An event whose handler keeps
 //! failing is set aside, and an event of its own reports it.
 
-use super::{Handed, Machine, Millis, Unsigned, Work, message_trust, relations};
+use super::{
+    Handed, Machine, Millis, Unsigned, Work,
+    archive::{self, Side},
+    message_trust, relations,
+};
 use crate::{
     error::Result,
     judgement::room_event::{NO_TIME, unreadable},
@@ -240,6 +244,7 @@ pub(super) fn hand_over_late(work: &Work<'_>, row: i64, given: i64, event: Event
         waits.event.room_id == event.room_id && waits.event.event_id == event.event_id
     };
     if row > given && waits.as_ref().is_some_and(is_of_it) {
+        archive::keep(work, &event, Side::New)?;
         return work.tx.put(&InboxRow { number: row, event });
     }
     hand_over(work, event)
@@ -278,8 +283,9 @@ fn lost_before(
         .map(Some)
 }
 
-/// Puts an event in the inbox.
+/// Puts an event in the inbox, and in the archive if its room has one.
 pub(super) fn hand_over(work: &Work<'_>, event: Event) -> Result<()> {
+    archive::keep(work, &event, Side::New)?;
     let number = work.tx.take_number("inbox")?;
     work.tx.put(&InboxRow { number, event })
 }

@@ -32,12 +32,16 @@
 //! | `requests`, `pump`, `failures` | which requests to perform now, and when those that failed are made again |
 //! | `replies` | what came of them |
 //! | `inbox`, `history`, `relations`, `message_trust` | delivers events with the trust in them, reads old ones, judges edits |
+//! | `archive`, `archive_history`, `archive_reading` | what a user wants to keep of rooms |
 //! | `store_import` | a device that moves here from another package |
 //!
 //! A file calls another by its name, and no file calls one that calls it, directly or through others:
 //! `tools/layers.R` checks it. What would be such a circle is an effect.
 
 mod approval;
+mod archive;
+mod archive_history;
+mod archive_reading;
 mod backup_restore;
 mod backup_upload;
 mod bounds;
@@ -101,6 +105,8 @@ mod work;
 
 use self::work::Work;
 pub use self::{
+    archive::ArchiveStatus,
+    archive_reading::{ArchivedPart, ArchivedText, Part, Place},
     backup_restore::RestoredKey,
     dehydrated_device::{RehydratedKeys, Rehydration},
     event_size::ContentSize,

@@ -3,7 +3,7 @@
 //!
 //! | Effect | Who reacts |
 //! |---|---|
-//! | `RoomKeyArrived` | `timeline` reads the events that waited, `key_requests` cancels its request |
+//! | `RoomKeyArrived` | `timeline` reads the events that waited, `archive_history` those of the archive, `key_requests` cancels its request |
 //! | `BackupKeyArrived` | `backup_restore` searches the backup again for all missing keys |
 //! | `RecipientsChanged` | `recipients`: the rooms of the user work out again who is given their keys |
 //! | `OlmSessionOpened` | `olm_repair` tells the device, and gives it lost room keys again |
@@ -14,7 +14,8 @@
 //! Effects are collected, so that a room, a session or a user is looked at once, however often it changed.
 
 use super::{
-    Work, backup_restore, bounds, olm_repair, recipients, relations, timeline, verification,
+    Work, archive_history, backup_restore, bounds, olm_repair, recipients, relations, timeline,
+    verification,
 };
 use crate::error::Result;
 
@@ -44,6 +45,7 @@ pub(super) fn apply(work: &mut Work<'_>) -> Result<()> {
             recipients::recipients_changed(work, user_id)?;
         }
         timeline::keys_came(work, &effects.room_keys)?;
+        archive_history::keys_came(work, &effects.room_keys)?;
     }
 }
 

@@ -114,15 +114,22 @@ pub(super) fn delivered(
 /// Notes what an event replaces, or why it does not.
 pub(super) fn judge_edit(work: &Work<'_>, handed: &mut Handed) -> Result<()> {
     let edit = &handed.event;
-    let Some(target) = edit.replaces.as_ref().filter(|_| edit.unreadable.is_none()) else {
-        return Ok(());
-    };
+    let Some(target) = edit.replaces.as_ref() else { return Ok(()) };
     let original = original(work, &edit.room_id, target)?;
-    match relation::judge(edit, original.as_ref()) {
+    judge_edit_of(handed, original.as_ref());
+    Ok(())
+}
+
+/// The same for an edit of what has these facts.
+pub(super) fn judge_edit_of(handed: &mut Handed, original: Option<&Facts>) {
+    let edit = &handed.event;
+    let Some(target) = edit.replaces.as_ref().filter(|_| edit.unreadable.is_none()) else {
+        return;
+    };
+    match relation::judge(edit, original) {
         Ok(_) => handed.replaces = Some(target.clone()),
         Err(reason) => handed.edit_reason = Some(reason.to_owned()),
     }
-    Ok(())
 }
 
 /// Finds the newest of `edits` that counts for `handed`. `bundled`, which the server says is the

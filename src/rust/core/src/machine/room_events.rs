@@ -23,7 +23,7 @@ use crate::{
 
 /// Types of events that only this device makes: of messages that failed, of trust that changed. An event
 /// that somebody sent under such a type must not pass for one of them.
-const RESERVED: &str = "mxcrypt.";
+pub(super) const RESERVED: &str = "mxcrypt.";
 
 /// Reads an event: decrypts it if it is encrypted, or says why that cannot be done.
 pub(super) fn read_event(

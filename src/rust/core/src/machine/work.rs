@@ -1,7 +1,11 @@
 //! What every topic needs of one open transaction: the store, who we are, what time it is, and what was
 //! read. What a topic does with it is a function of the topic.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 use super::{Millis, effects::Effects};
 use crate::{
@@ -28,6 +32,8 @@ pub(super) struct Work<'a> {
     pub(super) effects: RefCell<Effects>,
     /// Identities that were judged.
     pub(super) owners: RefCell<HashMap<String, Rc<Owner>>>,
+    /// The rooms that are archived, once they were read.
+    pub(super) archived: RefCell<Option<HashSet<String>>>,
 }
 
 impl<'a> Work<'a> {
@@ -42,6 +48,7 @@ impl<'a> Work<'a> {
             read: HashMap::new(),
             effects: RefCell::default(),
             owners: RefCell::default(),
+            archived: RefCell::default(),
         }
     }
 

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_taken_events.sql"),
     include_str!("migrations/0011_session_owners.sql"),
     include_str!("migrations/0012_failures.sql"),
+    include_str!("migrations/0013_archive.sql"),
 ];
 
 /// How long to wait for another process that is inside a transaction.

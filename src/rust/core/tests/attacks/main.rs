@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unreachable_pub)]
 
+mod archive;
 mod bounds;
 #[path = "../simulation/database.rs"]
 #[allow(dead_code)]

@@ -2,6 +2,7 @@
 
 mod account;
 mod approval;
+mod archive;
 mod device;
 mod event;
 mod failure;
@@ -19,6 +20,7 @@ mod verification;
 pub use self::{
     account::{Binding, KeyCheck, KeyUpload, LoginLease, OwnAccount, SyncPosition},
     approval::{Approval, Approvals},
+    archive::{ArchivedEdit, ArchivedEvent, ArchivedRoom, ArchivedUnread},
     device::{Device, DeviceList, LocalTrust},
     event::{
         Attempt, Consumer, Event, Facts, Given, HeldPart, HeldTimeline, InboxRow, Original,
@@ -73,6 +75,10 @@ pub(super) const TABLES: &[Table] = &[
     Verification::TABLE,
     OwnBundle::TABLE,
     ReceivedBundle::TABLE,
+    ArchivedRoom::TABLE,
+    ArchivedEvent::TABLE,
+    ArchivedEdit::TABLE,
+    ArchivedUnread::TABLE,
 ];
 
 /// Keeps vodozemac's objects, which are ratchets and not data, through their pickles.

@@ -1,0 +1,211 @@
+#' Keep an archive of rooms
+#'
+#' `mx_archive()` keeps what this device can read of rooms in the store, sealed with
+#' the store key like all that is there: the history back to the beginning, read
+#' page by page, and from then on whatever each sync of this store brings. Nothing is
+#' archived before you say so. `mx_archive_forget()` deletes it again.
+#'
+#' Call it again to go on, for example every night: it reads what is still missing of
+#' the history, looks again for keys of events that could not be read (in the key
+#' backup, for example), and returns how it stands. It can be interrupted at any time.
+#'
+#' @inheritParams mx_client_session
+#' @param rooms Rooms: ids, aliases or exact names. `mx_archive()` archives them from
+#'   now on; `NULL` are those that are archived already. For `mx_archive_forget()`,
+#'   `NULL` are all.
+#' @param retention How many days events are kept, by the time at which they were
+#'   sent; `Inf` for ever. `NULL` leaves it as it is; for ever, at first. It is kept
+#'   to with each sync.
+#' @details
+#' Each event is kept once. The first version that could be read stays, whatever the
+#' server returns later under its id; only a redaction deletes what it says, together
+#' with what its edits say. Events that cannot be read are kept encrypted, with the
+#' reason, and are read as soon as their key comes.
+#'
+#' Where a sync left out events that the server did not give afterwards, the history
+#' of that room is read once more with the next call. After you left a room and came
+#' back, what was said in between is read if the server shows it.
+#'
+#' Files of messages are not kept: [mx_media_download()] takes the events of
+#' [mx_archive_read()] as long as the server has the files.
+#'
+#' What is deleted is overwritten in the store. An export, a backup of the disk or a
+#' snapshot of the file system that was made before still has it.
+#'
+#' @return `mx_archive()`: a data frame with a row for each of the rooms: `room_id`,
+#'   `events` (how many are kept), `unread` (how many of them wait for a key),
+#'   `complete` (whether the history was read back to its beginning, or as far as the
+#'   server shows it), `retention` (in days), and `reason` (why its history could not
+#'   be read now, otherwise `NA`). `mx_archive_forget()`: how many events were
+#'   deleted, invisibly.
+#' @section Errors:
+#' `mx_error_room` (there is no such room), `mx_error_archive` (no room is archived),
+#' and those of [mx_sync()]. One room that cannot be read does not stop the others:
+#' its `reason` says why, with a warning of class `mx_warning_archive`.
+#' @references Client-server API, "`GET /rooms/{roomId}/messages`":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
+#' @family receiving
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' room <- mx_room_create(alice)
+#' mx_send_text(alice, room, c("The disk is full.", "Solved."))
+#'
+#' mx_archive(alice, room, retention = 365)
+#' mx_archive_read(alice, since = Sys.Date(), types = "m.room.message")
+#' mx_search(alice, "disk")
+#' mx_archive_forget(alice, room)
+#' @export
+mx_archive <- function(client, rooms = NULL, retention = NULL) {
+  machine <- machine_of(check_client(client))
+  retention <- check_retention(retention)
+  if (is.null(rooms)) {
+    room_ids <- archived_rooms(client, NULL)
+  } else {
+    check_strings(rooms)
+    room_ids <- unique(vapply(rooms, resolve_room, "", client = client))
+  }
+  # First, so that nothing falls between the history and what is new.
+  for (room_id in room_ids) {
+    core(machine_archive(machine, room_id, retention))
+  }
+  sync_once(client, timeout = 0)
+  reasons <- vapply(room_ids, archive_or_say_why, "", client = client)
+  pump_or_warn(client, kinds = "keys_query")
+  warn_not_archived(reasons)
+  status <- archive_status(machine)
+  status <- status[match(room_ids, status[["room_id"]]), , drop = FALSE]
+  status[["reason"]] <- unname(reasons)
+  rownames(status) <- NULL
+  status
+}
+
+#' @rdname mx_archive
+#' @param before Only what was sent before: a time, a date, or text such as
+#'   `"2026-11-28"`. `NULL` deletes all of it, and the rooms are archived no longer.
+#' @export
+mx_archive_forget <- function(client, rooms = NULL, before = NULL) {
+  machine <- machine_of(check_client(client))
+  before <- check_time(before)
+  forgotten <- 0
+  for (room_id in archived_rooms(client, rooms)) {
+    milliseconds <- if (!is.null(before)) floor(before * 1000)
+    deleted <- core(machine_forget_archive(machine, room_id, milliseconds))
+    forgotten <- forgotten + deleted
+  }
+  invisible(forgotten)
+}
+
+# Milliseconds; NA for ever, NULL as it was.
+check_retention <- function(retention, call = caller_env()) {
+  if (is.null(retention)) {
+    return(NULL)
+  }
+  check_number(retention, call = call)
+  # Beyond any time that there is.
+  if (retention > 1e5) NA_real_ else round(retention * 24 * 60 * 60 * 1000)
+}
+
+archive_status <- function(machine, call = caller_env()) {
+  rooms <- data.frame(core(machine_archived_rooms(machine), call = call))
+  days <- rooms[["retention"]] / (24 * 60 * 60 * 1000)
+  rooms[["retention"]] <- ifelse(is.na(days), Inf, days)
+  rooms[c("room_id", "events", "unread", "complete", "retention")]
+}
+
+# The ids of the archived rooms among `rooms`, or all of them; there is one at least.
+archived_rooms <- function(client, rooms, call = caller_env()) {
+  machine <- machine_of(client, call = call)
+  known <- core(machine_archived_ids(machine), call = call)
+  if (is.null(rooms)) {
+    wanted <- known
+  } else {
+    check_strings(rooms, call = call)
+    wanted <- vapply(rooms, resolve_room, "", client = client, call = call)
+  }
+  if (length(known) == 0L || !all(wanted %in% known)) {
+    missing <- printable(setdiff(wanted, known))
+    mx_abort(
+      c(
+        if (length(missing) == 0L) {
+          "No room is archived yet."
+        } else {
+          paste0(missing[[1]], " is not archived.")
+        },
+        i = "Archive rooms with mx_archive(client, rooms)."
+      ),
+      "mx_error_archive",
+      call = call
+    )
+  }
+  unique(unname(wanted))
+}
+
+# Reads the history of a room as far as it is not there, or says why it cannot be read.
+archive_or_say_why <- function(room_id, client) {
+  tryCatch(
+    archive_history(client, room_id),
+    mx_error = function(condition) {
+      if (inherits(condition, login_errors)) {
+        raise(condition)
+      }
+      conditionMessage(condition)
+    }
+  )
+}
+
+archive_history <- function(client, room_id) {
+  machine <- machine_of(client)
+  if (core(machine_search_archived_keys(machine, room_id)) > 0) {
+    pump_or_warn(client)
+  }
+  show <- history_progress()
+  asked <- new.env()
+  empty <- 0
+  repeat {
+    room <- core(machine_archived_room(machine, room_id))
+    # Another process may have forgotten it.
+    if (is.null(room) || room[["complete"]]) {
+      return(NA_character_)
+    }
+    page <- history_page(client, room_id, 500, room[["next"]], caller_env())
+    body <- page[["body"]]
+    core(machine_track_senders(machine, body))
+    unread <- machine_archive_page(machine, room_id, room[["next"]], body)
+    show(page)
+    if (isTRUE(core(unread) > 0)) {
+      # Their keys are looked for before there are too many to be remembered.
+      pump_or_warn(client)
+    }
+    empty <- if (page[["n"]] == 0) empty + 1 else 0
+    place <- paste0("from ", room[["next"]])
+    if (!is.null(asked[[place]]) || empty > 20) {
+      return("The server answers with the same pages, or with empty ones.")
+    }
+    asked[[place]] <- TRUE
+  }
+}
+
+warn_not_archived <- function(reasons, call = caller_env()) {
+  failed <- reasons[!is.na(reasons)]
+  if (length(failed) == 0L) {
+    return(invisible())
+  }
+  lines <- paste0(printable(names(failed)), ": ", printable(failed))
+  mx_warn(
+    c(
+      paste(
+        "The history of",
+        plural(length(failed), "room"),
+        "could not be read whole."
+      ),
+      stats::setNames(
+        utils::head(lines, 5L),
+        rep("x", min(5L, length(failed)))
+      ),
+      i = "Call mx_archive() again: it goes on where it ended."
+    ),
+    "mx_warning_archive",
+    call = call
+  )
+}

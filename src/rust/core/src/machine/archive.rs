@@ -1,0 +1,299 @@
+//! The archive: what a user wants to keep of rooms, sealed like all that is kept here.
+//!
+//! Whatever is handed over of an archived room is kept, and so is its history, see `archive_history`. An event is
+//! kept once, under its id. What others take back is taken back here.
+
+use std::collections::HashSet;
+
+use super::{Machine, Millis, Work, room_events::RESERVED};
+use crate::{
+    error::Result,
+    judgement::reasons,
+    store::{
+        Query, Record,
+        records::{ArchivedEdit, ArchivedEvent, ArchivedRoom, ArchivedUnread, Event},
+    },
+};
+
+/// What is known of an archived room.
+#[derive(Debug)]
+pub struct ArchiveStatus {
+    /// The room, and how far its history was read.
+    pub room: ArchivedRoom,
+    /// How many events are kept.
+    pub events: usize,
+    /// How many of them wait for a key.
+    pub unread: usize,
+}
+
+impl Machine {
+    /// Archives a room from now on. A `retention` that is given replaces the one there was; of an inner `None`,
+    /// events are kept for ever.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn archive(
+        &mut self,
+        now: Millis,
+        room_id: &str,
+        retention: Option<Option<Millis>>,
+    ) -> Result<()> {
+        self.work(now, |work| {
+            let known = work.tx.get::<ArchivedRoom>(&[room_id.into()])?;
+            let mut room = known.clone().unwrap_or_default();
+            room.room_id = room_id.to_owned();
+            if let Some(retention) = retention {
+                room.retention = retention;
+            }
+            if known.as_ref() != Some(&room) {
+                work.tx.put(&room)?;
+            }
+            expire(work)
+        })
+    }
+
+    /// How far the history of a room was read, if it is archived.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn archived_room(&mut self, room_id: &str) -> Result<Option<ArchivedRoom>> {
+        self.read(|work| work.tx.get(&[room_id.into()]))
+    }
+
+    /// The ids of the rooms that are archived.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn archived_room_ids(&mut self) -> Result<Vec<String>> {
+        self.read(|work| work.tx.texts::<ArchivedRoom>("room_id", &Query::all()))
+    }
+
+    /// The rooms that are archived, and how much is kept of each.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn archived_rooms(&mut self) -> Result<Vec<ArchiveStatus>> {
+        self.read(|work| {
+            let rooms = work.tx.select::<ArchivedRoom>(&Query::all())?.into_iter();
+            let status = |room: ArchivedRoom| {
+                let of_room = Query::equal("room_id", room.room_id.as_str());
+                Ok(ArchiveStatus {
+                    events: work.tx.count::<ArchivedEvent>(&of_room)?,
+                    unread: work.tx.count::<ArchivedUnread>(&of_room)?,
+                    room,
+                })
+            };
+            rooms.map(status).collect()
+        })
+    }
+
+    /// Deletes what is kept of a room: all of it, after which the room is not archived any more, or what was sent
+    /// before a time. Returns how many events were deleted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn forget_archive(
+        &mut self,
+        now: Millis,
+        room_id: &str,
+        before: Option<Millis>,
+    ) -> Result<usize> {
+        self.work(now, |work| {
+            if let Some(before) = before {
+                return forget_before(work, room_id, before);
+            }
+            let of_room = Query::equal("room_id", room_id);
+            work.tx.delete::<ArchivedRoom>(&[room_id.into()])?;
+            work.tx.delete_where::<ArchivedEdit>(&of_room)?;
+            work.tx.delete_where::<ArchivedUnread>(&of_room)?;
+            work.tx.delete_where::<ArchivedEvent>(&of_room)
+        })
+    }
+}
+
+/// From which side an event comes, which says where it stands among events of one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// It is newer than what was kept so far.
+    New,
+    /// It is older than what was read of the history so far.
+    Old,
+}
+
+/// Keeps an event, if its room is archived.
+pub(super) fn keep(work: &Work<'_>, event: &Event, side: Side) -> Result<()> {
+    if !is_archived(work, &event.room_id)? {
+        return Ok(());
+    }
+    if event.unreadable.as_ref().is_some_and(|reason| reason.code == "gap") {
+        return read_again(work, &event.room_id);
+    }
+    // A report of this device is under the id of the event that it is about.
+    let Some(event_id) = event.event_id.as_deref().filter(|_| !is_report(event)) else {
+        return Ok(());
+    };
+    if let Some(original) = &event.redacts {
+        take_back(work, &event.room_id, original)?;
+    }
+    let known = archived(work, &event.room_id, event_id)?;
+    if known.as_ref().is_some_and(|known| !is_better(event, &known.event)) {
+        return Ok(());
+    }
+    let new = match &known {
+        Some(known) => ArchivedEvent { event: event.clone(), ..*known },
+        None => ArchivedEvent {
+            sent_at: event.origin_server_ts,
+            number: number_at(work, side)?,
+            event: event.clone(),
+        },
+    };
+    put(work, known, new)
+}
+
+fn number_at(work: &Work<'_>, side: Side) -> Result<i64> {
+    let number = work.tx.take_number("archive")?;
+    Ok(if side == Side::Old { -number } else { number })
+}
+
+/// The rooms that are archived are read once in a transaction: most stores have none.
+fn is_archived(work: &Work<'_>, room_id: &str) -> Result<bool> {
+    if work.archived.borrow().is_none() {
+        let rooms = work.tx.texts::<ArchivedRoom>("room_id", &Query::all())?;
+        *work.archived.borrow_mut() = Some(HashSet::from_iter(rooms));
+    }
+    Ok(work.archived.borrow().as_ref().is_some_and(|rooms| rooms.contains(room_id)))
+}
+
+fn is_report(event: &Event) -> bool {
+    event.event_type.starts_with(RESERVED)
+}
+
+/// Events are missing that the server has: what is known already is not kept twice.
+fn read_again(work: &Work<'_>, room_id: &str) -> Result<()> {
+    match work.tx.get::<ArchivedRoom>(&[room_id.into()])? {
+        Some(room) => work.tx.put(&ArchivedRoom { next: None, complete: false, ..room }),
+        None => Ok(()),
+    }
+}
+
+/// Whether an event says more than what is known under its id. The first that could be read stays, whatever
+/// the server shows later, unless it was taken back.
+fn is_better(event: &Event, known: &Event) -> bool {
+    if known.redacted {
+        return false;
+    }
+    event.redacted || (known.unreadable.is_some() && event != known)
+}
+
+/// The archived event `event_id`.
+pub(super) fn archived(
+    work: &Work<'_>,
+    room_id: &str,
+    event_id: &str,
+) -> Result<Option<ArchivedEvent>> {
+    let of_id = Query::equal("room_id", room_id).and("event_id", event_id);
+    Ok(work.tx.select::<ArchivedEvent>(&of_id)?.into_iter().next())
+}
+
+/// Puts an event in the place of what was known of it, and notes what it edits and waits for.
+fn put(work: &Work<'_>, known: Option<ArchivedEvent>, new: ArchivedEvent) -> Result<()> {
+    if let Some(known) = known {
+        forget_notes(work, &known.event)?;
+    }
+    let event = &new.event;
+    let (room_id, event_id) = (event.room_id.clone(), event.event_id.clone().unwrap_or_default());
+    if let Some(original) = event.replaces.clone() {
+        let (room_id, event_id) = (room_id.clone(), event_id.clone());
+        work.tx.put(&ArchivedEdit { room_id, original, event_id })?;
+    }
+    let waits = event.unreadable.as_ref().is_some_and(|why| reasons::waits_for_key(&why.code));
+    if let Some(session_id) = event.session_id.clone().filter(|_| waits) {
+        work.tx.put(&ArchivedUnread { room_id, session_id, event_id })?;
+    }
+    work.tx.put(&new)
+}
+
+/// Deletes what points to an event.
+fn forget_notes(work: &Work<'_>, event: &Event) -> Result<()> {
+    let room_id = event.room_id.as_str();
+    let event_id = event.event_id.as_deref().unwrap_or_default();
+    if let Some(original) = &event.replaces {
+        work.tx.delete::<ArchivedEdit>(&[
+            room_id.into(),
+            original.as_str().into(),
+            event_id.into(),
+        ])?;
+    }
+    if let Some(session_id) = &event.session_id {
+        work.tx.delete::<ArchivedUnread>(&[
+            room_id.into(),
+            session_id.as_str().into(),
+            event_id.into(),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Deletes what an event says, and what its edits say: servers let clients see those for ever.
+fn take_back(work: &Work<'_>, room_id: &str, event_id: &str) -> Result<()> {
+    let edits = edits_of(work, room_id, event_id)?;
+    let original = archived(work, room_id, event_id)?;
+    for known in original.into_iter().chain(edits) {
+        let redacted = Event {
+            room_id: known.event.room_id.clone(),
+            event_id: known.event.event_id.clone(),
+            event_type: known.event.event_type.clone(),
+            state_key: known.event.state_key.clone(),
+            sender: known.event.sender.clone(),
+            origin_server_ts: known.event.origin_server_ts,
+            content: "{}".to_owned(),
+            redacted: true,
+            ..Event::default()
+        };
+        let new = ArchivedEvent { event: redacted, ..known };
+        put(work, Some(known), new)?;
+    }
+    Ok(())
+}
+
+/// The archived events that say they replace `original`.
+pub(super) fn edits_of(
+    work: &Work<'_>,
+    room_id: &str,
+    original: &str,
+) -> Result<Vec<ArchivedEvent>> {
+    let of_original = Query::equal("room_id", room_id).and("original", original);
+    let mut edits = Vec::new();
+    for edit in work.tx.select::<ArchivedEdit>(&of_original)? {
+        edits.extend(archived(work, room_id, &edit.event_id)?);
+    }
+    Ok(edits)
+}
+
+/// Deletes what is kept too long.
+pub(super) fn expire(work: &Work<'_>) -> Result<()> {
+    for room in work.tx.select::<ArchivedRoom>(&Query::all())? {
+        if let Some(retention) = room.retention {
+            forget_before(work, &room.room_id, work.now.saturating_sub(retention))?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the events of a room that were sent before a time.
+fn forget_before(work: &Work<'_>, room_id: &str, before: Millis) -> Result<usize> {
+    const AT_ONCE: usize = 1000;
+    let old = Query::equal("room_id", room_id).until("sent_at", before.saturating_sub(1));
+    let mut forgotten = 0;
+    loop {
+        let events = work.tx.select::<ArchivedEvent>(&old.clone().limit(AT_ONCE))?;
+        for event in &events {
+            forget_notes(work, &event.event)?;
+            work.tx.delete::<ArchivedEvent>(&event.key())?;
+        }
+        forgotten += events.len();
+        if events.len() < AT_ONCE {
+            return Ok(forgotten);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The history of archived rooms: page by page from the newest to the oldest event, and again where keys come.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Machine, Millis, Work,
+    archive::{self, Side},
+    history,
+};
+use crate::{
+    error::Result,
+    judgement::{members::Members, messages_page::MessagesPage, room_event::RoomEvent},
+    store::{
+        Query,
+        records::{ArchivedRoom, ArchivedUnread, Event},
+    },
+};
+
+impl Machine {
+    /// Keeps what stands in `body`, the page of messages of `room_id` that begins at `from`, and where older
+    /// ones begin. Returns how many of its events cannot be read; none if the page is not wanted any more: another
+    /// process was faster, or the user no longer archives the room.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Answer`] when `body` is no such page.
+    pub fn archive_page(
+        &mut self,
+        now: Millis,
+        room_id: &str,
+        from: Option<&str>,
+        body: &str,
+    ) -> Result<Option<usize>> {
+        let page = MessagesPage::read(body)?;
+        self.work(now, |work| {
+            let wanted = work.tx.get::<ArchivedRoom>(&[room_id.into()])?;
+            let wanted = wanted.filter(|room| room.next.as_deref() == from && !room.complete);
+            let Some(room) = wanted else { return Ok(None) };
+            let mut unread = 0;
+            for text in &page.chunk {
+                let event = history::read_one(work, room_id, text.get())?;
+                unread += usize::from(event.unreadable.is_some());
+                archive::keep(work, &event, Side::Old)?;
+            }
+            // A page that leads back to where it began would be read for ever.
+            let next = page.end.filter(|end| Some(end.as_str()) != from);
+            let complete = next.is_none();
+            work.tx.put(&ArchivedRoom { next, complete, ..room })?;
+            archive::expire(work)?;
+            Ok(Some(unread))
+        })
+    }
+
+    /// Has the keys of events looked for that could not be read. Returns how many events wait.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn search_archived_keys(&mut self, now: Millis, room_id: &str) -> Result<usize> {
+        self.work(now, |work| {
+            let sessions = sessions_wanted(work, room_id)?;
+            keys_came(work, &sessions)?;
+            let of_room = Query::equal("room_id", room_id);
+            work.tx.count::<ArchivedUnread>(&of_room)
+        })
+    }
+}
+
+fn sessions_wanted(work: &Work<'_>, room_id: &str) -> Result<BTreeSet<(String, String)>> {
+    let of_room = Query::equal("room_id", room_id);
+    let sessions = work.tx.texts::<ArchivedUnread>("session_id", &of_room)?;
+    Ok(sessions.into_iter().map(|session_id| (room_id.to_owned(), session_id)).collect())
+}
+
+/// Reads the archived events that waited for `sessions`, by room and id.
+pub(super) fn keys_came(work: &mut Work<'_>, sessions: &BTreeSet<(String, String)>) -> Result<()> {
+    for (room_id, session_id) in sessions {
+        let of_session =
+            Query::equal("room_id", room_id.as_str()).and("session_id", session_id.as_str());
+        for unread in work.tx.select::<ArchivedUnread>(&of_session)? {
+            let Some(known) = archive::archived(work, room_id, &unread.event_id)? else { continue };
+            let Ok(outer) = as_sent(&known.event) else { continue };
+            let event = history::read_or_search(work, room_id, &outer)?;
+            archive::keep(work, &event, Side::Old)?;
+        }
+    }
+    Ok(())
+}
+
+/// An encrypted event that could not be read, as the server sent it.
+fn as_sent(event: &Event) -> Result<RoomEvent<'_>> {
+    Ok(RoomEvent {
+        event_id: event.event_id.clone().unwrap_or_default(),
+        event_type: event.event_type.clone(),
+        sender: event.sender.clone(),
+        origin_server_ts: event.origin_server_ts,
+        state_key: event.state_key.clone(),
+        content: Members::read(&event.content)?,
+        content_text: &event.content,
+        transaction_id: None,
+        redacted: event.redacted,
+        redacts: event.redacts.clone(),
+    })
+}

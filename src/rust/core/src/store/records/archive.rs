@@ -1,0 +1,102 @@
+//! What a user wants to keep of rooms.
+
+use serde::{Deserialize, Serialize};
+
+use super::Event;
+use crate::store::{Record, Table, Value};
+
+/// A room that is archived.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedRoom {
+    /// The room.
+    pub room_id: String,
+    /// Where older events begin that were not read yet; none before the first page.
+    pub next: Option<String>,
+    /// All that is older was read.
+    pub complete: bool,
+    /// Events are kept this long, in milliseconds; for ever if it is not set.
+    pub retention: Option<i64>,
+}
+
+impl Record for ArchivedRoom {
+    const TABLE: Table = Table { name: "archived_room", key: &["room_id"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.room_id.as_str().into()]
+    }
+}
+
+/// An event of an archived room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedEvent {
+    /// When the server first said that it was sent.
+    pub sent_at: i64,
+    /// Its place among events of one time: what came with syncs is counted up, older history down.
+    pub number: i64,
+    /// The event. One that cannot be read holds what is encrypted.
+    pub event: Event,
+}
+
+impl Record for ArchivedEvent {
+    const TABLE: Table = Table {
+        name: "archived_event",
+        key: &["room_id", "sent_at", "number"],
+        plain: &["event_id"],
+    };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.event.room_id.as_str().into(), self.sent_at.into(), self.number.into()]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.event.event_id.as_deref().unwrap_or_default().into()]
+    }
+}
+
+/// That an archived event says it replaces another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedEdit {
+    /// The room.
+    pub room_id: String,
+    /// What is replaced.
+    pub original: String,
+    /// The edit.
+    pub event_id: String,
+}
+
+impl Record for ArchivedEdit {
+    const TABLE: Table =
+        Table { name: "archived_edit", key: &["room_id", "original", "event_id"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![
+            self.room_id.as_str().into(),
+            self.original.as_str().into(),
+            self.event_id.as_str().into(),
+        ]
+    }
+}
+
+/// That an archived event waits for a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedUnread {
+    /// The room.
+    pub room_id: String,
+    /// The session whose key is missing.
+    pub session_id: String,
+    /// The event.
+    pub event_id: String,
+}
+
+impl Record for ArchivedUnread {
+    const TABLE: Table =
+        Table { name: "archived_unread", key: &["room_id", "session_id", "event_id"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![
+            self.room_id.as_str().into(),
+            self.session_id.as_str().into(),
+            self.event_id.as_str().into(),
+        ]
+    }
+}
