@@ -12,6 +12,7 @@
 #' | `room_id`, `event_id`, `type`, `sender` | character | The event, as the server returned it. |
 #' | `origin_server_ts` | POSIXct | When the sender's server says that it was sent. |
 #' | `body`, `msgtype` | character | The text, and `m.text`, `m.notice`, `m.image` and so on. |
+#' | `formatted_body` | character | The text as HTML, as its sender wrote it: see [mx_html()]. |
 #' | `filename`, `mimetype` | character | Of a file: its name and its type, as its sender says. |
 #' | `size` | numeric | Its size in bytes, as its sender says. |
 #' | `caption` | character | The text that was sent with it. |
@@ -161,9 +162,25 @@ new_events <- function(columns) {
     "thread",
     "thread_latest"
   )]
+  events[["formatted_body"]] <- formatted_bodies(events)
   events <- with_media_columns(events)
   class(events) <- c("mx_events", "data.frame")
   events
+}
+
+# Specification: "m.room.message msgtypes". HTML of an unknown format is none.
+formatted_bodies <- function(events) {
+  html <- rep(NA_character_, nrow(events))
+  is_message <- which(!is.na(events[["msgtype"]]))
+  html[is_message] <- vapply(
+    events[["content"]][is_message],
+    function(content) {
+      is_html <- identical(content[["format"]], "org.matrix.custom.html")
+      if (is_html) string_or_na(content[["formatted_body"]]) else NA_character_
+    },
+    ""
+  )
+  html
 }
 
 # What events say of their attachments. Specification: "Media captions": `body` is a

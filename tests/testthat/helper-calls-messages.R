@@ -190,6 +190,7 @@ calls_messages <- function(scene) {
       until = NULL,
       types = NULL
     ),
+    mx_html = list(events = "<b>x</b>"),
     mx_undecrypted = list(client = alice),
     mx_outbox = list(client = alice),
     mx_outbox_retry = list(client = alice, numbers = numeric()),
