@@ -108,6 +108,8 @@
 #' * `mx_warning_refused`: Of several messages, some will never be sent.
 #' * `mx_warning_attachment`: Of several attachments, some were not saved.
 #' * `mx_warning_archive`: The history of some rooms could not be archived whole.
+#' * `mx_warning_history`: Of several rooms, some could not be read. Fields: `rooms`,
+#'   `causes`.
 #' * `mx_warning_unreached`: Devices could not be given the key of a message.
 #' * `mx_warning_withheld`: Devices were not given the key: the isolation mode keeps
 #'   it from them.

@@ -35,6 +35,7 @@
 #' | `edit_reason` | character | Why an edit is not valid. |
 #' | `thread` | character | The event that its thread begins with. |
 #' | `thread_latest` | list | The newest message of its thread ([mx_messages()] only). |
+#' | `reactions` | list | How many users reacted with each key ([mx_messages()] with `reactions = TRUE` only). |
 #'
 #' A key came from its creator (`direct`), was made here (`own`), or was `forwarded`,
 #' `imported` or read from the `backup`.
@@ -316,12 +317,12 @@ time_zone_name <- function() {
 #'
 #' @param x Events.
 #' @param row.names,optional,... As for [as.data.frame()].
-#' @param flat Whether to make vectors of the columns that are lists. `content` and
-#'   `relates_to` become JSON text, `mentions` a JSON array of user ids, and
+#' @param flat Whether to make vectors of the columns that are lists. `content`,
+#'   `relates_to` and `reactions` become JSON text, `mentions` a JSON array of user ids, and
 #'   `thread_latest` the event id of that message. Where there is nothing, and where
 #'   an element cannot be written as JSON, is `NA`. Times stay POSIXct in UTC.
 #' @return A data frame without the class `mx_events`, and without the attributes
-#'   `problems` and `end`.
+#'   `problems`, `end` and `failed`.
 #' @family receiving
 #' @examples
 #' homeserver <- mx_demo_homeserver()
@@ -344,6 +345,7 @@ as.data.frame.mx_events <- function(
   class(x) <- "data.frame"
   attr(x, "problems") <- NULL
   attr(x, "end") <- NULL
+  attr(x, "failed") <- NULL
   if (flat) {
     for (name in names(x)[vapply(x, is.list, NA)]) {
       x[[name]] <- flat_column(x[[name]], name)
@@ -358,7 +360,15 @@ flat_column <- function(column, name) {
     if (name == "thread_latest") {
       return(value[["event_id"]])
     }
-    text <- json_encode(if (name == "mentions") I(value) else value)
+    if (name == "reactions" && length(value) == 0L) {
+      return(NULL)
+    }
+    text <- json_encode(switch(
+      name,
+      mentions = I(value),
+      reactions = as.list(value),
+      value
+    ))
     if (!inherits(text, "mxcrypt_failure")) text
   }
   vapply(

@@ -1,20 +1,26 @@
 #' Read the history of a room
 #'
-#' Reads what was said before, page by page. Events are decrypted and checked
+#' Reads what was said before in a room, or in several, page by page. Events are decrypted and checked
 #' like those of [mx_sync()], with the keys that have come to this device until
 #' now, and those that the key backup has; listeners, and [mx_sync()], still get
 #' what is new to them.
 #'
 #' @inheritParams mx_room
-#' @param limit The most events to read, without pages that are newer than `until`. By
-#'   default 50, and with `since` all.
+#' @param room A room id, alias or name, or several; `NULL` for the client's own room.
+#' @param limit The most events to read of each room, without pages that are newer than
+#'   `until`. By default 50, and with `since` all.
 #' @param since,until Only events that were sent then or later, or earlier: a time, a
 #'   date, or text such as `"2026-11-28"` or `"2026-11-28 07:00"` in the time zone of
 #'   the session. A date as `until` includes its day.
 #' @param types Only events of these types, such as `"m.room.message"`, and those that
 #'   could not be read; `NULL` for all.
-#' @param from Where to go on: the attribute `end` of an earlier result. `NULL`
-#'   begins with the newest event.
+#' @param from Where to go on: the attribute `end` of an earlier result for the same
+#'   `room`. `NULL` begins with the newest event.
+#' @param threads Which events to return: `NULL` for all, `TRUE` only those of threads
+#'   and the messages that threads begin with, `FALSE` only those outside of threads. Or
+#'   the event ids of messages that threads begin with. A message that begins a thread
+#'   is outside of it, too. Edits and reactions belong where their message does.
+#' @param reactions Whether to add a column `reactions`.
 #' @param unsigned As for [mx_sync()].
 #' @param edits Whether to show edited messages as they are by now. `FALSE` shows
 #'   what was said first.
@@ -31,12 +37,30 @@
 #' all events are older than `since`; it goes on over single ones. In a session with
 #' somebody at it, a progress bar shows the date reached.
 #'
-#' @return A data frame as from [mx_sync()], oldest event first. Where a thread
+#' `limit` counts events before `types`, `since`, `until` and `threads` select among them.
+#' Reactions are counted among all events that were read, also those that are not
+#' returned. Reactions that are newer than `until` or `from` are not read.
+#'
+#' Several rooms are read with one sync. If some of them cannot be read, the others
+#' are returned with a warning. Reading goes on, also for the rooms that failed, with
+#' `from = attr(events, "end")`.
+#'
+#' @return A data frame as from [mx_sync()], oldest event first; of several rooms, one
+#'   room after the other in the order of `room`. Where a thread
 #'   begins, `thread_latest` holds its newest message, if the server sent it along:
-#'   a data frame of one row. The attribute
-#'   `end` is where older events begin, or `NULL` at the beginning of the room.
-#'   Fewer events than `limit` with an `end` mean that the server answered with
-#'   empty pages for too long.
+#'   a data frame of one row. With `reactions = TRUE`, the list column `reactions` holds a
+#'   named integer vector for each event: how many users reacted with each key, the most
+#'   frequent first. A user counts once for each key; redacted reactions do not count.
+#'
+#'   The attribute `end` is where older events begin, or `NULL` at the beginning of the
+#'   room. Fewer events than `limit` with an `end` mean that the server answered with
+#'   empty pages for too long. For several rooms, `end` is a list with an element for
+#'   each room that has older events or failed, named as in `room`. The attribute
+#'   `failed` is a list of the errors, named in the same way, or `NULL`.
+#' @section Errors:
+#' `mx_error_room`, `mx_error_http`, `mx_error_network` and `mx_error_answer` if the room
+#' cannot be read. For several rooms this is a warning of class `mx_warning_history` with
+#' the fields `rooms` and `causes`, unless all of them fail.
 #' @references Client-server API, "`GET /rooms/{roomId}/messages`":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
 #' @family receiving
@@ -53,6 +77,16 @@
 #' events[is.na(events$replaces) & !is.na(events$body), c("body", "edited")]
 #'
 #' mx_messages(alice, room, since = Sys.Date(), types = "m.room.message")$body
+#'
+#' mx_react(alice, room, id, "\U0001f44d")
+#' mx_send_text(alice, room, "five", thread = id)
+#' events <- mx_messages(alice, room, threads = id, reactions = TRUE)
+#' events[c("body", "thread", "reactions")]
+#'
+#' other <- mx_room_create(alice)
+#' mx_send_text(alice, other, "elsewhere")
+#' events <- mx_messages(alice, c(room, other), types = "m.room.message", limit = 5)
+#' table(events$room_id)
 #' @export
 mx_messages <- function(
   client,
@@ -63,43 +97,75 @@ mx_messages <- function(
   edits = TRUE,
   since = NULL,
   until = NULL,
-  types = NULL
+  types = NULL,
+  threads = NULL,
+  reactions = FALSE
 ) {
   machine <- machine_of(check_client(client))
+  rooms <- check_rooms(room)
+  starts <- check_from(from, rooms)
   since <- check_time(since)
   until <- check_time(until, end_of_day = TRUE)
   check_number(limit, least = 1)
-  check_string(from, null = TRUE)
   if (!is.null(types)) {
     check_strings(types)
   }
+  check_threads(threads)
   check_flag(unsigned)
   check_flag(edits)
-  room_id <- resolve_room(client, room)
+  check_flag(reactions)
   # Keys come with a sync. What else comes with it waits for mx_sync().
   sync_once(client, timeout = 0)
-  history <- history_pages(client, room_id, limit, from, since, until)
-  lapply(history[["bodies"]], function(body) {
-    core(machine_track_senders(machine, body))
-  })
-  pump_or_warn(client, kinds = "keys_query")
-  # Oldest first: what is edited is known then when its edits are read.
-  read <- function() {
-    pages <- lapply(history[["bodies"]], function(body) {
-      core(machine_read_history(machine, room_id, body, unsigned, edits))
-    })
-    new_events(bind_columns(rev(pages)))
+  histories <- if (length(rooms) == 1L) {
+    list(room_history(client, starts[[1]], limit, since, until))
+  } else {
+    room_histories(client, starts, limit, since, until)
   }
-  events <- read()
+  pages <- unlist(lapply(histories, pages_of), recursive = FALSE)
+  events <- read_pages(client, pages, function(page) {
+    machine_read_history(
+      machine,
+      page[["room_id"]],
+      page[["body"]],
+      unsigned,
+      edits
+    )
+  })
+  counts <- if (reactions) reaction_counts(events)
+  is_shown <- is_wanted(events, since, until, types) &
+    is_in_threads(events, threads)
+  events[["reactions"]] <- counts
+  events <- events[is_shown, , drop = FALSE]
+  rownames(events) <- NULL
+  if (length(rooms) == 1L) {
+    attr(events, "end") <- histories[[1]][["end"]]
+    return(events)
+  }
+  attr(events, "end") <- ends_of(histories)
+  attr(events, "failed") <- failures_of(histories)
+  events
+}
+
+# The events of pages, which are in the order of time, in that order. What is edited is
+# known then when its edits are read.
+read_pages <- function(client, pages, read) {
+  machine <- machine_of(client)
+  for (page in pages) {
+    core(machine_track_senders(machine, page[["body"]]))
+  }
+  pump_or_warn(client, kinds = "keys_query")
+  read_all <- function() {
+    new_events(bind_columns(rev(lapply(pages, function(page) {
+      core(read(page))
+    }))))
+  }
+  events <- read_all()
   if (any(events[["utd_reason"]] %in% "backup_pending")) {
     pump_or_warn(client, kinds = "keys_query")
-    events <- read()
+    events <- read_all()
   }
-  events <- events[rev(seq_len(nrow(events))), , drop = FALSE]
-  events <- events[is_wanted(events, since, until, types), , drop = FALSE]
-  rownames(events) <- NULL
-  attr(events, "end") <- history[["end"]]
-  events
+  # The newest event of a page comes first.
+  events[rev(seq_len(nrow(events))), , drop = FALSE]
 }
 
 # Events without a time are in, whichever are asked for: they may be.

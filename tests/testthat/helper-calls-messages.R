@@ -188,7 +188,9 @@ calls_messages <- function(scene) {
       edits = TRUE,
       since = "2020-01-01",
       until = NULL,
-      types = NULL
+      types = NULL,
+      threads = NULL,
+      reactions = FALSE
     ),
     mx_html = list(events = "<b>x</b>"),
     mx_undecrypted = list(client = alice),
