@@ -106,8 +106,15 @@ parse_html <- function(html) {
 tidy_markup <- function(html) {
   html <- gsub("(?s)<!--.*?(-->|$)", "", html, perl = TRUE)
   html <- gsub("<[!?][^>]*(>|$)", "", html, perl = TRUE)
-  reference <- "&(?!([A-Za-z][A-Za-z0-9]{0,31}|#0*[1-9][0-9]{1,6}|#[xX][0-9A-Fa-f]{2,6});)"
-  gsub(reference, "&amp;", html, perl = TRUE)
+  reference <- paste(
+    c(
+      "[A-Za-z][A-Za-z0-9]{0,31}",
+      "#0*[1-9][0-9]{1,6}",
+      "#[xX][0-9A-Fa-f]{2,6}"
+    ),
+    collapse = "|"
+  )
+  gsub(paste0("&(?!(", reference, ");)"), "&amp;", html, perl = TRUE)
 }
 
 # Repeated attributes are such errors, too. Their names and what else stands in tags
