@@ -34,6 +34,7 @@ one_file <- function(source, name, type, kind, arg, call) {
   if (inherits(picture, "mxcrypt_failure")) {
     argument_abort(arg, "a file that can be read", call, source)
   }
+  shown <- shown_size(picture, source)
   if (is.null(type)) {
     type <- picture[["type"]] %||% type_by_name(name)
   }
@@ -44,9 +45,16 @@ one_file <- function(source, name, type, kind, arg, call) {
     size = as.numeric(size),
     type = type,
     msgtype = msgtype_of(type, kind),
-    width = picture[["width"]],
-    height = picture[["height"]]
+    width = shown[1],
+    height = shown[2]
   )
+}
+
+# Width and height of a picture as clients show it, or NULL.
+shown_size <- function(picture, source) {
+  size <- c(picture[["width"]], picture[["height"]])
+  is_jpeg <- identical(picture[["type"]], "image/jpeg")
+  if (is_jpeg && jpeg_orientation(source) >= 5) rev(size) else size
 }
 
 unknown_type <- "application/octet-stream"

@@ -25,10 +25,11 @@ send_messages <- function(
   on.exit(staging[["clean"]]())
   prepared <- Map(
     function(message, content) {
-      if (is.null(message[["file"]])) {
+      file <- message[["file"]]
+      if (is.null(file)) {
         return(list(content = content))
       }
-      file_message(staging, message[["file"]], content, NULL)
+      file_message(staging, file, content, made_thumbnail(file))
     },
     messages,
     contents

@@ -22,8 +22,9 @@
 #' @param name What to call it, with its extension; by default the file's own name.
 #' @param caption Text to show with it, or `NULL`.
 #' @param markdown Whether the captions are Markdown.
-#' @param thumbnail A smaller picture to show before the file is fetched, a path or a
-#'   raw vector, or `NULL`.
+#' @param thumbnail A smaller picture to show before the file is fetched: a path or a
+#'   raw vector. `NULL` or `TRUE` makes one of a large picture, see below. `FALSE`
+#'   sends none.
 #' @param type The media type, such as `"text/csv"`. By default what the first bytes
 #'   say for pictures, and else what the extension says.
 #' @param body What to call the file; `NULL` is its own name.
@@ -32,6 +33,12 @@
 #' @section Size:
 #' The server is asked how large a file may be before anything is read. What waits
 #' beside the store is at most 4 GB (option `mxcrypt.max_waiting`, in bytes).
+#' @section Thumbnails:
+#' A PNG or JPEG picture of more than 800 by 600 pixels and 100 kB gets a thumbnail of
+#' at most 800 by 600 pixels, which is encrypted like the picture itself. The packages
+#' png and jpeg make it. No thumbnail is made where its package is missing, the picture
+#' has more than 40 million pixels or cannot be read, or a JPEG picture is to be turned
+#' before it is shown (Exif orientation). The picture is then sent without one.
 #' @section Errors:
 #' `mx_error_too_large` when the server does not take files of this size, or too much
 #' waits already: `size` and `largest` are numbers of bytes where they are known, and
@@ -217,14 +224,14 @@ send_files <- function(
   )
   files <- files_of(path, name, type, kind, call)
   captions <- captions_of(caption, length(files), call)
-  thumbnail <- thumbnail_of(thumbnail, length(files), call)
+  given <- thumbnail_given(thumbnail, length(files), call)
   check_transaction_ids(transaction_id, length(files), call)
   if (length(files) == 0L) {
     return(invisible(character()))
   }
   room_id <- resolve_room(client, room, call = call)
   encrypted <- room_is_encrypted(client, room_id)
-  check_upload_sizes(client, c(files, thumbnail), call)
+  check_upload_sizes(client, c(files, given), call)
 
   machine <- machine_of(client, call = call)
   staging <- file_staging(client, machine, encrypted, call)
@@ -238,7 +245,11 @@ send_files <- function(
         mentions,
         relation
       )
-      file_message(staging, file, words, thumbnail)
+      picture <- given[[1]]
+      if (is.null(given) && !isFALSE(thumbnail)) {
+        picture <- made_thumbnail(file)
+      }
+      file_message(staging, file, words, picture)
     },
     files,
     captions
@@ -267,8 +278,8 @@ file_message <- function(staging, file, words, thumbnail) {
     list(place = I(if (member == "url") "url" else c("file", "url")))
   ))
   if (!is.null(thumbnail)) {
-    picture <- staging[["add"]](thumbnail[[1]])
-    info[["thumbnail_info"]] <- file_info(thumbnail[[1]])
+    picture <- staging[["add"]](thumbnail)
+    info[["thumbnail_info"]] <- file_info(thumbnail)
     info[["thumbnail_info"]][["size"]] <- picture[["upload"]][["size"]]
     name <- paste0("thumbnail_", member)
     info[[name]] <- picture[["key"]] %||% ""
@@ -322,8 +333,9 @@ captions_of <- function(caption, n, call) {
   as.list(rep_len(caption, n))
 }
 
-thumbnail_of <- function(thumbnail, n, call) {
-  if (is.null(thumbnail)) {
+# The picture that is to be the thumbnail, as a list of one file, or NULL.
+thumbnail_given <- function(thumbnail, n, call) {
+  if (is.null(thumbnail) || isTRUE(thumbnail) || isFALSE(thumbnail)) {
     return(NULL)
   }
   name <- if (is.raw(thumbnail)) "thumbnail"
