@@ -101,19 +101,12 @@ table_message <- function(x, row_names) {
   if (ncol(x) == 0L) {
     return(code_message(printed(x)))
   }
-  content <- table_content(x, NULL, 50, row_names)
-  text <- content[["body"]]
-  html <- content[["formatted_body"]]
-  if (fits_in_event(text, html)) {
-    return(new_message(text, html, "m.text"))
+  message <- table_text_message(x, 50, row_names)
+  if (fits_in_event(message[["text"]], message[["html"]])) {
+    return(message)
   }
   # More would take minutes, and memory that may not be there.
-  rows <- 1e5
-  mx_file(
-    table_csv(utils::head(x, rows), row_names),
-    caption = table_caption(NULL, rows_left_out(x, rows)),
-    name = "table.csv"
-  )
+  csv_message(x, 1e5, row_names)
 }
 
 plot_message <- function(x, ...) {

@@ -45,16 +45,19 @@ one_file <- function(source, name, type, kind, arg, call) {
     size = as.numeric(size),
     type = type,
     msgtype = msgtype_of(type, kind),
-    width = shown[1],
-    height = shown[2]
+    width = shown[["width"]],
+    height = shown[["height"]]
   )
 }
 
-# Width and height of a picture as clients show it, or NULL.
+# Width and height of a picture as clients show it; nothing of other files.
 shown_size <- function(picture, source) {
-  size <- c(picture[["width"]], picture[["height"]])
+  size <- picture[c("width", "height")]
   is_jpeg <- identical(picture[["type"]], "image/jpeg")
-  if (is_jpeg && jpeg_orientation(source) >= 5) rev(size) else size
+  if (is_jpeg && jpeg_orientation(source) >= 5) {
+    names(size) <- rev(names(size))
+  }
+  size
 }
 
 unknown_type <- "application/octet-stream"

@@ -7,6 +7,7 @@ send_messages <- function(
   mentions,
   reply_to,
   transaction_id = NULL,
+  help = "Post less at once, or a file with mx_file().",
   call = caller_env()
 ) {
   thread_id <- if (is.character(thread)) thread
@@ -18,7 +19,7 @@ send_messages <- function(
     c(list(mentions), rep(list(character()), length(messages) - 1L)),
     list(first)[rep(1L, length(messages))]
   )
-  check_message_sizes(client, room, messages, contents, call)
+  check_message_sizes(client, room, messages, contents, help, call)
   room_id <- resolve_room(client, room, call = call)
   machine <- machine_of(client, call = call)
   staging <- message_staging(client, machine, room_id, messages, call)
@@ -110,7 +111,14 @@ telling_of_others <- function(code, n) {
 # What a file's event has beside its words: keys, hash and address.
 file_event_bytes <- 900L
 
-check_message_sizes <- function(client, room, messages, contents, call) {
+check_message_sizes <- function(
+  client,
+  room,
+  messages,
+  contents,
+  help,
+  call
+) {
   texts <- Map(
     function(message, content) {
       if (!is.null(message[["file"]])) {
@@ -126,7 +134,7 @@ check_message_sizes <- function(client, room, messages, contents, call) {
     room,
     "m.room.message",
     unlist(texts, use.names = FALSE),
-    help = "Post less at once, or a file with mx_file().",
+    help = help,
     call = call
   )
 }

@@ -7,6 +7,10 @@
 #'   with `title` as its caption.
 #' @param digits How many significant digits numbers have at least, as in
 #'   [print()]. `NULL` is `getOption("digits")`. A file has all digits.
+#' @param csv Whether to send the whole table as a CSV file too, right after the
+#'   message and in the same thread: also the rows that `max_rows` leaves out. Its
+#'   transaction id is `transaction_id` with `-1`. With `as = "file"` it changes
+#'   nothing.
 #' @rdname mx_send
 #' @export
 mx_send_table <- function(
@@ -21,7 +25,8 @@ mx_send_table <- function(
   reply_to = NULL,
   thread = NULL,
   transaction_id = NULL,
-  digits = NULL
+  digits = NULL,
+  csv = FALSE
 ) {
   check_client(client)
   title <- check_string(title, null = TRUE)
@@ -33,61 +38,53 @@ mx_send_table <- function(
   check_number(max_rows, least = 1)
   check_flag(row_names)
   check_digits(digits)
+  check_flag(csv)
   check_user_ids(mentions)
-  relation <- relation_to(
-    check_string(reply_to, null = TRUE),
-    check_string(thread, null = TRUE)
-  )
+  check_string(reply_to, null = TRUE)
+  check_string(thread, null = TRUE)
+  check_room(client, room)
+  check_string(transaction_id, null = TRUE)
   if (!is.data.frame(x) && !is.matrix(x)) {
     argument_abort("x", "a data frame or a matrix", caller_env())
   }
   x <- as.data.frame(x)
-  if (as == "file") {
-    return(invisible(mx_send_file(
-      client,
-      room,
-      table_csv(utils::head(x, floor(max_rows)), row_names),
-      name = "table.csv",
-      caption = table_caption(title, rows_left_out(x, max_rows)),
-      mentions = mentions,
-      reply_to = reply_to,
-      thread = thread,
-      transaction_id = transaction_id
-    )))
+  # With `as = "file"` it would be the same file twice.
+  file <- if (csv && as != "file") csv_name
+  message <- switch(
+    as,
+    file = csv_message(x, max_rows, row_names),
+    image = table_picture_message(x, max_rows, row_names, digits, file),
+    table_text_message(x, max_rows, row_names, as, digits, file)
+  )
+  message[["title"]] <- title
+  messages <- list(message)
+  if (!is.null(file)) {
+    messages <- c(messages, list(csv_message(x, Inf, row_names)))
+    transaction_id <- if (!is.null(transaction_id)) {
+      paste0(transaction_id, c("", "-1"))
+    }
   }
-  if (as == "image") {
-    return(invisible(send_table_picture(
-      client,
-      room,
-      x,
-      title,
-      max_rows,
-      row_names,
-      digits,
-      mentions,
-      reply_to,
-      thread,
-      transaction_id
-    )))
-  }
-  content <- table_content(x, title, max_rows, row_names, as, mentions, digits)
-  content[["m.relates_to"]] <- relation
-  texts <- as_json_text(content)
-  check_sizes(
+  invisible(send_messages(
     client,
     room,
-    "m.room.message",
-    texts,
+    lapply(messages, ready_message, environment()),
+    thread,
+    mentions,
+    reply_to,
+    transaction_id,
     help = "Send fewer rows or columns, or a file with `as = \"file\"`."
-  )
-  room_id <- resolve_room(client, room)
-  invisible(send_events(
-    client,
-    room_id,
-    "m.room.message",
-    texts,
-    transaction_id
   ))
+}
+
+# What the file is called, here and in the message beside it.
+csv_name <- "table.csv"
+
+csv_message <- function(x, max_rows, row_names) {
+  mx_file(
+    table_csv(utils::head(x, floor(max_rows)), row_names),
+    caption = rows_left_out(x, max_rows),
+    name = csv_name
+  )
 }
 
 # As format() takes them.
@@ -101,48 +98,37 @@ check_digits <- function(digits, call = caller_env()) {
   }
 }
 
-# A data frame as a message: HTML, and columns of text where HTML is not shown.
-table_content <- function(
+# A data frame as a message: HTML, and columns of text where HTML is not shown. `file`
+# is the name of a file that has all rows, or NULL.
+table_text_message <- function(
   x,
-  title,
   max_rows,
   row_names,
   as = "html",
-  mentions = character(),
-  digits = NULL
+  digits = NULL,
+  file = NULL
 ) {
-  more <- rows_left_out(x, max_rows)
+  more <- rows_left_out(x, max_rows, file)
   format_column <- function(column) format_cells(column, digits)
   shown <- utils::head(x, floor(max_rows))
   cells <- table_cells(shown, row_names, format_column)
   plain <- plain_table(cells)
-  paragraph <- function(text) {
-    if (!is.null(text)) paste0("<p>", escape_html(text), "</p>")
-  }
-  list(
-    msgtype = "m.text",
-    body = paste(c(title, plain, more), collapse = "\n"),
-    format = "org.matrix.custom.html",
-    formatted_body = paste0(
-      if (!is.null(title)) add_pills(paragraph(title), mentions),
-      if (as == "code") code_block(plain) else html_table(cells),
-      paragraph(more)
-    ),
-    "m.mentions" = mentioned(mentions)
+  html <- paste0(
+    if (as == "code") code_block(plain) else html_table(cells),
+    if (!is.null(more)) paste0("<p>", escape_html(more), "</p>")
   )
+  new_message(paste(c(plain, more), collapse = "\n"), html, "m.text")
 }
 
-rows_left_out <- function(x, max_rows) {
+rows_left_out <- function(x, max_rows, file = NULL) {
   left_out <- nrow(x) - floor(max_rows)
   if (left_out > 0) {
-    paste("\u2026 and", plural(left_out, "more row", "more rows"))
+    more <- paste("\u2026 and", plural(left_out, "more row", "more rows"))
+    paste0(more, see_file(file))
   }
 }
 
-table_caption <- function(title, more) {
-  lines <- c(title, more)
-  if (!is.null(lines)) paste(lines, collapse = "\n")
-}
+see_file <- function(file) if (!is.null(file)) paste0(": see ", file)
 
 # A matrix of texts, with the names of the columns.
 table_cells <- function(x, row_names, format_column = format_cells) {

@@ -12,25 +12,18 @@ most_picture_rows <- 200L
 most_picture_width <- 30
 most_cell_letters <- 60L
 
-send_table_picture <- function(
-  client,
-  room,
+# `file` is the name of a file that has all rows, or NULL.
+table_picture_message <- function(
   x,
-  title,
   max_rows,
   row_names,
   digits,
-  mentions,
-  reply_to,
-  thread,
-  transaction_id,
+  file,
   call = caller_env()
 ) {
-  check_room(client, room, call)
-  check_string(transaction_id, null = TRUE, call = call)
   max_rows <- min(max_rows, most_picture_rows)
   shown <- utils::head(x, floor(max_rows))
-  more <- rows_left_out(x, max_rows)
+  more <- rows_left_out(x, max_rows, file)
   cells <- table_cells(shown, row_names, function(column) {
     format_cells(column, digits)
   })
@@ -39,19 +32,8 @@ send_table_picture <- function(
     table_picture(cells, is_number, more, call),
     name = "table.png"
   )
-  message[["title"]] <- title
-  words <- table_words(cells, more)
-  message[c("text", "html")] <- words
-  send_messages(
-    client,
-    room,
-    list(ready_message(message, call)),
-    thread,
-    mentions,
-    reply_to,
-    transaction_id,
-    call
-  )
+  message[c("text", "html")] <- table_words(cells, more, file)
+  message
 }
 
 is_number_column <- function(column) {
@@ -60,14 +42,14 @@ is_number_column <- function(column) {
 
 # The table in text, for those who cannot see the picture, or search for a word: as many
 # rows as fit into an event as text and as HTML.
-table_words <- function(cells, more) {
+table_words <- function(cells, more, file) {
   lines <- plain_table(cells)
   bytes <- function(lines) {
     nchar(vapply(lines, function(x) as_json_text(list(x)), ""), "bytes")
   }
   fitting <- cumsum(bytes(lines) + bytes(escape_html(lines))) < most_text_bytes
   if (!all(fitting)) {
-    more <- "\u2026"
+    more <- paste0("\u2026", see_file(file))
   }
   lines <- lines[fitting]
   list(

@@ -140,7 +140,8 @@ calls_messages <- function(scene) {
       reply_to = event,
       thread = event,
       transaction_id = NULL,
-      digits = 3
+      digits = 3,
+      csv = TRUE
     ),
     mx_edit = list(
       client = alice,

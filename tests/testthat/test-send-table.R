@@ -1,9 +1,9 @@
 table_of <- function(x, ...) {
-  table_content(as.data.frame(x), NULL, 50, FALSE)
+  table_text_message(as.data.frame(x), 50, FALSE)
 }
 
 html_of <- function(x) {
-  table_of(x)[["formatted_body"]]
+  table_of(x)[["html"]]
 }
 
 test_that("a data frame is a table in HTML, and columns of text", {
@@ -98,7 +98,7 @@ test_that("tables of odd shapes are tables", {
 })
 
 test_that("columns stand under each other also in other scripts", {
-  body <- table_of(data.frame(a = c("\u00e9\u00e9", "x"), b = 1:2))[["body"]]
+  body <- table_of(data.frame(a = c("\u00e9\u00e9", "x"), b = 1:2))[["text"]]
   lines <- strsplit(body, "\n")[[1]]
   expect_equal(lines, c("a   b", "\u00e9\u00e9  1", "x   2"))
 })
@@ -414,8 +414,8 @@ test_that("what cannot be a picture is refused", {
 test_that("digits are those of print()", {
   x <- data.frame(n = c(pi, 100))
   text <- function(digits) {
-    content <- table_content(x, NULL, 50, FALSE, digits = digits)
-    strsplit(content[["body"]], "\n")[[1]][[2]]
+    message <- table_text_message(x, 50, FALSE, digits = digits)
+    strsplit(message[["text"]], "\n")[[1]][[2]]
   }
   expect_equal(text(NULL), trimws(format(x$n))[[1]])
   expect_equal(text(3), "3.14")
@@ -445,4 +445,100 @@ test_that("times as POSIXlt, and lists with a class, are columns", {
   n <- length(unclass(x$time))
   times <- as.POSIXlt(rep("2026-11-28 07:00", n), tz = "UTC")
   expect_equal(format_cells(times), rep("2026-11-28 07:00:00", n))
+})
+
+test_that("a CSV file follows the table, with all rows, in one thread", {
+  pair <- demo_pair()
+  root <- mx_send_text(pair$alice, pair$room, "figures")
+  mx_sync(pair$bob)
+  x <- data.frame(x = 1:60, y = "\u00fc")
+  for (as in c("html", "code", "image")) {
+    ids <- expect_invisible(mx_send_table(
+      pair$alice,
+      pair$room,
+      x,
+      title = "Figures",
+      max_rows = 3,
+      as = as,
+      mentions = pair$bob$user_id,
+      thread = root,
+      transaction_id = as,
+      csv = TRUE
+    ))
+    events <- messages(mx_sync(pair$bob))
+    expect_equal(events$event_id, as.vector(ids))
+    expect_equal(events$thread, rep(as.vector(root), 2))
+    expect_match(
+      events$body[[1]],
+      "^Figures\nx .*\n\u2026 and 57 more rows: see table.csv$"
+    )
+    expect_match(
+      events$content[[1]][["formatted_body"]],
+      "57 more rows: see table.csv",
+      fixed = TRUE
+    )
+    content <- events$content[[2]]
+    expect_equal(content[["msgtype"]], "m.file")
+    expect_equal(content[["filename"]], "table.csv")
+    expect_equal(content[["body"]], "table.csv")
+    # A second notification would say nothing new.
+    expect_equal(lengths(events$mentions), c(1, 0))
+    bytes <- opened(pair$bob, content)
+    expect_identical(bytes, table_csv(x, FALSE))
+    # Under its id it is the same.
+    again <- mx_send_table(
+      pair$alice,
+      pair$room,
+      x,
+      as = as,
+      transaction_id = as,
+      csv = TRUE
+    )
+    expect_identical(again, ids)
+  }
+  # A file is one file.
+  mx_send_table(pair$alice, pair$room, x, as = "file", csv = TRUE)
+  expect_equal(new_bodies(pair$bob), "table.csv")
+  # Where no row was left out, nothing is said of the file.
+  mx_send_table(pair$alice, pair$room, cars, csv = TRUE, reply_to = root)
+  events <- messages(mx_sync(pair$bob))
+  expect_no_match(events$body[[1]], "see")
+  expect_equal(events$body[[2]], "table.csv")
+  expect_error(
+    mx_send_table(pair$alice, pair$room, cars, csv = NA),
+    class = "mx_error_argument"
+  )
+})
+
+test_that("where the table is cut for its size, the picture's text names the file", {
+  words <- table_words(cbind(x = rep(strrep("y", 500), 100)), NULL, "table.csv")
+  expect_match(words[["text"]], "\n\u2026: see table.csv$")
+})
+
+test_that("a table and its CSV file are both sent, or none of them", {
+  pair <- demo_pair()
+  send <- function(x) {
+    mx_send_table(pair$alice, pair$room, x, max_rows = 1, csv = TRUE)
+  }
+  x <- data.frame(x = strrep("y", 50000))
+  asked <- requests_during({
+    expect_error(send(x), class = "mx_error_too_large")
+  })
+  expect_length(asked, 0)
+  withr::local_options(mxcrypt.max_waiting = 3)
+  expect_error(send(cars), class = "mx_error_too_large")
+  expect_equal(nrow(mx_outbox(pair$alice)), 0)
+  expect_length(new_bodies(pair$bob), 0)
+  expect_length(waiting_files(pair$alice), 0)
+  withr::local_options(mxcrypt.max_waiting = 4e9)
+  condition <- local({
+    local_replaced("http_once", function(session, ...) {
+      mx_abort("No response.", "mx_error_network")
+    })
+    catch(send(cars))
+  })
+  expect_s3_class(condition, "mx_error_network")
+  expect_equal(nrow(mx_outbox(pair$alice)), 2)
+  mx_sync(pair$alice)
+  expect_length(new_bodies(pair$bob), 2)
 })
