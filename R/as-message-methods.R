@@ -203,30 +203,30 @@ mx_as_message.raw <- function(x, ...) {
   )
 }
 
+#' @export
+mx_as_message.htmlwidget <- plot_message
+
 # Printing one opens a browser.
 #' @export
-mx_as_message.htmlwidget <- function(x, ...) {
+mx_as_message.gt_tbl <- function(x, ...) {
   refuse_object(
     x,
     paste("HTML of class", class(x)[[1]]),
     paste(
       "Save it to a file with a function of its package, such as",
-      "htmlwidgets::saveWidget() or gt::gtsave(), then use mx_file()."
+      "gt::gtsave(), then use mx_file()."
     )
   )
 }
 
 #' @export
-mx_as_message.gt_tbl <- mx_as_message.htmlwidget
+mx_as_message.flextable <- mx_as_message.gt_tbl
 
 #' @export
-mx_as_message.flextable <- mx_as_message.htmlwidget
+mx_as_message.shiny.tag <- mx_as_message.gt_tbl
 
 #' @export
-mx_as_message.shiny.tag <- mx_as_message.htmlwidget
-
-#' @export
-mx_as_message.shiny.tag.list <- mx_as_message.htmlwidget
+mx_as_message.shiny.tag.list <- mx_as_message.gt_tbl
 
 refuse_object <- function(x, what, help, call = caller_env()) {
   mx_abort(

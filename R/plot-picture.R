@@ -4,28 +4,32 @@
 # Draws `plot` and returns the path of the picture. `plot` is a promise: it must not
 # be touched before the device is open, since then the code runs.
 draw_plot <- function(plot, dir, canvas, call = caller_env()) {
-  value <- NULL
+  result <- NULL
   draw <- function() {
     tryCatch(
-      value <<- run_plot(plot, canvas, call),
+      result <<- run_plot(plot, canvas, call),
       error = function(condition) raise_plot_error(condition, call)
     )
   }
   pages <- draw_pages(draw(), file.path(dir, "plot"), canvas, call)
   check_one_page(pages, call)
-  if (is_blank(pages, dir, canvas, call)) {
-    plot_abort(
-      c(
-        "Nothing was drawn. Nothing was sent.",
-        x = if (!is.null(value)) {
-          paste0("The value of `plot` has the class ", class(value)[[1]], ".")
-        },
-        i = plot_help(value)
-      ),
-      call
-    )
+  if (!is_blank(pages, dir, canvas, call)) {
+    return(pages)
   }
-  pages
+  value <- result[["value"]]
+  if (is_widget(value) && result[["visible"]]) {
+    return(widget_picture(value, dir, canvas, call))
+  }
+  plot_abort(
+    c(
+      "Nothing was drawn. Nothing was sent.",
+      x = if (!is.null(value)) {
+        paste0("The value of `plot` has the class ", class(value)[[1]], ".")
+      },
+      i = plot_help(value)
+    ),
+    call
+  )
 }
 
 raise_plot_error <- function(condition, call) {
@@ -40,7 +44,8 @@ raise_plot_error <- function(condition, call) {
   )
 }
 
-# Runs the code as the console would: a plot that it returns visibly is drawn.
+# Runs the code as the console would: a plot that it returns visibly is drawn. Returns
+# the value, and whether it is visible.
 run_plot <- function(plot, canvas, call) {
   result <- withVisible(plot)
   if (is.function(result[["value"]])) {
@@ -51,7 +56,7 @@ run_plot <- function(plot, canvas, call) {
   if (result[["visible"]]) {
     draw_object(result[["value"]], canvas, call)
   }
-  result[["value"]]
+  result
 }
 
 # Draws a plot that is an object, and nothing for any other value.
@@ -118,8 +123,8 @@ plot_help <- function(value) {
     "mx_send_table() sends a data frame or a matrix as a table."
   } else if (is_string(value)) {
     "mx_send_image() sends a picture that is a file."
-  } else if (inherits(value, "htmlwidget")) {
-    "Save it with htmlwidgets::saveWidget(), then send it with mx_send_file()."
+  } else if (is_widget(value)) {
+    "End your code with the HTML widget itself, as at the console."
   } else if (is.list(value) && any(vapply(value, is_plot_object, NA))) {
     "Send each plot by its own call."
   } else {

@@ -12,7 +12,7 @@
 #' | text | A text message. The elements of a character vector are its lines. |
 #' | number, logical, factor, date, time | The text that the console shows, without `[1]`. |
 #' | data frame, matrix | A table of up to 50 rows, as from [mx_send_table()]. |
-#' | ggplot, lattice plot, grob, recorded plot | A picture, as from [mx_send_plot()]. |
+#' | ggplot, lattice plot, grob, recorded plot, HTML widget | A picture, as from [mx_send_plot()]. |
 #' | error, warning, other condition | Its message and class, and the backtrace of an rlang error. |
 #' | [mx_file()], a path of package fs | The file. |
 #' | [mx_message()] | Text with HTML of your own. |
@@ -28,8 +28,8 @@
 #'
 #' What is too long for a message is posted as a file: a table as CSV, text as
 #' `output.txt`. Functions, bare environments, connections and raw vectors are
-#' refused, and so are HTML widgets, which must be saved to a file first. Other
-#' packages can add methods for [mx_as_message()].
+#' refused, and so are other objects of HTML, such as tables of gt, which must be saved
+#' to a file first. Other packages can add methods for [mx_as_message()].
 #'
 #' Everything is saved in the outbox at once: if the network fails, the next call
 #' that reaches the server sends the rest, in order (see [mx_outbox()]). With
@@ -47,7 +47,8 @@
 #'   there was nothing to post.
 #' @section Errors:
 #' `mx_error_argument` when an object cannot be posted, `mx_error_plot` when a plot
-#' cannot be drawn. The message names the object, `parent` is the reason, and nothing
+#' cannot be drawn, `mx_error_package` when the package that draws it is missing. The
+#' message names the object, `parent` is the reason, and nothing
 #' was sent. `mx_error_too_large` when a message or a file is larger than the server
 #' accepts; nothing was sent. For errors of sending see [mx_send()].
 #' @family sending

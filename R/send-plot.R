@@ -14,6 +14,9 @@
 #' * a ggplot, a lattice plot, a grid grob, or a plot that
 #'   [grDevices::recordPlot()] recorded. As at the console, code that ends with one
 #'   draws it.
+#' * an HTML widget, such as one of plotly, DT or leaflet. The packages htmlwidgets and
+#'   webshot2 draw it, with Chrome or Chromium; the picture shows `width` by `height`
+#'   inches of its page.
 #' * a function without arguments that draws, or returns such a plot.
 #' * left out: the plot that the current graphics device shows, else the last
 #'   ggplot. A plot from a device is scaled to the new size. To have it laid out for
@@ -46,7 +49,8 @@
 #' @section Errors:
 #' `mx_error_plot` when there is no picture to send: the code failed (`parent` is
 #' its error), drew nothing, drew several pages or closed the graphics device; the
-#' value is not a plot; or no PNG device works here. `mx_error_argument` when
+#' value is not a plot; or no PNG device works here. `mx_error_package` when the package
+#' that draws the plot is missing. `mx_error_argument` when
 #' another argument does not fit: no plot code runs then. Nothing was sent in either
 #' case. For errors of sending see [mx_send_image()].
 #' @family sending

@@ -109,7 +109,6 @@ test_that("what has no content is refused", {
     stdin(),
     as.raw(1),
     methods::new("externalptr"),
-    structure(list(), class = c("x", "htmlwidget")),
     structure(list(), class = "gt_tbl")
   )
   for (x in objects) {

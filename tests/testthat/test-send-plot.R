@@ -210,7 +210,7 @@ test_that("a value that is no plot gets the call that sends it", {
   expect_no_picture(cars, "mx_send_table\\(\\)")
   expect_no_picture("plot.png", "mx_send_image\\(\\)")
   widget <- structure(list(), class = c("plotly", "htmlwidget"))
-  expect_no_picture(widget, "mx_send_file\\(\\)")
+  expect_no_picture(not_shown <- widget, "End your code with")
   circles <- list(grid::circleGrob(), grid::circleGrob())
   expect_no_picture(circles, "its own call")
 })
