@@ -4,7 +4,8 @@
 shown_pictures <- c("image/png", "image/jpeg", "image/gif", "image/webp")
 
 # The files that `path`, a character or raw vector, names: for each its `source`,
-# `name`, `size` in bytes, `type`, `msgtype`, and of a picture `width` and `height`.
+# `name`, `size` in bytes, `type`, `msgtype`, of a picture `width` and `height`, and of
+# a sound or video `duration` in milliseconds where it is known.
 files_of <- function(path, name, type, kind, call, arg = "path") {
   sources <- if (is.raw(path)) list(path) else as_paths(path, arg, call)
   n <- length(sources)
@@ -39,12 +40,14 @@ one_file <- function(source, name, type, kind, arg, call) {
     type <- picture[["type"]] %||% type_by_name(name)
   }
   check_kind(type, kind, name, call)
+  msgtype <- msgtype_of(type, kind)
   list(
     source = source,
     name = name,
     size = as.numeric(size),
     type = type,
-    msgtype = msgtype_of(type, kind),
+    msgtype = msgtype,
+    duration = if (msgtype %in% c("m.audio", "m.video")) media_duration(source),
     width = shown[["width"]],
     height = shown[["height"]]
   )

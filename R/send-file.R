@@ -8,6 +8,9 @@
 #' are sent as such. `mx_send_image()`, `mx_send_video()` and `mx_send_audio()` refuse
 #' files of other types. `mx_send_media()` is the same under the names of mx.client.
 #'
+#' How long a sound or video is, is sent too, where its header says it: of WAV, MP4, M4A,
+#' MOV, and Ogg files with Opus or Vorbis.
+#'
 #' A file is copied first, encrypted where its room is, to a place beside the store
 #' that only its owner can read. If the network fails, or R is killed, it waits there
 #' like any message in the outbox (see [mx_outbox()]): the next call that reaches the
@@ -299,6 +302,7 @@ file_info <- function(file) {
   info <- list(mimetype = file[["type"]])
   info[["w"]] <- file[["width"]]
   info[["h"]] <- file[["height"]]
+  info[["duration"]] <- file[["duration"]]
   info
 }
 
