@@ -118,6 +118,8 @@
 #' * `mx_warning_unclaimed`: Devices have no usable one-time key.
 #' * `mx_warning_pump`: The server did not do something on the side; later calls try
 #'   again. Fields: `kind`, `status`, `errcode`.
+#' * `mx_warning_knit_post`: The figures of a chunk could not be posted, see
+#'   [mx_knit_post()]. Fields: `cause`.
 #' * `mx_warning_network`: [mx_listen()] goes on after a failure.
 #' * `mx_warning_handler`: A handler of [mx_listen()] failed. Fields: `cause`,
 #'   `event`, `set_aside`.

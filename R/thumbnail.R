@@ -33,8 +33,7 @@ made_thumbnail <- function(file) {
 
 needs_thumbnail <- function(file) {
   size <- c(file[["width"]], file[["height"]])
-  identical(file[["msgtype"]], "m.image") &&
-    length(size) == 2L &&
+  length(size) == 2L &&
     file[["size"]] > least_thumbnail_bytes &&
     any(size > c(thumbnail_width, thumbnail_height)) &&
     prod(size) <= most_thumbnail_pixels

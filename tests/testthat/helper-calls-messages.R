@@ -105,6 +105,12 @@ calls_messages <- function(scene) {
       quiet = TRUE,
       transaction_id = NULL
     ),
+    mx_knit_post = list(
+      client = alice,
+      room = room,
+      thread = event,
+      on_error = "warn"
+    ),
     mx_post = list(
       client = alice,
       room = room,
