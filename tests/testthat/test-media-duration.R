@@ -96,7 +96,11 @@ test_that("an MP4 file has the duration of its header", {
   expect_equal(duration(open), 2500)
   # "Not known", and that of a film in fragments.
   expect_null(duration(an_mp4(movie_header(2^32 - 1))))
+  expect_null(duration(an_mp4(movie_header(2^32 - 1, units = 1e6))))
   expect_null(duration(an_mp4(movie_header(0))))
+  # A header behind the box that it should be in.
+  beyond <- an_mp4(c(big(16), charToRaw("free")))
+  expect_null(duration(c(beyond, raw(8), movie_header(1500))))
 })
 
 test_that("an Ogg file has the duration of its last page", {

@@ -72,6 +72,15 @@ test_that("a JPEG picture gets a thumbnail", {
   expect_equal(made_thumbnail(file_at(grey, "x.jpg"))[["width"]], 800)
 })
 
+test_that("a JPEG picture of four inks goes without a thumbnail", {
+  skip_if_not_installed("jpeg")
+  inks <- large_pixels(1000, 700, opacity = 0.5)
+  bytes <- jpeg::writeJPEG(inks, raw(), 0.95, color.space = "CMYK")
+  file <- file_at(bytes, "x.jpg")
+  expect_true(needs_thumbnail(file))
+  expect_null(made_thumbnail(file))
+})
+
 test_that("averaging keeps the mean, and what is transparent has no colour", {
   x <- matrix(c(0, 0, 3, 0, 0, 6), 3)
   expect_equal(average_rows(x, 1), matrix(c(1, 2), 1))
@@ -133,6 +142,10 @@ test_that("a picture goes without a thumbnail where none is needed or can be mad
   expect_false(needs_thumbnail(huge))
   huge[c("width", "height")] <- c(8000, 5000)
   expect_true(needs_thumbnail(huge))
+  # One with more bytes than the picture.
+  small <- file_at(large)
+  small[["size"]] <- 100001
+  expect_null(made_thumbnail(small))
   # Without its package.
   make <- get("made_thumbnail", asNamespace("mxcrypt"))
   local_replaced("png_reader", function() NULL)
