@@ -143,7 +143,7 @@ test_that("a picture goes without a thumbnail where none is needed or can be mad
   huge[c("width", "height")] <- c(8000, 5000)
   expect_true(needs_thumbnail(huge))
   # One with more bytes than the picture.
-  small <- file_at(large)
+  small <- file_at(a_large_picture(1000, 700, opacity = 102 / 255))
   small[["size"]] <- 100001
   expect_null(made_thumbnail(small))
   # Without its package.
