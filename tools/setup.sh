@@ -20,10 +20,8 @@ foreign=$root/tests/live/foreign-client
 rust_needed=1.89
 python_needed=3.11
 r_packages=(
-  askpass callr cli commonmark curl ggplot2 httr2 jpeg jsonlite keyring knitr lattice lintr
-  mime png processx rlang rmarkdown roxygen2 testthat webfakes withr xml2
-  askpass callr cli commonmark curl ggplot2 htmlwidgets httr2 jpeg jsonlite keyring knitr lattice lintr
-  mime png processx rlang rmarkdown roxygen2 testthat webfakes withr
+  askpass callr cli commonmark curl ggplot2 htmlwidgets httr2 jpeg jsonlite keyring knitr lattice
+  lintr mime png processx rlang rmarkdown roxygen2 testthat webfakes withr xml2
 )
 system_packages=(
   r-base-core r-base-dev devscripts libcurl4-openssl-dev pandoc qpdf xz-utils
