@@ -70,11 +70,29 @@ server$backup <- NULL
 http_once <- mxcrypt:::http_once
 opening <- "{\"rooms\":{"
 
-backed_up <- function(session, method, path, body, timeout, content, file) {
+backed_up <- function(
+  session,
+  method,
+  path,
+  body,
+  timeout,
+  content,
+  download,
+  call
+) {
   if (
     is.null(server$backup) || !grepl("/room_keys/keys?", path, fixed = TRUE)
   ) {
-    return(http_once(session, method, path, body, timeout, content, file))
+    return(http_once(
+      session,
+      method,
+      path,
+      body,
+      timeout,
+      content,
+      download,
+      call
+    ))
   }
   before <- clock()
   on.exit(server$spent <- server$spent + clock() - before)
@@ -94,8 +112,8 @@ backed_up <- function(session, method, path, body, timeout, content, file) {
       append = TRUE
     )
   } else {
-    file.copy(server$backup, file, overwrite = TRUE)
-    cat("}}", file = file, append = TRUE)
+    file.copy(server$backup, download$to, overwrite = TRUE)
+    cat("}}", file = download$to, append = TRUE)
     answer$body <- raw()
   }
   answer

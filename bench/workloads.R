@@ -240,6 +240,82 @@ key_backup <- function(size) {
   message(size, " sessions are ", signif(file_mb, 3), " MB of key backup")
 }
 
+# --- W10 -----------------------------------------------------------------------
+
+# The history of a room is archived, exported and searched by a device that has its
+# keys.
+archive <- function(size) {
+  fields <- list(size = size)
+  homeserver <- mx_demo_homeserver(c("alice", "bob"))
+  alice <- mx_demo_client(homeserver, "alice")
+  bob <- mx_demo_client(homeserver, "bob")
+  room <- mx_room_create(alice, invite = bob$user_id)
+  mx_room_join(bob, room)
+  mx_room_encrypt(alice, room, rotation_messages = 10000)
+  for (i in seq_len(size / events)) {
+    numbers <- seq_len(events) + (i - 1) * events
+    suppressMessages(mx_send_text(alice, room, paste(numbers, body)))
+  }
+  repeat {
+    if (nrow(mx_sync(bob, limit = 1e5)) == 0) break
+  }
+  archived <- measure(
+    "w10-archive",
+    function() mx_archive(bob, room),
+    fields = fields
+  )
+  stopifnot(archived[["complete"]], archived[["events"]] >= size)
+  file <- tempfile(fileext = ".csv")
+  measure(
+    "w10-export",
+    function() mx_archive_export(bob, file),
+    fields = fields
+  )
+  search_archive(bob, size, fields)
+}
+
+# One message of all is found.
+search_archive <- function(client, size, fields) {
+  pattern <- paste0("^", format(size - 1, scientific = FALSE), " ")
+  found <- measure(
+    "w10-search",
+    function() mx_search(client, pattern),
+    fields = fields
+  )
+  stopifnot(nrow(found) == 1, attr(found, "searched") == size)
+}
+
+# So many messages that no server is asked for them.
+large_archive <- function(size) {
+  homeserver <- mx_demo_homeserver("alice")
+  alice <- mx_demo_client(homeserver, "alice")
+  room <- mx_room_create(alice)
+  machine <- mxcrypt:::machine_of(alice)
+  mxcrypt:::machine_archive(machine, room, NULL)
+  for (last in seq(size, 1, by = -events)) {
+    numbers <- seq(last, last - events + 1)
+    rows <- sprintf(
+      paste0(
+        "{\"type\":\"m.room.message\",\"sender\":\"@bob:demo\",\"event_id\":\"$%d\",",
+        "\"origin_server_ts\":%.0f,",
+        "\"content\":{\"msgtype\":\"m.text\",\"body\":\"%d %s\"}}"
+      ),
+      numbers,
+      1.7e12 + numbers,
+      numbers,
+      body
+    )
+    from <- if (last < size) sprintf("p%d", last)
+    page <- sprintf(
+      "{\"chunk\":[%s],\"end\":\"p%d\"}",
+      paste(rows, collapse = ","),
+      last - events
+    )
+    mxcrypt:::machine_archive_page(machine, room, from, charToRaw(page))
+  }
+  search_archive(alice, size, list(size = size))
+}
+
 tryCatch(
   switch(
     workload,
@@ -265,6 +341,8 @@ tryCatch(
     "w9-1000" = key_backup(1000L),
     "w9-10000" = key_backup(10000L),
     "w9-100000" = key_backup(100000L),
+    "w10-100000" = archive(100000L),
+    "w10-1000000" = large_archive(1000000L),
     stop("There is no workload ", workload)
   ),
   finally = remove_copies(fixtures)

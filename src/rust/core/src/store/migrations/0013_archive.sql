@@ -1,4 +1,5 @@
--- What a user wants to keep of rooms. An event is found by its place, and by its id.
+-- What a user wants to keep of rooms. An event is found by its place, and by its id. The index of ids is unique not
+-- least because SQLite would visit all events of the room instead, to have them in order.
 
 CREATE TABLE archived_room (
   room_id TEXT PRIMARY KEY,
@@ -13,7 +14,7 @@ CREATE TABLE archived_event (
   body BLOB NOT NULL,
   PRIMARY KEY (room_id, sent_at, number)
 ) WITHOUT ROWID;
-CREATE INDEX archived_event_id ON archived_event (room_id, event_id);
+CREATE UNIQUE INDEX archived_event_id ON archived_event (room_id, event_id);
 
 CREATE TABLE archived_edit (
   room_id TEXT NOT NULL,
