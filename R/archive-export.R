@@ -24,20 +24,29 @@ mx_archive_export <- function(
   }
   call <- caller_env()
   # Beside it, so that it takes its name in one step, and closed to others from the
-  # beginning.
-  draft <- tempfile(".mxcrypt-", dirname(path))
+  # beginning. What a process left that was killed is replaced by the next one.
+  draft <- file.path(dirname(path), paste0(".", basename(path), ".part"))
   on.exit(unlink(draft))
-  core(private_file_write(draft, ""))
-  writer <- export_writer(format, draft, call)
-  tryCatch(
-    walk_archive(client, wanted, function(columns) {
-      writer[["write"]](as.data.frame(new_events(columns), flat = TRUE))
-    }),
-    finally = writer[["close"]]()
-  )
-  if (!suppressWarnings(file.rename(draft, path))) {
+  written <- function(code) {
+    tryCatch(
+      code,
+      warning = function(condition) file_abort("written", path, call),
+      mx_error = function(condition) raise(condition),
+      error = function(condition) file_abort("written", path, call)
+    )
+  }
+  written(core(private_file_write(draft, "")))
+  writer <- written(export_writer(format, draft, call))
+  on.exit(writer[["close"]](), add = TRUE, after = FALSE)
+  walk_archive(client, wanted, function(columns) {
+    rows <- as.data.frame(new_events(columns), flat = TRUE)
+    written(writer[["write"]](rows))
+  })
+  written(writer[["close"]]())
+  if (!writer[["is_whole"]]()) {
     file_abort("written", path, call)
   }
+  written(file.rename(draft, path))
   invisible(path)
 }
 
@@ -65,17 +74,22 @@ export_writer <- function(format, path, call) {
   }
   connection <- file(path, "ab")
   as_bytes <- if (format == "csv") csv_lines else json_lines
-  has_header <- FALSE
+  size <- NULL
   list(
     write = function(rows) {
-      bytes <- as_bytes(rows, !has_header)
-      has_header <<- TRUE
-      tryCatch(
-        suppressWarnings(writeBin(bytes, connection)),
-        error = function(condition) file_abort("written", path, call)
-      )
+      bytes <- as_bytes(rows, is.null(size))
+      size <<- (size %||% 0) + length(bytes)
+      writeBin(bytes, connection)
     },
-    close = function() suppressWarnings(close(connection))
+    close = function() {
+      if (!is.null(connection)) {
+        open <- connection
+        connection <<- NULL
+        close(open)
+      }
+    },
+    # R tells nobody that a disk was full when the last part was written.
+    is_whole = function() identical(file.size(path), as.numeric(size))
   )
 }
 
@@ -127,7 +141,8 @@ json_scalars <- function(column) {
 }
 
 utc_text <- function(times) {
-  format(times, "%Y-%m-%dT%H:%M:%OS3Z", tz = "UTC")
+  # format() cuts off.
+  format(times + 0.0005, "%Y-%m-%dT%H:%M:%OS3Z", tz = "UTC")
 }
 
 as_file_lines <- function(lines) {
@@ -153,13 +168,15 @@ nanoparquet_writer <- function(path) {
       write(parquet_columns(rows), path)
       write <<- nanoparquet::append_parquet
     },
-    close = function() NULL
+    close = function() NULL,
+    is_whole = function() TRUE
   )
 }
 
 arrow_writer <- function(path) {
   sink <- arrow::FileOutputStream$create(path)
   writer <- NULL
+  closed <- FALSE
   list(
     write = function(rows) {
       table <- arrow::arrow_table(parquet_columns(rows))
@@ -169,11 +186,15 @@ arrow_writer <- function(path) {
       writer$WriteTable(table, chunk_size = archive_part_size)
     },
     close = function() {
-      if (!is.null(writer)) {
-        writer$Close()
+      if (!closed) {
+        closed <<- TRUE
+        if (!is.null(writer)) {
+          writer$Close()
+        }
+        sink$close()
       }
-      sink$close()
-    }
+    },
+    is_whole = function() TRUE
   )
 }
 

@@ -2,7 +2,7 @@
 #'
 #' `mx_archive_read()` returns what [mx_archive()] keeps as a data frame.
 #' `mx_archive_export()` writes it to a file, part by part, so that memory does not
-#' grow with it. Neither asks the server anything.
+#' grow with it. Neither asks the server anything, unless a room is named by an alias.
 #'
 #' @inheritParams mx_archive
 #' @param rooms Rooms: ids, aliases or exact names. `NULL` are all that are archived.
@@ -23,7 +23,9 @@
 #' any more.
 #'
 #' An export can be read by whoever has the file. It has its name once it is whole,
-#' and can be opened by you alone. Its columns are those of [mx_events] in the form
+#' and can be opened by you alone. Until then it is a hidden file beside it, which stays
+#' if R is killed, and which the next export to the same name replaces. In `"csv"`, text
+#' of others may begin with `=`, which a spreadsheet takes for a formula. Its columns are those of [mx_events] in the form
 #' of [as.data.frame(flat = TRUE)][as.data.frame.mx_events], with times in UTC.
 #' In `"jsonl"`, `content` is JSON, and what is `NA` is left out.
 #'

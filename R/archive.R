@@ -29,8 +29,12 @@
 #' Files of messages are not kept: [mx_media_download()] takes the events of
 #' [mx_archive_read()] as long as the server has the files.
 #'
-#' What is deleted is overwritten in the store. An export, a backup of the disk or a
-#' snapshot of the file system that was made before still has it.
+#' What `mx_archive_forget()` deletes is overwritten in the store, and gone from
+#' SQLite's log unless another process is reading. What a redaction or the retention
+#' deletes is gone from the log once it is used again. An export, a backup of the disk
+#' or a snapshot of the file system that was made before still has it.
+#'
+#' A longer `retention` has the history read again.
 #'
 #' @return `mx_archive()`: a data frame with a row for each of the rooms: `room_id`,
 #'   `events` (how many are kept), `unread` (how many of them wait for a key),
@@ -62,7 +66,7 @@ mx_archive <- function(client, rooms = NULL, retention = NULL) {
   if (is.null(rooms)) {
     room_ids <- archived_rooms(client, NULL)
   } else {
-    check_strings(rooms)
+    check_rooms(rooms)
     room_ids <- unique(vapply(rooms, resolve_room, "", client = client))
   }
   # First, so that nothing falls between the history and what is new.
@@ -120,8 +124,8 @@ archived_rooms <- function(client, rooms, call = caller_env()) {
   if (is.null(rooms)) {
     wanted <- known
   } else {
-    check_strings(rooms, call = call)
-    wanted <- vapply(rooms, resolve_room, "", client = client, call = call)
+    check_rooms(rooms, call = call)
+    wanted <- vapply(rooms, archived_room_id, "", client, known, call)
   }
   if (length(known) == 0L || !all(wanted %in% known)) {
     missing <- printable(setdiff(wanted, known))
@@ -139,6 +143,23 @@ archived_rooms <- function(client, rooms, call = caller_env()) {
     )
   }
   unique(unname(wanted))
+}
+
+check_rooms <- function(rooms, call = caller_env()) {
+  check_strings(rooms, "rooms", call)
+  if (length(rooms) == 0L) {
+    argument_abort("rooms", "one room at least", call)
+  }
+}
+
+# Archived rooms have their names also after they were left, and without a network.
+archived_room_id <- function(room, client, known, call) {
+  rooms <- data.frame(core(machine_rooms(machine_of(client)), call = call))
+  is_it <- rooms[["room_id"]] %in% known & rooms[["name"]] %in% room
+  if (sum(is_it) == 1L) {
+    return(rooms[["room_id"]][is_it])
+  }
+  resolve_room(client, room, call)
 }
 
 # Reads the history of a room as far as it is not there, or says why it cannot be read.
@@ -160,30 +181,42 @@ archive_history <- function(client, room_id) {
     pump_or_warn(client)
   }
   show <- history_progress()
-  asked <- new.env()
+  asked <- list()
   empty <- 0
+  malformed <- 0
   repeat {
     room <- core(machine_archived_room(machine, room_id))
     # Another process may have forgotten it.
     if (is.null(room) || room[["complete"]]) {
-      return(NA_character_)
+      return(malformed_reason(malformed))
     }
-    page <- history_page(client, room_id, 500, room[["next"]], caller_env())
-    body <- page[["body"]]
-    core(machine_track_senders(machine, body))
-    unread <- machine_archive_page(machine, room_id, room[["next"]], body)
+    from <- room[["next"]]
+    if (list(from) %in% asked || empty > 20) {
+      return("The server answers with the same pages, or with empty ones.")
+    }
+    asked <- c(asked, list(from))
+    page <- history_page(client, room_id, 500, from, caller_env())
+    core(machine_track_senders(machine, page[["body"]]))
+    kept <- machine_archive_page(machine, room_id, from, page[["body"]])
+    kept <- core(kept)
     show(page)
-    if (isTRUE(core(unread) > 0)) {
+    malformed <- malformed + (kept[["malformed"]] %||% 0)
+    if (isTRUE(kept[["unread"]] > 0)) {
       # Their keys are looked for before there are too many to be remembered.
       pump_or_warn(client)
     }
     empty <- if (page[["n"]] == 0) empty + 1 else 0
-    place <- paste0("from ", room[["next"]])
-    if (!is.null(asked[[place]]) || empty > 20) {
-      return("The server answers with the same pages, or with empty ones.")
-    }
-    asked[[place]] <- TRUE
   }
+}
+
+malformed_reason <- function(malformed) {
+  if (malformed == 0) {
+    return(NA_character_)
+  }
+  paste(
+    plural(malformed, "event"),
+    "of the server could not be kept: what it returned is no event."
+  )
 }
 
 warn_not_archived <- function(reasons, call = caller_env()) {

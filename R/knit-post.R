@@ -112,7 +112,7 @@ post_figures <- function(client, room, figures, thread) {
 warning_of_posting <- function(post, options) {
   tryCatch(
     post(),
-    mx_error = function(condition) {
+    error = function(condition) {
       text <- paste0(
         "The figures of this chunk could not be posted.\n",
         conditionMessage(condition)

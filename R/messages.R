@@ -186,6 +186,41 @@ is_wanted <- function(events, since, until, types) {
   wanted
 }
 
+# The time that a text names, in the time zone of the session unless it says `Z` or
+# `+01:00`; NULL if it is no such text. as.POSIXct() leaves out what it does not know.
+time_of_text <- function(x) {
+  if (Encoding(x) == "bytes" || !validUTF8(x)) {
+    return(NULL)
+  }
+  parts <- regmatches(
+    x,
+    regexec(
+      paste0(
+        "^([0-9]{4}-[0-9]{2}-[0-9]{2})",
+        "([ T]([0-9]{2}:[0-9]{2})(:[0-9]{2}([.][0-9]+)?)?)?",
+        "(Z|[+-][0-9]{2}:?[0-9]{2})?$"
+      ),
+      x
+    )
+  )[[1L]]
+  if (length(parts) == 0L) {
+    return(NULL)
+  }
+  clock <- if (nzchar(parts[[4L]])) parts[[4L]] else "00:00"
+  seconds <- if (nzchar(parts[[5L]])) parts[[5L]] else ":00"
+  text <- paste0(parts[[2L]], " ", clock, seconds)
+  zone <- sub(
+    ":",
+    "",
+    sub("Z", "+0000", parts[[7L]], fixed = TRUE),
+    fixed = TRUE
+  )
+  if (!nzchar(zone)) {
+    return(as.POSIXct(strptime(text, "%Y-%m-%d %H:%M:%OS", tz = "")))
+  }
+  strptime(paste(text, zone), "%Y-%m-%d %H:%M:%OS %z", tz = "UTC")
+}
+
 # A time in seconds since 1970, or NULL.
 check_time <- function(
   x,
@@ -202,11 +237,12 @@ check_time <- function(
   if (inherits(x, "Date")) {
     x <- format(x)
   }
+  time <- if (is_string(x)) time_of_text(x) else x
   time <- tryCatch(
-    if (is_string(x) || inherits(x, "POSIXt")) as.POSIXct(x, tz = ""),
+    if (inherits(time, "POSIXt")) as.POSIXct(time),
     error = function(condition) NULL
   )
-  if (length(time) != 1L || is.na(time)) {
+  if (length(time) != 1L || !is.finite(time)) {
     argument_abort(
       name,
       "one time, a date, or text such as \"2026-11-28 07:00\"",

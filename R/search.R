@@ -113,7 +113,8 @@ search_room <- function(client, room_id, wanted, finds, senders, context) {
       wanted[["until"]],
       part[["after_time"]],
       part[["after_number"]],
-      20000
+      20000,
+      wanted[["unsigned"]]
     ))
     texts <- data.frame(part[c("event_id", "sent_at", "sender", "body")])
     texts <- texts[!is.na(texts[["body"]]), , drop = FALSE]
@@ -170,9 +171,7 @@ events_of_hits <- function(client, hits, unsigned) {
   }
   events <- new_events(bind_columns(columns))
   events[["hit"]] <- events[["event_id"]] %in% hits[["event_id"]]
-  # What is held back now must not be found.
-  events <- events[is.na(events[["utd_reason"]]), ]
-  events <- events[order(events[["origin_server_ts"]]), ]
+  events <- events[order(events[["origin_server_ts"]], na.last = FALSE), ]
   rownames(events) <- NULL
   events
 }

@@ -71,7 +71,36 @@ test_that("an export that fails leaves nothing behind", {
   expect_error(mx_archive_export(pair$bob, file))
   expect_equal(list.files(dir, all.files = TRUE, no.. = TRUE), character())
   gone <- file.path(dir, "no", "x.jsonl")
-  expect_error(mx_archive_export(pair$bob, gone), class = "mx_error")
+  expect_error(mx_archive_export(pair$bob, gone), class = "mx_error_file")
+})
+
+test_that("a disk that is full while it writes is an error, and no file", {
+  skip_if_not(file.exists("/dev/full"))
+  pair <- archived_pair("one")
+  dir <- withr::local_tempdir()
+  target <- file.path(dir, "x.csv")
+  writeLines("before", target)
+  # R tells of a full disk by a warning, or not at all.
+  real <- get("export_writer", asNamespace("mxcrypt"))
+  local_replaced("export_writer", function(format, path, call) {
+    unlink(path)
+    file.symlink("/dev/full", path)
+    real(format, path, call)
+  })
+  expect_error(
+    mx_archive_export(pair$bob, target, overwrite = TRUE),
+    class = "mx_error_file"
+  )
+  expect_equal(readLines(target), "before")
+})
+
+test_that("what a killed export left is replaced by the next", {
+  pair <- archived_pair("one")
+  dir <- withr::local_tempdir()
+  writeLines("left", file.path(dir, ".x.csv.part"))
+  file <- mx_archive_export(pair$bob, file.path(dir, "x.csv"))
+  expect_equal(list.files(dir, all.files = TRUE, no.. = TRUE), "x.csv")
+  expect_false("left" %in% readLines(file))
 })
 
 test_that("an export of nothing is a file with a header", {

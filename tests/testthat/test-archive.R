@@ -201,3 +201,38 @@ test_that("nothing readable of the archive is on the disk", {
     expect_length(grepRaw("xylophone", bytes, fixed = TRUE), 0)
   }
 })
+
+test_that("what the server returned that is no event is told", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  room <- mx_room_create(alice)
+  fake$fault("GET", "/messages", body = "{\"chunk\":[7,{\"content\":7}]}")
+  expect_warning(
+    status <- mx_archive(alice, room),
+    class = "mx_warning_archive"
+  )
+  expect_match(status$reason, "2 events")
+  expect_true(status$complete)
+})
+
+test_that("rooms are named, by names that they had, too", {
+  pair <- demo_pair(name = "Ops")
+  mx_send_text(pair$alice, pair$room, "one")
+  mx_archive(pair$bob, "Ops")
+  mx_room_leave(pair$bob, pair$room)
+  expect_equal(messages(mx_archive_read(pair$bob, "Ops"))$body, "one")
+  for (fun in list(mx_archive, mx_archive_read, mx_archive_forget)) {
+    expect_error(fun(pair$bob, character()), class = "mx_error_argument")
+  }
+})
+
+test_that("what is forgotten is not in the files of the store either", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  room <- mx_room_create(alice)
+  id <- mx_send_text(alice, room, "one")
+  mx_archive(alice, room)
+  mx_archive_forget(alice, room)
+  wal <- file.path(alice[["store_dir"]], "crypto.sqlite-wal")
+  expect_true(!file.exists(wal) || file.size(wal) == 0)
+})

@@ -398,3 +398,33 @@ test_that("events are chosen by their thread", {
     expect_error(read(threads = threads), class = "mx_error_argument")
   }
 })
+
+test_that("times are read as they stand, or refused", {
+  withr::local_timezone("Europe/Berlin")
+  seconds <- function(x) check_time(x)
+  noon <- as.numeric(as.POSIXct("2026-07-01 12:00:00", tz = "UTC"))
+  for (text in c(
+    "2026-07-01T12:00:00Z",
+    "2026-07-01 12:00Z",
+    "2026-07-01 14:00",
+    "2026-07-01T14:00:00.000",
+    "2026-07-01T13:00:00+01:00",
+    "2026-07-01T10:30-0130"
+  )) {
+    expect_equal(seconds(text), noon, label = text)
+  }
+  expect_equal(seconds("2026-07-01"), noon - 14 * 3600)
+  expect_equal(seconds(as.POSIXct(noon, origin = "1970-01-01")), noon)
+  for (odd in list(
+    "2026-07-01 7pm",
+    "2026-07-01 25:00",
+    "2026-02-30",
+    "2026-07-01 07:00 UTC",
+    "yesterday",
+    "",
+    as.POSIXct(Inf, origin = "1970-01-01"),
+    7
+  )) {
+    expect_error(seconds(odd), class = "mx_error_argument")
+  }
+})

@@ -68,6 +68,34 @@ test_that("edits are found by their newest text, and nothing that was taken back
   expect_equal(found(pair$bob, "right|wrong"), character())
 })
 
+test_that("an unsigned device neither hides nor crowds out what others say", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  bob <- mx_demo_client(homeserver, "bob")
+  room <- mx_room_create(alice, invite = bob$user_id)
+  mx_room_join(bob, room)
+  id <- mx_send_text(alice, room, "needle original")
+  # The server adds a device to Alice.
+  stranger <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  mx_isolation_mode(stranger, "all")
+  mx_edit(stranger, room, id, "nothing here")
+  mx_send_text(stranger, room, c("needle 1", "needle 2"))
+  mx_archive(bob, room)
+  hits <- mx_search(bob, "needle", limit = 1)
+  expect_equal(hits$body, "needle original")
+  expect_equal(attr(hits, "found"), 1)
+  expect_equal(found(bob, "nothing"), character())
+  expect_length(found(bob, "needle", unsigned = TRUE), 2)
+})
+
+test_that("a pattern that cannot be decided is an error, and no miss", {
+  pair <- searched_pair(paste0(strrep("a", 2000), "!"))
+  expect_error(
+    mx_search(pair$bob, "^(a+)+$"),
+    class = "mx_error_argument"
+  )
+})
+
 test_that("what is held back is not found", {
   pair <- demo_pair(verified = FALSE)
   mx_isolation_mode(pair$alice, "all")

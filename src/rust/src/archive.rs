@@ -81,15 +81,23 @@ fn machine_archived_room(handle: Robj, room_id: Robj) -> Robj {
     })
 }
 
-/// How many events of the page cannot be read; `NULL` if it is not wanted any more.
+/// How many events of the page cannot be read, and how many are none; `NULL` if it is not wanted any more.
 #[extendr]
 fn machine_archive_page(handle: Robj, room_id: Robj, from: Robj, body: Robj) -> Robj {
     on(&handle, |machine| {
         let room_id = arguments::text(&room_id, "room")?;
         let from = arguments::optional_text(&from, "from")?;
         let body = arguments::body(&body, "body")?;
-        let unread = machine.archive_page(now(), &room_id, from.as_deref(), &body)?;
-        Ok(optional_number(unread.map(|count| count as i64)))
+        let kept = machine.archive_page(now(), &room_id, from.as_deref(), &body)?;
+        Ok(kept.map_or_else(
+            || ().into(),
+            |kept| {
+                record([
+                    ("unread", number(kept.unread as i64)),
+                    ("malformed", number(kept.malformed as i64)),
+                ])
+            },
+        ))
     })
 }
 
@@ -146,10 +154,11 @@ fn machine_archived_texts(
     after_time: Robj,
     after_number: Robj,
     limit: Robj,
+    unsigned: Robj,
 ) -> Robj {
     on(&handle, |machine| {
         let part = part_of(&room_id, [&since, &until, &after_time, &after_number], &limit)?;
-        let texts = machine.archived_texts(now(), &part)?;
+        let texts = machine.archived_texts(now(), &part, unsigned_of(&unsigned)?)?;
         let last = texts.last().filter(|_| texts.len() >= part.limit);
         let (time, place) = last.map(|text| text.place).unzip();
         Ok(record([

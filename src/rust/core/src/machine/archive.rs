@@ -11,7 +11,9 @@ use crate::{
     judgement::reasons,
     store::{
         Query, Record,
-        records::{ArchivedEdit, ArchivedEvent, ArchivedRoom, ArchivedUnread, Event},
+        records::{
+            ArchivedEdit, ArchivedEvent, ArchivedRedaction, ArchivedRoom, ArchivedUnread, Event,
+        },
     },
 };
 
@@ -43,6 +45,11 @@ impl Machine {
             let mut room = known.clone().unwrap_or_default();
             room.room_id = room_id.to_owned();
             if let Some(retention) = retention {
+                if is_longer(retention, room.retention) {
+                    // What was too old until now is not.
+                    room.next = None;
+                    room.complete = false;
+                }
                 room.retention = retention;
             }
             if known.as_ref() != Some(&room) {
@@ -98,7 +105,7 @@ impl Machine {
         room_id: &str,
         before: Option<Millis>,
     ) -> Result<usize> {
-        self.work(now, |work| {
+        let forgotten = self.work(now, |work| {
             if let Some(before) = before {
                 return forget_before(work, room_id, before);
             }
@@ -106,8 +113,11 @@ impl Machine {
             work.tx.delete::<ArchivedRoom>(&[room_id.into()])?;
             work.tx.delete_where::<ArchivedEdit>(&of_room)?;
             work.tx.delete_where::<ArchivedUnread>(&of_room)?;
+            work.tx.delete_where::<ArchivedRedaction>(&of_room)?;
             work.tx.delete_where::<ArchivedEvent>(&of_room)
-        })
+        })?;
+        self.store.empty_log();
+        Ok(forgotten)
     }
 }
 
@@ -132,22 +142,54 @@ pub(super) fn keep(work: &Work<'_>, event: &Event, side: Side) -> Result<()> {
     let Some(event_id) = event.event_id.as_deref().filter(|_| !is_report(event)) else {
         return Ok(());
     };
-    if let Some(original) = &event.redacts {
-        take_back(work, &event.room_id, original)?;
+    if let Some(target) = &event.redacts {
+        take_back(work, &event.room_id, target)?;
+    }
+    if event.redacted {
+        take_back(work, &event.room_id, event_id)?;
     }
     let known = archived(work, &event.room_id, event_id)?;
     if known.as_ref().is_some_and(|known| !is_better(event, &known.event)) {
         return Ok(());
     }
-    let new = match &known {
-        Some(known) => ArchivedEvent { event: event.clone(), ..*known },
-        None => ArchivedEvent {
-            sent_at: event.origin_server_ts,
-            number: number_at(work, side)?,
-            event: event.clone(),
-        },
+    let event = if is_taken_back(work, event, event_id)? { redacted(event) } else { event.clone() };
+    let (sent_at, number) = match &known {
+        Some(known) => (known.sent_at, known.number),
+        None => (event.origin_server_ts, number_at(work, side)?),
     };
-    put(work, known, new)
+    put(work, known, ArchivedEvent { sent_at, number, event })
+}
+
+fn is_longer(retention: Option<Millis>, before: Option<Millis>) -> bool {
+    before.is_some_and(|before| retention.is_none_or(|retention| retention > before))
+}
+
+/// Whether an event, or what it edits, was taken back before it came: history is read from its end, and a server
+/// may show what it was.
+fn is_taken_back(work: &Work<'_>, event: &Event, event_id: &str) -> Result<bool> {
+    let is_noted = |event_id: &str| {
+        let key = [event.room_id.as_str().into(), event_id.into()];
+        Ok(work.tx.get::<ArchivedRedaction>(&key)?.is_some())
+    };
+    match &event.replaces {
+        Some(original) if is_noted(original)? => Ok(true),
+        _ => is_noted(event_id),
+    }
+}
+
+/// What is left of an event that was taken back.
+fn redacted(event: &Event) -> Event {
+    Event {
+        room_id: event.room_id.clone(),
+        event_id: event.event_id.clone(),
+        event_type: event.event_type.clone(),
+        state_key: event.state_key.clone(),
+        sender: event.sender.clone(),
+        origin_server_ts: event.origin_server_ts,
+        content: "{}".to_owned(),
+        redacted: true,
+        ..Event::default()
+    }
 }
 
 fn number_at(work: &Work<'_>, side: Side) -> Result<i64> {
@@ -236,22 +278,14 @@ fn forget_notes(work: &Work<'_>, event: &Event) -> Result<()> {
 
 /// Deletes what an event says, and what its edits say: servers let clients see those for ever.
 fn take_back(work: &Work<'_>, room_id: &str, event_id: &str) -> Result<()> {
+    let note = ArchivedRedaction { room_id: room_id.to_owned(), event_id: event_id.to_owned() };
+    work.tx.put(&note)?;
     let edits = edits_of(work, room_id, event_id)?;
-    let original = archived(work, room_id, event_id)?;
-    for known in original.into_iter().chain(edits) {
-        let redacted = Event {
-            room_id: known.event.room_id.clone(),
-            event_id: known.event.event_id.clone(),
-            event_type: known.event.event_type.clone(),
-            state_key: known.event.state_key.clone(),
-            sender: known.event.sender.clone(),
-            origin_server_ts: known.event.origin_server_ts,
-            content: "{}".to_owned(),
-            redacted: true,
-            ..Event::default()
-        };
-        let new = ArchivedEvent { event: redacted, ..known };
-        put(work, Some(known), new)?;
+    for known in archived(work, room_id, event_id)?.into_iter().chain(edits) {
+        if !known.event.redacted {
+            let event = redacted(&known.event);
+            put(work, Some(known.clone()), ArchivedEvent { event, ..known })?;
+        }
     }
     Ok(())
 }

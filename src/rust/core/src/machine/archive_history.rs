@@ -16,10 +16,19 @@ use crate::{
     },
 };
 
+/// What became of a page of history.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ArchivedPage {
+    /// How many of its events cannot be read.
+    pub unread: usize,
+    /// How many of these are no events at all, and were left out.
+    pub malformed: usize,
+}
+
 impl Machine {
     /// Keeps what stands in `body`, the page of messages of `room_id` that begins at `from`, and where older
-    /// ones begin. Returns how many of its events cannot be read; none if the page is not wanted any more: another
-    /// process was faster, or the user no longer archives the room.
+    /// ones begin. None if the page is not wanted any more: another process was faster, or the user no longer
+    /// archives the room.
     ///
     /// # Errors
     /// [`crate::Kind::Answer`] when `body` is no such page.
@@ -29,24 +38,29 @@ impl Machine {
         room_id: &str,
         from: Option<&str>,
         body: &str,
-    ) -> Result<Option<usize>> {
+    ) -> Result<Option<ArchivedPage>> {
         let page = MessagesPage::read(body)?;
         self.work(now, |work| {
             let wanted = work.tx.get::<ArchivedRoom>(&[room_id.into()])?;
             let wanted = wanted.filter(|room| room.next.as_deref() == from && !room.complete);
             let Some(room) = wanted else { return Ok(None) };
-            let mut unread = 0;
+            let mut kept = ArchivedPage::default();
             for text in &page.chunk {
                 let event = history::read_one(work, room_id, text.get())?;
-                unread += usize::from(event.unreadable.is_some());
+                kept.unread += usize::from(event.unreadable.is_some());
+                kept.malformed += usize::from(event.event_id.is_none());
                 archive::keep(work, &event, Side::Old)?;
             }
+            let oldest_kept = room.retention.map(|retention| now.saturating_sub(retention));
+            let is_too_old = |(_, newest)| oldest_kept.is_some_and(|oldest| newest < oldest);
             // A page that leads back to where it began would be read for ever.
-            let next = page.end.filter(|end| Some(end.as_str()) != from);
+            let leads_on = |end: &String| !end.is_empty() && Some(end.as_str()) != from;
+            let next = page.end.clone().filter(leads_on);
+            let next = next.filter(|_| !page.times().is_some_and(is_too_old));
             let complete = next.is_none();
             work.tx.put(&ArchivedRoom { next, complete, ..room })?;
             archive::expire(work)?;
-            Ok(Some(unread))
+            Ok(Some(kept))
         })
     }
 

@@ -1,6 +1,9 @@
 //! Reads the archive, part by part in the order of time, and finds what it says.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use super::{Handed, Machine, Millis, Unsigned, Work, archive, message_trust, relations};
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
     judgement::members::Members,
     store::{
         Query,
-        records::{ArchivedEdit, ArchivedEvent, Event, Facts},
+        records::{ArchivedEdit, ArchivedEvent, Event, Facts, KeySource},
     },
 };
 
@@ -102,17 +105,33 @@ impl Machine {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn archived_texts(&mut self, now: Millis, part: &Part) -> Result<Vec<ArchivedText>> {
+    pub fn archived_texts(
+        &mut self,
+        now: Millis,
+        part: &Part,
+        unsigned: Unsigned,
+    ) -> Result<Vec<ArchivedText>> {
         self.work(now, |work| {
+            let hold_back = message_trust::holds_back(work, unsigned)?;
             let of_room = Query::equal("room_id", part.room_id.as_str());
             let edited = work.tx.texts::<ArchivedEdit>("original", &of_room)?;
             let edited: HashSet<String> = edited.into_iter().collect();
             let read = |query: &Query| work.tx.select_map(query, text_of);
-            let mut texts = rows_of(part, read)?;
-            for text in texts.iter_mut().filter(|text| edited.contains(&text.event_id)) {
-                let row = archive::archived(work, &part.room_id, &text.event_id)?;
-                let event = row.map(|row| shown(work, row.event, false, true)).transpose()?;
-                text.body = event.and_then(|handed| body_of(&handed.event));
+            let mut held_back = HashMap::new();
+            let mut texts = Vec::new();
+            for (mut text, origin) in rows_of(part, read)? {
+                if edited.contains(&text.event_id) {
+                    let row = archive::archived(work, &part.room_id, &text.event_id)?;
+                    let event =
+                        row.map(|row| shown(work, row.event, hold_back, true)).transpose()?;
+                    text.body = event.and_then(|handed| body_of(&handed.event));
+                } else if hold_back
+                    && text.body.is_some()
+                    && is_held_back(work, &mut held_back, origin)?
+                {
+                    text.body = None;
+                }
+                texts.push(text);
             }
             Ok(texts)
         })
@@ -161,17 +180,45 @@ fn shown(work: &Work<'_>, event: Event, hold_back: bool, edits: bool) -> Result<
     Ok(handed)
 }
 
-fn text_of(row: ArchivedEvent) -> ArchivedText {
-    let stands = row.event.unreadable.is_none() && row.event.replaces.is_none();
-    ArchivedText {
-        body: body_of(&row.event).filter(|_| stands),
-        place: place_of(&row),
-        event_id: row.event.event_id.unwrap_or_default(),
-        sender: row.event.sender,
+/// What the trust in an event depends on, in an event that says nothing. Few of a room differ.
+type Origin = (String, bool, Option<String>, Option<String>, Option<KeySource>);
+
+fn text_of(row: ArchivedEvent) -> (ArchivedText, Origin) {
+    let place = place_of(&row);
+    let event = row.event;
+    let stands = event.unreadable.is_none() && event.replaces.is_none();
+    let text = ArchivedText {
+        body: body_of(&event).filter(|_| stands),
+        place,
+        event_id: event.event_id.unwrap_or_default(),
+        sender: event.sender.clone(),
+    };
+    let keys = (event.sender_key, event.sender_signing_key);
+    (text, (event.sender, event.encrypted, keys.0, keys.1, event.key_source))
+}
+
+/// Whether events of this origin are held back.
+fn is_held_back(
+    work: &Work<'_>,
+    known: &mut HashMap<Origin, bool>,
+    origin: Origin,
+) -> Result<bool> {
+    if let Some(known) = known.get(&origin) {
+        return Ok(*known);
     }
+    let (sender, encrypted, sender_key, sender_signing_key, key_source) = origin.clone();
+    let event =
+        Event { sender, encrypted, sender_key, sender_signing_key, key_source, ..Event::default() };
+    let judged = message_trust::judged(work, 0, event, true)?;
+    let is_held_back = judged.event.unreadable.is_some();
+    known.insert(origin, is_held_back);
+    Ok(is_held_back)
 }
 
 fn body_of(event: &Event) -> Option<String> {
+    if event.unreadable.is_some() {
+        return None;
+    }
     let content = Members::read(&event.content).ok()?;
     content.text("body").map(Cow::into_owned)
 }

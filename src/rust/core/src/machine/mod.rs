@@ -106,6 +106,7 @@ mod work;
 use self::work::Work;
 pub use self::{
     archive::ArchiveStatus,
+    archive_history::ArchivedPage,
     archive_reading::{ArchivedPart, ArchivedText, Part, Place},
     backup_restore::RestoredKey,
     dehydrated_device::{RehydratedKeys, Rehydration},

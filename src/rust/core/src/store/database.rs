@@ -130,6 +130,10 @@ pub trait Database: Send {
     /// Undoes the transaction. Harmless outside of one.
     fn rollback(&mut self);
 
+    /// Empties the log of commits, where a database has one: it holds what was deleted until it is used again.
+    /// Does what it can while others read.
+    fn empty_log(&mut self) {}
+
     /// The row `key`.
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>>;
 

@@ -103,6 +103,11 @@ impl Store {
         self.open(false, work)
     }
 
+    /// See [`Database::empty_log`].
+    pub fn empty_log(&mut self) {
+        self.database.empty_log();
+    }
+
     fn open<T>(
         &mut self,
         writable: bool,

@@ -31,3 +31,10 @@ CREATE TABLE archived_unread (
   body BLOB NOT NULL,
   PRIMARY KEY (room_id, session_id, event_id)
 ) WITHOUT ROWID;
+
+CREATE TABLE archived_redaction (
+  room_id TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (room_id, event_id)
+) WITHOUT ROWID;

@@ -100,3 +100,21 @@ impl Record for ArchivedUnread {
         ]
     }
 }
+
+/// That an event was taken back, wherever it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedRedaction {
+    /// The room.
+    pub room_id: String,
+    /// What was taken back.
+    pub event_id: String,
+}
+
+impl Record for ArchivedRedaction {
+    const TABLE: Table =
+        Table { name: "archived_redaction", key: &["room_id", "event_id"], plain: &[] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.room_id.as_str().into(), self.event_id.as_str().into()]
+    }
+}

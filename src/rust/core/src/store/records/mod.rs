@@ -20,7 +20,7 @@ mod verification;
 pub use self::{
     account::{Binding, KeyCheck, KeyUpload, LoginLease, OwnAccount, SyncPosition},
     approval::{Approval, Approvals},
-    archive::{ArchivedEdit, ArchivedEvent, ArchivedRoom, ArchivedUnread},
+    archive::{ArchivedEdit, ArchivedEvent, ArchivedRedaction, ArchivedRoom, ArchivedUnread},
     device::{Device, DeviceList, LocalTrust},
     event::{
         Attempt, Consumer, Event, Facts, Given, HeldPart, HeldTimeline, InboxRow, Original,
@@ -79,6 +79,7 @@ pub(super) const TABLES: &[Table] = &[
     ArchivedEvent::TABLE,
     ArchivedEdit::TABLE,
     ArchivedUnread::TABLE,
+    ArchivedRedaction::TABLE,
 ];
 
 /// Keeps vodozemac's objects, which are ratchets and not data, through their pickles.
