@@ -31,7 +31,9 @@ http_first_pause <- function() {
 # `content` is a body that is no JSON: a list of `type`, and of `bytes` or of `path`,
 # a file. With `file`, a body of status 200 is there instead; one of more than
 # `max_size` bytes is an error, and the file is removed after any error. With
-# `follow`, such a download may be redirected (see http-transfer.R).
+# `follow`, such a download may be redirected (see http-transfer.R). `resume` is when
+# another try may continue it: "never", with a strong "etag", or also without one,
+# where the caller checks a "hash" of the file. The result has `resumed` then.
 http_perform <- function(
   session,
   method,
@@ -43,12 +45,20 @@ http_perform <- function(
   file = NULL,
   max_size = Inf,
   follow = FALSE,
+  resume = "never",
   renews = TRUE,
   call = caller_env()
 ) {
   download <- NULL
   if (!is.null(file)) {
-    download <- list(to = file, max_size = max_size, follow = follow)
+    download <- list(
+      to = file,
+      max_size = max_size,
+      follow = follow,
+      resume = resume,
+      # What one try tells the next (see http-resume.R).
+      part = new.env()
+    )
     on.exit(unlink(file))
   }
   answer <- http_until_answered(

@@ -1,6 +1,6 @@
 # Bodies that come from a file or go into one: media, and key backups. They are
 # streamed, so that memory does not grow with the file. Only http-request.R calls in
-# here.
+# here. When a download may be resumed: http-resume.R.
 
 # How long a transfer may take, as options of curl. A large file on a slow link takes
 # hours, so what ends a transfer is that nothing moves for as long as another request
@@ -77,10 +77,21 @@ with_source <- function(request, source, type) {
   )
 }
 
-# Streams a response of status 200 into the file `download$to`, and answers as
-# http_once() does. The first request carries the token. Those that redirects lead to
-# do not: they go to a content delivery network.
+# Streams a file into `download$to`, or the rest of it behind what is there, and
+# answers as http_once() does. Where the rest is not to be had, the file is
+# requested again as a whole.
 http_download <- function(session, path, download, call) {
+  answer <- download_followed(session, path, download, call)
+  if (refuses_rest(answer, download)) {
+    set_head(download, NULL)
+    answer <- download_followed(session, path, download, call)
+  }
+  answer
+}
+
+# The first request carries the token. Those that redirects lead to do not: they go
+# to a content delivery network.
+download_followed <- function(session, path, download, call) {
   server <- session[["server"]]
   url <- paste0(server, path)
   answer <- download_once(url, session_token(session), download, call)
@@ -153,6 +164,7 @@ download_once <- function(url, token, download, call) {
   if (!is.null(token)) {
     headers[["Authorization"]] <- paste("Bearer", token)
   }
+  headers <- c(headers, range_headers(download))
   curl::handle_setheaders(handle, .list = headers)
   sink <- download_sink(download, handle, call)
   on.exit(sink[["close"]]())
@@ -162,11 +174,14 @@ download_once <- function(url, token, download, call) {
   }
   sink[["finish"]]()
   headers <- response_headers(handle)
+  # A file that is whole now is what status 200 would have given.
+  resumed <- sink[["got_rest"]]()
   list(
-    status = curl::handle_data(handle)[["status_code"]],
+    status = if (resumed) 200L else curl::handle_data(handle)[["status_code"]],
     body = sink[["body"]](),
     retry_after = headers[["retry-after"]],
-    location = headers[["location"]]
+    location = headers[["location"]],
+    resumed = resumed
   )
 }
 
@@ -213,38 +228,55 @@ response_headers <- function(handle) {
   curl::parse_headers_list(curl::handle_data(handle)[["headers"]])
 }
 
-# Where the parts of a response go: of status 200 into the file, else into memory.
-# `take` returns whether it wants more.
+# Where the parts of a response go: a file, or the rest of one, to `download$to`, and
+# anything else into memory. `take` returns whether it wants more. The file is not
+# touched before it is known what comes: a redirect leaves what is there in part.
 download_sink <- function(download, handle, call) {
   to <- download[["to"]]
   most <- download[["max_size"]]
   file_failed <- function(condition) file_abort("written", to, call)
-  connection <- tryCatch(
-    suppressWarnings(file(to, "wb")),
-    error = file_failed
-  )
+  connection <- NULL
   bar <- NULL
   got <- 0
+  total <- NA_real_
   text <- raw()
   is_file <- NULL
+  resumes <- FALSE
   start <- function() {
-    is_file <<- curl::handle_data(handle)[["status_code"]] == 200L
-    announced <- as_size(response_headers(handle)[["content-length"]])
-    if (is_file && isTRUE(announced > most)) {
-      too_large_abort(announced, most, call)
+    status <- curl::handle_data(handle)[["status_code"]]
+    headers <- response_headers(handle)
+    resumes <<- status == 206L && is_rest(headers, download)
+    is_file <<- status == 200L || resumes
+    if (resumes) {
+      got <<- file.size(to)
+      total <<- download[["part"]][["head"]][["total"]]
+      open_file("ab")
+    } else if (is_file) {
+      total <<- as_size(headers[["content-length"]])
+      if (isTRUE(total > most)) {
+        too_large_abort(total, most, call)
+      }
+      set_head(download, resumable_head(headers, download[["resume"]]))
+      open_file("wb")
     }
-    bar <<- transfer_bar("Downloading", if (is_file) announced else 0)
+  }
+  open_file <- function(mode) {
+    connection <<- tryCatch(
+      suppressWarnings(file(to, mode)),
+      error = file_failed
+    )
+    bar <<- transfer_bar("Downloading", total)
   }
   take <- function(part) {
     if (is.null(is_file)) {
       start()
     }
-    got <<- got + length(part)
     if (!is_file) {
       text <<- c(text, part)
       # The page of a proxy is shorter; a hostile one would never end.
-      return(got < 2^20)
+      return(length(text) < 2^20)
     }
+    got <<- got + length(part)
     # No length was announced, or a wrong one.
     if (got > most) {
       too_large_abort(NA_real_, most, call)
@@ -264,13 +296,23 @@ download_sink <- function(download, handle, call) {
     }
   }
   finish <- function() {
+    # An empty response has no part that would have started it.
+    if (is.null(is_file)) {
+      start()
+    }
     close_once()
     # R tells nobody that a disk was full when the last part was written.
-    if (!identical(is_file, FALSE) && !identical(file.size(to), got)) {
+    if (is_file && !identical(file.size(to), got)) {
       file_failed()
     }
   }
-  list(take = take, finish = finish, close = close_once, body = function() text)
+  list(
+    take = take,
+    finish = finish,
+    close = close_once,
+    body = function() text,
+    got_rest = function() resumes && got == total
+  )
 }
 
 # A length from a header, or NA.

@@ -4,6 +4,11 @@
 #' was sent encrypted is decrypted, after its hash was compared with the one in the
 #' event: nothing readable is written before.
 #'
+#' A download that breaks off is tried again. It continues where it ended if the
+#' server answers range requests, and either names the version of the file (a strong
+#' `ETag`) or the file is encrypted, so that its hash shows whether the parts belong
+#' together. Otherwise it starts again.
+#'
 #' @inheritParams mx_room
 #' @param event What to download:
 #'   * events, as [mx_sync()] and [mx_messages()] return them: the attachment of each
@@ -228,21 +233,40 @@ work_directory <- function(directory, call = caller_env()) {
 fetch_attachment <- function(client, attachment, work, max_size) {
   call <- caller_env()
   fetched <- file.path(work, "fetched")
-  fetch_media(client, attachment[["url"]], fetched, max_size, call)
+  fetch <- function(resume) {
+    fetch_media(client, attachment[["url"]], fetched, max_size, resume, call)
+  }
   if (!attachment[["encrypted"]]) {
+    fetch("etag")
     return(fetched)
   }
   on.exit(unlink(fetched))
+  resumed <- fetch("hash")
+  tryCatch(
+    decrypt_attachment(attachment, fetched, work, call),
+    mx_error_attachment = function(condition) {
+      # A proxy may have sent the rest of another file.
+      if (!resumed) {
+        raise(condition)
+      }
+      fetch("never")
+      decrypt_attachment(attachment, fetched, work, call)
+    }
+  )
+}
+
+decrypt_attachment <- function(attachment, fetched, work, call) {
   opened <- file.path(work, "opened")
   file <- core(json_encode(attachment[["file"]]), call = call)
   core(attachment_decrypt_file(unclass(file), fetched, opened), call = call)
   opened
 }
 
-# Downloads what a content repository has at `url`. Servers before version 1.11 of the
+# Downloads what a content repository has at `url`, and returns whether it was
+# resumed (`resume` is that of http_perform()). Servers before version 1.11 of the
 # specification know only the path that takes no token, so none is sent there.
 # Servers after it may have frozen that path: new files are not to be had there.
-fetch_media <- function(client, url, to, max_size, call) {
+fetch_media <- function(client, url, to, max_size, resume, call) {
   address <- core(media_address(string_or_empty(url)), call = call)
   server <- client[["server"]]
   versions <- c("v1", "v3")
@@ -258,6 +282,7 @@ fetch_media <- function(client, url, to, max_size, call) {
       file = to,
       max_size = max_size,
       follow = TRUE,
+      resume = resume,
       call = call
     )
     status <- answer[["status"]]
@@ -265,7 +290,7 @@ fetch_media <- function(client, url, to, max_size, call) {
       known <- the[["media_versions"]]
       known[[server]] <- version
       the[["media_versions"]] <- known
-      return(invisible())
+      return(isTRUE(answer[["resumed"]]))
     }
     is_last <- version == versions[[2]]
     if (is_last || !knows_not(answer, version)) {

@@ -221,7 +221,7 @@ test_that("a directory or a full disk is no file to write to", {
     rlang::current_env()
   )
   environment(sink[["take"]])[["is_file"]] <- TRUE
-  environment(sink[["take"]])[["bar"]] <- transfer_bar("x", NA)
+  environment(sink[["take"]])[["open_file"]]("wb")
   expect_error(
     {
       sink[["take"]](raw(10))

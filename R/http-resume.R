@@ -1,0 +1,77 @@
+# A download that broke off continues where it ended (RFC 9110, sections 13.1.5 and
+# 14). What decides here is that the parts of two different files are never joined.
+#
+# `download$part$head` is what is known of the file that is there in part, or NULL
+# where the rest may not be requested. Synapse answers no ranges, but proxies and
+# content delivery networks in front of it do.
+
+# The `total` size and the strong `etag` of the file that a response of status 200
+# begins, or NULL where it cannot be resumed. Without an entity tag, only the hash of
+# the whole file shows whether its parts belong together.
+resumable_head <- function(headers, resume) {
+  total <- as_size(headers[["content-length"]])
+  etag <- strong_etag(headers)
+  is_safe <- switch(
+    resume,
+    never = FALSE,
+    etag = !is.null(etag),
+    hash = TRUE
+  )
+  if (is_safe && takes_ranges(headers) && !is.na(total)) {
+    list(total = total, etag = etag)
+  }
+}
+
+# Bytes are compared, here and below: a header may be no text in any encoding.
+takes_ranges <- function(headers) {
+  ranges <- headers[["accept-ranges"]]
+  is_string(ranges) &&
+    grepl("^bytes$", ranges, ignore.case = TRUE, useBytes = TRUE)
+}
+
+# The entity tag of a response, or NULL where it is weak or none. Synapse sends `1`
+# without quotes for every file, which is none.
+strong_etag <- function(headers) {
+  etag <- headers[["etag"]]
+  if (is_string(etag) && grepl('^"[!#-~]*"$', etag, useBytes = TRUE)) {
+    etag
+  }
+}
+
+# The headers of a request for the rest of a file; none where all of it is needed.
+range_headers <- function(download) {
+  head <- download[["part"]][["head"]]
+  size <- file.size(download[["to"]])
+  headers <- list()
+  if (!is.null(head) && isTRUE(size > 0)) {
+    headers[["Range"]] <- sprintf("bytes=%.0f-", size)
+    headers[["If-Range"]] <- head[["etag"]]
+  }
+  headers
+}
+
+# Whether a response of status 206 is the rest of the file that is there in part. A
+# server may ignore `If-Range`, so its entity tag is compared too.
+is_rest <- function(headers, download) {
+  head <- download[["part"]][["head"]]
+  total <- head[["total"]]
+  size <- file.size(download[["to"]])
+  !is.null(head) &&
+    identical(
+      headers[["content-range"]],
+      sprintf("bytes %.0f-%.0f/%.0f", size, total - 1, total)
+    ) &&
+    identical(strong_etag(headers), head[["etag"]])
+}
+
+# Whether a response refuses to continue a download, or does so wrongly.
+refuses_rest <- function(answer, download) {
+  !is_no_answer(answer) &&
+    answer[["status"]] %in% c(206L, 416L) &&
+    !is.null(download[["part"]][["head"]])
+}
+
+set_head <- function(download, head) {
+  part <- download[["part"]]
+  part[["head"]] <- head
+}
