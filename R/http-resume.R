@@ -1,9 +1,10 @@
-# A download that broke off continues where it ended (RFC 9110, sections 13.1.5 and
-# 14). What decides here is that the parts of two different files are never joined.
+# When a download that broke off continues where it ended (RFC 9110, sections 13.1.5
+# and 14): only where the parts of two different files cannot be joined. The transfer
+# itself is in http-transfer.R.
 #
 # `download$part$head` is what is known of the file that is there in part, or NULL
-# where the rest may not be requested. Synapse answers no ranges, but proxies and
-# content delivery networks in front of it do.
+# where the rest may not be requested. Synapse ignores `Range`, but proxies and content
+# delivery networks in front of it support it.
 
 # The `total` size and the strong `etag` of the file that a response of status 200
 # begins, or NULL where it cannot be resumed. Without an entity tag, only the hash of
@@ -17,28 +18,22 @@ resumable_head <- function(headers, resume) {
     etag = !is.null(etag),
     hash = TRUE
   )
-  if (is_safe && takes_ranges(headers) && !is.na(total)) {
+  takes_ranges <- identical(tolower(headers[["accept-ranges"]]), "bytes")
+  if (is_safe && takes_ranges && !is.na(total)) {
     list(total = total, etag = etag)
   }
 }
 
-# Bytes are compared, here and below: a header may be no text in any encoding.
-takes_ranges <- function(headers) {
-  ranges <- headers[["accept-ranges"]]
-  is_string(ranges) &&
-    grepl("^bytes$", ranges, ignore.case = TRUE, useBytes = TRUE)
-}
-
-# The entity tag of a response, or NULL where it is weak or none. Synapse sends `1`
-# without quotes for every file, which is none.
+# The entity tag of a response, or NULL where it is weak or not valid. Synapse sends
+# `1` without quotes for every file.
 strong_etag <- function(headers) {
   etag <- headers[["etag"]]
-  if (is_string(etag) && grepl('^"[!#-~]*"$', etag, useBytes = TRUE)) {
+  if (is_string(etag) && grepl('^"[!#-~]*"$', etag)) {
     etag
   }
 }
 
-# The headers of a request for the rest of a file; none where all of it is needed.
+# The headers that request the rest of a file; none where nothing of it is there.
 range_headers <- function(download) {
   head <- download[["part"]][["head"]]
   size <- file.size(download[["to"]])
@@ -71,6 +66,7 @@ refuses_rest <- function(answer, download) {
     !is.null(download[["part"]][["head"]])
 }
 
+# `part` is an environment: the next try sees the change.
 set_head <- function(download, head) {
   part <- download[["part"]]
   part[["head"]] <- head

@@ -78,8 +78,8 @@ with_source <- function(request, source, type) {
 }
 
 # Streams a file into `download$to`, or the rest of it behind what is there, and
-# answers as http_once() does. Where the rest is not to be had, the file is
-# requested again as a whole.
+# answers as http_once() does. If the server does not send the rest, the whole file is
+# requested at once.
 http_download <- function(session, path, download, call) {
   answer <- download_followed(session, path, download, call)
   if (refuses_rest(answer, download)) {

@@ -5,9 +5,9 @@
 #' event: nothing readable is written before.
 #'
 #' A download that breaks off is tried again. It continues where it ended if the
-#' server answers range requests, and either names the version of the file (a strong
-#' `ETag`) or the file is encrypted, so that its hash shows whether the parts belong
-#' together. Otherwise it starts again.
+#' server supports range requests, and the parts surely belong together: the server
+#' identifies the file by a strong `ETag`, or the file is encrypted and has a hash.
+#' Otherwise it starts again.
 #'
 #' @inheritParams mx_room
 #' @param event What to download:
