@@ -228,6 +228,27 @@ response_headers <- function(handle) {
   curl::parse_headers_list(curl::handle_data(handle)[["headers"]])
 }
 
+# How to write a response to the file of a download: the `mode` to open it in, the
+# bytes that are kept and the `total`. NULL for a response that is no file.
+file_plan <- function(download, handle, call) {
+  status <- curl::handle_data(handle)[["status_code"]]
+  headers <- response_headers(handle)
+  if (status == 206L && is_rest(headers, download)) {
+    kept <- file.size(download[["to"]])
+    total <- download[["part"]][["head"]][["total"]]
+    return(list(mode = "ab", kept = kept, total = total))
+  }
+  if (status != 200L) {
+    return(NULL)
+  }
+  total <- as_size(headers[["content-length"]])
+  if (isTRUE(total > download[["max_size"]])) {
+    too_large_abort(total, download[["max_size"]], call)
+  }
+  set_head(download, resumable_head(headers, download[["resume"]]))
+  list(mode = "wb", kept = 0, total = total)
+}
+
 # Where the parts of a response go: a file, or the rest of one, to `download$to`, and
 # anything else into memory. `take` returns whether it wants more. The file is not
 # touched before it is known what comes: a redirect leaves what is there in part.
@@ -238,26 +259,16 @@ download_sink <- function(download, handle, call) {
   connection <- NULL
   bar <- NULL
   got <- 0
-  total <- NA_real_
   text <- raw()
   is_file <- NULL
-  resumes <- FALSE
+  plan <- NULL
   start <- function() {
-    status <- curl::handle_data(handle)[["status_code"]]
-    headers <- response_headers(handle)
-    resumes <<- status == 206L && is_rest(headers, download)
-    is_file <<- status == 200L || resumes
-    if (resumes) {
-      got <<- file.size(to)
-      total <<- download[["part"]][["head"]][["total"]]
-      open_file("ab")
-    } else if (is_file) {
-      total <<- as_size(headers[["content-length"]])
-      if (isTRUE(total > most)) {
-        too_large_abort(total, most, call)
-      }
-      set_head(download, resumable_head(headers, download[["resume"]]))
-      open_file("wb")
+    plan <<- file_plan(download, handle, call)
+    is_file <<- !is.null(plan)
+    if (is_file) {
+      got <<- plan[["kept"]]
+      open_file(plan[["mode"]])
+      bar <<- transfer_bar("Downloading", plan[["total"]])
     }
   }
   open_file <- function(mode) {
@@ -265,7 +276,6 @@ download_sink <- function(download, handle, call) {
       suppressWarnings(file(to, mode)),
       error = file_failed
     )
-    bar <<- transfer_bar("Downloading", total)
   }
   take <- function(part) {
     if (is.null(is_file)) {
@@ -311,7 +321,9 @@ download_sink <- function(download, handle, call) {
     finish = finish,
     close = close_once,
     body = function() text,
-    got_rest = function() resumes && got == total
+    got_rest = function() {
+      identical(plan[["mode"]], "ab") && got == plan[["total"]]
+    }
   )
 }
 

@@ -63,7 +63,7 @@ reply <- function(status, headers, body = raw()) {
   head <- c(
     paste("HTTP/1.1", status, "Any"),
     "Connection: close",
-    paste0(names(headers), ": ", headers),
+    if (length(headers) > 0L) paste0(names(headers), ": ", headers),
     "",
     ""
   )

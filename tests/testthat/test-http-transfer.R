@@ -222,6 +222,7 @@ test_that("a directory or a full disk is no file to write to", {
   )
   environment(sink[["take"]])[["is_file"]] <- TRUE
   environment(sink[["take"]])[["open_file"]]("wb")
+  environment(sink[["take"]])[["bar"]] <- transfer_bar("x", NA)
   expect_error(
     {
       sink[["take"]](raw(10))
