@@ -33,13 +33,12 @@ strong_etag <- function(headers) {
   }
 }
 
-# The headers that request the rest of a file; none where nothing of it is there.
+# The headers that request the rest of a file; none where all of it is needed.
 range_headers <- function(download) {
   head <- download[["part"]][["head"]]
-  size <- file.size(download[["to"]])
   headers <- list()
-  if (!is.null(head) && isTRUE(size > 0)) {
-    headers[["Range"]] <- sprintf("bytes=%.0f-", size)
+  if (!is.null(head)) {
+    headers[["Range"]] <- sprintf("bytes=%.0f-", file.size(download[["to"]]))
     headers[["If-Range"]] <- head[["etag"]]
   }
   headers
