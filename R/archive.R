@@ -16,6 +16,9 @@
 #' @param retention How many days events are kept, by the time at which they were
 #'   sent; `Inf` for ever. `NULL` leaves it as it is; for ever, at first. It is kept
 #'   to with each sync.
+#' @param media Whether files of messages are kept too: `TRUE` for those of up to
+#'   100 MB, `FALSE` for none, or the largest size in bytes. `NULL` leaves it as it is;
+#'   `FALSE`, at first.
 #' @details
 #' Each event is kept once. The first version that could be read stays, whatever the
 #' server returns later under its id; only a redaction deletes what it says, together
@@ -26,20 +29,28 @@
 #' of that room is read once more with the next call. After you left a room and came
 #' back, what was said in between is read if the server shows it.
 #'
-#' Files of messages are not kept: [mx_media_download()] takes the events of
-#' [mx_archive_read()] as long as the server has the files.
+#' Files are fetched by `mx_archive()`, not by a sync, the oldest first, and kept
+#' encrypted in a directory beside the store. [mx_media_download()] takes them from
+#' there for the events of [mx_archive_read()], also when the server has them no more.
+#' A file that fails does not stop the others. The next call tries again; what the
+#' server does not have is asked for three times. Thumbnails are not kept, nor are files
+#' that an edit puts in the place of another. With `media = FALSE`, files that are kept
+#' stay as long as their events.
 #'
 #' What `mx_archive_forget()` deletes is overwritten in the store, and gone from
 #' SQLite's log unless another process is reading. What a redaction or the retention
 #' deletes is gone from the log once it is used again. An export, a backup of the disk
-#' or a snapshot of the file system that was made before still has it.
+#' or a snapshot of the file system that was made before still has it. The keys of files
+#' go with their events, and the files themselves with the next sync at the latest.
 #'
 #' A longer `retention` has the history read again.
 #'
 #' @return `mx_archive()`: a data frame with a row for each of the rooms: `room_id`,
 #'   `events` (how many are kept), `unread` (how many of them wait for a key),
 #'   `complete` (whether the history was read back to its beginning, or as far as the
-#'   server shows it), `retention` (in days), and `reason` (why its history could not
+#'   server shows it), `retention` (in days), `files` (how many files of messages are
+#'   kept), `files_missing` (how many are not: they are too large, are gone, could not be
+#'   fetched yet, or `media` is `FALSE`), and `reason` (why its history could not
 #'   be read now, otherwise `NA`). `mx_archive_forget()`: how many events were
 #'   deleted, invisibly.
 #' @section Errors:
@@ -58,11 +69,22 @@
 #' mx_archive(alice, room, retention = 365)
 #' mx_archive_read(alice, since = Sys.Date(), types = "m.room.message")
 #' mx_search(alice, "disk")
+#'
+#' file <- file.path(tempdir(), "cars.csv")
+#' write.csv(cars, file)
+#' mx_send_file(alice, room, file)
+#' mx_archive(alice, media = TRUE)$files
 #' mx_archive_forget(alice, room)
 #' @export
-mx_archive <- function(client, rooms = NULL, retention = NULL) {
+mx_archive <- function(
+  client,
+  rooms = NULL,
+  retention = NULL,
+  media = NULL
+) {
   machine <- machine_of(check_client(client))
   retention <- check_retention(retention)
+  media <- check_media(media)
   if (is.null(rooms)) {
     room_ids <- archived_rooms(client, NULL)
   } else {
@@ -71,11 +93,15 @@ mx_archive <- function(client, rooms = NULL, retention = NULL) {
   }
   # First, so that nothing falls between the history and what is new.
   for (room_id in room_ids) {
-    core(machine_archive(machine, room_id, retention))
+    core(machine_archive(machine, room_id, retention, media))
   }
   sync_once(client, timeout = 0)
   reasons <- vapply(room_ids, archive_or_say_why, "", client = client)
   pump_or_warn(client, kinds = "keys_query")
+  for (room_id in room_ids) {
+    keep_files(client, room_id)
+  }
+  sweep_archive(client, machine)
   warn_not_archived(reasons)
   status <- archive_status(machine)
   status <- status[match(room_ids, status[["room_id"]]), , drop = FALSE]
@@ -97,6 +123,7 @@ mx_archive_forget <- function(client, rooms = NULL, before = NULL) {
     deleted <- core(machine_forget_archive(machine, room_id, milliseconds))
     forgotten <- forgotten + deleted
   }
+  sweep_archive(client, machine)
   invisible(forgotten)
 }
 
@@ -114,7 +141,8 @@ archive_status <- function(machine, call = caller_env()) {
   rooms <- data.frame(core(machine_archived_rooms(machine), call = call))
   days <- rooms[["retention"]] / (24 * 60 * 60 * 1000)
   rooms[["retention"]] <- ifelse(is.na(days), Inf, days)
-  rooms[c("room_id", "events", "unread", "complete", "retention")]
+  columns <- c("room_id", "events", "unread", "complete", "retention")
+  rooms[c(columns, "files", "files_missing")]
 }
 
 # The ids of the archived rooms among `rooms`, or all of them; there is one at least.

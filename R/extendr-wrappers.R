@@ -28,8 +28,8 @@ account_pickle <- function(account, key) .Call(wrap__account_pickle, account, ke
 
 account_unpickle <- function(blob, key) .Call(wrap__account_unpickle, blob, key)
 
-# `retention` in milliseconds; `NA` for ever, `NULL` as it was.
-machine_archive <- function(handle, room_id, retention) .Call(wrap__machine_archive, handle, room_id, retention)
+# `retention` in milliseconds, `NA` for ever; `largest_media` in bytes. `NULL` as it was.
+machine_archive <- function(handle, room_id, retention, largest_media) .Call(wrap__machine_archive, handle, room_id, retention, largest_media)
 
 # `NULL` if the room is not archived.
 machine_archived_room <- function(handle, room_id) .Call(wrap__machine_archived_room, handle, room_id)
@@ -40,7 +40,7 @@ machine_archived_rooms <- function(handle) .Call(wrap__machine_archived_rooms, h
 
 machine_forget_archive <- function(handle, room_id, before) .Call(wrap__machine_forget_archive, handle, room_id, before)
 
-# How many events of the page cannot be read; `NULL` if it is not wanted any more.
+# How many events of the page cannot be read, and how many are none; `NULL` if it is not wanted any more.
 machine_archive_page <- function(handle, room_id, from, body) .Call(wrap__machine_archive_page, handle, room_id, from, body)
 
 machine_search_archived_keys <- function(handle, room_id) .Call(wrap__machine_search_archived_keys, handle, room_id)
@@ -50,7 +50,25 @@ machine_archived_part <- function(handle, room_id, since, until, after_time, aft
 
 machine_archived_events <- function(handle, room_id, event_ids, unsigned) .Call(wrap__machine_archived_events, handle, room_id, event_ids, unsigned)
 
-machine_archived_texts <- function(handle, room_id, since, until, after_time, after_number, limit) .Call(wrap__machine_archived_texts, handle, room_id, since, until, after_time, after_number, limit)
+machine_archived_texts <- function(handle, room_id, since, until, after_time, after_number, limit, unsigned) .Call(wrap__machine_archived_texts, handle, room_id, since, until, after_time, after_number, limit, unsigned)
+
+# The events whose files are wanted; `names` and `sizes` are those of the files that are there.
+machine_wanted_media <- function(handle, room_id, names, sizes) .Call(wrap__machine_wanted_media, handle, room_id, names, sizes)
+
+# Where the file of an archived event is, and what opens it, `NULL` if nothing has to; `NULL` if there is none.
+machine_archived_attachment <- function(handle, room_id, event_id) .Call(wrap__machine_archived_attachment, handle, room_id, event_id)
+
+# Whether the file `name` is wanted; `key` is what opens it if its event does not say it.
+machine_keep_media <- function(handle, room_id, event_id, name, size, key) .Call(wrap__machine_keep_media, handle, room_id, event_id, name, size, key)
+
+# `larger_than` in bytes; `NULL` if the server does not give the file.
+machine_refuse_media <- function(handle, room_id, event_id, larger_than) .Call(wrap__machine_refuse_media, handle, room_id, event_id, larger_than)
+
+# The file that is kept of what an event has at `url`, or `NULL`.
+machine_kept_media <- function(handle, room_id, event_id, url) .Call(wrap__machine_kept_media, handle, room_id, event_id, url)
+
+# The names of all files that are kept.
+machine_archived_files <- function(handle) .Call(wrap__machine_archived_files, handle)
 
 # How many bytes a file has, if it is one that can be sent.
 attachment_size <- function(path) .Call(wrap__attachment_size, path)
@@ -63,6 +81,9 @@ attachment_copy_file <- function(from, to) .Call(wrap__attachment_copy_file, fro
 
 # Decrypts the file at `from` into a new one. `file` is an `EncryptedFile` as JSON text.
 attachment_decrypt_file <- function(file, from, to) .Call(wrap__attachment_decrypt_file, file, from, to)
+
+# Fails unless the file at `path` is the one that its sender encrypted. `file` is an `EncryptedFile` as JSON text.
+attachment_check_file <- function(file, path) .Call(wrap__attachment_check_file, file, path)
 
 # A ciphertext, and what opens it, a plaintext.
 attachment_encrypt <- function(plaintexts) .Call(wrap__attachment_encrypt, plaintexts)

@@ -2,7 +2,8 @@
 #'
 #' Saves the files, images, videos and voice messages of events in a directory. What
 #' was sent encrypted is decrypted, after its hash was compared with the one in the
-#' event: nothing readable is written before.
+#' event: nothing readable is written before. Files that [mx_archive()] keeps are taken
+#' from there, and the server is not asked.
 #'
 #' A download that breaks off is tried again. It continues where it ended if the
 #' server supports range requests, and the parts surely belong together: the server
@@ -229,9 +230,14 @@ work_directory <- function(directory, call = caller_env()) {
   work
 }
 
-# Downloads an attachment, decrypted if need be, into a file of `work`.
+# Brings an attachment into a file of `work`, decrypted if need be: from the archive,
+# or from the server.
 fetch_attachment <- function(client, attachment, work, max_size) {
   call <- caller_env()
+  opened <- file.path(work, "opened")
+  if (open_kept(client, attachment, opened, max_size, call)) {
+    return(opened)
+  }
   fetched <- file.path(work, "fetched")
   fetch <- function(resume) {
     fetch_media(client, attachment[["url"]], fetched, max_size, resume, call)

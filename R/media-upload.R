@@ -87,10 +87,12 @@ delete_files <- function(dir, machine, names) {
 # nobody waits for. What is younger may be another's that is just being copied.
 # So for a day; and files of others, in a directory that somebody made a link, stay.
 sweep_files <- function(dir, machine) {
-  copies <- copies_in(dir)
-  names <- basename(copies)
-  age <- as.numeric(Sys.time()) - as.numeric(file.mtime(copies))
-  delete_files(dir, machine, names[!is.na(age) & age > 24 * 3600])
+  delete_files(dir, machine, basename(older_than_a_day(copies_in(dir))))
+}
+
+older_than_a_day <- function(paths) {
+  age <- as.numeric(Sys.time()) - as.numeric(file.mtime(paths))
+  paths[!is.na(age) & age > 24 * 3600]
 }
 
 # What was copied to a directory, whole or not.

@@ -291,7 +291,7 @@ large_archive <- function(size) {
   alice <- mx_demo_client(homeserver, "alice")
   room <- mx_room_create(alice)
   machine <- mxcrypt:::machine_of(alice)
-  mxcrypt:::machine_archive(machine, room, NULL)
+  mxcrypt:::machine_archive(machine, room, NULL, NULL)
   for (last in seq(size, 1, by = -events)) {
     numbers <- seq(last, last - events + 1)
     rows <- sprintf(

@@ -5,7 +5,12 @@ calls_archive <- function(scene) {
   mx_archive(alice, room)
   file <- tempfile(fileext = ".csv")
   list(
-    mx_archive = list(client = alice, rooms = room, retention = 365),
+    mx_archive = list(
+      client = alice,
+      rooms = room,
+      retention = 365,
+      media = FALSE
+    ),
     mx_archive_read = list(
       client = alice,
       rooms = room,

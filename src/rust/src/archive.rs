@@ -1,20 +1,28 @@
 //! The archive of rooms, for R.
 
+use std::collections::HashMap;
+
 use extendr_api::prelude::*;
-use mxcrypt_core::{Result, machine::Part};
+use mxcrypt_core::{
+    Result,
+    machine::{NotKept, Part},
+    store::records::MediaFile,
+};
+use zeroize::Zeroizing;
 
 use crate::{
-    answer::{number, optional_string, record, strings},
+    answer::{number, optional_string, record, string, strings},
     arguments,
+    attachment::{key_of, without_address},
     clock::now,
     events,
     inbox::unsigned_of,
     machine::on,
 };
 
-/// `retention` in milliseconds; `NA` for ever, `NULL` as it was.
+/// `retention` in milliseconds, `NA` for ever; `largest_media` in bytes. `NULL` as it was.
 #[extendr]
-fn machine_archive(handle: Robj, room_id: Robj, retention: Robj) -> Robj {
+fn machine_archive(handle: Robj, room_id: Robj, retention: Robj, largest_media: Robj) -> Robj {
     on(&handle, |machine| {
         let room_id = arguments::text(&room_id, "room")?;
         let retention = if retention.is_null() {
@@ -24,7 +32,12 @@ fn machine_archive(handle: Robj, room_id: Robj, retention: Robj) -> Robj {
         } else {
             Some(Some(arguments::whole(&retention, "retention")?))
         };
-        machine.archive(now(), &room_id, retention)
+        let largest_media = if largest_media.is_null() {
+            None
+        } else {
+            Some(bytes_in(arguments::whole(&largest_media, "media")?))
+        };
+        machine.archive(now(), &room_id, retention, largest_media)
     })
 }
 
@@ -51,6 +64,11 @@ fn machine_archived_rooms(handle: Robj) -> Robj {
             ("retention", retention.collect::<Vec<Option<f64>>>().into()),
             ("events", rooms.iter().map(|status| status.events as f64).collect::<Vec<_>>().into()),
             ("unread", rooms.iter().map(|status| status.unread as f64).collect::<Vec<_>>().into()),
+            ("files", rooms.iter().map(|status| status.files as f64).collect::<Vec<_>>().into()),
+            (
+                "files_missing",
+                rooms.iter().map(|status| status.files_missing as f64).collect::<Vec<_>>().into(),
+            ),
         ]))
     })
 }
@@ -75,6 +93,7 @@ fn machine_archived_room(handle: Robj, room_id: Robj) -> Robj {
                 record([
                     ("next", optional_string(room.next.as_deref())),
                     ("complete", room.complete.into()),
+                    ("largest_media", number(room.largest_media as i64)),
                 ])
             },
         ))
@@ -172,6 +191,108 @@ fn machine_archived_texts(
     })
 }
 
+/// The events whose files are wanted; `names` and `sizes` are those of the files that are there.
+#[extendr]
+fn machine_wanted_media(handle: Robj, room_id: Robj, names: Robj, sizes: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room")?;
+        let sizes = arguments::wholes(&sizes, "sizes")?.into_iter().map(bytes_in);
+        let present: HashMap<String, u64> =
+            arguments::texts(&names, "names")?.into_iter().zip(sizes).collect();
+        let event_ids = machine.wanted_media(&room_id, &present)?;
+        Ok(strings(event_ids.iter().map(|id| Some(id.as_str()))))
+    })
+}
+
+/// Where the file of an archived event is, and what opens it, `NULL` if nothing has to; `NULL` if there is none.
+#[extendr]
+fn machine_archived_attachment(handle: Robj, room_id: Robj, event_id: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room")?;
+        let event_id = arguments::text(&event_id, "event_id")?;
+        let found = machine.archived_attachment(&room_id, &event_id)?;
+        Ok(found.map_or_else(
+            || ().into(),
+            |found| {
+                let key = found.file.map(|file| Zeroizing::new(without_address(file.key)));
+                record([
+                    ("url", string(&found.url)),
+                    ("key", optional_string(key.as_ref().map(|key| key.as_str()))),
+                ])
+            },
+        ))
+    })
+}
+
+/// Whether the file `name` is wanted; `key` is what opens it if its event does not say it.
+#[extendr]
+fn machine_keep_media(
+    handle: Robj,
+    room_id: Robj,
+    event_id: Robj,
+    name: Robj,
+    size: Robj,
+    key: Robj,
+) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room")?;
+        let event_id = arguments::text(&event_id, "event_id")?;
+        let key = arguments::optional_text(&key, "key")?.map(Zeroizing::new);
+        let file = MediaFile {
+            name: arguments::text(&name, "name")?,
+            size: bytes_in(arguments::whole(&size, "size")?),
+            key: key.map(|key| key_of(&key)).transpose()?,
+        };
+        machine.keep_media(now(), &room_id, &event_id, file)
+    })
+}
+
+/// `larger_than` in bytes; `NULL` if the server does not give the file.
+#[extendr]
+fn machine_refuse_media(handle: Robj, room_id: Robj, event_id: Robj, larger_than: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room")?;
+        let event_id = arguments::text(&event_id, "event_id")?;
+        let reason = optional_whole(&larger_than, "larger_than")?
+            .map_or(NotKept::Missing, |size| NotKept::LargerThan(bytes_in(size)));
+        machine.refuse_media(now(), &room_id, &event_id, reason)
+    })
+}
+
+/// The file that is kept of what an event has at `url`, or `NULL`.
+#[extendr]
+fn machine_kept_media(handle: Robj, room_id: Robj, event_id: Robj, url: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room")?;
+        let event_id = arguments::text(&event_id, "event_id")?;
+        let kept = machine.kept_media(&room_id, &event_id, &arguments::text(&url, "url")?)?;
+        Ok(kept.map_or_else(
+            || ().into(),
+            |file| {
+                let key = file.key.map(|key| Zeroizing::new(without_address(key)));
+                record([
+                    ("name", string(&file.name)),
+                    ("size", number(file.size as i64)),
+                    ("key", optional_string(key.as_ref().map(|key| key.as_str()))),
+                ])
+            },
+        ))
+    })
+}
+
+/// The names of all files that are kept.
+#[extendr]
+fn machine_archived_files(handle: Robj) -> Robj {
+    on(&handle, |machine| {
+        let names = machine.archived_files()?;
+        Ok(strings(names.iter().map(|name| Some(name.as_str()))))
+    })
+}
+
+fn bytes_in(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
 fn part_of(room_id: &Robj, numbers: [&Robj; 4], limit: &Robj) -> Result<Part> {
     let [since, until, after_time, after_number] = numbers;
     let after = optional_whole(after_time, "after")?.zip(optional_whole(after_number, "after")?);
@@ -204,4 +325,10 @@ extendr_module! {
     fn machine_archived_part;
     fn machine_archived_events;
     fn machine_archived_texts;
+    fn machine_wanted_media;
+    fn machine_archived_attachment;
+    fn machine_keep_media;
+    fn machine_refuse_media;
+    fn machine_kept_media;
+    fn machine_archived_files;
 }

@@ -45,7 +45,7 @@ fn attachment_size(path: Robj) -> Robj {
 }
 
 /// An `EncryptedFile` without its address.
-fn without_address(key: FileKey) -> String {
+pub(crate) fn without_address(key: FileKey) -> String {
     let mut file = EncryptedFile { url: String::new(), key }.write();
     if let Some(members) = file.as_object_mut() {
         members.remove("url");
@@ -53,7 +53,8 @@ fn without_address(key: FileKey) -> String {
     file.to_string()
 }
 
-fn key_of(file: &str) -> Result<FileKey> {
+/// What opens a file, from an `EncryptedFile` as JSON text.
+pub(crate) fn key_of(file: &str) -> Result<FileKey> {
     let file = Json::parse_object(file).or_fail(Kind::Attachment, "The file is refused")?;
     EncryptedFile::read_key(&file)
 }
@@ -85,6 +86,15 @@ fn attachment_decrypt_file(file: Robj, from: Robj, to: Robj) -> Robj {
         let key = key_of(&arguments::text(&file, "file")?)?;
         let (from, to) = (arguments::text(&from, "from")?, arguments::text(&to, "to")?);
         attachment_files::decrypt(&key, Path::new(&from), Path::new(&to))
+    })
+}
+
+/// Fails unless the file at `path` is the one that its sender encrypted. `file` is an `EncryptedFile` as JSON text.
+#[extendr]
+fn attachment_check_file(file: Robj, path: Robj) -> Robj {
+    answer(|| {
+        let key = key_of(&arguments::text(&file, "file")?)?;
+        attachment_files::check(&key, Path::new(&arguments::text(&path, "path")?))
     })
 }
 
@@ -169,6 +179,7 @@ extendr_module! {
     fn attachment_encrypt_file;
     fn attachment_copy_file;
     fn attachment_decrypt_file;
+    fn attachment_check_file;
     fn attachment_encrypt;
     fn attachment_decrypt;
     fn media_address;

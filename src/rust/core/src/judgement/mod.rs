@@ -3,6 +3,7 @@
 //! Every byte of an answer may be chosen by an adversary. These functions read it once, refuse what
 //! does not hold, and hand on typed verdicts. One bad device, key or event never spoils the others.
 
+pub mod attachment;
 pub mod authentication;
 pub mod backup_answer;
 pub mod cross_signing;

@@ -8,11 +8,12 @@ use std::collections::HashSet;
 use super::{Machine, Millis, Work, room_events::RESERVED};
 use crate::{
     error::Result,
-    judgement::reasons,
+    judgement::{attachment::Attachment, reasons},
     store::{
         Query, Record,
         records::{
-            ArchivedEdit, ArchivedEvent, ArchivedRedaction, ArchivedRoom, ArchivedUnread, Event,
+            ArchivedEdit, ArchivedEvent, ArchivedMedia, ArchivedRedaction, ArchivedRoom,
+            ArchivedUnread, Event,
         },
     },
 };
@@ -26,11 +27,15 @@ pub struct ArchiveStatus {
     pub events: usize,
     /// How many of them wait for a key.
     pub unread: usize,
+    /// How many files of messages are kept.
+    pub files: usize,
+    /// How many are not.
+    pub files_missing: usize,
 }
 
 impl Machine {
-    /// Archives a room from now on. A `retention` that is given replaces the one there was; of an inner `None`,
-    /// events are kept for ever.
+    /// Archives a room from now on. A `retention` or a `largest_media` that is given replaces the one there
+    /// was; of an inner `None`, events are kept for ever.
     ///
     /// # Errors
     /// Those of the store.
@@ -39,6 +44,7 @@ impl Machine {
         now: Millis,
         room_id: &str,
         retention: Option<Option<Millis>>,
+        largest_media: Option<u64>,
     ) -> Result<()> {
         self.work(now, |work| {
             let known = work.tx.get::<ArchivedRoom>(&[room_id.into()])?;
@@ -51,6 +57,9 @@ impl Machine {
                     room.complete = false;
                 }
                 room.retention = retention;
+            }
+            if let Some(largest_media) = largest_media {
+                room.largest_media = largest_media;
             }
             if known.as_ref() != Some(&room) {
                 work.tx.put(&room)?;
@@ -84,7 +93,12 @@ impl Machine {
             let rooms = work.tx.select::<ArchivedRoom>(&Query::all())?.into_iter();
             let status = |room: ArchivedRoom| {
                 let of_room = Query::equal("room_id", room.room_id.as_str());
+                let kept = of_room.clone().after("file_name", "");
+                let files = work.tx.count::<ArchivedMedia>(&kept)?;
+                let attachments = work.tx.count::<ArchivedMedia>(&of_room)?;
                 Ok(ArchiveStatus {
+                    files,
+                    files_missing: attachments - files,
                     events: work.tx.count::<ArchivedEvent>(&of_room)?,
                     unread: work.tx.count::<ArchivedUnread>(&of_room)?,
                     room,
@@ -114,6 +128,7 @@ impl Machine {
             work.tx.delete_where::<ArchivedEdit>(&of_room)?;
             work.tx.delete_where::<ArchivedUnread>(&of_room)?;
             work.tx.delete_where::<ArchivedRedaction>(&of_room)?;
+            work.tx.delete_where::<ArchivedMedia>(&of_room)?;
             work.tx.delete_where::<ArchivedEvent>(&of_room)
         })?;
         self.store.empty_log();
@@ -237,7 +252,7 @@ pub(super) fn archived(
     Ok(work.tx.select::<ArchivedEvent>(&of_id)?.into_iter().next())
 }
 
-/// Puts an event in the place of what was known of it, and notes what it edits and waits for.
+/// Puts an event in the place of what was known of it, and notes what it edits and waits for, and its attachment.
 fn put(work: &Work<'_>, known: Option<ArchivedEvent>, new: ArchivedEvent) -> Result<()> {
     if let Some(known) = known {
         forget_notes(work, &known.event)?;
@@ -250,15 +265,28 @@ fn put(work: &Work<'_>, known: Option<ArchivedEvent>, new: ArchivedEvent) -> Res
     }
     let waits = event.unreadable.as_ref().is_some_and(|why| reasons::waits_for_key(&why.code));
     if let Some(session_id) = event.session_id.clone().filter(|_| waits) {
+        let (room_id, event_id) = (room_id.clone(), event_id.clone());
         work.tx.put(&ArchivedUnread { room_id, session_id, event_id })?;
+    }
+    if let Some(Attachment { url, .. }) = Attachment::of(&new.event) {
+        work.tx.put(&ArchivedMedia {
+            room_id,
+            event_id,
+            sent_at: new.sent_at,
+            url,
+            file: None,
+            tries: 0,
+            larger_than: None,
+        })?;
     }
     work.tx.put(&new)
 }
 
-/// Deletes what points to an event.
+/// Deletes what points to an event, and the row of its file.
 fn forget_notes(work: &Work<'_>, event: &Event) -> Result<()> {
     let room_id = event.room_id.as_str();
     let event_id = event.event_id.as_deref().unwrap_or_default();
+    work.tx.delete::<ArchivedMedia>(&[room_id.into(), event_id.into()])?;
     if let Some(original) = &event.replaces {
         work.tx.delete::<ArchivedEdit>(&[
             room_id.into(),

@@ -32,7 +32,7 @@
 //! | `requests`, `pump`, `failures` | which requests to perform now, and when those that failed are made again |
 //! | `replies` | what came of them |
 //! | `inbox`, `history`, `relations`, `message_trust` | delivers events with the trust in them, reads old ones, judges edits |
-//! | `archive`, `archive_history`, `archive_reading` | what a user wants to keep of rooms |
+//! | `archive`, `archive_history`, `archive_media`, `archive_reading` | what a user wants to keep of rooms |
 //! | `store_import` | a device that moves here from another package |
 //!
 //! A file calls another by its name, and no file calls one that calls it, directly or through others:
@@ -41,6 +41,7 @@
 mod approval;
 mod archive;
 mod archive_history;
+mod archive_media;
 mod archive_reading;
 mod backup_restore;
 mod backup_upload;
@@ -107,6 +108,7 @@ use self::work::Work;
 pub use self::{
     archive::ArchiveStatus,
     archive_history::ArchivedPage,
+    archive_media::NotKept,
     archive_reading::{ArchivedPart, ArchivedText, Part, Place},
     backup_restore::RestoredKey,
     dehydrated_device::{RehydratedKeys, Rehydration},

@@ -80,6 +80,15 @@ pub fn decrypt(key: &FileKey, from: &Path, to: &Path) -> Result<()> {
     draft.keep(false).or_fail(Kind::Attachment, WRITTEN)
 }
 
+/// Compares the hash of an encrypted file, and writes nothing.
+///
+/// # Errors
+/// [`Kind::Attachment`] when it does not hold, or the file cannot be read.
+pub fn check(key: &FileKey, path: &Path) -> Result<()> {
+    let mut encrypted = File::open(path).or_fail(Kind::Attachment, "The file cannot be read")?;
+    attachment::decrypt_stream(key, &mut encrypted, &mut io::sink())
+}
+
 const WRITTEN: &str = "The file cannot be written";
 
 /// A picture, as its first bytes have it.
@@ -126,10 +135,12 @@ mod tests {
         assert_eq!(size, 700_000);
         decrypt(&key, &at("encrypted"), &at("plain")).unwrap();
         assert_eq!(fs::read(at("plain")).unwrap(), plain);
+        check(&key, &at("encrypted")).unwrap();
         let mut altered = fs::read(at("encrypted")).unwrap();
         altered[699_999] ^= 1;
         fs::write(at("altered"), altered).unwrap();
         assert_eq!(decrypt(&key, &at("altered"), &at("never")).unwrap_err().kind, Kind::Attachment);
+        assert_eq!(check(&key, &at("altered")).unwrap_err().kind, Kind::Attachment);
         assert_eq!(copy(&mut plain.as_slice(), &at("copy")).unwrap(), 700_000);
         let mut names: Vec<_> = fs::read_dir(scratch.path())
             .unwrap()

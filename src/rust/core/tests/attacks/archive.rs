@@ -1,8 +1,10 @@
 //! The archive: kept once, in order, whatever the server shows, and taken back where others take back.
 
+use std::collections::HashMap;
+
 use mxcrypt_core::{
-    machine::{Part, Unsigned},
-    store::records::Isolation,
+    machine::{NotKept, Part, Unsigned},
+    store::records::{Isolation, MediaFile},
 };
 use serde_json::{Value, json};
 use vodozemac::megolm::GroupSession;
@@ -16,7 +18,7 @@ fn archived_room() -> (Scene, Person, Person, String) {
     let mut scene = Scene::new();
     let (mut alice, mut bob) = (scene.person("alice"), scene.person("bob"));
     let room_id = scene.room(&mut [&mut alice, &mut bob]);
-    bob.machine.archive(scene.now, &room_id, None).unwrap();
+    bob.machine.archive(scene.now, &room_id, None, None).unwrap();
     (scene, alice, bob, room_id)
 }
 
@@ -106,7 +108,7 @@ fn history_and_what_is_new_are_kept_once() {
     }
     bob.sync(&mut scene);
     assert_eq!(texts(&mut bob, &room_id, 10), Vec::<String>::new());
-    bob.machine.archive(scene.now, &room_id, None).unwrap();
+    bob.machine.archive(scene.now, &room_id, None, None).unwrap();
     say(&mut scene, &mut alice, "new 0");
     bob.sync(&mut scene);
     read_history(&mut scene, &mut bob, &room_id);
@@ -159,7 +161,7 @@ fn events_of_one_time_stand_as_the_server_has_them() {
         alice.say(&mut scene, &room_id, &i.to_string());
     }
     bob.sync(&mut scene);
-    bob.machine.archive(scene.now, &room_id, None).unwrap();
+    bob.machine.archive(scene.now, &room_id, None, None).unwrap();
     alice.say(&mut scene, &room_id, "5");
     bob.sync(&mut scene);
     read_history(&mut scene, &mut bob, &room_id);
@@ -220,7 +222,7 @@ fn what_was_taken_back_stays_so_in_every_order() {
     ];
     for (i, order) in orders.into_iter().enumerate() {
         alice.machine.forget_archive(scene.now, &room_id, None).unwrap();
-        alice.machine.archive(scene.now, &room_id, None).unwrap();
+        alice.machine.archive(scene.now, &room_id, None, None).unwrap();
         let body = json!({"chunk": order}).to_string();
         alice.machine.archive_page(scene.now, &room_id, None, &body).unwrap();
         assert_eq!(searched(&mut alice, &room_id), Vec::<String>::new(), "{i}");
@@ -235,7 +237,7 @@ fn a_longer_retention_has_the_history_read_again() {
     alice.say(&mut scene, &room_id, "old");
     bob.sync(&mut scene);
     let retain = |bob: &mut Person, now, retention| {
-        bob.machine.archive(now, &room_id, Some(retention)).unwrap();
+        bob.machine.archive(now, &room_id, Some(retention), None).unwrap();
         bob.machine.archived_room(&room_id).unwrap().unwrap().complete
     };
     scene.now += 2000;
@@ -311,7 +313,7 @@ fn what_is_too_old_goes() {
     let (mut scene, mut alice, mut bob, room_id) = archived_room();
     alice.say(&mut scene, &room_id, "old");
     bob.sync(&mut scene);
-    bob.machine.archive(scene.now, &room_id, Some(Some(1000))).unwrap();
+    bob.machine.archive(scene.now, &room_id, Some(Some(1000)), None).unwrap();
     assert_eq!(texts(&mut bob, &room_id, 100), ["old"]);
     scene.now += 1001;
     bob.sync(&mut scene);
@@ -378,7 +380,116 @@ fn reports_of_this_device_are_not_in_the_archive() {
     bob.sync(&mut scene);
     let last = bob.events().pop().unwrap().number;
     bob.machine.forget_archive(scene.now, &room_id, None).unwrap();
-    bob.machine.archive(scene.now, &room_id, None).unwrap();
+    bob.machine.archive(scene.now, &room_id, None, None).unwrap();
     bob.machine.set_aside(scene.now, "test", last, "failed").unwrap();
     assert_eq!(texts(&mut bob, &room_id, 100), Vec::<String>::new());
+}
+
+const FILE: &str = "mxc://here/file";
+
+/// A message with a file, which Bob has received. Its id.
+fn send_file(scene: &mut Scene, alice: &mut Person, bob: &mut Person, room_id: &str) -> String {
+    let content = json!({"msgtype": "m.file", "body": "f", "url": FILE});
+    let id = send(scene, alice, room_id, &content);
+    bob.sync(scene);
+    id
+}
+
+fn keep(scene: &Scene, bob: &mut Person, room_id: &str, event_id: &str, name: &str) -> bool {
+    let file = MediaFile { name: name.to_owned(), size: 7, key: None };
+    bob.machine.keep_media(scene.now, room_id, event_id, file).unwrap()
+}
+
+fn wanted(bob: &mut Person, room_id: &str, present: &[(&str, u64)]) -> Vec<String> {
+    let present: HashMap<String, u64> =
+        present.iter().map(|(name, size)| ((*name).to_owned(), *size)).collect();
+    bob.machine.wanted_media(room_id, &present).unwrap()
+}
+
+/// How many files are kept, and how many are not.
+fn files(bob: &mut Person) -> (usize, usize) {
+    let status = bob.machine.archived_rooms().unwrap().remove(0);
+    (status.files, status.files_missing)
+}
+
+#[test]
+fn a_file_is_wanted_until_it_is_there_and_whole() {
+    let (mut scene, mut alice, mut bob, room_id) = archived_room();
+    let id = send_file(&mut scene, &mut alice, &mut bob, &room_id);
+    scene.now += 1;
+    let newer = send_file(&mut scene, &mut alice, &mut bob, &room_id);
+    // Nobody wants files yet.
+    assert_eq!(wanted(&mut bob, &room_id, &[]), Vec::<String>::new());
+    bob.machine.archive(scene.now, &room_id, None, Some(100)).unwrap();
+    assert_eq!(wanted(&mut bob, &room_id, &[]), [id.clone(), newer.clone()]);
+    assert!(bob.machine.archived_attachment(&room_id, &id).unwrap().unwrap().file.is_none());
+    assert!(keep(&scene, &mut bob, &room_id, &id, "a"));
+    assert_eq!(files(&mut bob), (1, 1));
+    assert_eq!(wanted(&mut bob, &room_id, &[("a", 7)]), [newer.clone()]);
+    assert_eq!(bob.machine.archived_files().unwrap(), ["a"]);
+    // It is gone, or cut.
+    for present in [("b", 7), ("a", 6)] {
+        assert_eq!(wanted(&mut bob, &room_id, &[present]), [id.clone(), newer.clone()]);
+    }
+    let kept = |bob: &mut Person, url: &str| {
+        bob.machine.kept_media(&room_id, &id, url).unwrap().map(|file| file.name)
+    };
+    assert_eq!(kept(&mut bob, FILE).as_deref(), Some("a"));
+    // An edit may have put another in its place.
+    assert_eq!(kept(&mut bob, "mxc://here/other"), None);
+}
+
+#[test]
+fn a_file_that_cannot_be_had_is_not_wanted_for_ever() {
+    let (mut scene, mut alice, mut bob, room_id) = archived_room();
+    let id = send_file(&mut scene, &mut alice, &mut bob, &room_id);
+    bob.machine.archive(scene.now, &room_id, None, Some(100)).unwrap();
+    let refuse = |bob: &mut Person, reason: NotKept| {
+        bob.machine.refuse_media(scene.now, &room_id, &id, reason).unwrap();
+    };
+    refuse(&mut bob, NotKept::LargerThan(100));
+    assert_eq!(wanted(&mut bob, &room_id, &[]), Vec::<String>::new());
+    bob.machine.archive(scene.now, &room_id, None, Some(101)).unwrap();
+    for _ in 0..3 {
+        assert_eq!(wanted(&mut bob, &room_id, &[]), [id.clone()]);
+        refuse(&mut bob, NotKept::Missing);
+    }
+    assert_eq!(wanted(&mut bob, &room_id, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_goes_with_its_event() {
+    let (mut scene, mut alice, mut bob, room_id) = archived_room();
+    bob.machine.archive(scene.now, &room_id, None, Some(100)).unwrap();
+    let ways: [fn(&mut Scene, &mut Person, &mut Person, &str, &str); 4] = [
+        |scene, alice, bob, room_id, id| {
+            alice.machine.redact(scene.now, room_id, id, "{}").unwrap();
+            alice.pump(scene);
+            bob.sync(scene);
+        },
+        |scene, _, bob, room_id, _| {
+            bob.machine.forget_archive(scene.now, room_id, Some(scene.now + 1)).unwrap();
+        },
+        |scene, _, bob, room_id, _| {
+            scene.now += 1001;
+            bob.machine.archive(scene.now, room_id, Some(Some(1000)), None).unwrap();
+            bob.machine.archive(scene.now, room_id, Some(None), None).unwrap();
+        },
+        |scene, _, bob, room_id, _| {
+            bob.machine.forget_archive(scene.now, room_id, None).unwrap();
+        },
+    ];
+    for (i, take_away) in ways.into_iter().enumerate() {
+        let id = send_file(&mut scene, &mut alice, &mut bob, &room_id);
+        assert!(keep(&scene, &mut bob, &room_id, &id, "a"), "{i}");
+        assert_eq!(bob.machine.archived_files().unwrap(), ["a"], "{i}");
+        take_away(&mut scene, &mut alice, &mut bob, &room_id, &id);
+        assert_eq!(bob.machine.archived_files().unwrap(), Vec::<String>::new(), "{i}");
+        assert!(bob.machine.archived_attachment(&room_id, &id).unwrap().is_none(), "{i}");
+        assert_eq!(wanted(&mut bob, &room_id, &[]), Vec::<String>::new(), "{i}");
+        // Another process was just fetching it.
+        assert!(!keep(&scene, &mut bob, &room_id, &id, "b"), "{i}");
+        bob.machine.refuse_media(scene.now, &room_id, &id, NotKept::Missing).unwrap();
+        assert_eq!(bob.machine.archived_files().unwrap(), Vec::<String>::new(), "{i}");
+    }
 }

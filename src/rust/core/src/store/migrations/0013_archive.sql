@@ -38,3 +38,11 @@ CREATE TABLE archived_redaction (
   body BLOB NOT NULL,
   PRIMARY KEY (room_id, event_id)
 ) WITHOUT ROWID;
+
+CREATE TABLE archived_media (
+  room_id TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  file_name TEXT NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (room_id, event_id)
+) WITHOUT ROWID;

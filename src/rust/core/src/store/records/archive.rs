@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Event;
-use crate::store::{Record, Table, Value};
+use crate::{
+    primitives::attachment::FileKey,
+    store::{Record, Table, Value},
+};
 
 /// A room that is archived.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +19,8 @@ pub struct ArchivedRoom {
     pub complete: bool,
     /// Events are kept this long, in milliseconds; for ever if it is not set.
     pub retention: Option<i64>,
+    /// Files of messages are kept that have at most so many bytes; none if it is 0.
+    pub largest_media: u64,
 }
 
 impl Record for ArchivedRoom {
@@ -116,5 +121,48 @@ impl Record for ArchivedRedaction {
 
     fn key(&self) -> Vec<Value> {
         vec![self.room_id.as_str().into(), self.event_id.as_str().into()]
+    }
+}
+
+/// That an archived event has an attachment.
+#[derive(Serialize, Deserialize)]
+pub struct ArchivedMedia {
+    /// The room.
+    pub room_id: String,
+    /// The event.
+    pub event_id: String,
+    /// When it was sent, as for the event.
+    pub sent_at: i64,
+    /// Where the server has the file.
+    pub url: String,
+    /// The file beside the store, if it is kept.
+    pub file: Option<MediaFile>,
+    /// How often the server did not give it.
+    pub tries: u8,
+    /// It is known to have more bytes than so many.
+    pub larger_than: Option<u64>,
+}
+
+/// A file beside the store.
+#[derive(Serialize, Deserialize)]
+pub struct MediaFile {
+    /// Its name, which says nothing.
+    pub name: String,
+    /// How many bytes it has.
+    pub size: u64,
+    /// What opens it, if its event does not say it: it was encrypted here.
+    pub key: Option<FileKey>,
+}
+
+impl Record for ArchivedMedia {
+    const TABLE: Table =
+        Table { name: "archived_media", key: &["room_id", "event_id"], plain: &["file_name"] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.room_id.as_str().into(), self.event_id.as_str().into()]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.file.as_ref().map_or("", |file| file.name.as_str()).into()]
     }
 }

@@ -20,7 +20,10 @@ mod verification;
 pub use self::{
     account::{Binding, KeyCheck, KeyUpload, LoginLease, OwnAccount, SyncPosition},
     approval::{Approval, Approvals},
-    archive::{ArchivedEdit, ArchivedEvent, ArchivedRedaction, ArchivedRoom, ArchivedUnread},
+    archive::{
+        ArchivedEdit, ArchivedEvent, ArchivedMedia, ArchivedRedaction, ArchivedRoom,
+        ArchivedUnread, MediaFile,
+    },
     device::{Device, DeviceList, LocalTrust},
     event::{
         Attempt, Consumer, Event, Facts, Given, HeldPart, HeldTimeline, InboxRow, Original,
@@ -80,6 +83,7 @@ pub(super) const TABLES: &[Table] = &[
     ArchivedEdit::TABLE,
     ArchivedUnread::TABLE,
     ArchivedRedaction::TABLE,
+    ArchivedMedia::TABLE,
 ];
 
 /// Keeps vodozemac's objects, which are ratchets and not data, through their pickles.
