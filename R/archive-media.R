@@ -135,17 +135,17 @@ open_kept <- function(client, attachment, to, max_size, call) {
   machine <- machine_of(client, call = call)
   kept <- machine_kept_media(machine, ids[[1]], ids[[2]], url)
   kept <- core(kept, call = call)
-  key <- kept[["key"]]
-  if (attachment[["encrypted"]]) {
-    key <- unclass(core(json_encode(attachment[["file"]]), call = call))
-  }
-  if (is.null(kept) || is.null(key)) {
+  if (is.null(kept)) {
     return(FALSE)
   }
   if (kept[["size"]] > max_size) {
     too_large_abort(kept[["size"]], max_size, call)
   }
-  # One that is damaged or gone is as good as none: the server may have it.
+  key <- kept[["key"]]
+  if (attachment[["encrypted"]]) {
+    key <- unclass(core(json_encode(attachment[["file"]]), call = call))
+  }
+  # One that does not open, or is gone, is as good as none: the server may have it.
   opened <- attachment_decrypt_file(key, file.path(dir, kept[["name"]]), to)
   !inherits(opened, "mxcrypt_failure")
 }
