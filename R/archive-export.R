@@ -23,6 +23,9 @@ mx_archive_export <- function(
     argument_abort("path", wanted, caller_env(), path)
   }
   call <- caller_env()
+  if (format == "parquet" && !requireNamespace("arrow", quietly = TRUE)) {
+    check_package("nanoparquet", call)
+  }
   # Beside it, so that it takes its name in one step, and closed to others from the
   # beginning. What a process left that was killed is replaced by the next one.
   draft <- file.path(dirname(path), paste0(".", basename(path), ".part"))
@@ -36,7 +39,7 @@ mx_archive_export <- function(
     )
   }
   written(core(private_file_write(draft, "")))
-  writer <- written(export_writer(format, draft, call))
+  writer <- written(export_writer(format, draft))
   on.exit(writer[["close"]](), add = TRUE, after = FALSE)
   walk_archive(client, wanted, function(columns) {
     rows <- as.data.frame(new_events(columns), flat = TRUE)
@@ -68,9 +71,9 @@ export_format <- function(format, path, call = caller_env()) {
 }
 
 # What writes one data frame after the other to a file.
-export_writer <- function(format, path, call) {
+export_writer <- function(format, path) {
   if (format == "parquet") {
-    return(parquet_writer(path, call))
+    return(parquet_writer(path))
   }
   connection <- file(path, "ab")
   as_bytes <- if (format == "csv") csv_lines else json_lines
@@ -153,12 +156,12 @@ as_file_lines <- function(lines) {
 }
 
 # Row groups are added one by one.
-parquet_writer <- function(path, call) {
-  if (requireNamespace("arrow", quietly = TRUE)) {
-    return(arrow_writer(path))
+parquet_writer <- function(path) {
+  if (requireNamespace("nanoparquet", quietly = TRUE)) {
+    nanoparquet_writer(path)
+  } else {
+    arrow_writer(path)
   }
-  check_package("nanoparquet", call)
-  nanoparquet_writer(path)
 }
 
 nanoparquet_writer <- function(path) {

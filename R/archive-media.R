@@ -108,13 +108,13 @@ keep_file <- function(client, room_id, event_id, call = caller_env()) {
 fetch_encrypted <- function(client, attachment, draft, largest, call) {
   url <- attachment[["url"]]
   if (!is.null(attachment[["key"]])) {
-    fetch_media(client, url, draft, largest, call)
+    fetch_media(client, url, draft, largest, "etag", call)
     core(attachment_check_file(attachment[["key"]], draft), call = call)
     return(NULL)
   }
   plain <- paste0(draft, ".plain")
   on.exit(unlink(plain))
-  fetch_media(client, url, plain, largest, call)
+  fetch_media(client, url, plain, largest, "etag", call)
   made <- attachment_encrypt_file(plain, draft)
   # Nothing is wrong with the attachment itself.
   if (inherits(made, "mxcrypt_failure")) {

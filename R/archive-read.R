@@ -102,11 +102,7 @@ walk_archive <- function(client, wanted, take, call = caller_env()) {
       part <- machine_archived_part(
         machine,
         room_id,
-        wanted[["since"]],
-        wanted[["until"]],
-        part[["after_time"]],
-        part[["after_number"]],
-        archive_part_size,
+        archive_part(wanted, part, archive_part_size),
         wanted[["unsigned"]],
         wanted[["edits"]]
       )
@@ -119,6 +115,18 @@ walk_archive <- function(client, wanted, take, call = caller_env()) {
       }
     }
   }
+}
+
+# What the core is asked for: the part after `part`.
+archive_part <- function(wanted, part, size) {
+  numbers <- list(
+    wanted[["since"]],
+    wanted[["until"]],
+    part[["after_time"]],
+    part[["after_number"]],
+    size
+  )
+  vapply(numbers, function(number) as.numeric(number %||% NA), 0)
 }
 
 # Events that are read at once.

@@ -209,7 +209,7 @@ archive_history <- function(client, room_id) {
     pump_or_warn(client)
   }
   show <- history_progress()
-  asked <- list()
+  asked <- character()
   empty <- 0
   malformed <- 0
   repeat {
@@ -219,10 +219,10 @@ archive_history <- function(client, room_id) {
       return(malformed_reason(malformed))
     }
     from <- room[["next"]]
-    if (list(from) %in% asked || empty > 20) {
+    if (string_or_empty(from) %in% asked || empty > 20) {
       return("The server answers with the same pages, or with empty ones.")
     }
-    asked <- c(asked, list(from))
+    asked <- c(asked, string_or_empty(from))
     page <- history_page(client, room_id, 500, from, caller_env())
     core(machine_track_senders(machine, page[["body"]]))
     kept <- machine_archive_page(machine, room_id, from, page[["body"]])

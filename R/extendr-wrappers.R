@@ -45,12 +45,13 @@ machine_archive_page <- function(handle, room_id, from, body) .Call(wrap__machin
 
 machine_search_archived_keys <- function(handle, room_id) .Call(wrap__machine_search_archived_keys, handle, room_id)
 
-# Times in milliseconds, `NULL` for all; `after_time` and `after_number` are the place of the last event before.
-machine_archived_part <- function(handle, room_id, since, until, after_time, after_number, limit, unsigned, edits) .Call(wrap__machine_archived_part, handle, room_id, since, until, after_time, after_number, limit, unsigned, edits)
+# `part` holds since and until when in milliseconds, the time and the number of the last event of the part
+# before, and how many events are wanted at most: `NA` for none.
+machine_archived_part <- function(handle, room_id, part, unsigned, edits) .Call(wrap__machine_archived_part, handle, room_id, part, unsigned, edits)
 
 machine_archived_events <- function(handle, room_id, event_ids, unsigned) .Call(wrap__machine_archived_events, handle, room_id, event_ids, unsigned)
 
-machine_archived_texts <- function(handle, room_id, since, until, after_time, after_number, limit, unsigned) .Call(wrap__machine_archived_texts, handle, room_id, since, until, after_time, after_number, limit, unsigned)
+machine_archived_texts <- function(handle, room_id, part, unsigned) .Call(wrap__machine_archived_texts, handle, room_id, part, unsigned)
 
 # The events whose files are wanted; `names` and `sizes` are those of the files that are there.
 machine_wanted_media <- function(handle, room_id, names, sizes) .Call(wrap__machine_wanted_media, handle, room_id, names, sizes)

@@ -84,17 +84,18 @@ text_finder <- function(pattern, fixed, ignore_case, call = caller_env()) {
       "\\E"
     )
   }
+  # Warnings tell of patterns that are none, or that take too long for some text, which
+  # would count as not found.
   places <- function(texts) {
-    regexpr(pattern, texts, perl = TRUE, ignore.case = ignore_case)
-  }
-  tryCatch(places("x"), warning = function(condition) {
-    argument_abort(
-      "pattern",
-      "a regular expression, or `fixed = TRUE`",
-      call,
-      pattern
+    tryCatch(
+      regexpr(pattern, texts, perl = TRUE, ignore.case = ignore_case),
+      warning = function(condition) {
+        wanted <- "a regular expression that can be decided, or `fixed = TRUE`"
+        argument_abort("pattern", wanted, call, pattern)
+      }
     )
-  })
+  }
+  places("x")
   places
 }
 
@@ -109,11 +110,7 @@ search_room <- function(client, room_id, wanted, finds, senders, context) {
     part <- core(machine_archived_texts(
       machine,
       room_id,
-      wanted[["since"]],
-      wanted[["until"]],
-      part[["after_time"]],
-      part[["after_number"]],
-      20000,
+      archive_part(wanted, part, search_part_size),
       wanted[["unsigned"]]
     ))
     texts <- data.frame(part[c("event_id", "sent_at", "sender", "body")])
@@ -135,6 +132,9 @@ search_room <- function(client, room_id, wanted, finds, senders, context) {
   hits[["room_id"]] <- rep(room_id, nrow(hits))
   list(hits = hits, searched = searched)
 }
+
+# Texts that are looked through at once.
+search_part_size <- 20000
 
 # The hits among the texts from `first` to `last`.
 hits_in <- function(texts, first, last, finds, senders, context) {

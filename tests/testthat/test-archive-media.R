@@ -101,8 +101,9 @@ test_that("a file goes with its event", {
   archived()
   expect_equal(mx_archive(pair$bob, retention = 0)$files, 0)
   expect_length(kept(pair$bob), 0)
-  mx_archive(pair$bob, retention = Inf)
-  archived()
+  # They are fetched again.
+  expect_equal(mx_archive(pair$bob, retention = Inf)$files, 2)
+  expect_length(kept(pair$bob), 2)
   mx_archive_forget(pair$bob)
   expect_length(kept(pair$bob), 0)
 })

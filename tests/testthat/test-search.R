@@ -33,13 +33,7 @@ test_that("messages are found by a pattern, or by text as it stands", {
 
 test_that("a hit comes with what stands around it, also between parts", {
   pair <- searched_pair(sprintf("message %02d", 1:30))
-  # Parts of a few events.
-  real <- get("machine_archived_texts", asNamespace("mxcrypt"))
-  local_replaced("machine_archived_texts", function(...) {
-    arguments <- list(...)
-    arguments[[7]] <- 4
-    do.call(real, arguments)
-  })
+  local_replaced("search_part_size", 4)
   hits <- mx_search(pair$bob, "(05|20)$", context = 3)
   expect_equal(hits$body, sprintf("message %02d", c(2:8, 17:23)))
   expect_equal(hits$body[hits$hit], c("message 05", "message 20"))

@@ -128,21 +128,18 @@ fn machine_search_archived_keys(handle: Robj, room_id: Robj) -> Robj {
     })
 }
 
-/// Times in milliseconds, `NULL` for all; `after_time` and `after_number` are the place of the last event before.
+/// `part` holds since and until when in milliseconds, the time and the number of the last event of the part
+/// before, and how many events are wanted at most: `NA` for none.
 #[extendr]
 fn machine_archived_part(
     handle: Robj,
     room_id: Robj,
-    since: Robj,
-    until: Robj,
-    after_time: Robj,
-    after_number: Robj,
-    limit: Robj,
+    part: Robj,
     unsigned: Robj,
     edits: Robj,
 ) -> Robj {
     on(&handle, |machine| {
-        let part = part_of(&room_id, [&since, &until, &after_time, &after_number], &limit)?;
+        let part = part_of(&room_id, &part)?;
         let edits = arguments::flag(&edits, "edits")?;
         let read = machine.archived_part(now(), &part, unsigned_of(&unsigned)?, edits)?;
         let (time, place) = read.last.unzip();
@@ -165,18 +162,9 @@ fn machine_archived_events(handle: Robj, room_id: Robj, event_ids: Robj, unsigne
 }
 
 #[extendr]
-fn machine_archived_texts(
-    handle: Robj,
-    room_id: Robj,
-    since: Robj,
-    until: Robj,
-    after_time: Robj,
-    after_number: Robj,
-    limit: Robj,
-    unsigned: Robj,
-) -> Robj {
+fn machine_archived_texts(handle: Robj, room_id: Robj, part: Robj, unsigned: Robj) -> Robj {
     on(&handle, |machine| {
-        let part = part_of(&room_id, [&since, &until, &after_time, &after_number], &limit)?;
+        let part = part_of(&room_id, &part)?;
         let texts = machine.archived_texts(now(), &part, unsigned_of(&unsigned)?)?;
         let last = texts.last().filter(|_| texts.len() >= part.limit);
         let (time, place) = last.map(|text| text.place).unzip();
@@ -293,15 +281,15 @@ fn bytes_in(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-fn part_of(room_id: &Robj, numbers: [&Robj; 4], limit: &Robj) -> Result<Part> {
-    let [since, until, after_time, after_number] = numbers;
-    let after = optional_whole(after_time, "after")?.zip(optional_whole(after_number, "after")?);
+fn part_of(room_id: &Robj, part: &Robj) -> Result<Part> {
+    let numbers = part.as_real_slice().unwrap_or_default();
+    let number = |i: usize| numbers.get(i).filter(|number| number.is_finite()).map(|n| *n as i64);
     Ok(Part {
         room_id: arguments::text(room_id, "room")?,
-        since: optional_whole(since, "since")?,
-        until: optional_whole(until, "until")?,
-        after,
-        limit: usize::try_from(arguments::whole(limit, "limit")?).unwrap_or(0),
+        since: number(0),
+        until: number(1),
+        after: number(2).zip(number(3)),
+        limit: number(4).and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0),
     })
 }
 

@@ -425,7 +425,7 @@ fn a_file_is_wanted_until_it_is_there_and_whole() {
     assert!(bob.machine.archived_attachment(&room_id, &id).unwrap().unwrap().file.is_none());
     assert!(keep(&scene, &mut bob, &room_id, &id, "a"));
     assert_eq!(files(&mut bob), (1, 1));
-    assert_eq!(wanted(&mut bob, &room_id, &[("a", 7)]), [newer.clone()]);
+    assert_eq!(wanted(&mut bob, &room_id, &[("a", 7)]), [newer.as_str()]);
     assert_eq!(bob.machine.archived_files().unwrap(), ["a"]);
     // It is gone, or cut.
     for present in [("b", 7), ("a", 6)] {
@@ -451,7 +451,7 @@ fn a_file_that_cannot_be_had_is_not_wanted_for_ever() {
     assert_eq!(wanted(&mut bob, &room_id, &[]), Vec::<String>::new());
     bob.machine.archive(scene.now, &room_id, None, Some(101)).unwrap();
     for _ in 0..3 {
-        assert_eq!(wanted(&mut bob, &room_id, &[]), [id.clone()]);
+        assert_eq!(wanted(&mut bob, &room_id, &[]), [id.as_str()]);
         refuse(&mut bob, NotKept::Missing);
     }
     assert_eq!(wanted(&mut bob, &room_id, &[]), Vec::<String>::new());
@@ -461,7 +461,8 @@ fn a_file_that_cannot_be_had_is_not_wanted_for_ever() {
 fn a_file_goes_with_its_event() {
     let (mut scene, mut alice, mut bob, room_id) = archived_room();
     bob.machine.archive(scene.now, &room_id, None, Some(100)).unwrap();
-    let ways: [fn(&mut Scene, &mut Person, &mut Person, &str, &str); 4] = [
+    type Way = fn(&mut Scene, &mut Person, &mut Person, &str, &str);
+    let ways: [Way; 4] = [
         |scene, alice, bob, room_id, id| {
             alice.machine.redact(scene.now, room_id, id, "{}").unwrap();
             alice.pump(scene);
