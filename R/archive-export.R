@@ -177,24 +177,24 @@ nanoparquet_writer <- function(path) {
 }
 
 arrow_writer <- function(path) {
-  sink <- arrow::FileOutputStream$create(path)
+  sink <- arrow::FileOutputStream[["create"]](path)
   writer <- NULL
   closed <- FALSE
   list(
     write = function(rows) {
       table <- arrow::arrow_table(parquet_columns(rows))
       if (is.null(writer)) {
-        writer <<- arrow::ParquetFileWriter$create(table$schema, sink)
+        writer <<- arrow::ParquetFileWriter[["create"]](table[["schema"]], sink)
       }
-      writer$WriteTable(table, chunk_size = archive_part_size)
+      writer[["WriteTable"]](table, chunk_size = archive_part_size)
     },
     close = function() {
       if (!closed) {
         closed <<- TRUE
         if (!is.null(writer)) {
-          writer$Close()
+          writer[["Close"]]()
         }
-        sink$close()
+        sink[["close"]]()
       }
     },
     is_whole = function() TRUE

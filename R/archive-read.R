@@ -25,8 +25,10 @@
 #' An export can be read by whoever has the file. It has its name once it is whole,
 #' and can be opened by you alone. Until then it is a hidden file beside it, which stays
 #' if R is killed, and which the next export to the same name replaces. In `"csv"`, text
-#' of others may begin with `=`, which a spreadsheet takes for a formula. Its columns are those of [mx_events] in the form
-#' of [as.data.frame(flat = TRUE)][as.data.frame.mx_events], with times in UTC.
+#' of others may begin with `=`, which a spreadsheet takes for a formula.
+#'
+#' Its columns are those of [mx_events] in the form of
+#' [as.data.frame(flat = TRUE)][as.data.frame.mx_events], with times in UTC.
 #' In `"jsonl"`, `content` is JSON, and what is `NA` is left out.
 #'
 #' @return `mx_archive_read()`: a data frame as from [mx_messages()].

@@ -35,7 +35,7 @@
 #' | `edit_reason` | character | Why an edit is not valid. |
 #' | `thread` | character | The event that its thread begins with. |
 #' | `thread_latest` | list | The newest message of its thread ([mx_messages()] only). |
-#' | `reactions` | list | How many users reacted with each key ([mx_messages()] with `reactions = TRUE` only). |
+#' | `reactions` | list | How many users reacted with each key (with `reactions = TRUE` only). |
 #'
 #' A key came from its creator (`direct`), was made here (`own`), or was `forwarded`,
 #' `imported` or read from the `backup`.

@@ -56,7 +56,7 @@ room_history <- function(
     until,
     call
   )
-  c(start["room"], room_id = room_id, history)
+  c(list(room = start[["room"]], room_id = room_id), history)
 }
 
 # The history of each room, or its `failure` and where to begin again. If none can be
@@ -71,7 +71,11 @@ room_histories <- function(
 ) {
   histories <- lapply(starts, function(start) {
     failed <- function(condition) {
-      c(start["room"], list(failure = condition, end = start[["from"]]))
+      list(
+        room = start[["room"]],
+        failure = condition,
+        end = start[["from"]]
+      )
     }
     tryCatch(
       room_history(client, start, limit, since, until, call),

@@ -1,6 +1,7 @@
 #' Read the history of a room
 #'
-#' Reads what was said before in a room, or in several, page by page. Events are decrypted and checked
+#' Reads what was said before in a room, or in several, page by page. Events are
+#' decrypted and checked
 #' like those of [mx_sync()], with the keys that have come to this device until
 #' now, and those that the key backup has; listeners, and [mx_sync()], still get
 #' what is new to them.
