@@ -125,6 +125,34 @@ rows <- rbind(
     "W9 `mx_backup_restore()`",
     "the same, judgement, data frame",
     "w9"
+  ),
+  row(
+    "w10-archive 100000",
+    "w10-100000",
+    NA,
+    "W10 `mx_archive()` of 100,000 messages",
+    "history, ten sessions, store"
+  ),
+  row(
+    "w10-export 100000",
+    "w10-100000",
+    NA,
+    "W10 `mx_archive_export()` of 100,000 messages",
+    "trust, CSV"
+  ),
+  row(
+    "w10-search 100000",
+    "w10-100000",
+    NA,
+    "W10 `mx_search()` in 100,000 messages",
+    "all cores"
+  ),
+  row(
+    "w10-search 1000000",
+    "w10-1000000",
+    NA,
+    "W10 `mx_search()` in 1,000,000 messages",
+    "all cores"
   )
 )
 

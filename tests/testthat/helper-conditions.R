@@ -40,7 +40,7 @@ elapsed <- function(code) {
   system.time(code)[["elapsed"]]
 }
 
-wait_for <- function(condition, seconds = 20) {
+wait_for <- function(condition, seconds = 120) {
   end <- Sys.time() + seconds
   while (!condition()) {
     if (Sys.time() > end) {

@@ -289,9 +289,9 @@ test_that("hostile HTML takes no time and no stack", {
     paste0("<script>", flood("<"))
   )
   for (html in floods) {
-    took <- system.time(result <- safe(html))[["elapsed"]]
-    # Tests may share the machine: it is less than one second on an idle one.
-    expect_lt(took, 3)
+    took <- system.time(result <- safe(html))
+    # Quadratic work would take minutes.
+    expect_lt(took[["user.self"]] + took[["sys.self"]], 20)
     expect_identical(unsafe(substr(result, 1, 500)), character())
   }
   tags <- function(html) lengths(regmatches(html, gregexpr("<b>", html)))

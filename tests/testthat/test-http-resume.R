@@ -5,7 +5,8 @@ skip_if_not_installed("callr")
 withr::local_options(mxcrypt.pause = 0.001, .local_envir = teardown_env())
 
 # Answers one request after the other with `replies`, each on a connection of its own,
-# and saves the lines of each request in `dir`.
+# and saves the lines of each request in `dir`. A line dies when the client has taken
+# the `parts` of a reply that it can take: curl drops what it holds then.
 reply_in_order <- function(replies, dir) {
   listening <- NULL
   while (is.null(listening)) {
@@ -21,11 +22,15 @@ reply_in_order <- function(replies, dir) {
       lines <- c(lines, line)
     }
     saveRDS(lines, file.path(dir, paste0("request", i)))
+    taken <- function() length(list.files(dir, "^part"))
+    before <- taken()
     # The client may have enough before the end.
-    try(writeBin(replies[[i]], connection), silent = TRUE)
-    # A line that dies. curl drops what it holds when it learns of that, so it is given
-    # the time to hand on all.
-    Sys.sleep(0.2)
+    try(writeBin(as.vector(replies[[i]]), connection), silent = TRUE)
+    parts <- attr(replies[[i]], "parts")
+    end <- Sys.time() + 60
+    while (!is.null(parts) && taken() < before + parts && Sys.time() < end) {
+      Sys.sleep(0.01)
+    }
     close(connection)
   }
 }
@@ -36,6 +41,16 @@ reply_server <- function(replies, .local_envir = parent.frame()) {
   process <- callr::r_bg(reply_in_order, list(replies, dir))
   withr::defer(process$kill(), envir = .local_envir)
   wait_for(function() file.exists(file.path(dir, "port")))
+  real <- get("stream", asNamespace("mxcrypt"))
+  confirmed <- function(url, take, handle) {
+    confirm <- function(bytes) {
+      more <- take(bytes)
+      file.create(tempfile("part", dir))
+      more
+    }
+    real(url, confirm, handle)
+  }
+  local_replaced("stream", confirmed, .local_envir)
   requests <- function() {
     count <- length(list.files(dir, "^request"))
     lapply(seq_len(count), function(i) {
@@ -79,7 +94,7 @@ cut_off <- function(bytes, cut, etag = tag, ranges = "bytes") {
     "Accept-Ranges" = ranges,
     ETag = etag
   )
-  reply(200, headers, bytes[seq_len(cut)])
+  structure(reply(200, headers, bytes[seq_len(cut)]), parts = cut %/% part)
 }
 
 whole <- function(bytes) cut_off(bytes, length(bytes))
@@ -97,7 +112,8 @@ rest <- function(
     "Content-Range" = range,
     ETag = etag
   )
-  reply(206, headers, bytes[seq(from + 1, cut)])
+  rest <- reply(206, headers, bytes[seq(from + 1, cut)])
+  structure(rest, parts = if (cut < length(bytes)) (cut - from) %/% part)
 }
 
 # stream() reads so many bytes at once.
@@ -138,10 +154,17 @@ test_that("nothing is resumed that may be another file", {
     cut_off(old, 2 * part, ranges = "none"),
     cut_off(old, 2 * part, ranges = "\xff"),
     # How long the file is to become is not known.
-    reply(
-      200,
-      c("Transfer-Encoding" = "chunked", "Accept-Ranges" = "bytes", ETag = tag),
-      c(charToRaw("20000\r\n"), old[seq_len(2 * part)])
+    structure(
+      reply(
+        200,
+        c(
+          "Transfer-Encoding" = "chunked",
+          "Accept-Ranges" = "bytes",
+          ETag = tag
+        ),
+        c(charToRaw("20000\r\n"), old[seq_len(2 * part)])
+      ),
+      parts = 2
     ),
     # Not even one part came.
     cut_off(old, 10)

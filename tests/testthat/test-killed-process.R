@@ -73,7 +73,7 @@ test_that("what was queued by a process that died is sent by the next", {
     tools::pskill(Sys.getpid(), tools::SIGKILL)
   }
   process <- start(queue, list(scene$alice$path, scene$room))
-  process$wait(20000)
+  process$wait(120000)
   expect_equal(process$get_exit_status(), -9L)
   mx_send_text(scene$alice, scene$room, "after")
   expect_equal(
@@ -119,7 +119,7 @@ test_that("keys that came to a process that died are there for the next", {
     tools::pskill(Sys.getpid(), tools::SIGKILL)
   }
   process <- start(sync, list(scene$bob$path))
-  process$wait(20000)
+  process$wait(120000)
   expect_equal(process$get_exit_status(), -9L)
   scene$fake$forget()
   expect_equal(new_bodies(scene$bob), "one")

@@ -152,7 +152,19 @@ test_that("no media data is read", {
   writeBin(box("moov", movie_header(1500)), connection)
   close(connection)
   expect_gt(file.size(path), 3e9)
-  expect_lt(elapsed(expect_equal(media_duration(path), 2500)), 2)
+  read <- 0
+  real <- get("container_seconds", asNamespace("mxcrypt"))
+  local_replaced("container_seconds", function(take, size) {
+    counting <- function(at, n) {
+      read <<- read + n
+      take(at, n)
+    }
+    real(counting, size)
+  })
+  duration <- get("media_duration", asNamespace("mxcrypt"))
+  expect_equal(duration(path), 2500)
+  expect_gt(read, 0)
+  expect_lt(read, 1e5)
 })
 
 test_that("the duration is sent with a sound or a video, and with no other file", {

@@ -93,7 +93,7 @@ test_that("a server whose pages never end does not keep R for ever", {
     client <- mxcrypt::mx_client_load(path = path)
     tryCatch(nrow(mxcrypt::mx_messages(client, room)), mx_error = function(e) 0)
   }
-  expect_equal(in_other_r(ask, list(alice$path, room), timeout = 10), 0)
+  expect_equal(in_other_r(ask, list(alice$path, room), timeout = 60), 0)
 })
 
 test_that("limits and tokens are checked", {

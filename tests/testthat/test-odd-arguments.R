@@ -114,7 +114,7 @@ test_that("an odd argument is an error of this package, and never a dead R", {
       }
       complaints
     },
-    timeout = 1500
+    timeout = 3000
   )
   # A handler's own error is its caller's.
   of_callers <- "^mx_listen\\((handler|on_verification)"
