@@ -29,7 +29,7 @@ mx_archive_export <- function(
   # Beside it, so that it takes its name in one step, and closed to others from the
   # beginning. What a process left that was killed is replaced by the next one.
   draft <- file.path(dirname(path), paste0(".", basename(path), ".part"))
-  on.exit(unlink(draft))
+  on.exit(unlink(draft, expand = FALSE))
   written <- function(code) {
     tryCatch(
       code,
@@ -201,7 +201,6 @@ arrow_writer <- function(path) {
   )
 }
 
-# A column that is missing whole still has its type.
 parquet_columns <- function(rows) {
   rows[["trust"]] <- as.character(rows[["trust"]])
   rows

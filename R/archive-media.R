@@ -21,9 +21,13 @@ check_media <- function(media, call = caller_env()) {
 }
 
 # Fetches the files of a room that are missing. One that fails does not stop the
-# others. Several in a row mean that the server or the disk has failed.
+# others, but several in a row of one server mean that it, or the disk, has failed.
 keep_files <- function(client, room_id) {
   machine <- machine_of(client)
+  room <- core(machine_archived_room(machine, room_id))
+  if (is.null(room) || room[["largest_media"]] == 0) {
+    return(invisible())
+  }
   dir <- archive_dir(client)
   present <- kept_in(dir)
   sizes <- file.size(file.path(dir, present))
@@ -37,12 +41,14 @@ keep_files <- function(client, room_id) {
   if (length(wanted) > 0L) {
     core(private_directory_create(dir))
   }
-  failed <- 0
+  failed <- numeric()
   for (event_id in wanted) {
-    has_failed <- keep_or_refuse(client, room_id, event_id)
-    failed <- if (has_failed) failed + 1 else 0
-    if (failed == 5) {
-      break
+    attachment <- core(machine_archived_attachment(machine, room_id, event_id))
+    host <- sub("^mxc://([^/]*)/.*$", "\\1", attachment[["url"]] %||% "")
+    so_far <- failed[host]
+    if (!isTRUE(so_far >= 5)) {
+      has_failed <- keep_or_refuse(client, room_id, event_id)
+      failed[host] <- if (has_failed) sum(so_far, 1, na.rm = TRUE) else 0
     }
   }
 }
@@ -159,7 +165,7 @@ sweep_archive <- function(client, machine) {
     known <- machine_archived_files(machine)
     # Where the store cannot say, they stay.
     if (!inherits(known, "mxcrypt_failure")) {
-      unlink(file.path(dir, setdiff(kept, known)))
+      unlink(file.path(dir, setdiff(kept, known)), expand = FALSE)
     }
   }
   drafts <- "^draft-file-[0-9a-f]+-[0-9]+"

@@ -41,7 +41,7 @@
 #' SQLite's log unless another process is reading. What a redaction or the retention
 #' deletes is gone from the log once it is used again. An export, a backup of the disk
 #' or a snapshot of the file system that was made before still has it. The keys of files
-#' go with their events, and the files themselves with the next sync at the latest.
+#' go with their events, and the files themselves with the next `mx_archive()`.
 #'
 #' A longer `retention` has the history read again.
 #'
@@ -88,7 +88,7 @@ mx_archive <- function(
   if (is.null(rooms)) {
     room_ids <- archived_rooms(client, NULL)
   } else {
-    check_rooms(rooms)
+    check_rooms(rooms, "rooms")
     room_ids <- unique(vapply(rooms, resolve_room, "", client = client))
   }
   # First, so that nothing falls between the history and what is new.
@@ -152,7 +152,7 @@ archived_rooms <- function(client, rooms, call = caller_env()) {
   if (is.null(rooms)) {
     wanted <- known
   } else {
-    check_rooms(rooms, call = call)
+    check_rooms(rooms, "rooms", call)
     wanted <- vapply(rooms, archived_room_id, "", client, known, call)
   }
   if (length(known) == 0L || !all(wanted %in% known)) {
@@ -173,15 +173,12 @@ archived_rooms <- function(client, rooms, call = caller_env()) {
   unique(unname(wanted))
 }
 
-check_rooms <- function(rooms, call = caller_env()) {
-  check_strings(rooms, "rooms", call)
-  if (length(rooms) == 0L) {
-    argument_abort("rooms", "one room at least", call)
-  }
-}
-
 # Archived rooms have their names also after they were left, and without a network.
 archived_room_id <- function(room, client, known, call) {
+  # A room can bear the id of another as its name.
+  if (substr(room, 1L, 1L) %in% c("!", "#")) {
+    return(resolve_room(client, room, call))
+  }
   rooms <- data.frame(core(machine_rooms(machine_of(client)), call = call))
   is_it <- rooms[["room_id"]] %in% known & rooms[["name"]] %in% room
   if (sum(is_it) == 1L) {
@@ -210,6 +207,7 @@ archive_history <- function(client, room_id) {
   }
   show <- history_progress()
   asked <- character()
+  restarts <- 0
   empty <- 0
   malformed <- 0
   repeat {
@@ -219,6 +217,11 @@ archive_history <- function(client, room_id) {
       return(malformed_reason(malformed))
     }
     from <- room[["next"]]
+    if (is.null(from) && length(asked) > 0L && restarts < 3) {
+      # Another process found that events are missing.
+      asked <- character()
+      restarts <- restarts + 1
+    }
     if (string_or_empty(from) %in% asked || empty > 20) {
       return("The server answers with the same pages, or with empty ones.")
     }

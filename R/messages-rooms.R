@@ -1,13 +1,13 @@
 # The history of several rooms in one call: where reading begins in each, and what
 # becomes of those that fail.
 
-check_rooms <- function(room, call = caller_env()) {
+check_rooms <- function(room, name = "room", call = caller_env()) {
   if (is.null(room)) {
     return(list(NULL))
   }
-  room <- check_strings(room, call = call)
+  room <- check_strings(room, name, call)
   if (length(room) == 0L || !all(nzchar(room))) {
-    argument_abort("room", "one room or several, none of them empty", call)
+    argument_abort(name, "one room or several, none of them empty", call)
   }
   as.list(unique(room))
 }

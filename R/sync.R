@@ -91,7 +91,6 @@ sync_once <- function(client, timeout, call = caller_env()) {
   }
   report <- machine_receive_sync(machine, since, answer[["body"]])
   report <- core(report, call = call)
-  sweep_archive(client, machine)
   report[["first_run"]] <- is.null(since)
   report
 }

@@ -226,6 +226,24 @@ test_that("rooms are named, by names that they had, too", {
   }
 })
 
+test_that("a room that is named like another is not taken for it", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  wanted <- mx_room_create(alice)
+  other <- mx_room_create(alice, name = wanted)
+  mx_send_text(alice, wanted, "wanted")
+  mx_send_text(alice, other, "other")
+  mx_archive(alice, c(wanted, other))
+  expect_equal(messages(mx_archive_read(alice, wanted))$body, "wanted")
+  mx_archive_forget(alice, other)
+  expect_equal(messages(mx_archive_read(alice))$body, "wanted")
+  expect_error(
+    mx_archive(alice, list(1)),
+    "`rooms`",
+    class = "mx_error_argument"
+  )
+})
+
 test_that("what is forgotten is not in the files of the store either", {
   fake <- fake_homeserver()
   alice <- fake_client(fake)

@@ -55,6 +55,7 @@ impl Machine {
                     // What was too old until now is not.
                     room.next = None;
                     room.complete = false;
+                    room.forgotten = None;
                 }
                 room.retention = retention;
             }
@@ -121,6 +122,7 @@ impl Machine {
     ) -> Result<usize> {
         let forgotten = self.work(now, |work| {
             if let Some(before) = before {
+                note_forgotten(work, room_id, before)?;
                 return forget_before(work, room_id, before);
             }
             let of_room = Query::equal("room_id", room_id);
@@ -153,6 +155,9 @@ pub(super) fn keep(work: &Work<'_>, event: &Event, side: Side) -> Result<()> {
     if event.unreadable.as_ref().is_some_and(|reason| reason.code == "gap") {
         return read_again(work, &event.room_id);
     }
+    if is_forgotten(work, event)? {
+        return Ok(());
+    }
     // A report of this device is under the id of the event that it is about.
     let Some(event_id) = event.event_id.as_deref().filter(|_| !is_report(event)) else {
         return Ok(());
@@ -173,6 +178,19 @@ pub(super) fn keep(work: &Work<'_>, event: &Event, side: Side) -> Result<()> {
         None => (event.origin_server_ts, number_at(work, side)?),
     };
     put(work, known, ArchivedEvent { sent_at, number, event })
+}
+
+/// History that is read again does not bring back what the user had deleted.
+fn note_forgotten(work: &Work<'_>, room_id: &str, before: Millis) -> Result<()> {
+    let Some(room) = work.tx.get::<ArchivedRoom>(&[room_id.into()])? else { return Ok(()) };
+    let forgotten = Some(before.min(work.now)).max(room.forgotten);
+    work.tx.put(&ArchivedRoom { forgotten, ..room })
+}
+
+fn is_forgotten(work: &Work<'_>, event: &Event) -> Result<bool> {
+    let room = work.tx.get::<ArchivedRoom>(&[event.room_id.as_str().into()])?;
+    let forgotten = room.and_then(|room| room.forgotten);
+    Ok(forgotten.is_some_and(|until| event.origin_server_ts < until))
 }
 
 fn is_longer(retention: Option<Millis>, before: Option<Millis>) -> bool {

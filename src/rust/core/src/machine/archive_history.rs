@@ -51,7 +51,8 @@ impl Machine {
                 kept.malformed += usize::from(event.event_id.is_none());
                 archive::keep(work, &event, Side::Old)?;
             }
-            let oldest_kept = room.retention.map(|retention| now.saturating_sub(retention));
+            let retained = room.retention.map(|retention| now.saturating_sub(retention));
+            let oldest_kept = retained.max(room.forgotten);
             let is_too_old = |(_, newest)| oldest_kept.is_some_and(|oldest| newest < oldest);
             // A page that leads back to where it began would be read for ever.
             let leads_on = |end: &String| !end.is_empty() && Some(end.as_str()) != from;

@@ -320,7 +320,7 @@ mod tests {
 
     /// Rows come in the order of their key, which is no reason to visit all of a room for one.
     #[test]
-    fn an_archived_event_is_found_by_its_id() {
+    fn rows_of_the_archive_are_found_without_visiting_others() {
         let scratch = Scratch::new();
         let sqlite = Sqlite::open(&scratch.path().join("crypto.sqlite")).unwrap();
         let sql = "EXPLAIN QUERY PLAN SELECT body FROM archived_event
@@ -328,5 +328,10 @@ mod tests {
         let plan: String =
             sqlite.connection.query_row(sql, ["!a", "$b"], |row| row.get("detail")).unwrap();
         assert!(plan.contains("INDEX archived_event_id (room_id=? AND event_id=?)"), "{plan}");
+        let sql = "EXPLAIN QUERY PLAN SELECT min(file_name) FROM archived_media
+                   WHERE file_name > ? AND file_name > ?";
+        let plan: String =
+            sqlite.connection.query_row(sql, ["", "a"], |row| row.get("detail")).unwrap();
+        assert!(plan.contains("INDEX archived_media_file (file_name>?"), "{plan}");
     }
 }

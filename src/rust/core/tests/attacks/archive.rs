@@ -254,6 +254,20 @@ fn a_longer_retention_has_the_history_read_again() {
 }
 
 #[test]
+fn what_was_forgotten_does_not_come_back() {
+    let (mut scene, mut alice, mut bob, room_id) = archived_room();
+    alice.say(&mut scene, &room_id, "old");
+    bob.sync(&mut scene);
+    scene.now += 1000;
+    bob.machine.forget_archive(scene.now, &room_id, Some(scene.now)).unwrap();
+    alice.say(&mut scene, &room_id, "new");
+    bob.sync(&mut scene);
+    let all = page(&mut scene, &bob, &room_id, None).to_string();
+    bob.machine.archive_page(scene.now, &room_id, None, &all).unwrap();
+    assert_eq!(texts(&mut bob, &room_id, 100), ["new"]);
+}
+
+#[test]
 fn what_is_no_event_is_counted() {
     let (scene, _alice, mut bob, room_id) = archived_room();
     let body = json!({"chunk": [7, {"event_id": 5}, {"type": "m.x"}], "end": ""}).to_string();

@@ -46,3 +46,4 @@ CREATE TABLE archived_media (
   body BLOB NOT NULL,
   PRIMARY KEY (room_id, event_id)
 ) WITHOUT ROWID;
+CREATE INDEX archived_media_file ON archived_media (file_name);

@@ -19,6 +19,8 @@ pub struct ArchivedRoom {
     pub complete: bool,
     /// Events are kept this long, in milliseconds; for ever if it is not set.
     pub retention: Option<i64>,
+    /// What was sent before this time was forgotten, and is not kept again.
+    pub forgotten: Option<i64>,
     /// Files of messages are kept that have at most so many bytes; none if it is 0.
     pub largest_media: u64,
 }
