@@ -206,9 +206,7 @@ archive_history <- function(client, room_id) {
     pump_or_warn(client)
   }
   show <- history_progress()
-  asked <- character()
-  restarts <- 0
-  empty <- 0
+  is_one_too_many <- page_guard()
   malformed <- 0
   repeat {
     room <- core(machine_archived_room(machine, room_id))
@@ -216,27 +214,47 @@ archive_history <- function(client, room_id) {
     if (is.null(room) || room[["complete"]]) {
       return(malformed_reason(malformed))
     }
-    from <- room[["next"]]
-    if (is.null(from) && length(asked) > 0L && restarts < 3) {
-      # Another process found that events are missing.
-      asked <- character()
-      restarts <- restarts + 1
-    }
-    if (string_or_empty(from) %in% asked || empty > 20) {
+    page <- archive_page(client, machine, room_id, room[["next"]])
+    show(page)
+    if (is_one_too_many(page)) {
       return("The server answers with the same pages, or with empty ones.")
     }
-    asked <- c(asked, string_or_empty(from))
-    page <- history_page(client, room_id, 500, from, caller_env())
-    core(machine_track_senders(machine, page[["body"]]))
-    kept <- machine_archive_page(machine, room_id, from, page[["body"]])
-    kept <- core(kept)
-    show(page)
-    malformed <- malformed + (kept[["malformed"]] %||% 0)
-    if (isTRUE(kept[["unread"]] > 0)) {
-      # Their keys are looked for before there are too many to be remembered.
-      pump_or_warn(client)
+    malformed <- malformed + page[["malformed"]]
+  }
+}
+
+# Has the page that begins at `from` kept.
+archive_page <- function(client, machine, room_id, from) {
+  call <- caller_env()
+  page <- history_page(client, room_id, 500, from, call)
+  body <- page[["body"]]
+  core(machine_track_senders(machine, body), call = call)
+  kept <- machine_archive_page(machine, room_id, from, body)
+  kept <- core(kept, call = call)
+  if (isTRUE(kept[["unread"]] > 0)) {
+    # Their keys are looked for before there are too many to be remembered.
+    pump_or_warn(client)
+  }
+  c(page, malformed = kept[["malformed"]] %||% 0)
+}
+
+# A function that says whether a page is one too many: it was asked for before, or it is
+# one of many empty ones. Reading may begin anew where another process found that events
+# are missing.
+page_guard <- function() {
+  asked <- character()
+  restarts <- 0
+  empty <- 0
+  function(page) {
+    from <- string_or_empty(page[["from"]])
+    if (from == "" && length(asked) > 0L && restarts < 3) {
+      asked <<- character()
+      restarts <<- restarts + 1
     }
-    empty <- if (page[["n"]] == 0) empty + 1 else 0
+    is_known <- from %in% asked
+    asked <<- c(asked, from)
+    empty <<- if (page[["n"]] == 0) empty + 1 else 0
+    is_known || empty > 20
   }
 }
 
