@@ -131,7 +131,7 @@ rows <- rbind(
     "w10-100000",
     NA,
     "W10 `mx_archive()` of 100,000 messages",
-    "history, ten sessions, store"
+    "history, 1,000 sessions, store"
   ),
   row(
     "w10-export 100000",
