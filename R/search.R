@@ -15,7 +15,7 @@
 #' @param limit How many hits at most; the newest ones.
 #' @details
 #' Messages are found by their text as it is by now: by that of the newest edit, if it
-#' is valid. What was taken back, what could not be read and what is held back
+#' is valid. What was redacted, what could not be read and what is held back
 #' ([mx_isolation_mode()]) is not found.
 #'
 #' @return A data frame as from [mx_messages()], of class `mx_search`, with the column

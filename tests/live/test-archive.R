@@ -5,7 +5,7 @@ found_by <- function(client, ...) {
   hits$body[hits$hit]
 }
 
-test_that("what foreign clients say, edit and take back is archived as it is by now", {
+test_that("what foreign clients say, edit and redact is archived as it is by now", {
   alice <- live_client()
   them <- live_foreign()
   room <- room_of(alice, them)

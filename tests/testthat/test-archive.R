@@ -140,7 +140,7 @@ test_that("keys are looked for in the backup", {
   )
 })
 
-test_that("what is taken back and what is forgotten is gone", {
+test_that("what is redacted and what is forgotten is gone", {
   pair <- demo_pair()
   ids <- mx_send_text(pair$alice, pair$room, c("secret", "plain"))
   mx_archive(pair$bob, pair$room)

@@ -50,7 +50,7 @@ test_that("the newest hits are shown, and how many there are", {
   expect_match(format(hits)[[1]], "30 hits in 30 messages, the newest 5")
 })
 
-test_that("edits are found by their newest text, and nothing that was taken back", {
+test_that("edits are found by their newest text, and nothing that was redacted", {
   pair <- searched_pair("wrong")
   id <- messages(mx_archive_read(pair$bob))$event_id
   mx_edit(pair$alice, pair$room, id, "right")

@@ -56,7 +56,6 @@ fn machine_archived_rooms(handle: Robj) -> Robj {
         let retention = rooms.iter().map(|status| status.room.retention.map(|time| time as f64));
         Ok(record([
             ("room_id", strings(rooms.iter().map(|status| Some(status.room.room_id.as_str())))),
-            ("next", strings(rooms.iter().map(|status| status.room.next.as_deref()))),
             (
                 "complete",
                 rooms.iter().map(|status| status.room.complete).collect::<Vec<_>>().into(),

@@ -1,7 +1,7 @@
 //! The archive: what a user wants to keep of rooms, sealed like all that is kept here.
 //!
 //! Whatever is handed over of an archived room is kept, and so is its history, see `archive_history`. An event is
-//! kept once, under its id. What others take back is taken back here.
+//! kept once, under its id. What is redacted is redacted here, too.
 
 use std::collections::HashSet;
 
@@ -163,16 +163,16 @@ pub(super) fn keep(work: &Work<'_>, event: &Event, side: Side) -> Result<()> {
         return Ok(());
     };
     if let Some(target) = &event.redacts {
-        take_back(work, &event.room_id, target)?;
+        redact(work, &event.room_id, target)?;
     }
     if event.redacted {
-        take_back(work, &event.room_id, event_id)?;
+        redact(work, &event.room_id, event_id)?;
     }
     let known = archived(work, &event.room_id, event_id)?;
     if known.as_ref().is_some_and(|known| !is_better(event, &known.event)) {
         return Ok(());
     }
-    let event = if is_taken_back(work, event, event_id)? { redacted(event) } else { event.clone() };
+    let event = if is_redacted(work, event, event_id)? { redacted(event) } else { event.clone() };
     let (sent_at, number) = match &known {
         Some(known) => (known.sent_at, known.number),
         None => (event.origin_server_ts, number_at(work, side)?),
@@ -197,9 +197,9 @@ fn is_longer(retention: Option<Millis>, before: Option<Millis>) -> bool {
     before.is_some_and(|before| retention.is_none_or(|retention| retention > before))
 }
 
-/// Whether an event, or what it edits, was taken back before it came: history is read from its end, and a server
+/// Whether an event, or what it edits, was redacted before it came: history is read from its end, and a server
 /// may show what it was.
-fn is_taken_back(work: &Work<'_>, event: &Event, event_id: &str) -> Result<bool> {
+fn is_redacted(work: &Work<'_>, event: &Event, event_id: &str) -> Result<bool> {
     let is_noted = |event_id: &str| {
         let key = [event.room_id.as_str().into(), event_id.into()];
         Ok(work.tx.get::<ArchivedRedaction>(&key)?.is_some())
@@ -210,7 +210,7 @@ fn is_taken_back(work: &Work<'_>, event: &Event, event_id: &str) -> Result<bool>
     }
 }
 
-/// What is left of an event that was taken back.
+/// What is left of an event that was redacted.
 fn redacted(event: &Event) -> Event {
     Event {
         room_id: event.room_id.clone(),
@@ -252,7 +252,7 @@ fn read_again(work: &Work<'_>, room_id: &str) -> Result<()> {
 }
 
 /// Whether an event says more than what is known under its id. The first that could be read stays, whatever
-/// the server shows later, unless it was taken back.
+/// the server shows later, unless it was redacted.
 fn is_better(event: &Event, known: &Event) -> bool {
     if known.redacted {
         return false;
@@ -323,7 +323,7 @@ fn forget_notes(work: &Work<'_>, event: &Event) -> Result<()> {
 }
 
 /// Deletes what an event says, and what its edits say: servers let clients see those for ever.
-fn take_back(work: &Work<'_>, room_id: &str, event_id: &str) -> Result<()> {
+fn redact(work: &Work<'_>, room_id: &str, event_id: &str) -> Result<()> {
     let note = ArchivedRedaction { room_id: room_id.to_owned(), event_id: event_id.to_owned() };
     work.tx.put(&note)?;
     let edits = edits_of(work, room_id, event_id)?;

@@ -1,4 +1,4 @@
-//! The archive: kept once, in order, whatever the server shows, and taken back where others take back.
+//! The archive: kept once, in order, whatever the server shows, and redacted where others redact.
 
 use std::collections::HashMap;
 
@@ -171,7 +171,7 @@ fn events_of_one_time_stand_as_the_server_has_them() {
 }
 
 #[test]
-fn what_is_taken_back_is_gone_with_its_edits_and_stays_so() {
+fn what_is_redacted_is_gone_with_its_edits_and_stays_so() {
     let (mut scene, mut alice, mut bob, room_id) = archived_room();
     let id =
         send(&mut scene, &mut alice, &room_id, &json!({"body": "secret", "msgtype": "m.text"}));
@@ -197,7 +197,7 @@ fn what_is_taken_back_is_gone_with_its_edits_and_stays_so() {
 
 /// In whichever order they are seen, and whatever the server shows of them.
 #[test]
-fn what_was_taken_back_stays_so_in_every_order() {
+fn what_was_redacted_stays_so_in_every_order() {
     let (mut scene, mut alice, _, room_id) = archived_room();
     let id =
         send(&mut scene, &mut alice, &room_id, &json!({"body": "secret", "msgtype": "m.text"}));

@@ -108,12 +108,12 @@ impl Record for ArchivedUnread {
     }
 }
 
-/// That an event was taken back, wherever it is.
+/// That an event was redacted, wherever it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivedRedaction {
     /// The room.
     pub room_id: String,
-    /// What was taken back.
+    /// What was redacted.
     pub event_id: String,
 }
 
