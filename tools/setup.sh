@@ -3,11 +3,12 @@
 # where the demo and all tests run. Cheap to call again: what is there stays.
 #
 #   tools/setup.sh                    everything
-#   tools/setup.sh r|synapse|node|proxy ..  only these parts
+#   tools/setup.sh r|synapse|node|oauth|proxy ..  only these parts
 #
 #   r        R, its packages and the system tools of R CMD check (apt-get)
 #   synapse  .tools/venv: Synapse, Node and air, pinned in requirements.txt
 #   node     the same venv, and matrix-js-sdk in .tools/foreign-client
+#   oauth    the same venv, and oidc-provider in .tools/oauth-server
 #   proxy    .tools/proxy: mitmproxy, pinned in tests/live/proxy/requirements.txt
 set -euo pipefail
 
@@ -15,7 +16,6 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=$root/.tools
 log=$tools/setup.log
 requirements=$root/tests/live/requirements.txt
-foreign=$root/tests/live/foreign-client
 
 rust_needed=1.89
 python_needed=3.11
@@ -160,31 +160,35 @@ setup_proxy() {
     "mitmproxy into .tools/proxy (130 MB)"
 }
 
-setup_node() {
-  local stamp at=$tools/foreign-client
+# What tests/live/$1/package-lock.json pins, in .tools/$1: $2, which takes $3.
+install_npm() {
+  local stamp at=$tools/$1 from=$root/tests/live/$1
   setup_venv
-  stamp=$(stamp_of "$foreign/package.json" "$foreign/package-lock.json" \
+  stamp=$(stamp_of "$from/package.json" "$from/package-lock.json" \
     "$requirements")
   if ! stamped "$at/stamp" "$stamp"; then
-    say "installing matrix-js-sdk into .tools/foreign-client (28 MB)"
+    say "installing $2 into .tools/$1 ($3)"
     rm -rf "$at"
     mkdir -p "$at"
-    cp "$foreign/package.json" "$foreign/package-lock.json" "$at"
+    cp "$from/package.json" "$from/package-lock.json" "$at"
     # npm's own launcher in the wheel is broken, so its script is run by node.
     (cd "$at" && PATH=$tools/node/bin:$PATH node \
       "$tools/node/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts \
       --no-audit --no-fund) >>"$log" 2>&1 ||
-      die "npm could not install matrix-js-sdk (no network? see $log)"
+      die "npm could not install $2 (no network? see $log)"
     printf '%s\n' "$stamp" >"$at/stamp"
   fi
   # ES modules look for packages only in the folders above the importing file.
-  ln -sfn ../../../.tools/foreign-client/node_modules "$foreign/node_modules"
+  ln -sfn "../../../.tools/$1/node_modules" "$from/node_modules"
 }
+
+setup_node() { install_npm foreign-client matrix-js-sdk "28 MB"; }
+setup_oauth() { install_npm oauth-server oidc-provider "4 MB"; }
 
 # --- main --------------------------------------------------------------------
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(r synapse node proxy)
+[ $# -gt 0 ] || parts=(r synapse node oauth proxy)
 
 mkdir -p "$tools"
 if have flock; then
@@ -197,7 +201,8 @@ for part in "${parts[@]}"; do
     r) setup_r ;;
     synapse) setup_venv ;;
     node) setup_node ;;
+    oauth) setup_oauth ;;
     proxy) setup_proxy ;;
-    *) die "unknown part '$part'; there are: r synapse node proxy" ;;
+    *) die "unknown part '$part'; there are: r synapse node oauth proxy" ;;
   esac
 done
