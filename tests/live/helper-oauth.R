@@ -150,13 +150,14 @@ oauth_of <- function(url, issuer, secret) {
     end_session = function(user) {
       control("end", user = user, keep_devices = TRUE)
     },
-    # STAND-IN for the account page: the person allows a new identity for ten minutes
-    # (only where there is one already), or deletes a device.
-    allow_reset = function(user) {
-      oauth_account(issuer, user, "org.matrix.cross_signing_reset")
+    # The person on the account page (a STAND-IN), at the URL that the client gave or
+    # that metadata tell: allows a new identity for ten minutes (Synapse does so only
+    # where there is one already), or deletes a device.
+    allow_reset = function(user, url = NULL) {
+      person_manages(issuer, user, url, "org.matrix.cross_signing_reset")
     },
-    delete_device = function(user, device_id) {
-      oauth_account(issuer, user, "org.matrix.device_delete", device_id)
+    delete_device = function(user, device_id, url = NULL) {
+      person_manages(issuer, user, url, "org.matrix.device_delete", device_id)
     },
     # Lifetimes of what is issued from now on, and the interval that is told.
     settings = function(...) invisible(control("settings", ...)),
@@ -223,12 +224,6 @@ oauth_introspect <- function(issuer, secret, token) {
   )
   url <- paste0(issuer, "oauth2/introspect")
   oauth_json(curl::curl_fetch_memory(url, handle))
-}
-
-oauth_account <- function(issuer, user, action, device_id = NULL) {
-  fields <- oauth_form(user = user, action = action, device_id = device_id)
-  handle <- curl::new_handle(copypostfields = fields)
-  oauth_json(curl::curl_fetch_memory(paste0(issuer, "account"), handle))
 }
 
 # --- the person --------------------------------------------------------------
@@ -298,4 +293,15 @@ person_denies <- function(issuer, user_code) {
   browser <- person_enters(issuer, user_code)
   browser$submit(abort = "yes")
   invisible(user_code)
+}
+
+person_manages <- function(issuer, user, url, action, device_id = NULL) {
+  query <- oauth_form(action = action, device_id = device_id)
+  browser <- person_browser(issuer)
+  browser$open(if (is.null(url)) paste0(issuer, "account?", query) else url)
+  browser$submit(user = user)
+  if (!grepl("Done", browser$text(), fixed = TRUE)) {
+    stop("The account page: ", browser$text(), call. = FALSE)
+  }
+  invisible(user)
 }

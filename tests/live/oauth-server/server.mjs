@@ -13,9 +13,15 @@
 //   GET  /_test/requests   what came, in order
 
 import { createServer } from "node:http";
-import { around, account, bearer_as_client, end_grants, too_fast } from
-  "./lib/stand-ins.mjs";
 import { make_provider } from "./lib/provider.mjs";
+import {
+  account,
+  account_actions,
+  around,
+  bearer_as_client,
+  end_grants,
+  too_fast,
+} from "./lib/stand-ins.mjs";
 
 const [port, secret] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}/`;
@@ -27,7 +33,7 @@ const settings = {
   homeserver: null,
   secret,
 };
-const provider = make_provider(issuer, secret, settings);
+const provider = make_provider(issuer, secret, settings, account_actions);
 around(provider, settings);
 const oauth = provider.callback();
 provider.on("server_error", (ctx, error) => console.error(error));
@@ -76,7 +82,7 @@ async function read(req) {
 }
 
 async function answer(req, res) {
-  const path = new URL(req.url, issuer).pathname;
+  const { pathname: path, searchParams: query } = new URL(req.url, issuer);
   const text = await read(req);
   if (path.startsWith("/_test/")) {
     return send(res, 200, await control(path.slice("/_test/".length), text));
@@ -96,8 +102,10 @@ async function answer(req, res) {
   const fault = due(path);
   if (fault?.lost) res.end = () => res.destroy();
   else if (fault) return send(res, fault.status, fault.body);
-  if (path === "/account" && req.method === "POST") {
-    return send(res, 200, await account(settings, form));
+  if (path === "/account") {
+    const page = await account(settings, req.method, query, form);
+    res.writeHead(200, { "content-type": "text/html" });
+    return res.end(page);
   }
   if (path === "/oauth2/token" && too_fast(settings, form)) {
     return send(res, 400, { error: "slow_down" });

@@ -42,8 +42,8 @@ function requested_scope({ params, entities }) {
   return params?.scope ?? source?.scope ?? "";
 }
 
-export function make_provider(issuer, secret, settings) {
-  const provider = new Provider(issuer, {
+export function make_provider(issuer, secret, settings, account_actions) {
+  return new Provider(issuer, {
     adapter: Store,
     cookies: { keys: [secret] },
     // The homeserver, which asks about tokens.
@@ -68,10 +68,7 @@ export function make_provider(issuer, secret, settings) {
     },
     discovery: {
       account_management_uri: new URL("account", issuer).href,
-      account_management_actions_supported: [
-        "org.matrix.device_delete",
-        "org.matrix.cross_signing_reset",
-      ],
+      account_management_actions_supported: account_actions,
     },
     features: {
       deviceFlow: { enabled: true },
@@ -113,5 +110,4 @@ export function make_provider(issuer, secret, settings) {
       Grant: 14 * 86400,
     },
   });
-  return provider;
 }

@@ -11,7 +11,7 @@
 //     expired for two minutes more (its cache).
 //   - `interval` of the device grant, and `slow_down` for a client that polls
 //     faster (RFC 8628, 3.5). oidc-provider sends neither.
-//   - The account page: POST /account with user, action and device_id.
+//   - The account page, which asks who one is and believes it.
 
 import { device_grant, device_of } from "./provider.mjs";
 import { end_grant } from "./store.mjs";
@@ -55,7 +55,12 @@ async function grant_issued(settings, token) {
 async function grant_ended(settings, grant_id) {
   const grant = grants.get(grant_id);
   grants.delete(grant_id);
-  if (grant) await tell_synapse(settings, "delete_device", grant);
+  // A device that signed in again has two grants, and is deleted with the last.
+  const same = (other) =>
+    other.localpart === grant.localpart && other.device_id === grant.device_id;
+  if (grant && ![...grants.values()].some(same)) {
+    await tell_synapse(settings, "delete_device", grant);
+  }
 }
 
 export async function end_grants(settings, { user, device_id, keep_devices }) {
@@ -110,15 +115,25 @@ export function around(provider, settings) {
   });
 }
 
-export async function account(settings, form) {
-  const user = form.get("user");
-  switch (form.get("action")) {
-    case "org.matrix.cross_signing_reset":
-      await tell_synapse(settings, "allow_cross_signing_reset", { localpart: user });
-      return "allowed";
-    case "org.matrix.device_delete":
-      return await end_grants(settings, { user, device_id: form.get("device_id") });
-    default:
-      throw new Error("no such action");
-  }
+const actions = {
+  "org.matrix.cross_signing_reset": (settings, user) =>
+    tell_synapse(settings, "allow_cross_signing_reset", { localpart: user }),
+  "org.matrix.device_delete": (settings, user, device_id) =>
+    end_grants(settings, { user, device_id }),
+};
+export const account_actions = Object.keys(actions);
+
+function account_page(query) {
+  const hidden = ["action", "device_id"].map((name) => {
+    const value = (query.get(name) ?? "").replace(/[&"<>]/g, "");
+    return `<input type="hidden" name="${name}" value="${value}">`;
+  });
+  return `<title>Account</title><form method="post" action="/account">
+    ${hidden.join("")}<input name="user"><button>Confirm</button></form>`;
+}
+
+export async function account(settings, method, query, form) {
+  if (method === "GET") return account_page(query);
+  await actions[form.get("action")](settings, form.get("user"), form.get("device_id"));
+  return "<title>Account</title>Done";
 }
