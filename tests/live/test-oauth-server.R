@@ -196,6 +196,16 @@ test_that("a token that is revoked ends the other, and the device", {
   expect_false("OAUTHREV01" %in% synapse_sql(oauth$server, users)$device_id)
 })
 
+test_that("a device that signs in again outlives its first tokens", {
+  oauth <- live_oauth()
+  first <- raw_sign_in(oauth, "olga", "OAUTHTWICE")
+  second <- raw_sign_in(oauth, "olga", "OAUTHTWICE")
+  first$revoke(first$tokens[["access_token"]])
+  expect_false(oauth$active(first$tokens[["access_token"]]))
+  me <- whoami(oauth, second$tokens[["access_token"]])
+  expect_equal(me[["device_id"]], "OAUTHTWICE")
+})
+
 test_that("a session ends elsewhere, with or without its device", {
   oauth <- live_oauth()
   device <- raw_sign_in(oauth, "oscar", "OAUTHEND01")

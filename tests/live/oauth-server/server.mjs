@@ -16,7 +16,6 @@ import { createServer } from "node:http";
 import { make_provider } from "./lib/provider.mjs";
 import {
   account,
-  account_actions,
   around,
   bearer_as_client,
   end_grants,
@@ -33,7 +32,7 @@ const settings = {
   homeserver: null,
   secret,
 };
-const provider = make_provider(issuer, secret, settings, account_actions);
+const provider = make_provider(issuer, secret, settings);
 around(provider, settings);
 const oauth = provider.callback();
 provider.on("server_error", (ctx, error) => console.error(error));
@@ -49,7 +48,7 @@ async function control(what, text) {
     case "fault":
       return faults.push(body);
     case "end":
-      return await end_grants(settings, body);
+      return await end_grants(provider, settings, body);
     case "clear":
       faults = [];
       requests = [];
@@ -103,7 +102,7 @@ async function answer(req, res) {
   if (fault?.lost) res.end = () => res.destroy();
   else if (fault) return send(res, fault.status, fault.body);
   if (path === "/account") {
-    const page = await account(settings, req.method, query, form);
+    const page = await account(provider, settings, req.method, query, form);
     res.writeHead(200, { "content-type": "text/html" });
     return res.end(page);
   }

@@ -2,7 +2,9 @@
 // homeserver to be ("OAuth 2.0 API"). All of the protocol is its own: metadata,
 // registration, the device grant, rotation of refresh tokens, revocation,
 // introspection, and the pages for a person (its development interactions, which
-// believe any password).
+// believe any password). It keeps all in memory, and what has expired for 15 seconds
+// more: a device code that is polled later is unknown (invalid_grant), and not run
+// out (expired_token).
 //
 // A refresh token is good for one use. If one comes again, oidc-provider takes it
 // for stolen: it answers invalid_grant and revokes the whole grant, also the tokens
@@ -11,7 +13,11 @@
 // that is right with this server is right with both.
 
 import Provider, { errors } from "oidc-provider";
-import { Store } from "./store.mjs";
+
+export const account_actions = [
+  "org.matrix.device_delete",
+  "org.matrix.cross_signing_reset",
+];
 
 export const device_grant = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -42,9 +48,8 @@ function requested_scope({ params, entities }) {
   return params?.scope ?? source?.scope ?? "";
 }
 
-export function make_provider(issuer, secret, settings, account_actions) {
+export function make_provider(issuer, secret, settings) {
   return new Provider(issuer, {
-    adapter: Store,
     cookies: { keys: [secret] },
     // The homeserver, which asks about tokens.
     clients: [

@@ -14,22 +14,8 @@
 //   - The account page, which asks who one is and believes it.
 
 import { device_grant, device_of } from "./provider.mjs";
-import { end_grant } from "./store.mjs";
 
-// Of each grant: the user and the device.
-const grants = new Map();
-
-export function bearer_as_client(req, secret) {
-  if (
-    req.url === "/oauth2/introspect" &&
-    req.headers.authorization === `Bearer ${secret}`
-  ) {
-    const basic = Buffer.from(`homeserver:${secret}`).toString("base64");
-    req.headers.authorization = `Basic ${basic}`;
-  }
-}
-
-export async function tell_synapse(settings, endpoint, body) {
+async function tell_synapse(settings, endpoint, body) {
   const response = await fetch(`${settings.homeserver}/_synapse/mas/${endpoint}`, {
     method: "POST",
     headers: {
@@ -42,6 +28,37 @@ export async function tell_synapse(settings, endpoint, body) {
     throw new Error(`Synapse, ${endpoint}: ${await response.text()}`);
   }
 }
+
+export function bearer_as_client(req, secret) {
+  if (
+    req.url === "/oauth2/introspect" &&
+    req.headers.authorization === `Bearer ${secret}`
+  ) {
+    const basic = Buffer.from(`homeserver:${secret}`).toString("base64");
+    req.headers.authorization = `Basic ${basic}`;
+  }
+}
+
+// Of each device code: when it was last polled, and the interval, which grows by
+// five seconds with each slow_down.
+const polls = new Map();
+
+export function too_fast(settings, form) {
+  if (form.get("grant_type") !== device_grant) return false;
+  const now = Date.now() / 1000;
+  const poll = polls.get(form.get("device_code"));
+  const early = poll && now - poll.last < poll.interval - 0.1;
+  const slow_down = settings.slow_down > 0 || early;
+  if (settings.slow_down > 0) settings.slow_down -= 1;
+  polls.set(form.get("device_code"), {
+    last: now,
+    interval: (poll?.interval ?? settings.interval) + (slow_down ? 5 : 0),
+  });
+  return slow_down;
+}
+
+// Of each grant: the user and the device.
+const grants = new Map();
 
 async function grant_issued(settings, token) {
   if (grants.has(token.grantId)) return;
@@ -63,35 +80,21 @@ async function grant_ended(settings, grant_id) {
   }
 }
 
-export async function end_grants(settings, { user, device_id, keep_devices }) {
+// Ends the grants of a user, or of one device: their tokens are unknown then.
+export async function end_grants(provider, settings, which) {
+  const { user, device_id, keep_devices } = which;
   const chosen = [...grants].filter(
     ([, grant]) =>
       grant.localpart === user && (!device_id || grant.device_id === device_id),
   );
   for (const [grant_id] of chosen) {
-    await end_grant(grant_id);
+    await provider.AccessToken.revokeByGrantId(grant_id);
+    await provider.RefreshToken.revokeByGrantId(grant_id);
+    await provider.Grant.adapter.destroy(grant_id);
     if (keep_devices) grants.delete(grant_id);
     else await grant_ended(settings, grant_id);
   }
   return chosen.length;
-}
-
-// Two numbers a device code: when it was last polled, and the interval, which
-// grows by five seconds with each slow_down.
-const polls = new Map();
-
-export function too_fast(settings, body) {
-  if (body.get("grant_type") !== device_grant) return false;
-  const now = Date.now() / 1000;
-  const poll = polls.get(body.get("device_code"));
-  const early = poll && now - poll.last < poll.interval - 0.1;
-  const slow_down = settings.slow_down > 0 || early;
-  if (settings.slow_down > 0) settings.slow_down -= 1;
-  polls.set(body.get("device_code"), {
-    last: now,
-    interval: (poll?.interval ?? settings.interval) + (slow_down ? 5 : 0),
-  });
-  return slow_down;
 }
 
 export function around(provider, settings) {
@@ -115,15 +118,7 @@ export function around(provider, settings) {
   });
 }
 
-const actions = {
-  "org.matrix.cross_signing_reset": (settings, user) =>
-    tell_synapse(settings, "allow_cross_signing_reset", { localpart: user }),
-  "org.matrix.device_delete": (settings, user, device_id) =>
-    end_grants(settings, { user, device_id }),
-};
-export const account_actions = Object.keys(actions);
-
-function account_page(query) {
+function account_form(query) {
   const hidden = ["action", "device_id"].map((name) => {
     const value = (query.get(name) ?? "").replace(/[&"<>]/g, "");
     return `<input type="hidden" name="${name}" value="${value}">`;
@@ -132,8 +127,18 @@ function account_page(query) {
     ${hidden.join("")}<input name="user"><button>Confirm</button></form>`;
 }
 
-export async function account(settings, method, query, form) {
-  if (method === "GET") return account_page(query);
-  await actions[form.get("action")](settings, form.get("user"), form.get("device_id"));
+export async function account(provider, settings, method, query, form) {
+  if (method === "GET") return account_form(query);
+  const user = form.get("user");
+  switch (form.get("action")) {
+    case "org.matrix.cross_signing_reset":
+      await tell_synapse(settings, "allow_cross_signing_reset", { localpart: user });
+      break;
+    case "org.matrix.device_delete":
+      await end_grants(provider, settings, { user, device_id: form.get("device_id") });
+      break;
+    default:
+      return "<title>Account</title>There is no such action.";
+  }
   return "<title>Account</title>Done";
 }
