@@ -7,6 +7,10 @@
 #   oauth$approve(user_code, "alice")       # alice confirms; she is made if new
 #   oauth$deny(user_code)
 #   oauth$requests("/oauth2/token")
+#   synapse_sql(oauth$server, "select device_id from devices")
+#
+# There are no passwords, so live_user() is of no use here. Metadata are those of the
+# OAuth server as Synapse saw them first. Its URLs are http, on loopback.
 #
 # oauth-server/lib/stand-ins.mjs lists what is ours there and not oidc-provider's.
 
