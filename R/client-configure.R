@@ -4,10 +4,19 @@
 #' and publishes the device's keys. Calling it again keeps the device: its
 #' identity is bound to its store, and other users remember it.
 #'
+#' How to sign in is up to the server ([mx_sign_in_methods()] asks it). Where it takes
+#' no password, or none is at hand, a person approves the sign-in in a browser, on any
+#' device: the address and a code are shown, and the call waits. A script that nobody
+#' watches gets them in an error of class `mx_error_approval`, with `url`, `user_code`
+#' and `expires_at`; once they are used, the same call goes on, also in another
+#' process. Later calls find the login there, and its access token is renewed by
+#' itself.
+#'
 #' @param server The homeserver: its address (`https://matrix.example.org`), or
 #'   the server name of user ids (`example.org`), from which the address is
 #'   discovered. Or a demo homeserver, from [mx_demo_homeserver()].
-#' @param user The user id, or its local part.
+#' @param user The user id, or its local part. It can be left out where no password is
+#'   used: then it is whoever approves.
 #' @param password The password. Better leave it out: it is then read from the
 #'   environment variable `MXCRYPT_PASSWORD` or the system keyring (service
 #'   `mxcrypt`), or asked for. It is not written to disk.
@@ -21,17 +30,29 @@
 #'   that out, a second device is signed in for a moment.
 #' @param access_token Sign in with this token instead of a password. The server
 #'   says whose it is; the device must be the store's.
+#' @param refresh_token With `access_token`: what renews it when it expires.
+#' @param client_id With `refresh_token`, where it comes from an OAuth server: the
+#'   client that it was made for.
+#' @param method `"oauth"`, `"password"` or `"sso"`, to choose one: see
+#'   [mx_sign_in_methods()]. By default what was given decides; then a password from
+#'   the environment or the keyring; then what the server offers, in this order.
+#' @param login_token The token with which single sign-on ends, or the address that it
+#'   is in.
 #' @param store_dir The directory of the store, instead of the app's.
 #' @param device_name What other users see as the device's name.
 #' @return A client, of class `mx_client`. It refers to the store and the
 #'   configuration and can be thrown away at any time.
 #' @section Errors:
+#' `mx_error_approval` (a person must approve; call again afterwards),
+#' `mx_error_oauth` (the OAuth server refused; its code is in `code` and in a class,
+#' as `mx_error_oauth_access_denied`), `mx_error_sign_in` (the server cannot be signed
+#' in to like this; what it offers is in `offers`),
 #' `mx_error_store_binding` (the store belongs to another user or device; nobody
 #' is signed in then), `mx_error_store_missing` (the device has its keys in another
 #' store), `mx_error_password` (no password to be had),
 #' `mx_error_M_FORBIDDEN` (a wrong one), `mx_error_discovery` (no homeserver
 #' there), `mx_error_network`.
-#' @references Client-server API, "Login" and "Server discovery":
+#' @references Client-server API, "Login", "OAuth 2.0 API" and "Server discovery":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#login>
 #' @family sign-in
 #' @examples
@@ -56,7 +77,11 @@ mx_client_configure <- function(
   device_id = NULL,
   access_token = NULL,
   store_dir = NULL,
-  device_name = NULL
+  device_name = NULL,
+  refresh_token = NULL,
+  client_id = NULL,
+  method = NULL,
+  login_token = NULL
 ) {
   check_app(app)
   path <- check_path(path, null = TRUE) %||% mx_client_config_path(app)
@@ -64,24 +89,135 @@ mx_client_configure <- function(
   bare <- list(server = discover_server(server))
   bound <- bound_device(store_dir %||% mx_crypto_store_dir(app))
   device_id <- check_string(device_id, null = TRUE) %||% bound[["device_id"]]
+  account <- list(
+    server = bare[["server"]],
+    user = check_string(user, null = TRUE),
+    path = path,
+    device_id = device_id,
+    device_name = check_string(device_name, null = TRUE)
+  )
   login <- if (is.null(access_token)) {
-    check_string(user)
-    check_same_login(user, device_id, bound)
-    password <- check_string(password, null = TRUE) %||% find_password(user)
-    if (is.null(bound) && !is.null(device_id)) {
-      check_device_is_free(bare, user, password, device_id)
-    }
-    log_in(bare, user, password, device_id, device_name)
+    given <- check_sign_in(method, password, login_token)
+    standing_login(account, given, bound) %||% new_login(account, given, bound)
   } else {
-    list(access_token = check_token(access_token))
+    given_login(bare, access_token, refresh_token, client_id)
   }
   config <- list(server = bare[["server"]], app = app, store_dir = store_dir)
   config[["room_id"]] <- known_room(path)
   client <- adopt_login(config, login, path, bound)
+  forget_grant(account)
   if (!is.null(room)) {
     client <- remember_room(client, mx_room_join(client, room))
   }
   client
+}
+
+check_sign_in <- function(method, password, login_token, call = caller_env()) {
+  if (!is.null(method) && !(is_string(method) && method %in% sign_in_methods)) {
+    argument_abort("method", "\"oauth\", \"password\" or \"sso\"", call)
+  }
+  list(
+    method = method,
+    password = check_string(password, null = TRUE, call = call),
+    login_token = check_string(login_token, null = TRUE, call = call)
+  )
+}
+
+# A login that a person granted and that is good: a script that configures itself each
+# time it runs must not ask one each time.
+standing_login <- function(account, given, bound) {
+  config <- tryCatch(
+    read_config(account[["path"]]),
+    mx_error_config = function(condition) list()
+  )
+  wanted <- c(account[c("server", "device_id")], method = "oauth")
+  is_same <- identical(unname(config[names(wanted)]), unname(wanted))
+  if (is.null(bound) || !is_same || is.null(config[["token"]])) {
+    return(NULL)
+  }
+  if ((given[["method"]] %||% "oauth") != "oauth") {
+    return(NULL)
+  }
+  if (!is.null(account[["user"]])) {
+    check_same_login(account[["user"]], account[["device_id"]], bound)
+  }
+  session <- account[c("server", "path")]
+  answer <- http_perform(session, "GET", api_path("account", "whoami"))
+  if (answer[["status"]] != 200L) {
+    return(NULL)
+  }
+  # It may have been renewed for this.
+  config <- read_config(account[["path"]])
+  config[["access_token"]] <- config[["token"]]
+  config
+}
+
+new_login <- function(account, given, bound, call = caller_env()) {
+  user <- account[["user"]]
+  device_id <- account[["device_id"]]
+  if (!is.null(user)) {
+    check_same_login(user, device_id, bound, call)
+  }
+  if (is.null(bound) && !is.null(device_id)) {
+    password <- given[["password"]] %||%
+      if (!is.null(user)) quiet_password(user)
+    if (
+      is.null(password) || (given[["method"]] %||% "password") != "password"
+    ) {
+      mx_abort(
+        c(
+          "A device that is named for a new store needs a password to sign in.",
+          x = "Whether the server has keys of it can only be seen after a sign-in,",
+          " " = "which would end the login of the one that has them.",
+          i = "Leave `device_id` out: the device gets an id of its own."
+        ),
+        "mx_error_argument",
+        call = call
+      )
+    }
+    bare <- list(server = account[["server"]])
+    check_device_is_free(bare, user, password, device_id, call)
+  }
+  sign_in(account, given, call)
+}
+
+# A login that was made elsewhere. Its refresh token is of use to those who know whom
+# it was made for: `client_id`, where it is of OAuth 2.0.
+given_login <- function(
+  bare,
+  access_token,
+  refresh_token,
+  client_id,
+  call = caller_env()
+) {
+  login <- list(
+    access_token = check_token(access_token, call),
+    method = "access_token"
+  )
+  if (!is.null(refresh_token)) {
+    login[["refresh_token"]] <- check_token(
+      refresh_token,
+      call,
+      "refresh_token"
+    )
+  }
+  if (!is.null(client_id)) {
+    metadata <- oauth_metadata(bare[["server"]], call)
+    if (is.null(metadata)) {
+      mx_abort(
+        c(
+          paste0(bare[["server"]], " has no OAuth server."),
+          i = "Leave `client_id` out."
+        ),
+        "mx_error_argument",
+        call = call
+      )
+    }
+    login[["client_id"]] <- check_token(client_id, call, "client_id")
+    login[["issuer"]] <- metadata[["issuer"]]
+    login[["method"]] <- "oauth"
+  }
+  login
 }
 
 # The room of a configuration that is written again: it stays until another is given.
@@ -98,13 +234,16 @@ adopt_login <- function(config, login, path, bound = NULL) {
   # It has no path: were the token bad, that of an earlier login would be taken.
   session <- list(server = config[["server"]], token = login[["access_token"]])
   client <- tryCatch(
-    bind_login(session, config, path),
+    bind_login(session, config, path, login),
     error = function(condition) {
       # On another server, the same device id is another device.
       ids <- c("user_id", "device_id")
       is_bound <- identical(login[ids], unclass(bound)[ids])
-      if (!is.null(login[["device_id"]]) && !is_bound) {
-        try(sign_out(session), silent = TRUE)
+      # What a person granted stays for the next call, if this was the network.
+      stays <- is_bound || login[["method"]] == "oauth" && is_passing(condition)
+      if (!is.null(login[["device_id"]]) && !stays) {
+        try(end_login(session, login), silent = TRUE)
+        forget_grant(list(path = path))
       }
       raise(condition)
     }
@@ -120,7 +259,7 @@ adopt_login <- function(config, login, path, bound = NULL) {
   client
 }
 
-bind_login <- function(session, config, path) {
+bind_login <- function(session, config, path, login) {
   who <- http_json(session, "GET", api_path("account", "whoami"))
   if (!is_string(who[["user_id"]]) || !is_string(who[["device_id"]])) {
     mx_abort(
@@ -131,10 +270,42 @@ bind_login <- function(session, config, path) {
       c("mx_error_store_binding", "mx_error_store")
     )
   }
+  check_granted(who, login)
   config[c("user_id", "device_id")] <- who[c("user_id", "device_id")]
   client <- new_client(config, path, config[["app"]])
   machine_of(client, session = session)
   client
+}
+
+# In a browser, a person may have signed in as anybody.
+check_granted <- function(who, login, call = caller_env()) {
+  user <- login[["asked_user"]]
+  localpart <- sub("^@([^:]*):.*$", "\\1", who[["user_id"]])
+  if (!is.null(user) && !user %in% c(who[["user_id"]], localpart)) {
+    mx_abort(
+      c(
+        paste0("The sign-in was to be that of ", user, "."),
+        x = paste0(printable(who[["user_id"]]), " approved it."),
+        i = "Make this call again, and approve it as the right user."
+      ),
+      c("mx_error_store_binding", "mx_error_store"),
+      call = call
+    )
+  }
+  if (login[["method"]] != "oauth" || is.null(login[["device_id"]])) {
+    return(invisible())
+  }
+  if (login[["device_id"]] != who[["device_id"]]) {
+    mx_abort(
+      c(
+        "The server signed in another device than the one that was asked for.",
+        x = paste("Asked for:", login[["device_id"]]),
+        x = paste("Found:", printable(who[["device_id"]]))
+      ),
+      c("mx_error_store_binding", "mx_error_store"),
+      call = call
+    )
+  }
 }
 
 # The user and device a store belongs to, if there is one.

@@ -26,6 +26,6 @@ mx_client_load <- function(app = "mxcrypt", path = NULL) {
     )
   }
   forget_tokens(path)
-  remember_tokens(path, config[c("token", "refresh_token")])
+  remember_tokens(path, config)
   new_client(config, path, config[["app"]] %||% app)
 }

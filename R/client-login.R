@@ -5,6 +5,10 @@
 #' device and its keys, and until `mx_client_relogin()` every call that needs the
 #' server is an error of class `mx_error_signed_out`. The store keeps its keys.
 #'
+#' Where a person must approve in a browser, `mx_client_relogin()` works as
+#' [mx_client_configure()] does: it shows the address and waits, or raises
+#' `mx_error_approval` and goes on with the next call.
+#'
 #' A login that expires is renewed without asking where that is possible: by its
 #' refresh token, or by a password from the environment or the keyring. Processes
 #' that share a login renew it one at a time, and read what another has saved. A call
@@ -17,11 +21,11 @@
 #' class `mx_warning_unsigned_device` says how to have the device signed.
 #'
 #' @inheritParams mx_client_session
-#' @param password As for [mx_client_configure()].
+#' @param password,method,login_token As for [mx_client_configure()].
 #' @return `mx_client_relogin()` the client, `mx_logout()` `NULL`, invisibly.
 #' @section Errors:
-#' `mx_error_password`, `mx_error_M_FORBIDDEN`; `mx_error_store_binding` if the
-#' server does not keep the device.
+#' `mx_error_password`, `mx_error_M_FORBIDDEN`, `mx_error_approval`, `mx_error_oauth`,
+#' `mx_error_sign_in`; `mx_error_store_binding` if the server does not keep the device.
 #' @family sign-in
 #' @examples
 #' homeserver <- mx_demo_homeserver()
@@ -29,34 +33,46 @@
 #' mx_client_relogin(alice, password = "demo")
 #' mx_logout(alice)
 #' @export
-mx_client_relogin <- function(client, password = NULL) {
+mx_client_relogin <- function(
+  client,
+  password = NULL,
+  method = NULL,
+  login_token = NULL
+) {
   check_client(client)
-  password <- check_string(password, null = TRUE) %||%
-    find_password(client[["user_id"]])
-  relogin(client, password)
+  given <- check_sign_in(method, password, login_token)
+  relogin(client, given)
   restore_device(client)
   invisible(client)
 }
 
-relogin <- function(client, password, call = caller_env()) {
-  bare <- list(server = client[["server"]])
-  device_id <- client[["device_id"]]
-  user <- client[["user_id"]]
-  login <- log_in(bare, user, password, device_id, NULL, call = call)
+relogin <- function(client, given, call = caller_env()) {
+  account <- list(
+    server = client[["server"]],
+    user = client[["user_id"]],
+    path = client[["path"]],
+    device_id = client[["device_id"]]
+  )
+  login <- sign_in(account, given, call)
+  session <- list(
+    server = client[["server"]],
+    token = login[["access_token"]]
+  )
+  if (login[["method"]] == "oauth") {
+    who <- http_json(session, "GET", api_path("account", "whoami"), call = call)
+    login[c("user_id", "device_id")] <- who[c("user_id", "device_id")]
+  }
   # The server decides which device this is; the store belongs to one only.
   ids <- c("user_id", "device_id")
   if (!identical(login[ids], unclass(client)[ids])) {
-    session <- list(
-      server = client[["server"]],
-      token = login[["access_token"]]
-    )
-    try(sign_out(session), silent = TRUE)
+    try(end_login(session, login), silent = TRUE)
     mx_abort(
       "The server did not keep the device: the store belongs to another.",
       c("mx_error_store_binding", "mx_error_store")
     )
   }
   keep_login(client[["path"]], read_config(client[["path"]]), login)
+  forget_grant(account)
 }
 
 # A server that ended a login may have deleted the device: its keys, and with them
@@ -113,13 +129,29 @@ mx_logout <- function(client, ask = rlang::is_interactive()) {
     ask,
     if (ask) logout_effect(client)
   )
-  sign_out(client)
   config <- read_config(client[["path"]])
-  config[c("token", "refresh_token")] <- NULL
+  # Whoever is signed out is not signed in by a code that was not entered yet.
+  forget_grant(client)
+  end_login(client, config)
+  config[login_fields] <- NULL
   config[["signed_out_at"]] <- format(Sys.time(), "%Y-%m-%d %H:%M %Z")
   write_config(config, client[["path"]])
   forget_tokens(client[["path"]])
   invisible()
+}
+
+# Ends a login where it was made. `login` has what is known of it.
+end_login <- function(session, login, call = caller_env()) {
+  if (!identical(login[["method"]], "oauth")) {
+    return(sign_out(session, call))
+  }
+  config <- login[c("issuer", "client_id")]
+  config[["server"]] <- session[["server"]]
+  tokens <- list(
+    access_token = login[["access_token"]] %||% login[["token"]],
+    refresh_token = login[["refresh_token"]]
+  )
+  oauth_revoke(config, tokens, call)
 }
 
 # A login that the server does not know any more is signed out: the response to an
@@ -183,14 +215,18 @@ log_in <- function(
   )
   body[["device_id"]] <- device_id
   body[["initial_device_display_name"]] <- device_name %||% "mxcrypt (R)"
-  path <- api_path("login")
   # With a device id, a second login is the first one again.
+  post_login(bare, body, idempotent = !is.null(device_id), call = call)
+}
+
+post_login <- function(bare, body, idempotent, call = caller_env()) {
+  path <- api_path("login")
   login <- http_json(
     bare,
     "POST",
     path,
     body,
-    idempotent = !is.null(device_id),
+    idempotent = idempotent,
     call = call
   )
   if (!is_token(login[["access_token"]])) {
@@ -199,5 +235,5 @@ log_in <- function(
       "mx_error_answer"
     )
   }
-  login
+  told_login(login)
 }

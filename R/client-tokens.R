@@ -9,15 +9,26 @@ session_token <- function(session) {
   tokens <- the[["tokens"]][[path]]
   # Where there is none, another process may have signed in meanwhile.
   if (is.null(tokens[["token"]])) {
-    tokens <- read_config(path)[c("token", "refresh_token")]
+    tokens <- read_config(path)
     remember_tokens(path, tokens)
   }
   tokens[["token"]] %||% env_value("MXCRYPT_ACCESS_TOKEN")
 }
 
+# What a configuration holds of a login.
+login_fields <- c(
+  "token",
+  "refresh_token",
+  "expires_at",
+  "method",
+  "issuer",
+  "client_id"
+)
+
 remember_tokens <- function(path, tokens) {
   all <- the[["tokens"]]
-  all[[path]] <- Filter(Negate(is.null), tokens)
+  kept <- tokens[c("token", "refresh_token", "expires_at")]
+  all[[path]] <- Filter(Negate(is.null), kept)
   the[["tokens"]] <- all
 }
 
@@ -68,6 +79,7 @@ renew_login <- function(session, used, call = caller_env()) {
   renewed_by <- tryCatch(
     renew_under_lease(client, used, call),
     mx_error_http = function(condition) renewal_abort(condition, call),
+    mx_error_oauth = function(condition) renewal_abort(condition, call),
     mx_error_answer = function(condition) renewal_abort(condition, call),
     mx_error_network = function(condition) renewal_abort(condition, call)
   )
@@ -137,7 +149,7 @@ another_renewed <- function(client, used) {
   if (is.null(token) || identical(token, used)) {
     return(FALSE)
   }
-  remember_tokens(client[["path"]], config[c("token", "refresh_token")])
+  remember_tokens(client[["path"]], config)
   TRUE
 }
 
@@ -164,26 +176,37 @@ is_expired <- function(answer) {
 # Specification: client-server API, "Refreshing access tokens".
 refresh_token <- function(client, call = caller_env()) {
   config <- read_config(client[["path"]])
-  token <- config[["refresh_token"]]
+  token <- config[["refresh_token"]] %||% env_value("MXCRYPT_REFRESH_TOKEN")
   if (is.null(token)) {
     return(FALSE)
+  }
+  if (identical(config[["method"]], "oauth")) {
+    return(oauth_refresh(client, config, token, call))
   }
   bare <- list(server = client[["server"]])
   body <- mxc_json(list(refresh_token = token))
   answer <- http_perform(bare, "POST", api_path("refresh"), body, call = call)
-  login <- json_body(answer)
+  login <- told_login(json_body(answer))
   if (answer[["status"]] == 200L && is_token(login[["access_token"]])) {
     # Saved before it is used: from then on the old one is void.
     keep_login(client[["path"]], config, login)
     return(TRUE)
   }
-  if (ends_login(login)) {
+  if (ends_login(json_body(answer))) {
     return(FALSE)
   }
   if (answer[["status"]] == 200L) {
     answer_abort("The response to the refresh of the login", answer, call)
   }
   http_abort(answer, call = call)
+}
+
+# What a server says of a login, and nothing that only we say of one.
+told_login <- function(body) {
+  login <- body[c("access_token", "refresh_token", "user_id", "device_id")]
+  lasts <- body[["expires_in_ms"]]
+  login[["expires_at"]] <- time_of_expiry(if (is.numeric(lasts)) lasts / 1000)
+  Filter(Negate(is.null), login)
 }
 
 # Whether the server says that a refresh token is worth nothing any more. Synapse
@@ -201,11 +224,11 @@ ends_login <- function(body) {
     identical(body[["error"]], "invalid_grant")
 }
 
-check_token <- function(access_token, call = caller_env()) {
-  if (!is_token(access_token)) {
-    argument_abort("access_token", "a token, in one string", call)
+check_token <- function(x, call = caller_env(), name = "access_token") {
+  if (!is_token(x)) {
+    argument_abort(name, "a token, in one string", call)
   }
-  access_token
+  x
 }
 
 # What may stand in a header.
@@ -218,7 +241,7 @@ relogin_quietly <- function(client, call = caller_env()) {
   if (is.null(password)) {
     return(FALSE)
   }
-  relogin(client, password, call = call)
+  relogin(client, list(method = "password", password = password), call)
   TRUE
 }
 
@@ -241,14 +264,42 @@ restore_quietly <- function(client, call = caller_env()) {
   })
 }
 
-# Saves what a login or a refresh brought.
+# Saves what a login or a refresh brought. What it does not say of the login stays:
+# a refresh may bring no new refresh token, and never says who made the old one.
 keep_login <- function(path, config, login) {
   config[["token"]] <- login[["access_token"]]
-  config[["signed_out_at"]] <- NULL
-  if (is_token(login[["refresh_token"]])) {
-    config[["refresh_token"]] <- login[["refresh_token"]]
+  config[c("signed_out_at", "expires_at")] <- NULL
+  known <- c("refresh_token", "expires_at", "method", "issuer", "client_id")
+  for (name in known) {
+    if (is_token(login[[name]])) {
+      config[[name]] <- login[[name]]
+    }
   }
   write_config(config, path)
-  remember_tokens(path, config[c("token", "refresh_token")])
+  remember_tokens(path, config)
   config
 }
+
+# Renews a login that is about to expire, so that no request is made in vain, and
+# returns the token to use. While the old one is good, a renewal that fails now can
+# wait; when it is not, the request says so.
+fresh_token <- function(session, used, call = caller_env()) {
+  path <- session[["path"]]
+  expires_at <- if (!is.null(path)) the[["tokens"]][[path]][["expires_at"]]
+  if (is.null(expires_at) || is.null(used)) {
+    return(used)
+  }
+  left <- as.numeric(utc_time(expires_at)) - as.numeric(Sys.time())
+  if (is.na(left) || left > seconds_ahead) {
+    return(used)
+  }
+  renewed <- tryCatch(
+    renew_login(session, used, call),
+    mx_error_renewal = function(condition) FALSE
+  )
+  if (renewed) session_token(session) else used
+}
+
+# How long before the end of its access token a login is renewed, in seconds. Some
+# tokens last a few minutes.
+seconds_ahead <- 10

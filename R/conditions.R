@@ -15,12 +15,19 @@
 #' * `mx_error_discovery`: There is no homeserver at the address, or nothing can be
 #'   asked of it.
 #' * `mx_error_uia`: The server asks for authentication that this package cannot do.
-#' * `mx_error_approval`: Also an `mx_error_uia`: approve the request at `url` in a
-#'   browser, then make the same call again.
+#' * `mx_error_approval`: Approve the request at `url` in a browser, then make the same
+#'   call again. Also an `mx_error_uia` where the server asked for authentication.
 #' * `mx_error_unreachable`: A server or device could not be reached, and `strict`
 #'   was asked for.
 #'
 #' @section Signing in:
+#' * `mx_error_sign_in`: The server cannot be signed in to like this. Fields: `offers`.
+#' * `mx_error_approval`: A person must approve the sign-in at `url`, with `user_code`
+#'   until `expires_at`; then make the same call again.
+#' * `mx_error_oauth`: The OAuth server refused. Its code is in `code` and a class too,
+#'   such as `mx_error_oauth_access_denied`, `mx_error_oauth_expired_token` or
+#'   `mx_error_oauth_invalid_grant`.
+#' * `mx_error_account_page`: The server has no page to manage accounts.
 #' * `mx_error_config`: There is no usable configuration: see
 #'   [mx_client_configure()].
 #' * `mx_error_password`: A password is needed, and there is none.

@@ -245,6 +245,15 @@ mx_device_rename <- function(client, device_id, display_name) {
   invisible()
 }
 
+delete_devices <- function(client, device_ids, password, call) {
+  path <- api_path("delete_devices")
+  with_authentication(client, path, password, call, function(auth) {
+    body <- list(devices = I(device_ids))
+    body[["auth"]] <- if (!is.null(auth)) structure(auth, class = "json")
+    as_json_text(body)
+  })
+}
+
 #' @rdname mx_devices
 #' @export
 mx_device_delete <- function(
@@ -265,12 +274,11 @@ mx_device_delete <- function(
     )
   }
   agree_to_sign_out(client, device_ids, ask, NULL)
-  path <- api_path("delete_devices")
-  with_authentication(client, path, password, caller_env(), function(auth) {
-    body <- list(devices = I(device_ids))
-    body[["auth"]] <- if (!is.null(auth)) structure(auth, class = "json")
-    as_json_text(body)
-  })
+  if (has_account_page(client)) {
+    delete_on_page(client, device_ids, caller_env())
+  } else {
+    delete_devices(client, device_ids, password, caller_env())
+  }
   own_identity(client, machine)
   left <- intersect(device_ids, signed_in_devices(client)[["device_id"]])
   if (length(left) > 0L) {

@@ -401,6 +401,8 @@ machine_lease_login <- function(handle) .Call(wrap__machine_lease_login, handle)
 
 machine_release_login <- function(handle, number) .Call(wrap__machine_release_login, handle, number)
 
+random_device_id <- function() .Call(wrap__random_device_id)
+
 # Writes a file that only its owner may read, whole or not at all.
 private_file_write <- function(path, text) .Call(wrap__private_file_write, path, text)
 

@@ -85,6 +85,9 @@ http_until_answered <- function(session, idempotent, renews, call, once) {
   answered <- NULL
   used <- session_token(session)
   check_signed_in(session, used, call)
+  if (renews) {
+    used <- fresh_token(session, used, call)
+  }
   attempt <- function() {
     answer <- tryCatch(once(), mx_error_network = identity)
     if (!is_no_answer(answer)) {
@@ -294,7 +297,8 @@ http_request <- function(
     request <- httr2::req_auth_bearer_token(request, token)
   }
   # Only server discovery may be redirected (specification: "Well-known URI").
-  if (!is.null(token) || method != "GET") {
+  stays <- isFALSE(session[["follows"]])
+  if (!is.null(token) || method != "GET" || stays) {
     request <- httr2::req_options(request, followlocation = 0L)
   }
   request <- do.call(httr2::req_options, c(list(request), connection_options()))
@@ -305,7 +309,8 @@ http_request <- function(
     return(httr2::req_body_raw(request, content[["bytes"]], content[["type"]]))
   }
   if (!is.null(body)) {
-    request <- httr2::req_body_raw(request, charToRaw(body), "application/json")
+    type <- session[["body_type"]] %||% "application/json"
+    request <- httr2::req_body_raw(request, charToRaw(body), type)
   }
   request
 }

@@ -13,10 +13,25 @@ calls_client <- function(scene) {
       device_id = alice$device_id,
       access_token = NULL,
       store_dir = alice$store_dir,
-      device_name = "x"
+      device_name = "x",
+      refresh_token = NULL,
+      client_id = NULL,
+      method = NULL,
+      login_token = NULL
+    ),
+    mx_sign_in_methods = list(server = scene$homeserver),
+    mx_account_url = list(
+      client = alice,
+      action = "devices_list",
+      device_id = NULL
     ),
     mx_client_load = list(app = "a", path = alice$path),
-    mx_client_relogin = list(client = alice, password = "demo"),
+    mx_client_relogin = list(
+      client = alice,
+      password = "demo",
+      method = NULL,
+      login_token = NULL
+    ),
     mx_client_session = list(client = alice),
     mx_logout = list(
       client = mx_demo_client(scene$homeserver, "gone"),

@@ -4,7 +4,7 @@ use extendr_api::prelude::*;
 use mxcrypt_core::{Error, Kind, Result};
 
 use crate::{
-    answer::{number, optional_string, record, string, strings},
+    answer::{answer, number, optional_string, record, string, strings},
     arguments,
     clock::now,
     machine::on,
@@ -80,6 +80,11 @@ fn machine_release_login(handle: Robj, number: Robj) -> Robj {
     on(&handle, |machine| machine.release_login(arguments::whole(&number, "number")?))
 }
 
+#[extendr]
+fn random_device_id() -> Robj {
+    answer(|| Ok(string(&mxcrypt_core::machine::random_device_id()?)))
+}
+
 extendr_module! {
     mod own_account;
     fn machine_identity_keys;
@@ -90,4 +95,5 @@ extendr_module! {
     fn machine_publish_anew;
     fn machine_lease_login;
     fn machine_release_login;
+    fn random_device_id;
 }

@@ -123,6 +123,7 @@ pub use self::{
     message_trust::{Edit, Handed, Unsigned},
     outbox::Message,
     outcomes::Outcome,
+    own_account::random_device_id,
     pump::{Awaited, Requests, WireRequest},
     refusals::Unsent,
     replies::Reply,

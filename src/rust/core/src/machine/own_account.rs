@@ -6,7 +6,7 @@ use super::{Machine, Work};
 use crate::{
     error::{Error, Kind, Result},
     judgement::identifier,
-    primitives::{account, keys},
+    primitives::{account, keys, seal::random_bytes},
     store::{
         Transaction,
         records::{Binding, Device, LocalTrust, OwnAccount},
@@ -122,6 +122,20 @@ fn own_device(own: &Binding) -> Device {
         told_no_olm: false,
         dehydrated: false,
     }
+}
+
+/// The characters of a device id: each stands for five bits.
+const DEVICE_ID_CHARACTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// A new device id. With OAuth 2.0 the client chooses it; the server may refuse one of less than 10
+/// characters. (Client-server API, "Device ID allocation".)
+///
+/// # Errors
+/// [`Kind::Internal`] where the system gives no random numbers.
+pub fn random_device_id() -> Result<String> {
+    let bytes = random_bytes::<12>()?;
+    let letter = |byte: &u8| char::from(DEVICE_ID_CHARACTERS[usize::from(byte % 32)]);
+    Ok(bytes.iter().map(letter).collect())
 }
 
 fn account_of(tx: &Transaction<'_>) -> Result<OwnAccount> {

@@ -1,0 +1,258 @@
+# The OAuth 2.0 server of a homeserver: what it offers, and requests to it.
+# Specification: client-server API, "OAuth 2.0 API".
+
+device_grant_type <- "urn:ietf:params:oauth:grant-type:device_code"
+
+# The metadata of the OAuth server, or NULL where the homeserver has none: then it
+# signs in by the older API. Servers of 2025 know it by another name.
+oauth_metadata <- function(server, call = caller_env()) {
+  paths <- c(
+    api_path("auth_metadata", version = "v1"),
+    api_path("auth_metadata", version = "unstable/org.matrix.msc2965")
+  )
+  for (path in paths) {
+    answer <- http_perform(
+      list(server = server, follows = FALSE),
+      "GET",
+      path,
+      renews = FALSE,
+      call = call
+    )
+    if (answer[["status"]] == 200L) {
+      return(judge_metadata(answer, server, call))
+    }
+    # The page of a proxy says nothing of how to sign in.
+    if (!is_verdict(answer) && answer[["status"]] != 404L) {
+      answer_abort("The response to how to sign in", answer, call)
+    }
+  }
+  NULL
+}
+
+# Tokens go to these addresses: each must be one of the web, and no less safe than
+# that of the homeserver.
+judge_metadata <- function(answer, server, call) {
+  metadata <- json_body(answer)
+  needed <- c("issuer", "token_endpoint")
+  optional <- c(
+    "registration_endpoint",
+    "device_authorization_endpoint",
+    "revocation_endpoint",
+    "account_management_uri"
+  )
+  for (name in c(needed, optional)) {
+    address <- metadata[[name]]
+    is_missing <- is.null(address) && name %in% optional
+    if (!is_missing && !is_safe_address(address, server)) {
+      answer_abort(paste0("`", name, "` of the OAuth server"), answer, call)
+    }
+  }
+  strings <- function(name) {
+    Filter(is_string, as.list(json_at(metadata, name)))
+  }
+  c(
+    Filter(is_string, metadata[c(needed, optional)]),
+    list(
+      grants = as.character(strings("grant_types_supported")),
+      actions = as.character(strings("account_management_actions_supported"))
+    )
+  )
+}
+
+is_safe_address <- function(address, server) {
+  scheme <- if (startsWith(server, "http://")) "https?" else "https"
+  host <- "([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]+)?"
+  # Neither a user's name, which hides the host, nor a fragment.
+  pattern <- paste0("^", scheme, "://", host, "([/?][!\"$-~]*)?$")
+  is_string(address) && nchar(address) <= 2000L && grepl(pattern, address)
+}
+
+has_device_grant <- function(metadata) {
+  !is.null(metadata[["device_authorization_endpoint"]]) &&
+    !is.null(metadata[["registration_endpoint"]]) &&
+    device_grant_type %in% metadata[["grants"]]
+}
+
+# The metadata for a login that is there. Its tokens go to the server that made them,
+# and to no other that the homeserver names later.
+oauth_metadata_of <- function(config, call = caller_env()) {
+  metadata <- oauth_metadata(config[["server"]], call)
+  if (!identical(metadata[["issuer"]], config[["issuer"]])) {
+    mx_abort(
+      c(
+        "The homeserver has another OAuth server than the one that signed in.",
+        x = paste("Now:", metadata[["issuer"]] %||% "none"),
+        x = paste("Then:", config[["issuer"]] %||% "none"),
+        i = "If this is right, sign in again with mx_client_relogin()."
+      ),
+      "mx_error_answer",
+      call = call
+    )
+  }
+  metadata
+}
+
+# Posts a form to the OAuth server. The result is the response, of any status.
+oauth_post <- function(address, fields, call = caller_env()) {
+  fields <- Filter(Negate(is.null), fields)
+  values <- vapply(fields, encode_segment, "")
+  form <- paste0(names(fields), "=", values, collapse = "&")
+  type <- "application/x-www-form-urlencoded"
+  http_perform(
+    list(server = address, body_type = type),
+    "POST",
+    "",
+    form,
+    renews = FALSE,
+    call = call
+  )
+}
+
+# The client is registered anew for each sign-in, as the specification wants it:
+# a server may forget a registration that nobody uses.
+oauth_register <- function(metadata, client_name, call = caller_env()) {
+  about <- list(
+    client_name = client_name,
+    client_uri = "https://mxcrypt.example/",
+    application_type = "native",
+    token_endpoint_auth_method = "none",
+    grant_types = I(c(device_grant_type, "refresh_token")),
+    # There is no browser to be redirected.
+    response_types = list(),
+    redirect_uris = list()
+  )
+  answer <- http_perform(
+    list(server = metadata[["registration_endpoint"]]),
+    "POST",
+    "",
+    as_json_text(about),
+    renews = FALSE,
+    call = call
+  )
+  client_id <- json_body(answer)[["client_id"]]
+  if (answer[["status"]] >= 400L || !is_token(client_id)) {
+    oauth_abort("The OAuth server did not register this client", answer, call)
+  }
+  client_id
+}
+
+# The error code of a response, or NULL where it is none of OAuth (RFC 6749, section
+# 5.2): the page of a proxy.
+oauth_code <- function(answer) {
+  code <- json_body(answer)[["error"]]
+  is_code <- is_string(code) && grepl("^[a-z_]{1,100}$", code)
+  if (is_code && answer[["status"]] >= 400L) code
+}
+
+oauth_abort <- function(what, answer, call, help = NULL) {
+  code <- oauth_code(answer)
+  if (is.null(code)) {
+    answer_abort(paste0(what, ": the response"), answer, call)
+  }
+  why <- json_body(answer)[["error_description"]]
+  mx_abort(
+    c(
+      paste0(what, "."),
+      x = paste0(
+        code,
+        if (is_string(why)) ": ",
+        printable(shortened(why %||% ""))
+      ),
+      i = help
+    ),
+    c(paste0("mx_error_oauth_", code), "mx_error_oauth"),
+    code = code,
+    call = call
+  )
+}
+
+# The login in a response of the token endpoint.
+oauth_login <- function(answer, about, call) {
+  login <- json_body(answer)
+  is_bearer <- identical(tolower(login[["token_type"]] %||% ""), "bearer")
+  has_tokens <- is_token(login[["access_token"]]) && is_bearer
+  if (answer[["status"]] != 200L || !has_tokens) {
+    answer_abort("The response with the tokens", answer, call)
+  }
+  kept <- list(
+    access_token = login[["access_token"]],
+    refresh_token = if (is_token(login[["refresh_token"]])) {
+      login[["refresh_token"]]
+    },
+    expires_at = time_of_expiry(login[["expires_in"]]),
+    scope = if (is_string(login[["scope"]])) login[["scope"]],
+    method = "oauth",
+    issuer = about[["issuer"]],
+    client_id = about[["client_id"]]
+  )
+  Filter(Negate(is.null), kept)
+}
+
+# As text, which is what a configuration holds. What a server says of a time that
+# never comes is as good as nothing.
+time_of_expiry <- function(seconds) {
+  is_time <- is.numeric(seconds) && length(seconds) == 1L
+  if (is_time && isTRUE(seconds >= 0 && seconds < 1e9)) {
+    utc_text(Sys.time() + seconds)
+  }
+}
+
+utc_text <- function(time) {
+  format(time, "%Y-%m-%dT%H:%M:%SZ", tz = "UTC")
+}
+
+utc_time <- function(text) {
+  as.POSIXct(string_or_na(text), format = "%Y-%m-%dT%H:%M:%SZ", tz = "UTC")
+}
+
+# Returns FALSE where the server's verdict ends the login. The old refresh token
+# stays good until the new access token is used, so a response that was lost is
+# asked for again. Specification: client-server API, "Refresh token grant".
+oauth_refresh <- function(client, config, token, call = caller_env()) {
+  metadata <- oauth_metadata_of(config, call)
+  fields <- list(
+    grant_type = "refresh_token",
+    refresh_token = token,
+    client_id = config[["client_id"]]
+  )
+  answer <- oauth_post(metadata[["token_endpoint"]], fields, call)
+  if (answer[["status"]] == 200L) {
+    login <- oauth_login(answer, config, call)
+    # Saved before it is used: from then on the old one is void.
+    keep_login(client[["path"]], config, login)
+    return(TRUE)
+  }
+  ended <- c("invalid_grant", "invalid_client", "unauthorized_client")
+  if (isTRUE(oauth_code(answer) %in% ended)) {
+    return(FALSE)
+  }
+  oauth_abort("The OAuth server did not renew the login", answer, call)
+}
+
+# Ends a login at its OAuth server (RFC 7009): both of its tokens, and the device.
+oauth_revoke <- function(config, login, call = caller_env()) {
+  metadata <- oauth_metadata_of(config, call)
+  address <- metadata[["revocation_endpoint"]]
+  if (is.null(address)) {
+    mx_abort(
+      c(
+        "The OAuth server cannot end logins by itself.",
+        i = "Sign this device out on its account page: see mx_account_url()."
+      ),
+      "mx_error_oauth",
+      call = call
+    )
+  }
+  is_refresh <- !is.null(login[["refresh_token"]])
+  kind <- if (is_refresh) "refresh_token" else "access_token"
+  fields <- list(
+    token = login[[kind]],
+    token_type_hint = kind,
+    client_id = config[["client_id"]]
+  )
+  answer <- oauth_post(address, fields, call)
+  if (answer[["status"]] != 200L) {
+    oauth_abort("The OAuth server did not end the login", answer, call)
+  }
+  invisible()
+}
