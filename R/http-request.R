@@ -49,6 +49,9 @@ http_perform <- function(
   renews = TRUE,
   call = caller_env()
 ) {
+  if (!idempotent) {
+    session[["fresh"]] <- TRUE
+  }
   download <- NULL
   if (!is.null(file)) {
     download <- list(
@@ -259,11 +262,15 @@ network_condition <- function(condition, answered, call) {
 
 # curl keeps connections open, and a forked child inherits them: parent and children
 # would write into one socket, and read the responses that were meant for each other.
-connection_options <- function() {
-  if (Sys.getpid() == the[["loaded_in"]]) {
-    return(list())
-  }
-  list(fresh_connect = 1L, forbid_reuse = 1L)
+#
+# Where an old connection ends without a response, libcurl sends the request a second
+# time by itself. So one that must not be sent twice has a connection of its own.
+connection_options <- function(session = NULL) {
+  is_forked <- Sys.getpid() != the[["loaded_in"]]
+  c(
+    if (is_forked || isTRUE(session[["fresh"]])) list(fresh_connect = 1L),
+    if (is_forked) list(forbid_reuse = 1L)
+  )
 }
 
 http_request <- function(
@@ -301,7 +308,10 @@ http_request <- function(
   if (!is.null(token) || method != "GET" || stays) {
     request <- httr2::req_options(request, followlocation = 0L)
   }
-  request <- do.call(httr2::req_options, c(list(request), connection_options()))
+  request <- do.call(
+    httr2::req_options,
+    c(list(request), connection_options(session))
+  )
   if (!is.null(source)) {
     return(with_source(request, source, content[["type"]]))
   }

@@ -158,7 +158,9 @@ is_passing <- function(trouble) {
   }
   is_no_answer(trouble) ||
     inherits(trouble, c("mx_error_answer", "mx_error_store_locked")) ||
-    isTRUE(trouble[["code"]] %in% c("temporarily_unavailable", "server_error")) ||
+    isTRUE(
+      trouble[["code"]] %in% c("temporarily_unavailable", "server_error")
+    ) ||
     isTRUE(trouble[["status"]] %in% c(408L, 425L, 429L, 500:599)) ||
     identical(trouble[["errcode"]], "M_UNKNOWN")
 }

@@ -125,6 +125,11 @@ forget_grant <- function(account) {
 # server knows nothing of it any more. Then another is begun.
 poll_pending <- function(grant, account, call) {
   answer <- ask_for_tokens(grant, call)
+  if (identical(oauth_code(answer), "slow_down")) {
+    # A person who has approved it should not be asked again.
+    Sys.sleep(min(as.numeric(grant[["interval"]]), 25) + 5)
+    answer <- ask_for_tokens(grant, call)
+  }
   gone <- c("expired_token", "invalid_grant", "invalid_client")
   if (isTRUE(oauth_code(answer) %in% gone)) {
     forget_grant(account)

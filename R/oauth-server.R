@@ -98,8 +98,9 @@ oauth_post <- function(address, fields, call = caller_env()) {
   values <- vapply(fields, encode_segment, "")
   form <- paste0(names(fields), "=", values, collapse = "&")
   type <- "application/x-www-form-urlencoded"
+  # A refresh token that is used twice ends the login with some servers.
   http_perform(
-    list(server = address, body_type = type),
+    list(server = address, body_type = type, fresh = TRUE),
     "POST",
     "",
     form,

@@ -59,6 +59,10 @@ login_flows <- function(server, call) {
     call = call
   )
   flows <- json_body(answer)[["flows"]]
+  # Where there is OAuth alone, the older API is not there.
+  if (answer[["status"]] == 404L && is_verdict(answer)) {
+    return(character())
+  }
   if (answer[["status"]] != 200L || !is.list(flows)) {
     return(NULL)
   }

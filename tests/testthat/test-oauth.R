@@ -5,6 +5,16 @@ approval <- function(code) {
   expect_error(code, class = "mx_error_approval")
 }
 
+oauth_client <- function(oauth, ..., env = parent.frame()) {
+  configure <- oauth_caller(oauth, env = env)
+  begin_oauth(oauth)
+  approval(configure())
+  grant_oauth(oauth, pending_of(configure), ...)
+  configure()
+}
+
+expired_token <- '{"errcode":"M_UNKNOWN_TOKEN","error":"expired"}'
+
 test_that("a script raises the address, and its next run goes on", {
   oauth <- fake_oauth()
   configure <- oauth_caller(oauth)
@@ -23,6 +33,7 @@ test_that("a script raises the address, and its next run goes on", {
   oauth$says("token", list(error = "authorization_pending"), 400)
   expect_equal(approval(configure())$user_code, "ABCD-EFGH")
   oauth$says("token", list(error = "slow_down"), 400)
+  oauth$says("token", list(error = "authorization_pending"), 400)
   expect_equal(approval(configure())$user_code, "ABCD-EFGH")
   expect_length(oauth$fake$seen("POST", "/oauth/register"), 1)
   login <- grant_oauth(oauth, path)
@@ -223,15 +234,26 @@ test_that("a login that is about to expire is renewed before it is used", {
   expect_length(oauth$fake$seen("POST", "/oauth/token"), length(asked))
 })
 
-oauth_client <- function(oauth, ..., env = parent.frame()) {
-  configure <- oauth_caller(oauth, env = env)
-  begin_oauth(oauth)
-  approval(configure())
-  grant_oauth(oauth, pending_of(configure), ...)
-  configure()
-}
-
-expired_token <- '{"errcode":"M_UNKNOWN_TOKEN","error":"expired"}'
+test_that("a renewal that gets no answer is made again, with the same token", {
+  oauth <- fake_oauth()
+  client <- oauth_client(oauth)
+  login <- read_config(client$path)
+  oauth$fake$fault("GET", "/joined_rooms", 401, expired_token)
+  oauth$says("token", "", 503)
+  oauth$says(
+    "token",
+    list(
+      access_token = login[["token"]],
+      refresh_token = "refresh-2",
+      token_type = "Bearer"
+    )
+  )
+  expect_equal(nrow(mx_rooms(client)), 0)
+  asked <- oauth$fake$seen("POST", "/oauth/token")
+  bodies <- vapply(asked, function(request) request$body, "")
+  expect_equal(bodies[[length(bodies)]], bodies[[length(bodies) - 1L]])
+  expect_equal(read_config(client$path)[["refresh_token"]], "refresh-2")
+})
 
 test_that("only a verdict ends an OAuth login", {
   oauth <- fake_oauth()
