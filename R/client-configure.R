@@ -36,6 +36,10 @@
 #' @param method `"oauth"`, `"password"` or `"sso"`, to choose one: see
 #'   [mx_sign_in_methods()]. By default what was given decides; then a password from
 #'   the environment or the keyring; then what the server offers, in this order.
+#' @param as_token The token of an application service of your own server, from its
+#'   registration. `user` is one of its users, who is made if new, by default the
+#'   service's own; the device is made without a login. Needs a server of Matrix v1.17.
+#'   It is kept like an access token, and is good for all users of the service.
 #' @param login_token The token with which single sign-on ends, or the address that it
 #'   is in.
 #' @param store_dir The directory of the store, instead of the app's.
@@ -81,7 +85,8 @@ mx_client_configure <- function(
   refresh_token = NULL,
   client_id = NULL,
   method = NULL,
-  login_token = NULL
+  login_token = NULL,
+  as_token = NULL
 ) {
   check_app(app)
   path <- check_path(path, null = TRUE) %||% mx_client_config_path(app)
@@ -96,7 +101,12 @@ mx_client_configure <- function(
     device_id = device_id,
     device_name = check_string(device_name, null = TRUE)
   )
-  login <- if (is.null(access_token)) {
+  login <- if (!is.null(as_token)) {
+    if (!is.null(account[["user"]])) {
+      check_same_login(account[["user"]], device_id, bound)
+    }
+    service_login(account, check_token(as_token, name = "as_token"))
+  } else if (is.null(access_token)) {
     given <- check_sign_in(method, password, login_token)
     standing_login(account, given, bound) %||% new_login(account, given, bound)
   } else {
@@ -233,6 +243,9 @@ known_room <- function(path) {
 adopt_login <- function(config, login, path, bound = NULL) {
   # It has no path: were the token bad, that of an earlier login would be taken.
   session <- list(server = config[["server"]], token = login[["access_token"]])
+  if (login[["method"]] == as_method) {
+    session[["acts_as"]] <- login[c("user_id", "device_id")]
+  }
   client <- tryCatch(
     bind_login(session, config, path, login),
     error = function(condition) {
@@ -240,7 +253,9 @@ adopt_login <- function(config, login, path, bound = NULL) {
       ids <- c("user_id", "device_id")
       is_bound <- identical(login[ids], unclass(bound)[ids])
       # What a person granted stays for the next call, if this was the network.
-      stays <- is_bound || login[["method"]] == "oauth" && is_passing(condition)
+      stays <- is_bound ||
+        isFALSE(login[["is_new"]]) ||
+        login[["method"]] == "oauth" && is_passing(condition)
       if (!is.null(login[["device_id"]]) && !stays) {
         try(end_login(session, login), silent = TRUE)
         forget_grant(list(path = path))

@@ -53,7 +53,12 @@ relogin <- function(client, given, call = caller_env()) {
     path = client[["path"]],
     device_id = client[["device_id"]]
   )
-  login <- sign_in(account, given, call)
+  config <- read_config(client[["path"]])
+  login <- if (identical(config[["method"]], as_method)) {
+    service_login(account, session_token(client), call)
+  } else {
+    sign_in(account, given, call)
+  }
   session <- list(
     server = client[["server"]],
     token = login[["access_token"]]
@@ -71,7 +76,7 @@ relogin <- function(client, given, call = caller_env()) {
       c("mx_error_store_binding", "mx_error_store")
     )
   }
-  keep_login(client[["path"]], read_config(client[["path"]]), login)
+  keep_login(client[["path"]], config, login)
   forget_grant(account)
 }
 
@@ -142,6 +147,9 @@ mx_logout <- function(client, ask = rlang::is_interactive()) {
 
 # Ends a login where it was made. `login` has what is known of it.
 end_login <- function(session, login, call = caller_env()) {
+  if (identical(login[["method"]], as_method)) {
+    return(delete_service_device(session, login[["device_id"]], call))
+  }
   if (!identical(login[["method"]], "oauth")) {
     return(sign_out(session, call))
   }

@@ -27,7 +27,7 @@ login_fields <- c(
 
 remember_tokens <- function(path, tokens) {
   all <- the[["tokens"]]
-  kept <- tokens[c("token", "refresh_token", "expires_at")]
+  kept <- tokens[c(login_fields, "user_id", "device_id")]
   all[[path]] <- Filter(Negate(is.null), kept)
   the[["tokens"]] <- all
 }
@@ -238,7 +238,8 @@ is_token <- function(x) {
 
 relogin_quietly <- function(client, call = caller_env()) {
   password <- quiet_password(client[["user_id"]])
-  if (is.null(password)) {
+  method <- read_config(client[["path"]])[["method"]]
+  if (is.null(password) || identical(method, as_method)) {
     return(FALSE)
   }
   relogin(client, list(method = "password", password = password), call)

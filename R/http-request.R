@@ -282,6 +282,7 @@ http_request <- function(
   content,
   source
 ) {
+  path <- acting_path(session, path)
   request <- httr2::request(paste0(session[["server"]], path))
   request <- httr2::req_method(request, method)
   request <- httr2::req_user_agent(request, "mxcrypt (R)")

@@ -93,7 +93,7 @@ http_download <- function(session, path, download, call) {
 # to a content delivery network.
 download_followed <- function(session, path, download, call) {
   server <- session[["server"]]
-  url <- paste0(server, path)
+  url <- paste0(server, acting_path(session, path))
   answer <- download_once(url, session_token(session), download, call)
   for (hop in seq_len(if (download[["follow"]]) 3L else 0L)) {
     if (!is_redirect(answer)) {

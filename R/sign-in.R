@@ -11,7 +11,7 @@
 #'
 #' `"oauth"` is the device authorisation grant of OAuth 2.0: a person is needed once,
 #' and the login is renewed without one. An access token that you have needs none of
-#' these: give it as `access_token`.
+#' these: give it as `access_token`, or that of an application service as `as_token`.
 #'
 #' @inheritParams mx_client_configure
 #' @return A data frame with a row for each way, the best first: `method`, and

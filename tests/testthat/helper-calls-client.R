@@ -17,7 +17,8 @@ calls_client <- function(scene) {
       refresh_token = NULL,
       client_id = NULL,
       method = NULL,
-      login_token = NULL
+      login_token = NULL,
+      as_token = NULL
     ),
     mx_sign_in_methods = list(server = scene$homeserver),
     mx_account_url = list(

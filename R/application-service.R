@@ -1,0 +1,126 @@
+# Devices of an application service: made without a login, for bots of one's own
+# server. Each request says for whom it is made. Specification: application service
+# API, "Identity assertion" and "Server admin style permissions".
+
+as_method <- "application_service"
+
+# Makes the device of `account`, and the user where there is none, and returns the
+# login.
+service_login <- function(account, as_token, call = caller_env()) {
+  session <- list(server = account[["server"]], token = as_token)
+  user_id <- service_user(session, account[["user"]], call)
+  register_user(session, user_id, call)
+  device_id <- account[["device_id"]] %||% core(random_device_id(), call)
+  session[["acts_as"]] <- list(user_id = user_id)
+  name <- account[["device_name"]] %||% "mxcrypt (R)"
+  path <- api_path("devices", device_id)
+  about <- as_json_text(list(display_name = name))
+  answer <- http_perform(session, "PUT", path, about, call = call)
+  if (answer[["status"]] >= 400L) {
+    no_service_abort(answer, call)
+  }
+  list(
+    access_token = as_token,
+    method = as_method,
+    user_id = user_id,
+    device_id = device_id,
+    # An older one is not taken away where something goes wrong now.
+    is_new = answer[["status"]] == 201L
+  )
+}
+
+no_service_abort <- function(answer, call) {
+  code <- errcode_of(json_body(answer))
+  if (!isTRUE(code %in% c("M_NOT_FOUND", "M_UNRECOGNIZED"))) {
+    http_abort(answer, call = call)
+  }
+  abort_with_answer(
+    c(
+      "The server lets this application service make no devices.",
+      x = paste("It responds with", code),
+      i = "It needs Matrix v1.17. Synapse wants `io.element.msc4190: true` in the",
+      " " = "registration file of the service."
+    ),
+    "mx_error_sign_in",
+    answer,
+    call
+  )
+}
+
+# The whole id of a user, of whom the local part may have been given.
+service_user <- function(session, user, call) {
+  who <- http_json(session, "GET", api_path("account", "whoami"), call = call)
+  own <- who[["user_id"]]
+  if (!is_string(own) || !grepl("^@[^:]*:.", own)) {
+    mx_abort(
+      "The response says of no user whose application service this is.",
+      "mx_error_answer",
+      call = call
+    )
+  }
+  if (is.null(user)) {
+    return(own)
+  }
+  if (startsWith(user, "@")) {
+    return(check_user_ids(user, "user", call))
+  }
+  paste0("@", user, sub("^@[^:]*", "", own))
+}
+
+# A user who is there already stays as it is. The service's own user is made with it.
+register_user <- function(session, user_id, call) {
+  about <- list(
+    type = "m.login.application_service",
+    username = sub("^@([^:]*):.*$", "\\1", user_id),
+    inhibit_login = TRUE
+  )
+  path <- api_path("register")
+  answer <- http_perform(
+    session,
+    "POST",
+    path,
+    as_json_text(about),
+    call = call
+  )
+  code <- errcode_of(json_body(answer))
+  if (answer[["status"]] >= 400L && !identical(code, "M_USER_IN_USE")) {
+    http_abort(answer, call = call)
+  }
+}
+
+# Ends the device: the token is the service's, and stays.
+delete_service_device <- function(session, device_id, call = caller_env()) {
+  path <- api_path("devices", device_id)
+  answer <- http_perform(
+    session,
+    "DELETE",
+    path,
+    "{}",
+    renews = FALSE,
+    call = call
+  )
+  code <- errcode_of(json_body(answer))
+  if (answer[["status"]] >= 400L && !isTRUE(code %in% gone_codes)) {
+    http_abort(answer, call = call)
+  }
+  invisible()
+}
+
+gone_codes <- c("M_NOT_FOUND", "M_UNKNOWN_DEVICE")
+
+# Whom a request is made for, as a part of its path; nothing where the token says it.
+acting_path <- function(session, path) {
+  acts_as <- session[["acts_as"]]
+  file <- session[["path"]]
+  if (
+    !is.null(file) && identical(the[["tokens"]][[file]][["method"]], as_method)
+  ) {
+    acts_as <- the[["tokens"]][[file]][c("user_id", "device_id")]
+  }
+  if (length(acts_as) == 0L) {
+    return(path)
+  }
+  values <- vapply(acts_as, encode_segment, "")
+  query <- paste0(names(values), "=", values, collapse = "&")
+  paste0(path, if (grepl("?", path, fixed = TRUE)) "&" else "?", query)
+}
