@@ -54,6 +54,7 @@ document: setup ## Write the R wrappers of the glue, NAMESPACE and man/
 
 readme: install ## Write README.md from README.Rmd, with real output
 	@Rscript tools/demo.R > .tools/demo.txt
+	@Rscript tools/demo-sign-in.R > .tools/demo-sign-in.txt
 	@Rscript -e 'rmarkdown::render("README.Rmd", quiet = TRUE, output_format = rmarkdown::github_document(html_preview = FALSE))'
 
 vendor: setup ## The bundle of all crates that a CRAN build uses, offline
