@@ -48,8 +48,7 @@
 #'   configuration and can be thrown away at any time.
 #' @section Errors:
 #' `mx_error_approval` (a person must approve; call again afterwards),
-#' `mx_error_oauth` (the OAuth server refused; its code is in `code` and in a class,
-#' as `mx_error_oauth_access_denied`), `mx_error_sign_in` (the server cannot be signed
+#' `mx_error_oauth` (the OAuth server refused; `code` says why, as `"access_denied"`), `mx_error_sign_in` (the server cannot be signed
 #' in to like this; what it offers is in `offers`),
 #' `mx_error_store_binding` (the store belongs to another user or device; nobody
 #' is signed in then), `mx_error_store_missing` (the device has its keys in another

@@ -24,9 +24,9 @@
 #' * `mx_error_sign_in`: The server cannot be signed in to like this. Fields: `offers`.
 #' * `mx_error_approval`: A person must approve the sign-in at `url`, with `user_code`
 #'   until `expires_at`; then make the same call again.
-#' * `mx_error_oauth`: The OAuth server refused. Its code is in `code` and a class too,
-#'   such as `mx_error_oauth_access_denied`, `mx_error_oauth_expired_token` or
-#'   `mx_error_oauth_invalid_grant`.
+#' * `mx_error_oauth`: The OAuth server refused. Its code is in `code`, and with
+#'   `mx_error_oauth_` before it a class too, such as `mx_error_oauth_expired_token` or
+#'   `mx_error_oauth_invalid_scope`.
 #' * `mx_error_account_page`: The server has no page to manage accounts.
 #' * `mx_error_config`: There is no usable configuration: see
 #'   [mx_client_configure()].
