@@ -49,6 +49,7 @@ mx_client_relogin <- function(
 relogin <- function(client, given, call = caller_env()) {
   account <- list(
     server = client[["server"]],
+    ca_file = client[["ca_file"]],
     user = client[["user_id"]],
     path = client[["path"]],
     device_id = client[["device_id"]]
@@ -61,6 +62,7 @@ relogin <- function(client, given, call = caller_env()) {
   }
   session <- list(
     server = client[["server"]],
+    ca_file = client[["ca_file"]],
     token = login[["access_token"]]
   )
   if (login[["method"]] == "oauth") {

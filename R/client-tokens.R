@@ -183,7 +183,7 @@ refresh_token <- function(client, call = caller_env()) {
   if (identical(config[["method"]], "oauth")) {
     return(oauth_refresh(client, config, token, call))
   }
-  bare <- list(server = client[["server"]])
+  bare <- list(server = client[["server"]], ca_file = client[["ca_file"]])
   body <- mxc_json(list(refresh_token = token))
   answer <- http_perform(bare, "POST", api_path("refresh"), body, call = call)
   login <- told_login(json_body(answer))

@@ -4,18 +4,17 @@
 # configuration file), so that printing, str() and saveRDS() cannot show it.
 
 new_client <- function(config, path, app) {
-  structure(
-    list(
-      user_id = config[["user_id"]],
-      device_id = config[["device_id"]],
-      server = config[["server"]],
-      room_id = config[["room_id"]],
-      app = app,
-      path = path,
-      store_dir = config[["store_dir"]] %||% mx_crypto_store_dir(app)
-    ),
-    class = "mx_client"
+  client <- list(
+    user_id = config[["user_id"]],
+    device_id = config[["device_id"]],
+    server = config[["server"]],
+    room_id = config[["room_id"]],
+    app = app,
+    path = path,
+    store_dir = config[["store_dir"]] %||% mx_crypto_store_dir(app)
   )
+  client[["ca_file"]] <- config[["ca_file"]]
+  structure(client, class = "mx_client")
 }
 
 # The client that is described in a configuration file.
@@ -71,10 +70,9 @@ as_session <- function(x, call = caller_env()) {
 #' @export
 mx_client_session <- function(client) {
   check_client(client)
-  structure(
-    unclass(client)[c("server", "user_id", "device_id", "path")],
-    class = "mx_session"
-  )
+  session <- unclass(client)[c("server", "user_id", "device_id", "path")]
+  session[["ca_file"]] <- client[["ca_file"]]
+  structure(session, class = "mx_session")
 }
 
 #' @export

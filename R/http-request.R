@@ -151,7 +151,7 @@ is_no_answer <- function(answer) {
 # have.
 may_repeat <- function(answer, idempotent) {
   if (is_no_answer(answer)) {
-    return(idempotent)
+    return(idempotent && !isTRUE(answer[["final"]]))
   }
   status <- answer[["status"]]
   status %in%
@@ -215,7 +215,7 @@ http_once <- function(
       }
       # httr2's condition holds the request, and that the token: only its words
       # go on.
-      no_answer(session[["server"]], network_reason(condition))
+      no_answer(session[["server"]], network_reason(condition), session)
     }
   )
   if (is_no_answer(response)) {
@@ -239,14 +239,6 @@ is_interruption <- function(condition) {
 network_reason <- function(condition) {
   parent <- condition[["parent"]]
   conditionMessage(if (is.null(parent)) condition else parent)
-}
-
-no_answer <- function(server, reason) {
-  message <- c(paste0("No response from ", server, "."), x = printable(reason))
-  errorCondition(
-    rlang::format_error_bullets(message),
-    class = c("mx_error_network", "mx_error")
-  )
 }
 
 # The condition of a request that ended without a response. An earlier try may
@@ -309,10 +301,8 @@ http_request <- function(
   if (!is.null(token) || method != "GET" || stays) {
     request <- httr2::req_options(request, followlocation = 0L)
   }
-  request <- do.call(
-    httr2::req_options,
-    c(list(request), connection_options(session))
-  )
+  options <- c(connection_options(session), network_options(session, request[["url"]]))
+  request <- do.call(httr2::req_options, c(list(request), options))
   if (!is.null(source)) {
     return(with_source(request, source, content[["type"]]))
   }

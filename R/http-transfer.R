@@ -8,7 +8,6 @@
 transfer_limits <- function() {
   still <- http_timeout()
   list(
-    connecttimeout_ms = ceiling(still * 1000),
     low_speed_limit = 1L,
     low_speed_time = max(1, ceiling(still)),
     timeout_ms = 24 * 60 * 60 * 1000
@@ -94,7 +93,8 @@ http_download <- function(session, path, download, call) {
 download_followed <- function(session, path, download, call) {
   server <- session[["server"]]
   url <- paste0(server, acting_path(session, path))
-  answer <- download_once(url, session_token(session), download, call)
+  token <- session_token(session)
+  answer <- download_once(session, url, token, download, call)
   for (hop in seq_len(if (download[["follow"]]) 3L else 0L)) {
     if (!is_redirect(answer)) {
       break
@@ -103,7 +103,7 @@ download_followed <- function(session, path, download, call) {
     if (is.null(url)) {
       break
     }
-    answer <- elsewhere(download_once(url, NULL, download, call))
+    answer <- elsewhere(download_once(session, url, NULL, download, call))
   }
   answer
 }
@@ -149,7 +149,7 @@ origin <- function(url) {
 
 # One request of a download. No compression is asked for: a few kilobytes would
 # become gigabytes before they could be counted.
-download_once <- function(url, token, download, call) {
+download_once <- function(session, url, token, download, call) {
   handle <- curl::new_handle()
   options <- list(
     useragent = "mxcrypt (R)",
@@ -158,7 +158,12 @@ download_once <- function(url, token, download, call) {
   )
   curl::handle_setopt(
     handle,
-    .list = c(transfer_limits(), connection_options(), options)
+    .list = c(
+      transfer_limits(),
+      connection_options(),
+      network_options(session, url),
+      options
+    )
   )
   headers <- list("Accept-Encoding" = "identity")
   if (!is.null(token)) {
@@ -170,7 +175,7 @@ download_once <- function(url, token, download, call) {
   on.exit(sink[["close"]]())
   reason <- stream_reason(url, sink[["take"]], handle)
   if (!is.null(reason)) {
-    return(no_answer(origin(url), reason))
+    return(no_answer(origin(url), reason, session))
   }
   sink[["finish"]]()
   headers <- response_headers(handle)

@@ -275,6 +275,7 @@ decrypt_attachment <- function(attachment, fetched, work, call) {
 fetch_media <- function(client, url, to, max_size, resume, call) {
   address <- core(media_address(string_or_empty(url)), call = call)
   server <- client[["server"]]
+  bare <- list(server = server, ca_file = client[["ca_file"]])
   versions <- c("v1", "v3")
   if (identical(the[["media_versions"]][[server]], "v3")) {
     versions <- rev(versions)
@@ -282,7 +283,7 @@ fetch_media <- function(client, url, to, max_size, resume, call) {
   for (version in versions) {
     core(private_file_write(to, ""), call = call)
     answer <- http_perform(
-      if (version == "v1") client else list(server = server),
+      if (version == "v1") client else bare,
       "GET",
       media_path(address, version),
       file = to,
