@@ -304,7 +304,10 @@ without_login <- function(reason, proxy) {
   if (grepl("proxy (syntax|scheme)|proxy URL", reason)) {
     return("The address of the proxy cannot be used.")
   }
-  login <- regmatches(proxy[["url"]], regexpr("[^/]*@", proxy[["url"]] %||% ""))
+  address <- proxy[["url"]] %||% ""
+  login <- if (grepl("@", address, fixed = TRUE)) {
+    sub("@[^@]*$", "@", sub("^[A-Za-z0-9]+://", "", address))
+  }
   for (secret in c(login, env_value("MXCRYPT_PROXY_PASSWORD"))) {
     reason <- gsub(secret, "", reason, fixed = TRUE)
   }
