@@ -44,6 +44,8 @@
 #'   is in.
 #' @param store_dir The directory of the store, instead of the app's.
 #' @param device_name What other users see as the device's name.
+#' @param ca_file A file of certificate authorities (PEM), where the network or the
+#'   homeserver has its own: see [mxcrypt_network]. The client remembers it.
 #' @return A client, of class `mx_client`. It refers to the store and the
 #'   configuration and can be thrown away at any time.
 #' @section Errors:
@@ -85,9 +87,13 @@ mx_client_configure <- function(
   client_id = NULL,
   method = NULL,
   login_token = NULL,
-  as_token = NULL
+  as_token = NULL,
+  ca_file = NULL
 ) {
   check_app(app)
+  ca_file <- check_ca_file(ca_file)
+  # Also for the requests before there is a client.
+  rlang::local_bindings(ca_file = ca_file, .env = the)
   path <- check_path(path, null = TRUE) %||% mx_client_config_path(app)
   store_dir <- check_path(store_dir, null = TRUE)
   bare <- list(server = discover_server(server))
@@ -113,6 +119,7 @@ mx_client_configure <- function(
   }
   config <- list(server = bare[["server"]], app = app, store_dir = store_dir)
   config[["room_id"]] <- known_room(path)
+  config[["ca_file"]] <- ca_file
   client <- adopt_login(config, login, path, bound)
   forget_grant(account)
   if (!is.null(room)) {

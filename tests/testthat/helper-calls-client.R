@@ -18,7 +18,8 @@ calls_client <- function(scene) {
       client_id = NULL,
       method = NULL,
       login_token = NULL,
-      as_token = NULL
+      as_token = NULL,
+      ca_file = NULL
     ),
     mx_sign_in_methods = list(server = scene$homeserver),
     mx_account_url = list(
