@@ -254,7 +254,13 @@ clear_text_condition <- function(url, choice) {
         origin(url),
         ", also the access token. Nothing was sent."
       ),
-      x = paste0("The proxy is ", proxy_name(choice), ": ", choice[["from"]], "."),
+      x = paste0(
+        "The proxy is ",
+        proxy_name(choice),
+        ": ",
+        choice[["from"]],
+        "."
+      ),
       i = "Use the https address of the homeserver.",
       i = paste0(
         "If the homeserver is reached without a proxy, say so: ",
@@ -321,7 +327,7 @@ is_proxy_reason <- function(words, proxy) {
   }
   # With a proxy, curl connects to nothing else.
   grepl("proxy|CONNECT tunnel|SOCKS", words, ignore.case = TRUE) ||
-    grepl("^(Failed to|Could ?n[o']t) connect", words)
+    grepl("(Failed to|Could ?n[o']t) connect", words)
 }
 
 is_certificate_reason <- function(words) {
@@ -341,8 +347,8 @@ is_certificate_reason <- function(words) {
 # Whether the whole time for connecting went by. curl has tried all addresses of the
 # host by then, several times each.
 is_unreached <- function(words) {
-  grepl("^(Connection|Resolving) time", words) ||
-    grepl("^Failed to connect to .*Timeout was reached", words)
+  grepl("(Connection|Resolving) time(d )?out after", words) ||
+    grepl("Failed to connect to .*(Timeout was reached|timed out)", words)
 }
 
 certificate_failure <- function(url, reason, session) {
@@ -393,7 +399,10 @@ proxy_failure <- function(url, reason, proxy) {
   }
   network_error(
     c(
-      paste(c("No response from", url, "through the proxy", name), collapse = " "),
+      paste(
+        c("No response from", url, "through the proxy", name),
+        collapse = " "
+      ),
       x = reason,
       i = help
     ),

@@ -1,4 +1,4 @@
-"""Certificates for servers at localhost, and the authority that vouches for them.
+"""Certificates for servers at localhost and homeserver.test, and the authority that vouches for them.
 
     python certificates.py DIRECTORY    writes ca.pem, server.pem and server.key
 """
@@ -37,7 +37,8 @@ into = pathlib.Path(sys.argv[1])
 authority = ec.generate_private_key(ec.SECP256R1())
 server = ec.generate_private_key(ec.SECP256R1())
 is_authority = x509.BasicConstraints(ca=True, path_length=0)
-is_localhost = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+names = ["localhost", "homeserver.test"]
+is_localhost = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
 in_clear = serialization.NoEncryption()
 pkcs8 = serialization.PrivateFormat.PKCS8
 

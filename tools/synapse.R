@@ -56,6 +56,8 @@ synapse_start <- function(
   writeLines(synapse_signing_key(), file.path(dir, "signing.key"))
   server <- list(
     url = paste0("http://127.0.0.1:", port),
+    # With `certificates`, clients are served there too.
+    tls_url = paste0("https://localhost:", federation_port),
     server_name = name,
     pid = NA_integer_,
     dir = dir,
@@ -288,7 +290,7 @@ federate <- function(config, port, certificates) {
     type = "http",
     tls = TRUE,
     bind_addresses = list("127.0.0.1"),
-    resources = list(list(names = list("federation")))
+    resources = list(list(names = list("client", "federation")))
   )
   config[["listeners"]] <- c(config[["listeners"]], list(listener))
   # Other servers are on loopback too.
