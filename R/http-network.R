@@ -36,8 +36,9 @@ host_of <- function(url) {
 
 # What a request to this host never leaves the machine for.
 is_loopback <- function(host) {
-  grepl("^127(\\.[0-9]{1,3}){3}$", host) ||
-    grepl("^(0{1,4}:){0,7}:?0{0,3}1$", host) && grepl(":", host) ||
+  host %in%
+    c("::1", "0:0:0:0:0:0:0:1") ||
+    grepl("^127(\\.[0-9]{1,3}){3}$", host) ||
     grepl("^(.+\\.)?localhost\\.?$", host)
 }
 

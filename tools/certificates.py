@@ -4,6 +4,7 @@
 """
 
 import datetime
+import ipaddress
 import pathlib
 import sys
 
@@ -38,7 +39,10 @@ authority = ec.generate_private_key(ec.SECP256R1())
 server = ec.generate_private_key(ec.SECP256R1())
 is_authority = x509.BasicConstraints(ca=True, path_length=0)
 names = ["localhost", "homeserver.test"]
-is_localhost = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+is_localhost = x509.SubjectAlternativeName(
+    [x509.DNSName(name) for name in names]
+    + [x509.IPAddress(ipaddress.ip_address("::1"))]
+)
 in_clear = serialization.NoEncryption()
 pkcs8 = serialization.PrivateFormat.PKCS8
 

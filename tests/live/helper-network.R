@@ -61,18 +61,22 @@ local_plain_network <- function(.local_envir = parent.frame()) {
 }
 
 # Passes connections to a port on, and keeps their bytes.
-tee_start <- function(target, .local_envir = parent.frame()) {
+tee_start <- function(
+  target,
+  host = "127.0.0.1",
+  .local_envir = parent.frame()
+) {
   dir <- withr::local_tempdir(.local_envir = .local_envir)
   port <- free_port()
   process <- processx::process$new(
     file.path(repo_root, ".tools/proxy/bin/python"),
-    c(file.path(repo_root, "tests/live/proxy/tee.py"), port, target, dir),
+    c(file.path(repo_root, "tests/live/proxy/tee.py"), host, port, target, dir),
     env = synapse_env(),
     cleanup = TRUE,
     supervise = TRUE
   )
   withr::defer(process$kill(), envir = .local_envir)
-  wait_for_port(port, process)
+  wait_for_port(port, process, host)
   # The first one was that of wait_for_port().
   files <- function() {
     names <- setdiff(list.files(dir), c("1.up", "1.down"))
@@ -94,15 +98,15 @@ contains <- function(bytes, text) {
   length(grepRaw(charToRaw(text), bytes, fixed = TRUE)) > 0L
 }
 
-wait_for_port <- function(port, process, seconds = 60) {
+wait_for_port <- function(
+  port,
+  process,
+  host = "127.0.0.1",
+  seconds = 60
+) {
   end <- Sys.time() + seconds
   repeat {
-    socket <- tryCatch(
-      suppressWarnings(socketConnection("127.0.0.1", port, open = "r+b")),
-      error = function(condition) NULL
-    )
-    if (!is.null(socket)) {
-      close(socket)
+    if (is_reached(host, port)) {
       break
     }
     if (!process$is_alive() || Sys.time() > end) {
@@ -110,6 +114,17 @@ wait_for_port <- function(port, process, seconds = 60) {
     }
     Sys.sleep(0.05)
   }
+}
+
+# R's own sockets know no IPv6.
+is_reached <- function(host, port) {
+  handle <- curl::new_handle(connect_only = 1L, proxy = "")
+  url <- if (grepl(":", host)) paste0("[", host, "]") else host
+  fetch <- function() {
+    curl::curl_fetch_memory(paste0("http://", url, ":", port), handle)
+    TRUE
+  }
+  tryCatch(fetch(), error = function(condition) FALSE)
 }
 
 forward_proxy <- function(
@@ -132,7 +147,12 @@ forward_proxy <- function(
     c("--listen-host", "127.0.0.1", "--listen-port", port),
     c("--scripts", file.path(repo_root, "tests/live/proxy/forward.py")),
     c("--set", paste0("confdir=", dir)),
-    if (opens) c("--set", trusted) else c("--ignore-hosts", ".*"),
+    if (opens) {
+      # It answers for hosts that are not there.
+      c("--set", trusted, "--set", "connection_strategy=lazy")
+    } else {
+      c("--ignore-hosts", ".*")
+    },
     if (!is.null(login)) c("--proxyauth", login)
   )
   process <- processx::process$new(
@@ -164,4 +184,16 @@ forward_proxy <- function(
       tee$clear()
     }
   )
+}
+
+has_ipv6 <- function() {
+  python <- file.path(repo_root, ".tools/proxy/bin/python")
+  code <- "import socket; socket.create_server(('::1', 0), family=socket.AF_INET6)"
+  run <- processx::run(
+    python,
+    c("-c", code),
+    env = synapse_env(),
+    error_on_status = FALSE
+  )
+  run[["status"]] == 0L
 }

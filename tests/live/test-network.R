@@ -46,7 +46,7 @@ test_that("people talk through a proxy with a password, to a private authority",
   seen <- proxy$seen()
   expect_gt(nrow(seen), 0)
   expect_setequal(seen$method, "CONNECT")
-  expect_setequal(seen$target, "homeserver.test")
+  expect_setequal(seen$host, "homeserver.test")
   expect_true(all(is.na(seen$authorization)))
   bytes <- proxy$bytes()
   expect_true(contains(bytes, "Proxy-Authorization: Basic "))
@@ -190,6 +190,18 @@ test_that("a proxy that opens TLS is trusted with its authority only", {
   expect_true(paste("Bearer", token_of(alice)) %in% inside$authorization)
   expect_true(all(is.na(inside$proxy_authorization)))
   expect_true(all(is.na(seen$authorization[seen$method == "CONNECT"])))
+  # A redirected download goes the same way, without the token.
+  content <- list(
+    msgtype = "m.file",
+    body = "x",
+    url = "mxc://localhost/redirected"
+  )
+  saved <- mx_media_download(alice, content, withr::local_tempfile())
+  expect_equal(readLines(saved$path, warn = FALSE), "from elsewhere")
+  seen <- proxy$seen()
+  there <- seen[seen$host == "content.test", ]
+  expect_setequal(there$method, c("CONNECT", "GET"))
+  expect_true(all(is.na(there$authorization)))
   # It opened what it saw: the bytes on its own wire are TLS.
   expect_false(contains(proxy$bytes(), token_of(alice)))
 })
@@ -209,4 +221,38 @@ test_that("over plain http, nothing is sent through a proxy", {
   alice <- live_client(user, server = network$server)
   expect_equal(nrow(mx_rooms(alice)), 0)
   expect_length(proxy$bytes(), 0)
+})
+
+test_that("what the proxy refuses, or cannot reach, is told of the proxy", {
+  local_plain_network()
+  withr::local_options(mxcrypt.max_tries = 3)
+  proxy <- forward_proxy(live_network())
+  withr::local_envvar(https_proxy = proxy$url)
+  # A rule stays what it is; a server that is away may come back.
+  tries <- c(forbidden.test = 1, nowhere.invalid = 3)
+  for (host in names(tries)) {
+    proxy$clear()
+    condition <- expect_error(
+      mx_client_configure(paste0("https://", host, ":8448"), "alice", "x"),
+      class = "mx_error_proxy"
+    )
+    expect_match(conditionMessage(condition), proxy$url, fixed = TRUE)
+    expect_equal(nrow(proxy$seen()), tries[[host]])
+  }
+})
+
+test_that("a homeserver is reached over IPv6", {
+  local_plain_network()
+  network <- live_network()
+  skip_if_not(has_ipv6(), "This machine has no IPv6")
+  tee <- tee_start(network$port, host = "::1")
+  # Nor is a proxy asked for what is on this machine.
+  withr::local_envvar(https_proxy = "http://nowhere.invalid:3128")
+  alice <- live_client(
+    live_user("r", network$server),
+    url = paste0("https://[::1]:", tee$port),
+    ca_file = network$ca_file
+  )
+  expect_equal(nrow(mx_rooms(alice)), 0)
+  expect_gt(tee$connections(), 0)
 })

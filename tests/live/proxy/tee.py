@@ -1,8 +1,8 @@
 """Passes connections on, and keeps a copy of all bytes.
 
-    python tee.py PORT TARGET DIRECTORY
+    python tee.py HOST PORT TARGET DIRECTORY
 
-Listens on PORT of loopback and connects to TARGET there. The connection number N is
+Listens on PORT of HOST and connects to TARGET on loopback. The connection number N is
 the files N.up (what the client sent) and N.down in DIRECTORY.
 """
 
@@ -10,8 +10,8 @@ import asyncio
 import pathlib
 import sys
 
-port, target = int(sys.argv[1]), int(sys.argv[2])
-directory = pathlib.Path(sys.argv[3])
+host, port, target = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+directory = pathlib.Path(sys.argv[4])
 count = 0
 
 
@@ -44,7 +44,7 @@ async def serve(reader, writer):
 
 
 async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    server = await asyncio.start_server(serve, host, port)
     async with server:
         await server.serve_forever()
 
