@@ -1,0 +1,27 @@
+#' Options of mxcrypt
+#'
+#' Set them with [options()], for a session or in `.Rprofile`.
+#'
+#' | option | what it is | default |
+#' |---|---|---|
+#' | `mxcrypt.timeout` | seconds that a request may take, beside what the server was asked to wait; for files, seconds in which nothing moves | 60 |
+#' | `mxcrypt.connect_timeout` | seconds that it may take to connect | 10 |
+#' | `mxcrypt.max_tries` | how often a request is tried where another try can help | 5 |
+#' | `mxcrypt.pause` | seconds before the second try; each later pause is twice as long | 0.5 |
+#' | `mxcrypt.ca_file` | a file of certificate authorities: see [mxcrypt_network] | those of the system |
+#' | `mxcrypt.proxy` | the address of a proxy, `""` for none: see [mxcrypt_network] | that of the environment |
+#' | `mxcrypt.max_waiting` | bytes of files that may wait beside the store to be sent | 4e9 |
+#' | `mxcrypt.keyring` | whether passwords are looked for in the system keyring | in interactive sessions |
+#'
+#' An option that makes no sense is an error of class `mx_error_argument` as soon as it
+#' is needed.
+#' @name mxcrypt_options
+#' @seealso [mxcrypt_network] for the environment variables of a network.
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' # A script that would rather fail soon.
+#' old <- options(mxcrypt.timeout = 10, mxcrypt.max_tries = 2)
+#' mx_rooms(alice)
+#' options(old)
+NULL
