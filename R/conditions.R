@@ -7,6 +7,10 @@
 #'
 #' @section Network and server:
 #' * `mx_error_network`: No response: no connection, a time limit, a broken one.
+#' * `mx_error_certificate`: Also an `mx_error_network`: no certificate that is trusted.
+#'   See [mxcrypt_network].
+#' * `mx_error_proxy`: Also an `mx_error_network`: the proxy is away or refuses, or it
+#'   would read along. See [mxcrypt_network].
 #' * `mx_error_http`: The server refused a request. Fields: `status`, `errcode`,
 #'   `body`, `consent_uri`. Its code is a class too, such as `mx_error_M_FORBIDDEN`
 #'   or `mx_error_M_LIMIT_EXCEEDED`.

@@ -5,6 +5,67 @@
 # libcurl reads `https_proxy` and its relatives. It reads neither `SSL_CERT_FILE` nor
 # `CURL_CA_BUNDLE`: only the program curl does.
 
+#' Behind a proxy, or with a private certificate authority
+#'
+#' The networks of companies often lead through a proxy, and have a certificate
+#' authority of their own. This package reads the environment variables that other
+#' programs there use. If they are set, there is nothing to do.
+#'
+#' Of each row, the first that is set counts:
+#'
+#' | what | where it comes from |
+#' |---|---|
+#' | certificate authorities, a file in PEM format | the argument `ca_file` of [mx_client_configure()], which the client remembers; the option `mxcrypt.ca_file`; the environment variables `CURL_CA_BUNDLE` and `SSL_CERT_FILE`; the system |
+#' | certificate authorities, a directory | the environment variable `SSL_CERT_DIR`; the system |
+#' | the proxy | the option `mxcrypt.proxy`, where `""` is none; the environment variables `https_proxy`, `HTTPS_PROXY`, `all_proxy` and `ALL_PROXY` |
+#' | user name and password of the proxy | its address, as in `http://user:password@proxy.example.org:3128`; the environment variables `MXCRYPT_PROXY_USER` and `MXCRYPT_PROXY_PASSWORD` |
+#' | hosts that are reached without the proxy | this machine, always; the environment variables `no_proxy` and `NO_PROXY` |
+#' | seconds to connect | the option `mxcrypt.connect_timeout` (10), at most `mxcrypt.timeout` |
+#'
+#' A file of certificate authorities takes the place of the system's file: it must hold
+#' all that are needed, also the public ones where files come from elsewhere. Files
+#' and directory count together. On Windows and macOS, only the file may be read.
+#'
+#' In the address of a proxy, write other characters than letters and digits of a
+#' password with `utils::URLencode(password, reserved = TRUE)`. Errors never show user
+#' name and password. Proxies of the schemes `http`, `https`, `socks4`, `socks4a`,
+#' `socks5` and `socks5h` can be used, and Basic, Digest and NTLM authentication.
+#'
+#' A homeserver with an IPv6 address is written with brackets:
+#' `https://[2001:db8::1]:8448`.
+#'
+#' @section What a proxy sees:
+#' Over https, a proxy passes on bytes that it cannot read: it sees the name of the
+#' homeserver, its own password, when you talk and how much. A proxy that opens https
+#' with a certificate authority of its own, which you trust by `ca_file`, reads what the
+#' homeserver reads: the access token and your password, who talks with whom; no message of an encrypted
+#' room.
+#'
+#' Over plain http, every proxy would read all this. So nothing is sent to a homeserver with
+#' an `http` address while a proxy is set for it; there is no option that allows it.
+#'
+#' @section Errors:
+#' `mx_error_certificate`: the server, or somebody in between, has no certificate that
+#' is trusted, or not for this name; or the file of authorities cannot be read. Nothing
+#' was sent. `mx_error_proxy`: the proxy is not there, wants another password, or refuses
+#' the address. Both are an `mx_error_network` too. They are raised without another try
+#' where that would end in the same way: all certificate errors, and a refusal of the
+#' proxy (status 403 or 407). So is a server that cannot be reached in the time to connect.
+#' @name mxcrypt_network
+#' @seealso [mxcrypt_options]
+#' @examples
+#' # For all clients of this session.
+#' old <- options(
+#'   mxcrypt.proxy = "http://proxy.example.org:3128",
+#'   mxcrypt.connect_timeout = 5
+#' )
+#' # A demo homeserver is inside of R.
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' mx_rooms(alice)
+#' options(old)
+NULL
+
 # The options of curl for a request to `url`.
 network_options <- function(session, url) {
   c(

@@ -197,3 +197,30 @@ has_ipv6 <- function() {
   )
   run[["status"]] == 0L
 }
+
+# A port whose queue of connections is full: the system answers nobody who comes.
+silent_port <- function(.local_envir = parent.frame()) {
+  code <- c(
+    "import socket, time",
+    "server = socket.socket()",
+    "server.bind(('127.0.0.1', 0))",
+    "server.listen(0)",
+    "waiting = [socket.socket() for _ in range(8)]",
+    "for each in waiting:",
+    "    each.setblocking(False)",
+    "    each.connect_ex(server.getsockname())",
+    "print(server.getsockname()[1], flush=True)",
+    "time.sleep(600)"
+  )
+  process <- processx::process$new(
+    file.path(repo_root, ".tools/proxy/bin/python"),
+    c("-c", paste(code, collapse = "\n")),
+    stdout = "|",
+    env = synapse_env(),
+    cleanup = TRUE,
+    supervise = TRUE
+  )
+  withr::defer(process$kill(), envir = .local_envir)
+  process$poll_io(60000)
+  process$read_output_lines(1)
+}

@@ -256,3 +256,16 @@ test_that("a homeserver is reached over IPv6", {
   expect_equal(nrow(mx_rooms(alice)), 0)
   expect_gt(tee$connections(), 0)
 })
+
+test_that("a host that stays silent is given up after the time to connect", {
+  local_plain_network()
+  withr::local_options(mxcrypt.connect_timeout = 1)
+  url <- paste0("https://127.0.0.1:", silent_port())
+  condition <- expect_error(
+    mx_client_configure(url, "alice", "x"),
+    class = "mx_error_network"
+  )
+  expect_match(conditionMessage(condition), "time", ignore.case = TRUE)
+  # curl has sent to it several times already.
+  expect_true(condition[["final"]])
+})

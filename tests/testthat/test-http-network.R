@@ -52,7 +52,7 @@ test_that("the nearest word on authorities counts", {
 
 test_that("a file of authorities that is not there is named, and who named it", {
   local_plain_network()
-  withr::local_options(mxcrypt.max_tries = 5, mxcrypt.pause = 1000)
+  withr::local_options(mxcrypt.max_tries = 3, mxcrypt.pause = 0.01)
   configure <- function() {
     mx_client_configure("https://homeserver.invalid", "alice", "secret")
   }
@@ -184,7 +184,7 @@ test_that("addresses of this machine are told from others", {
 test_that("over plain http, a proxy gets nothing, whoever named it", {
   local_plain_network()
   session <- list(server = "http://homeserver.invalid", token = "tok-1")
-  withr::local_options(mxcrypt.max_tries = 5, mxcrypt.pause = 1000)
+  withr::local_options(mxcrypt.max_tries = 3, mxcrypt.pause = 0.01)
   refused <- function() {
     condition <- expect_error(
       http_perform(session, "GET", "/x"),
