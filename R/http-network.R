@@ -5,6 +5,8 @@
 # libcurl reads `https_proxy` and its relatives. It reads neither `SSL_CERT_FILE` nor
 # `CURL_CA_BUNDLE`: only the program curl does.
 
+# Rows of tables are long.
+# nolint start: line_length_linter.
 #' Behind a proxy, or with a private certificate authority
 #'
 #' The networks of companies often lead through a proxy, and have a certificate
@@ -35,14 +37,14 @@
 #' `https://[2001:db8::1]:8448`.
 #'
 #' @section What a proxy sees:
-#' Over https, a proxy passes on bytes that it cannot read: it sees the name of the
-#' homeserver, its own password, when you talk and how much. A proxy that opens https
+#' Over https, a proxy passes on bytes that it cannot read. It sees the name of the
+#' homeserver, its own password, when you send and how much. A proxy that opens https
 #' with a certificate authority of its own, which you trust by `ca_file`, reads what the
-#' homeserver reads: the access token and your password, who talks with whom; no message of an encrypted
-#' room.
+#' homeserver reads: the access token, your password, and who talks with whom. It reads no
+#' message of an encrypted room.
 #'
-#' Over plain http, every proxy would read all this. So nothing is sent to a homeserver with
-#' an `http` address while a proxy is set for it; there is no option that allows it.
+#' Over plain http, every proxy would read all this. So nothing is sent to a homeserver
+#' with an `http` address while a proxy is set for it. No option allows it.
 #'
 #' @section Errors:
 #' `mx_error_certificate`: the server, or somebody in between, has no certificate that
@@ -65,6 +67,7 @@
 #' mx_rooms(alice)
 #' options(old)
 NULL
+# nolint end
 
 # The options of curl for a request to `url`.
 network_options <- function(session, url) {

@@ -1,3 +1,5 @@
+# Rows of tables are long.
+# nolint start: line_length_linter.
 #' Options of mxcrypt
 #'
 #' Set them with [options()], for a session or in `.Rprofile`.
@@ -25,3 +27,4 @@
 #' mx_rooms(alice)
 #' options(old)
 NULL
+# nolint end

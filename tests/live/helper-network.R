@@ -221,6 +221,10 @@ silent_port <- function(.local_envir = parent.frame()) {
     supervise = TRUE
   )
   withr::defer(process$kill(), envir = .local_envir)
-  process$poll_io(60000)
-  process$read_output_lines(1)
+  line <- character()
+  while (length(line) == 0L && process$is_alive()) {
+    process$poll_io(1000)
+    line <- process$read_output_lines(1)
+  }
+  line
 }
