@@ -73,7 +73,7 @@ NULL
 network_options <- function(session, url) {
   c(
     list(connecttimeout_ms = ceiling(connect_timeout() * 1000)),
-    if (is_https(url)) certificate_options(session),
+    if (is_https(url)) certificate_options(session, url),
     proxy_options(url)
   )
 }
@@ -123,7 +123,7 @@ ca_choice <- function(session) {
   }
 }
 
-certificate_options <- function(session) {
+certificate_options <- function(session, url) {
   choice <- ca_choice(session)
   options <- list()
   if (!is.null(choice)) {
@@ -131,8 +131,12 @@ certificate_options <- function(session) {
     if (!is_readable(path)) {
       raise(ca_file_condition(choice))
     }
+    options[["cainfo"]] <- path
     # A proxy that is itself reached over TLS belongs to the same network.
-    options[c("cainfo", "proxy_cainfo")] <- path
+    proxy <- proxy_choice(url)
+    if (!is.null(proxy) && is_https(proxy[["url"]])) {
+      options[["proxy_cainfo"]] <- path
+    }
   }
   directory <- env_value("SSL_CERT_DIR")
   if (!is.null(directory) && takes_directory()) {
@@ -379,10 +383,7 @@ without_login <- function(reason, proxy) {
   login <- if (grepl("@", address, fixed = TRUE)) {
     sub("@[^@]*$", "@", sub("^[A-Za-z0-9]+://", "", address))
   }
-  for (secret in c(login, env_value("MXCRYPT_PROXY_PASSWORD"))) {
-    reason <- gsub(secret, "", reason, fixed = TRUE)
-  }
-  reason
+  if (is.null(login)) reason else gsub(login, "", reason, fixed = TRUE)
 }
 
 is_proxy_reason <- function(words, proxy) {

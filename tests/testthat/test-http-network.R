@@ -46,6 +46,10 @@ test_that("the nearest word on authorities counts", {
   expect_equal(used(session), files[[3]])
   session[["ca_file"]] <- files[[4]]
   expect_equal(used(session), files[[4]])
+  # A proxy that is reached over TLS has a certificate too.
+  withr::local_envvar(https_proxy = "https://proxy.invalid")
+  options <- network_options(session, "https://example.org")
+  expect_equal(options[["proxy_cainfo"]], files[[4]])
   # Plain http has no certificates.
   expect_null(network_options(session, "http://example.org")[["cainfo"]])
 })
@@ -279,7 +283,7 @@ test_that("curl's words are understood, whatever hosts are called", {
   )
   passing <- c(
     "CONNECT tunnel failed, response 502",
-    "Could not resolve proxy: company.invalid",
+    "Could not resolve proxy: clerk:s3cret@company.invalid",
     "Proxy CONNECT aborted",
     "Failed to connect to company.invalid port 1: Connection refused"
   )
