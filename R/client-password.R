@@ -1,22 +1,8 @@
 # Passwords: asked for, or found where a script can leave them. None is written.
 
-# A password that can be had without asking: from the environment, or from the
-# system keyring (service "mxcrypt", user name the user id).
-quiet_password <- function(user_id) {
-  env_value("MXCRYPT_PASSWORD") %||% keyring_secret("mxcrypt", user_id)
-}
-
-keyring_secret <- function(service, user_id) {
-  if (!isTRUE(getOption("mxcrypt.keyring", interactive()))) {
-    return(NULL)
-  }
-  if (!requireNamespace("keyring", quietly = TRUE)) {
-    return(NULL)
-  }
-  tryCatch(
-    keyring::key_get(service, username = user_id),
-    error = function(condition) NULL
-  )
+# A password that can be had without asking (see secret-sources.R).
+quiet_password <- function(user_id, call = caller_env()) {
+  find_secret("password", user_id, call)
 }
 
 # A secret that somebody types, if there is somebody.
@@ -27,7 +13,7 @@ ask_secret <- function(prompt) {
 }
 
 find_password <- function(user_id, call = caller_env()) {
-  password <- quiet_password(user_id)
+  password <- quiet_password(user_id, call)
   if (!is.null(password)) {
     return(password)
   }
@@ -36,13 +22,12 @@ find_password <- function(user_id, call = caller_env()) {
     mx_abort(
       c(
         paste0("A password for ", user_id, " is needed."),
-        i = "Set the environment variable MXCRYPT_PASSWORD; or store it with",
-        " " = "keyring::key_set(\"mxcrypt\", username = \"<user id>\") and set",
-        " " = "options(mxcrypt.keyring = TRUE)."
+        i = "Set the environment variable MXCRYPT_PASSWORD: see ?mxcrypt_secrets."
       ),
       "mx_error_password",
       call = call
     )
   }
+  note_secret_source("password", "typed at the prompt")
   password
 }

@@ -35,6 +35,8 @@
 #' * `mx_error_config`: There is no usable configuration: see
 #'   [mx_client_configure()].
 #' * `mx_error_password`: A password is needed, and there is none.
+#' * `mx_error_secret`: A place that a secret was left in cannot be used: see
+#'   [mxcrypt_secrets].
 #' * `mx_error_signed_out`: The login has ended: see [mx_client_relogin()].
 #' * `mx_error_renewal`: The access token could not be renewed now. The login
 #'   stands; `cause` is the error.

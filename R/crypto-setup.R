@@ -26,9 +26,8 @@
 #'
 #' @inheritParams mx_client_session
 #' @param recovery_key The recovery key of the account. Better leave it out: it is
-#'   then read from the environment variable `MXCRYPT_RECOVERY_KEY`, from the file
-#'   that `MXCRYPT_RECOVERY_KEY_FILE` names, or from the system keyring (service
-#'   `mxcrypt-recovery-key`).
+#'   then read from the environment variable `MXCRYPT_RECOVERY_KEY`, or from another
+#'   place of [mxcrypt_secrets].
 #' @param passphrase The passphrase of secret storage, in place of a recovery
 #'   key: to open it, or to make it with.
 #' @param reset Whether to replace an identity and secret storage that are there.

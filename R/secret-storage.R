@@ -50,14 +50,12 @@ storage_secret <- function(client, given, call = caller_env()) {
   if (!is.null(given[["recovery_key"]]) || !is.null(given[["passphrase"]])) {
     return(given)
   }
-  found <- env_value("MXCRYPT_RECOVERY_KEY") %||%
-    recovery_key_file() %||%
-    keyring_secret("mxcrypt-recovery-key", client[["user_id"]])
+  found <- find_secret("recovery_key", client[["user_id"]], call)
   if (is.null(found)) {
     mx_abort(
       c(
         paste0("The recovery key of ", client[["user_id"]], " is needed."),
-        i = "Give it, or set MXCRYPT_RECOVERY_KEY or MXCRYPT_RECOVERY_KEY_FILE.",
+        i = "Give it, or set MXCRYPT_RECOVERY_KEY: see ?mxcrypt_secrets.",
         i = "If it is lost, verify this device with another one of yours: see mx_verify().",
         i = "If no other device is left either, see ?mx_cross_signing_reset."
       ),
@@ -74,43 +72,4 @@ secret_at_hand <- function(client, given, call = caller_env()) {
     storage_secret(client, given, call),
     mx_error_recovery_key = function(condition) NULL
   )
-}
-
-recovery_key_file <- function(call = caller_env()) {
-  path <- env_value("MXCRYPT_RECOVERY_KEY_FILE")
-  if (is.null(path)) {
-    return(NULL)
-  }
-  text <- tryCatch(
-    text_of_file(path),
-    error = function(condition) NULL
-  )
-  if (is.null(text)) {
-    mx_abort(
-      paste0(
-        "The file ",
-        path,
-        " of MXCRYPT_RECOVERY_KEY_FILE cannot be read."
-      ),
-      "mx_error_recovery_key",
-      call = call
-    )
-  }
-  text
-}
-
-# In bytes. A recovery key has 60.
-largest_secret_file <- 65536L
-
-# The text of a file in UTF-8, or in UTF-16, which Windows PowerShell writes.
-text_of_file <- function(path) {
-  # As many as there are: of a pipe, such as a shell's <(...), nobody knows the size.
-  bytes <- suppressWarnings(readBin(path, "raw", largest_secret_file))
-  mark <- as.integer(utils::head(bytes, 2L))
-  if (identical(sort(mark), c(0xfeL, 0xffL))) {
-    return(iconv(list(bytes), "UTF-16", "UTF-8"))
-  }
-  text <- rawToChar(bytes)
-  Encoding(text) <- "UTF-8"
-  text
 }

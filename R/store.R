@@ -15,21 +15,29 @@ mx_crypto_store_dir <- function(app = "mxcrypt", path = NULL) {
     file.path(tools::R_user_dir(app, "data"), "crypto")
 }
 
-# The machine over the store in `dir`, begun where there is none. Its key comes
-# from the environment or from the key file beside it.
+# The machine over the store in `dir`, begun where there is none. Its key comes from
+# outside (see secret-sources.R) or from the key file beside it.
 open_store <- function(dir, call = caller_env()) {
+  given_dir <- dir
   dir <- normalizePath(dir, winslash = "/", mustWork = FALSE)
   machine <- the[["stores"]][[dir]]
   # A store that was deleted and begun anew under the same name is another one.
   stale <- !is.null(machine) && !file.exists(file.path(dir, "crypto.sqlite"))
   if (is.null(machine) || stale) {
-    key <- env_value("MXCRYPT_STORE_KEY")
+    key <- store_key(given_dir, call)
     machine <- core(machine_open(dir, key), call = call)
     stores <- the[["stores"]]
     stores[[normalizePath(dir, winslash = "/")]] <- machine
     the[["stores"]] <- stores
   }
   machine
+}
+
+# A store with a key file has its key there: a keyring that must be unlocked is asked
+# only where there is none.
+store_key <- function(dir, call) {
+  has_file <- file.exists(file.path(dir, "pickle.key"))
+  find_secret("store_key", if (!has_file) dir, call)
 }
 
 # The machine of a client, whose store must be that of the login.
