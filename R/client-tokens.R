@@ -12,7 +12,7 @@ session_token <- function(session) {
     tokens <- read_config(path)
     remember_tokens(path, tokens)
   }
-  tokens[["token"]] %||% env_value("MXCRYPT_ACCESS_TOKEN")
+  tokens[["token"]] %||% find_secret("access_token", session[["user_id"]])
 }
 
 # What a configuration holds of a login.
