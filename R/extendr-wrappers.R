@@ -4,6 +4,9 @@
 # Lets batches use at most `threads` threads.
 core_limit_threads <- function(threads) .Call(wrap__core_limit_threads, threads)
 
+# The versions of what is compiled in.
+core_versions <- function() .Call(wrap__core_versions)
+
 account_new <- function() .Call(wrap__account_new)
 
 account_identity_keys <- function(account) .Call(wrap__account_identity_keys, account)
@@ -300,6 +303,12 @@ machine_store_id <- function(handle) .Call(wrap__machine_store_id, handle)
 machine_binding <- function(handle) .Call(wrap__machine_binding, handle)
 
 machine_bind <- function(handle, user_id, device_id) .Call(wrap__machine_bind, handle, user_id, device_id)
+
+machine_last_sync <- function(handle) .Call(wrap__machine_last_sync, handle)
+
+# What can be known of the place of a store without its key. A lock is tried with a file of its
+# own; why it did not hold is `lock_failure`.
+store_inspect <- function(directory) .Call(wrap__store_inspect, directory)
 
 megolm_outbound_new <- function() .Call(wrap__megolm_outbound_new)
 

@@ -54,6 +54,18 @@ fn core_limit_threads(threads: Robj) -> Robj {
     })
 }
 
+/// The versions of what is compiled in.
+#[extendr]
+fn core_versions() -> Robj {
+    answer::answer(|| {
+        Ok(answer::record([
+            ("core", answer::string(env!("CARGO_PKG_VERSION"))),
+            ("vodozemac", answer::string(mxcrypt_core::primitives::vodozemac_version())),
+            ("sqlite", answer::string(mxcrypt_core::store::inspection::sqlite_version())),
+        ]))
+    })
+}
+
 extendr_module! {
     mod mxcrypt;
     use account;
@@ -87,4 +99,5 @@ extendr_module! {
     use store_import;
     use verification;
     fn core_limit_threads;
+    fn core_versions;
 }

@@ -1,15 +1,15 @@
 //! The machine over a store, as R holds it.
 
-use std::{mem::ManuallyDrop, process};
+use std::{mem::ManuallyDrop, path::Path, process};
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
     Result, machine::Machine, primitives::keys::encode_base64, primitives::parallel,
-    primitives::store_key::StoreKey, store::KeySource, store::Location,
+    primitives::store_key::StoreKey, store::KeySource, store::Location, store::inspection,
 };
 
 use crate::{
-    answer::{answer, record, string},
+    answer::{answer, number, optional_string, record, string},
     arguments,
     handle::{Object, keep, with},
 };
@@ -117,6 +117,28 @@ fn machine_bind(handle: Robj, user_id: Robj, device_id: Robj) -> Robj {
     })
 }
 
+#[extendr]
+fn machine_last_sync(handle: Robj) -> Robj {
+    on(&handle, |machine| Ok(machine.last_sync()?.map_or_else(|| ().into(), number)))
+}
+
+/// What can be known of the place of a store without its key. A lock is tried with a file of its
+/// own; why it did not hold is `lock_failure`.
+#[extendr]
+fn store_inspect(directory: Robj) -> Robj {
+    answer(|| {
+        let directory = arguments::text(&directory, "store")?;
+        let directory = Path::new(&directory);
+        let failure = inspection::test_locks(directory).err().map(|error| error.message);
+        let schema = i64::try_from(inspection::schema_version()).unwrap_or_default();
+        Ok(record([
+            ("schema", number(schema)),
+            ("local", inspection::is_local(directory).into()),
+            ("lock_failure", optional_string(failure.as_deref())),
+        ]))
+    })
+}
+
 extendr_module! {
     mod machine;
     fn machine_open;
@@ -124,4 +146,6 @@ extendr_module! {
     fn machine_store_id;
     fn machine_binding;
     fn machine_bind;
+    fn machine_last_sync;
+    fn store_inspect;
 }

@@ -38,6 +38,17 @@ impl Machine {
         self.store.read(sync_position::token_in)
     }
 
+    /// When the last sync was committed, if there was one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn last_sync(&mut self) -> Result<Option<Millis>> {
+        self.store.read(|tx| {
+            let position = tx.get_single::<SyncPosition>()?;
+            Ok(position.filter(|at| at.token.is_some()).map(|at| at.committed_at))
+        })
+    }
+
     /// Takes in `body`, the answer to a sync that went on from `since`. Keys, sessions, events and
     /// the new token are committed together.
     ///

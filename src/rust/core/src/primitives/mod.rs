@@ -26,6 +26,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Kind, Result};
 
+/// The version of vodozemac that is compiled in.
+pub fn vodozemac_version() -> &'static str {
+    vodozemac::VERSION
+}
+
 /// Does `work` on bytes a stranger chose. Should a library panic over them, that is an error about
 /// these bytes, and not the end of the sync they came in, again and again.
 fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -46,8 +46,13 @@ impl StoreKey {
     /// # Errors
     /// [`Kind::StoreKeyWrong`]
     pub fn from_base64(text: &str) -> Result<Self> {
-        let bytes = keys::decode_base64(text.trim())
-            .or_fail(Kind::StoreKeyWrong, "A store key is 32 bytes in base64")?;
+        // The decoder's own words quote a symbol of the key.
+        let bytes = keys::decode_base64(text.trim()).map_err(|_| {
+            Error::new(
+                Kind::StoreKeyWrong,
+                "A store key is 32 bytes in base64. This is not base64.",
+            )
+        })?;
         Self::from_bytes(&Zeroizing::new(bytes))
     }
 

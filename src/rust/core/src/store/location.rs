@@ -76,8 +76,8 @@ impl Location {
             (KeySource::File, None) if begun => Err(Error::new(
                 Kind::StoreKeyMissing,
                 format!(
-                    "There is a store in {} but its key file {KEY_FILE} is missing. Put it back; \
-                     a new key cannot open an old store.",
+                    "There is a store in {} but its key file {KEY_FILE} is missing. Put it back, or \
+                     name its key (see ?mxcrypt_secrets); a new key cannot open an old store.",
                     self.directory.display()
                 ),
             )),

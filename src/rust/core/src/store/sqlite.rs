@@ -30,6 +30,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0013_archive.sql"),
 ];
 
+/// The schema that [`Sqlite::open`] brings every file to.
+pub(super) fn schema_version() -> usize {
+    MIGRATIONS.len()
+}
+
 /// How long to wait for another process that is inside a transaction.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
 
