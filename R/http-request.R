@@ -225,7 +225,8 @@ http_once <- function(
     status = httr2::resp_status(response),
     body = response[["body"]] %||% raw(),
     retry_after = httr2::resp_header(response, "Retry-After"),
-    location = httr2::resp_header(response, "Location")
+    location = httr2::resp_header(response, "Location"),
+    date = httr2::resp_header(response, "Date")
   )
 }
 

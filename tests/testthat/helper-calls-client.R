@@ -40,6 +40,7 @@ calls_client <- function(scene) {
       ask = FALSE
     ),
     mx_crypto_store_dir = list(app = "a", path = NULL),
+    mx_doctor = list(client = alice),
     mx_demo_client = list(
       homeserver = scene$homeserver,
       user = "dora",
