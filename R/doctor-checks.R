@@ -133,7 +133,11 @@ secret_whereabouts <- function(name, client) {
 secret_in_variables <- function(place) {
   variable <- paste0(place[["variable"]], "_FILE")
   path <- env_value(variable)
-  if (is.null(path) || is_file(path) || !file.exists(path)) {
+  is_readable <- is.null(path) ||
+    is_file(path.expand(path)) ||
+    !file.exists(path) ||
+    dir.exists(path)
+  if (is_readable) {
     return(secret_in_environment(place, caller_env())[["source"]])
   }
   paste0("what ", variable, " names, which is no plain file and was not read")
@@ -554,10 +558,8 @@ check_schema <- function(x) {
 
 check_store_key <- function(x) {
   doctor_machine(x)
-  if (!is.null(secret_source("store_key"))) {
-    return(fine("opens the store, from outside"))
-  }
-  fine("opens the store, from pickle.key beside it")
+  source <- secret_source(store_key_of(x[["client"]][["store_dir"]]))
+  fine("opens the store, from ", source %||% "pickle.key beside it")
 }
 
 # What others of this machine may read. Windows keeps lists, and no modes.

@@ -5,8 +5,8 @@
 #' backup and store. Its print is made to be pasted into an issue. It has no token,
 #' key or password in it; it has your user id, your device id, the server and paths.
 #'
-#' No check changes anything, sends a message or key, or renews a login. What is said
-#' of identity and key backup is what this device knows; [mx_crypto_status()] asks the
+#' No check changes anything, sends a message or key, or renews a login; a file is made
+#' beside the store to try locks, and deleted. What is said of identity and key backup is what this device knows; [mx_crypto_status()] asks the
 #' server. A check that fails is a line of the result, and stops no other check.
 #'
 #' @param client A client, from [mx_client_load()]. `NULL` means that of the app
@@ -48,9 +48,8 @@ mx_doctor <- function(client = NULL) {
 # whether the server is `reached`. It returns a line, a list of lines, or NULL.
 run_checks <- function(checks, x) {
   lines <- lapply(names(checks), function(what) {
-    found <- tryCatch(checks[[what]](x), error = function(condition) {
-      failed_check(condition)
-    })
+    # R's own warnings are about what the line says anyhow.
+    found <- tryCatch(suppressWarnings(checks[[what]](x)), error = failed_check)
     if (is.character(found)) {
       found <- stats::setNames(list(found), what)
     }

@@ -27,8 +27,10 @@ open_store <- function(dir, call = caller_env()) {
     key <- store_key(given_dir, call)
     machine <- core(machine_open(dir, key), call = call)
     stores <- the[["stores"]]
-    stores[[normalizePath(dir, winslash = "/")]] <- machine
+    dir <- normalizePath(dir, winslash = "/")
+    stores[[dir]] <- machine
     the[["stores"]] <- stores
+    note_secret_source(store_key_of(dir), secret_source("store_key"))
   }
   machine
 }
@@ -38,6 +40,12 @@ open_store <- function(dir, call = caller_env()) {
 store_key <- function(dir, call) {
   has_file <- file.exists(file.path(dir, "pickle.key"))
   find_secret("store_key", if (!has_file) dir, call)
+}
+
+# The name under which the source of the key of one store is noted: a session can have
+# several stores open.
+store_key_of <- function(dir) {
+  paste("store_key", normalizePath(dir, winslash = "/", mustWork = FALSE))
 }
 
 # The machine of a client, whose store must be that of the login.

@@ -387,9 +387,25 @@ test_that("the environment of the machine is looked at", {
   expect_equal(state_of(checked, "certificates"), "failure")
   expect_equal(state_of(checked, "password"), "failure")
   expect_match(found_of(checked, "password"), "MXCRYPT_PASSWORD_FILE")
+  withr::local_envvar(MXCRYPT_PASSWORD_FILE = tempdir())
+  expect_equal(state_of(mx_doctor(), "password"), "failure")
   # A function is not called: it may ask somebody.
   withr::local_options(mxcrypt.recovery_key = function() stop("called"))
   expect_equal(state_of(mx_doctor(), "recovery key"), "ok")
+})
+
+test_that("a pipe is not read: it has its secret once", {
+  skip_on_os("windows")
+  local_plain_machine()
+  pipe <- tempfile()
+  close(fifo(pipe, "w+"))
+  withr::defer(unlink(pipe))
+  withr::local_envvar(
+    MXCRYPT_MATRIX_CONFIG = tempfile(),
+    MXCRYPT_PASSWORD_FILE = pipe
+  )
+  checked <- mx_doctor()
+  expect_match(found_of(checked, "password"), "was not read")
 })
 
 test_that("it prints in the C locale and without colours", {

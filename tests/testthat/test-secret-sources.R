@@ -252,6 +252,31 @@ test_that("a store is made and opened with a key from outside", {
   }
 })
 
+test_that("the keyring is the one of the package keyring", {
+  local_no_secrets()
+  skip_if_not_installed("keyring")
+  withr::local_options(keyring_backend = "env", mxcrypt.keyring = TRUE)
+  keyring::key_set_with_value("mxcrypt-access-token", "@a:b", "ring")
+  withr::defer(keyring::key_delete("mxcrypt-access-token", "@a:b"))
+  expect_equal(find_secret("access_token", "@a:b"), "ring")
+  expect_null(find_secret("access_token", "@other:b"))
+  withr::local_options(mxcrypt.keyring = FALSE)
+  expect_null(find_secret("access_token", "@a:b"))
+})
+
+test_that("the source of the key is known for each store", {
+  local_no_secrets()
+  dir <- withr::local_tempdir()
+  withr::with_options(
+    list(mxcrypt.store_key = jsonlite::base64_enc(as.raw(1:32))),
+    open_store(file.path(dir, "one"))
+  )
+  open_store(file.path(dir, "two"))
+  source <- function(name) secret_source(store_key_of(file.path(dir, name)))
+  expect_match(source("one"), "mxcrypt.store_key", fixed = TRUE)
+  expect_null(source("two"))
+})
+
 test_that("the keyring is not asked for the key of a store with a key file", {
   local_no_secrets()
   dir <- file.path(withr::local_tempdir(), "crypto")
