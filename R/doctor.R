@@ -6,8 +6,9 @@
 #' key or password in it; it has your user id, your device id, the server and paths.
 #'
 #' No check changes anything, sends a message or key, or renews a login; a file is made
-#' beside the store to try locks, and deleted. What is said of identity and key backup is what this device knows; [mx_crypto_status()] asks the
-#' server. A check that fails is a line of the result, and stops no other check.
+#' beside the store to try locks, and deleted. What is said of identity and key backup
+#' is what this device knows; [mx_crypto_status()] asks the server. A check that fails
+#' is a line of the result, and stops no other check.
 #'
 #' @param client A client, from [mx_client_load()]. `NULL` means that of the app
 #'   `mxcrypt` if it has signed in; if not, only this machine is looked at.
