@@ -22,9 +22,9 @@
 #' }
 #'
 #' * **File**: the variable holds the path of a file, as container secrets have it.
-#'   The file is text in UTF-8 of at most 64 KiB. A byte order mark, line ends at the
-#'   end and one pair of quotes around the text are no part of the secret. If a
-#'   variable and its file are both set, they must hold the same.
+#'   The file is text of at most 64 KiB, in UTF-8, or in UTF-16 with a byte order mark.
+#'   The mark, line ends at the end and one pair of quotes around the text are no part
+#'   of the secret. If a variable and its file are both set, they must hold the same.
 #' * **Option**: one string, or a function without arguments that returns one or
 #'   `NULL`. The function is called each time the secret is needed: it can ask a
 #'   vault.
