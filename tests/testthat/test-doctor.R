@@ -107,10 +107,15 @@ test_that("no secret is in it, however it is shown", {
   expect_match(found_of(checked, "access token"), "mxcrypt.access_token")
   expect_match(found_of(checked, "proxy"), "<masked>@proxy.example:3128")
   # What a server repeats of a token is no exception.
-  server <- paste0("the token ", config[["token"]], " is not known")
-  local_replaced("check_clock", function(x) check_abort(server, "none"))
-  lines <- run_checks(list(clock = check_clock), new.env())
-  expect_nowhere(config[["token"]], new_doctor(lines, known_secrets(alice)))
+  said <- paste0("the token ", config[["token"]], " is not\aknown")
+  lines <- run_checks(
+    list(clock = function(x) check_abort(said, "none")),
+    new.env()
+  )
+  checked <- new_doctor(lines, known_secrets(alice))
+  expect_nowhere(config[["token"]], checked)
+  # Nor does it steer a terminal.
+  expect_equal(checked$found, "the token <secret> is not known")
 })
 
 test_that("a proxy is shown without what lets somebody in", {
