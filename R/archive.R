@@ -175,6 +175,7 @@ archived_rooms <- function(client, rooms, call = caller_env()) {
 
 # Archived rooms have their names also after they were left, and without a network.
 archived_room_id <- function(room, client, known, call) {
+  room <- room_of_link(room, call)
   # A room can bear the id of another as its name.
   if (substr(room, 1L, 1L) %in% c("!", "#")) {
     return(resolve_room(client, room, call))

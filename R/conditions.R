@@ -103,6 +103,8 @@
 #'
 #' @section Arguments and this package:
 #' * `mx_error_argument`: An argument does not fit.
+#' * `mx_error_link`: Also an `mx_error_argument`: a link leads to no room or event, or
+#'   not to what is asked for.
 #' * `mx_error_encoding`, `mx_error_json`: Text is not base64, a key or a signature;
 #'   or not the JSON that is needed.
 #' * `mx_error_declined`: You answered no. Nothing was changed.

@@ -26,7 +26,7 @@
 #' another message of the same sender.
 #'
 #' @inheritParams mx_send
-#' @param event_id The events to edit.
+#' @param event_id The ids of the events to edit, or links to them.
 #' @param text The new text of each.
 #' @param mentions User ids that the new text mentions.
 #' @param notify Those of them to notify of the edit: whom the text before it did
@@ -71,6 +71,7 @@ mx_edit <- function(
   if (!all(notify %in% mentions)) {
     argument_abort("notify", "among `mentions`", caller_env())
   }
+  event_id <- event_ids_of(client, room, event_id, "event_id")
   contents <- Map(
     function(event_id, text) {
       content <- text_content(text, msgtype, markdown, mentions, NULL)

@@ -10,7 +10,10 @@ send_messages <- function(
   help = "Post less at once, or a file with mx_file().",
   call = caller_env()
 ) {
-  thread_id <- if (is.character(thread)) thread
+  thread_id <- if (is.character(thread)) {
+    event_id_of(client, room, thread, "thread", call)
+  }
+  reply_to <- event_id_of(client, room, reply_to, "reply_to", call)
   first <- relation_to(reply_to, thread_id)
   contents <- Map(
     message_content,

@@ -12,7 +12,7 @@
 #' encrypted.
 #'
 #' @inheritParams mx_room
-#' @param event_id The event.
+#' @param event_id The id of the event, or a link to it.
 #' @param key The reaction: an emoji.
 #' @param encrypt Whether to encrypt the reaction in an encrypted room. The event
 #'   and `key` stay readable for the server.
@@ -35,6 +35,7 @@ mx_react <- function(client, room, event_id, key, encrypt = FALSE) {
   check_string(key)
   check_flag(encrypt)
   room_id <- resolve_room(client, room)
+  event_id <- event_ids_of(client, room_id, event_id, "event_id")
   if (!encrypt) {
     number <- core(machine_react(machine, room_id, event_id, key))
     return(invisible(
@@ -53,6 +54,7 @@ mx_redact <- function(client, room, event_id, reason = NULL) {
   check_string(event_id)
   check_string(reason, null = TRUE)
   room_id <- resolve_room(client, room)
+  event_id <- event_ids_of(client, room_id, event_id, "event_id")
   content <- as_object(Filter(Negate(is.null), list(reason = reason)))
   text <- as_json_text(content)
   number <- core(machine_redact(machine, room_id, event_id, text))

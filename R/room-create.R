@@ -13,7 +13,8 @@
 #' invitation which calls it direct.
 #'
 #' @inheritParams mx_client_session
-#' @param room A room: its id, its alias, or its exact name. An unknown name, or
+#' @param room A room: its id, its alias, a link to it (`matrix.to` or `matrix:`), or its
+#'   exact name. An unknown name, or
 #'   one that several of your rooms bear, is an error.
 #' @param name,topic What the room is called and about, or `NULL`.
 #' @param invite User ids to invite.

@@ -1,4 +1,4 @@
-# Rooms by id, alias or exact name. A name that is unknown or not unique is an
+# Rooms by id, alias, link or exact name. A name that is unknown or not unique is an
 # error: to guess would send a message to another room.
 
 resolve_room <- function(client, room, call = caller_env()) {
@@ -9,7 +9,7 @@ resolve_room <- function(client, room, call = caller_env()) {
       argument_abort("room", "given: the client has no room of its own", call)
     }
   }
-  check_string(room, "room", call = call)
+  room <- room_of_link(check_string(room, "room", call = call), call)
   switch(
     substr(room, 1, 1),
     "!" = room,

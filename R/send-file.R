@@ -222,8 +222,8 @@ send_files <- function(
   check_flag(markdown, call = call)
   check_user_ids(mentions, call = call)
   relation <- relation_to(
-    check_string(reply_to, null = TRUE, call = call),
-    check_string(thread, null = TRUE, call = call)
+    event_id_of(client, room, reply_to, "reply_to", call),
+    event_id_of(client, room, thread, "thread", call)
   )
   files <- files_of(path, name, type, kind, call)
   captions <- captions_of(caption, length(files), call)

@@ -122,7 +122,9 @@ check_room <- function(client, room, call = caller_env()) {
   if (is.null(room) && is.null(unclass(client)[["room_id"]])) {
     argument_abort("room", "given: the client has no room of its own", call)
   }
-  check_string(room, "room", null = TRUE, call = call)
+  if (!is.null(check_string(room, "room", null = TRUE, call = call))) {
+    room_of_link(room, call)
+  }
 }
 
 caption_with_alt <- function(caption, alt) {

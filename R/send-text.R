@@ -17,8 +17,8 @@ mx_send_text <- function(
   check_user_ids(mentions)
   check_msgtype(msgtype)
   relation <- relation_to(
-    check_string(reply_to, null = TRUE),
-    check_string(thread, null = TRUE)
+    event_id_of(client, room, reply_to, "reply_to"),
+    event_id_of(client, room, thread, "thread")
   )
   text <- check_texts(text, collapse)
   content <- function(text) {

@@ -31,8 +31,9 @@
 #'   them as one message: `"\n"` makes lines of them.
 #' @param markdown Whether the texts are Markdown.
 #' @param mentions User ids to mention.
-#' @param reply_to The id of an event to reply to, or `NULL`.
-#' @param thread The id of the first event of a thread to send to, or `NULL`.
+#' @param reply_to The id of an event to reply to, or a link to it, or `NULL`.
+#' @param thread The id of the first event of a thread to send to, or a link to it, or
+#'   `NULL`.
 #' @param msgtype `m.text`, `m.notice` (from a bot, not to be answered by bots)
 #'   or `m.emote`. [mx_send()] sends others.
 #' @param x A data frame or a matrix.
@@ -118,7 +119,9 @@ check_sizes <- function(
   call = caller_env()
 ) {
   room <- if (is.null(room)) unclass(client)[["room_id"]] else room
-  check_string(room, "room", null = TRUE, call = call)
+  if (!is.null(check_string(room, "room", null = TRUE, call = call))) {
+    room <- room_of_link(room, call)
+  }
   room_id <- if (!is.null(room) && startsWith(room, "!")) room
   machine <- machine_of(client, call = call)
   sizes <- machine_content_sizes(machine, room_id, type, contents)
