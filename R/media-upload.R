@@ -203,12 +203,17 @@ media_config <- function(client, call) {
 }
 
 # Puts bytes into the content repository at once; their address.
-upload_bytes <- function(client, bytes, call = caller_env()) {
+upload_bytes <- function(
+  client,
+  bytes,
+  type = unknown_type,
+  call = caller_env()
+) {
   uploaded <- http_json(
     client,
     "POST",
     "/_matrix/media/v3/upload",
-    content = list(bytes = bytes, type = unknown_type),
+    content = list(bytes = bytes, type = type),
     call = call
   )
   url <- uploaded[["content_uri"]]
