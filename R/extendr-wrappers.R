@@ -451,6 +451,15 @@ direct_rooms_read <- function(body) .Call(wrap__direct_rooms_read, body)
 # The same with a room added, or `NULL` where it is there already.
 direct_rooms_add <- function(body, user_ids, room_id) .Call(wrap__direct_rooms_add, body, user_ids, room_id)
 
+# What is known of one room, or `NULL`.
+machine_known_room <- function(handle, room_id) .Call(wrap__machine_known_room, handle, room_id)
+
+# The room that a room says it replaces, or `NULL`.
+room_predecessor_read <- function(body) .Call(wrap__room_predecessor_read, body)
+
+# The tombstone in the state of a room, and whether it counts; `NULL` where there is none.
+room_upgrade_read <- function(body) .Call(wrap__room_upgrade_read, body)
+
 # Lets the next message of a room begin a new session.
 machine_rotate_room_key <- function(handle, room_id) .Call(wrap__machine_rotate_room_key, handle, room_id)
 

@@ -2,12 +2,12 @@
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    judgement::direct_rooms,
+    judgement::{direct_rooms, room_upgrade},
     store::records::{Membership, Room},
 };
 
 use crate::{
-    answer::{answer, optional_string, record, strings},
+    answer::{answer, optional_string, record, string, strings},
     arguments,
     clock::now,
     machine::on,
@@ -27,7 +27,54 @@ fn machine_rooms(handle: Robj) -> Robj {
             ("encrypted", flags(|room| room.encryption.is_some()).into()),
             ("direct", flags(|room| room.direct).into()),
             ("inviter", column(|room| room.inviter.as_deref())),
+            ("successor", column(|room| room.successor.as_deref())),
         ]))
+    })
+}
+
+/// What is known of one room, or `NULL`.
+#[extendr]
+fn machine_known_room(handle: Robj, room_id: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room = machine.known_room(&arguments::text(&room_id, "room")?)?;
+        Ok(room.map_or_else(
+            || ().into(),
+            |room| {
+                record([
+                    ("membership", string(room.membership.as_str())),
+                    ("inviter", optional_string(room.inviter.as_deref())),
+                    ("successor", optional_string(room.successor.as_deref())),
+                    ("upgraded_by", optional_string(room.upgraded_by.as_deref())),
+                ])
+            },
+        ))
+    })
+}
+
+/// The tombstone in the state of a room, and whether it counts; `NULL` where there is none.
+#[extendr]
+fn room_upgrade_read(body: Robj) -> Robj {
+    answer(|| {
+        let upgrade = room_upgrade::upgrade(&arguments::body(&body, "body")?)?;
+        Ok(upgrade.map_or_else(
+            || ().into(),
+            |upgrade| {
+                record([
+                    ("successor", optional_string(upgrade.successor.as_deref())),
+                    ("sender", string(&upgrade.sender)),
+                    ("allowed", upgrade.allowed.into()),
+                ])
+            },
+        ))
+    })
+}
+
+/// The room that a room says it replaces, or `NULL`.
+#[extendr]
+fn room_predecessor_read(body: Robj) -> Robj {
+    answer(|| {
+        let room_id = room_upgrade::predecessor(&arguments::body(&body, "body")?)?;
+        Ok(optional_string(room_id.as_deref()))
     })
 }
 
@@ -86,6 +133,9 @@ extendr_module! {
     mod rooms;
     fn direct_rooms_read;
     fn direct_rooms_add;
+    fn machine_known_room;
+    fn room_predecessor_read;
+    fn room_upgrade_read;
     fn machine_rotate_room_key;
     fn machine_rooms;
     fn machine_note_encryption;

@@ -27,6 +27,11 @@ pub fn is_user_id(text: &str) -> bool {
     is_sound(text) && text.starts_with('@') && text.contains(':')
 }
 
+/// Whether `text` can be a room id. From room version 12 on it names no server.
+pub fn is_room_id(text: &str) -> bool {
+    is_sound(text) && text.starts_with('!') && text.len() > 1
+}
+
 /// The server part of a user id.
 pub fn server_name(user_id: &str) -> Option<&str> {
     user_id.split_once(':').map(|(_, server)| server)

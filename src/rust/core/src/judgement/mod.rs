@@ -26,6 +26,7 @@ pub mod reasons;
 pub mod relation;
 pub mod room_event;
 pub mod room_state;
+pub mod room_upgrade;
 pub mod secret_storage;
 pub mod sync_response;
 pub mod trust;

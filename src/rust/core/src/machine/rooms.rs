@@ -26,6 +26,14 @@ impl Machine {
         self.read(|work| work.tx.select(&Query::all()))
     }
 
+    /// A room as it is known here.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn known_room(&mut self, room_id: &str) -> Result<Option<Room>> {
+        self.read(|work| work.tx.get(&[room_id.into()]))
+    }
+
     /// Remembers, for ever, that a room is encrypted: `content` is that of `m.room.encryption`.
     ///
     /// # Errors
@@ -130,6 +138,7 @@ pub(super) fn note_state(
         ("m.room.history_visibility", Some("")) => {
             set_history_visibility(work, room_id, text("history_visibility"))
         }
+        ("m.room.tombstone", Some("")) => note_tombstone(work, room_id, event),
         (event_type, Some("")) => note_description(work, room_id, event_type, &event.content),
         ("m.room.member", Some(user_id)) if identifier::is_user_id(user_id) => {
             let Some(membership) = text("membership") else {
@@ -144,6 +153,17 @@ pub(super) fn note_state(
         }
         _ => Ok(()),
     }
+}
+
+/// Takes in that a room was replaced. Who sends to it is told so; whether its tombstone counts is
+/// judged when somebody follows it. One that names no room takes back what another said.
+fn note_tombstone(work: &Work<'_>, room_id: &str, event: &RoomEvent<'_>) -> Result<()> {
+    let successor = event.content.text("replacement_room");
+    let successor = successor.filter(|id| identifier::is_room_id(id) && id != room_id);
+    change_room(work, room_id, |room| {
+        room.upgraded_by = successor.as_ref().map(|_| event.sender.clone());
+        room.successor = successor.map(Cow::into_owned);
+    })
 }
 
 /// Takes in that a state event of a room could not be read. It may have told that somebody left or

@@ -56,6 +56,12 @@ pub struct Room {
     /// The invitation said that the room is a direct one.
     #[serde(default)]
     pub direct: bool,
+    /// The room that replaces this one, by its tombstone.
+    #[serde(default)]
+    pub successor: Option<String>,
+    /// Who sent that tombstone.
+    #[serde(default)]
+    pub upgraded_by: Option<String>,
     /// The history visibility was learned, by sync or by asking.
     pub visibility_known: bool,
     /// The list of members is complete and current.
