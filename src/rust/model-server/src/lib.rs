@@ -38,6 +38,7 @@ mod json;
 mod key_backup;
 mod key_signatures;
 mod keys;
+mod knock;
 mod media;
 mod membership;
 mod messages;

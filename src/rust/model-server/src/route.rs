@@ -76,6 +76,7 @@ impl ModelServer {
             ("GET", ["joined_rooms"]) => Ok(self.joined_rooms(&me?)),
             ("GET", ["directory", "room", alias]) => self.room_alias(alias),
             ("POST", ["join", room]) => self.join(&me?, room, call),
+            ("POST", ["knock", room]) => self.knock(&me?, room, call),
             (_, ["rooms", room, path @ ..]) => self.route_room(call, me, room, path),
             (_, ["keys", path @ ..]) => self.route_keys(call, me, path),
             (_, ["room_keys", path @ ..]) => self.route_key_backup(call, &me?, path),
