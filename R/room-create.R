@@ -1,16 +1,10 @@
-#' Create, join, leave and invite to rooms
+#' Create, leave and invite to rooms
 #'
-#' Creates rooms and changes who is in them.
-#'
-#' `mx_room_join()` accepts an invitation, or enters a public room. The name of an
-#' invitation is what its inviter chose. An invitation may
-#' still be on its way when it is accepted: where the server answers that there is
-#' none, or no such room, it is asked again for some seconds
-#' (`getOption("mxcrypt.max_tries")`, 5, tries in all).
+#' Creates rooms and changes who is in them. [mx_room_join()] accepts an invitation.
 #'
 #' A direct room is listed in your account data `m.direct`, where other clients look
 #' for it: one that you create with `direct = TRUE`, and one that you join by an
-#' invitation which calls it direct.
+#' invitation which calls it direct. [mx_room_direct()] returns the one that there is.
 #'
 #' @inheritParams mx_client_session
 #' @param room A room: its id, its alias, a link to it (`matrix.to` or `matrix:`), or its
@@ -29,14 +23,13 @@
 #'   as far as those who said it let them go to later members: the history
 #'   visibility was `shared` or `world_readable` when they did. Only devices that
 #'   their owner has signed get them.
-#' @return `mx_room_create()`: the room id; `mx_room_join()`: the same,
-#'   invisibly. The others `NULL`, invisibly.
+#' @return `mx_room_create()`: the room id. The others `NULL`, invisibly.
 #' @section Errors:
 #' `mx_error_room` (no such room, or several), `mx_error_M_FORBIDDEN`. Where the
 #' keys of what was said before cannot be given, the user is invited all the same,
 #' with a warning of class `mx_warning_history_not_shared`. A direct room that could
-#' not be listed in `m.direct` is created or joined all the same, with a warning of
-#' class `mx_warning_direct_room`.
+#' not be listed in `m.direct` is created all the same, with a warning of class
+#' `mx_warning_direct_room`.
 #' @references Client-server API, "Rooms" and "Direct Messaging":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#rooms>
 #' @family rooms
@@ -72,8 +65,10 @@ mx_room_create <- function(
   check_flag(encrypted)
   check_flag(public)
   check_flag(direct)
+  # In a direct room both have the same rights.
+  private <- if (direct) "trusted_private_chat" else "private_chat"
   body <- list(
-    preset = if (public) "public_chat" else "private_chat",
+    preset = if (public) "public_chat" else private,
     invite = I(check_strings(invite)),
     is_direct = direct
   )
@@ -113,62 +108,6 @@ room_id_in <- function(response, call = caller_env()) {
 
 megolm_content <- function() {
   list(algorithm = "m.megolm.v1.aes-sha2")
-}
-
-#' @rdname mx_room
-#' @export
-mx_room_join <- function(client, room) {
-  machine <- machine_of(check_client(client))
-  check_string(room)
-  if (!grepl("^[!#]", room)) {
-    room <- room_of_invitation(client, room)
-  }
-  room_id <- room_id_in(join_patiently(client, room))
-  invitation <- direct_invitation(machine, room_id)
-  core(machine_note_own_membership(machine, room_id, "join"))
-  if (!is.null(invitation)) {
-    add_direct_room(client, invitation[["inviter"]], room_id)
-  }
-  invisible(room_id)
-}
-
-# An invitation comes from another server, or from another process of this one: until
-# then this server knows neither the invitation nor the room.
-join_patiently <- function(client, room, call = caller_env()) {
-  path <- api_path("join", room)
-  tries <- http_tries()
-  for (try in seq_len(tries)) {
-    joined <- tryCatch(
-      http_json(client, "POST", path, "{}", call = call),
-      mx_error_http = identity
-    )
-    if (!inherits(joined, "mx_error")) {
-      return(joined)
-    }
-    if (try == tries || !may_come_yet(joined, room)) {
-      raise(joined)
-    }
-    Sys.sleep(http_pause(joined, try))
-  }
-}
-
-# An alias that leads nowhere is no invitation on its way.
-may_come_yet <- function(refusal, room) {
-  code <- refusal[["errcode"]]
-  code == "M_FORBIDDEN" ||
-    (startsWith(room, "!") &&
-      isTRUE(refusal[["status"]] == 404L) &&
-      code %in% c("M_NOT_FOUND", "M_UNKNOWN"))
-}
-
-# The row of an invitation to a direct room, or NULL.
-direct_invitation <- function(machine, room_id) {
-  rooms <- data.frame(core(machine_rooms(machine)))
-  row <- rooms[rooms[["room_id"]] %in% room_id, , drop = FALSE]
-  is_one <- row[["membership"]] == "invite" &
-    row[["direct"]] &
-    !is.na(row[["inviter"]])
-  if (any(is_one)) row
 }
 
 #' @rdname mx_room
