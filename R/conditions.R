@@ -57,6 +57,8 @@
 #'   the one that its sender encrypted.
 #' * `mx_error_file`: A file could not be read or written while it was transferred.
 #' * `mx_error_room`: There is no such room, or several, or it cannot be sent to.
+#' * `mx_error_upgrade`: A room was not upgraded, or in a way that does not count: see
+#'   [mx_room_follow()]. Fields: `reason`, `successor`.
 #' * `mx_error_batch`: Also an `mx_error_argument`: not a batch of
 #'   [mx_sync_update()], or an old one.
 #' * `mx_error_archive`: A room is not archived.
@@ -145,6 +147,8 @@
 #' * `mx_warning_keys_lost`: Keys are lost with a sign-out.
 #' * `mx_warning_history_not_shared`: An invited user gets no earlier keys.
 #' * `mx_warning_direct_room`: A direct room could not be listed, or read, as one.
+#' * `mx_warning_room_upgraded`: You send into a room that another one replaced, told
+#'   once a session. Fields: `room_id`, `successor`.
 #' * `mx_warning_devices`: When your devices were last seen is not known, or lost
 #'   ones were not signed out.
 #' * `mx_warning_import`: Some sessions of mx.client could not be imported.

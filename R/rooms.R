@@ -8,8 +8,9 @@
 #' @return A data frame with a row for each room: `room_id`, `name`, `alias`,
 #'   `membership` (`join` or `invite`), `encrypted` (whether the room is, or was
 #'   once seen, encrypted), `direct` (whether you list it as a direct room, or the
-#'   invitation calls it one; `NA` if that could not be read) and `inviter`. Name
-#'   and `direct` of an invitation are what the inviter says.
+#'   invitation calls it one; `NA` if that could not be read), `inviter` and
+#'   `successor`, the room that replaces it (see [mx_room_follow()]). Name and `direct`
+#'   of an invitation are what the inviter says.
 #' @section Errors:
 #' Those of [mx_sync()]. If the server does not return the list of direct rooms,
 #' that is a warning of class `mx_warning_direct_room`.

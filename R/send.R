@@ -258,6 +258,7 @@ see_them_sent <- function(
     }
   )
   warn_own_identity(client)
+  warn_upgraded(client, machine, room_id)
   outcomes <- outcomes()
   seen <- TRUE
   if (keep) {
