@@ -1,0 +1,100 @@
+#' Direct room with a user
+#'
+#' Returns the direct room that you have with another user, and makes one if there is
+#' none. Called again, it returns the same room: a bot need not remember it.
+#'
+#' A room counts if it is listed with the user in your account data `m.direct`, which all
+#' your clients keep, if you are in it, if nobody but the two of you is in it or invited,
+#' if it is encrypted, and if it was not replaced by another room (see
+#' [mx_room_follow()]). One that the user has joined comes before one that they are only
+#' invited to. An invitation of the user to such a room is accepted.
+#'
+#' A new room is encrypted, the user is invited, and both have the same rights. What
+#' other clients wrote into `m.direct` stays as it is.
+#'
+#' @inheritParams mx_client_session
+#' @param user_id The user.
+#' @return The room id.
+#' @section Errors:
+#' Those of [mx_room_create()]. `mx_error_answer` and `mx_error_http` where the server does
+#' not return the list of direct rooms or the members of one: then no room is made.
+#' Where the list cannot be written, a warning of class `mx_warning_direct_room`.
+#' @references Client-server API, "Direct Messaging":
+#'   <https://spec.matrix.org/v1.19/client-server-api/#direct-messaging>
+#' @family rooms
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' bob <- mx_demo_client(homeserver, "bob")
+#' room <- mx_room_direct(alice, bob$user_id)
+#' mx_room_direct(bob, alice$user_id) == room
+#' mx_send_text(bob, mx_room_direct(bob, alice$user_id), "hello")
+#' @export
+mx_room_direct <- function(client, user_id) {
+  check_client(client)
+  check_user_ids(check_string(user_id), "user_id")
+  if (user_id == client[["user_id"]]) {
+    argument_abort("user_id", "another user than yourself", caller_env())
+  }
+  # Only a sync returns invitations.
+  sync_once(client, timeout = 0)
+  find_direct_room(client, user_id) %||%
+    accept_direct_room(client, user_id) %||%
+    mx_room_create(client, invite = user_id, direct = TRUE)
+}
+
+# The listed room in which the two are alone, or NULL. What cannot be read is an error:
+# for each failure of the server there would be another room.
+find_direct_room <- function(client, user_id, call = caller_env()) {
+  listed <- direct_rooms(client, call)
+  listed <- listed[["room_id"]][listed[["user_id"]] == user_id]
+  joined <- http_json(client, "GET", api_path("joined_rooms"), call = call)
+  rooms <- intersect(listed, unlist(joined[["joined_rooms"]]))
+  invited <- NULL
+  for (room_id in rooms) {
+    membership <- membership_alone(client, room_id, user_id, call)
+    if (identical(membership, "join")) {
+      return(room_id)
+    }
+    if (identical(membership, "invite")) {
+      invited <- invited %||% room_id
+    }
+  }
+  invited
+}
+
+# The membership of a user in a room where nobody else is but us, or NULL where the room
+# is none to be used as a direct one.
+membership_alone <- function(client, room_id, user_id, call = caller_env()) {
+  known <- core(machine_known_room(machine_of(client), room_id), call = call)
+  if (!is.null(known[["successor"]])) {
+    return(NULL)
+  }
+  members <- members_of(client, room_id, call)
+  is_pair <- setequal(members[["user_id"]], c(client[["user_id"]], user_id))
+  if (is_pair && room_is_encrypted(client, room_id)) {
+    members[["membership"]][match(user_id, members[["user_id"]])]
+  }
+}
+
+# Joins the direct room that the user invites to, where it is what it says.
+accept_direct_room <- function(client, user_id, call = caller_env()) {
+  rooms <- data.frame(core(machine_rooms(machine_of(client)), call = call))
+  is_one <- rooms[["membership"]] == "invite" &
+    rooms[["direct"]] &
+    rooms[["encrypted"]] &
+    rooms[["inviter"]] %in% user_id
+  for (room_id in rooms[["room_id"]][is_one]) {
+    joined <- tryCatch(
+      mx_room_join(client, room_id),
+      mx_error_http = function(condition) NULL
+    )
+    if (!is.null(joined)) {
+      if (identical(membership_alone(client, room_id, user_id, call), "join")) {
+        return(room_id)
+      }
+      leave_quietly(client, room_id)
+    }
+  }
+  NULL
+}
