@@ -15,11 +15,10 @@
 #' @param avatar The path of a picture, an address that begins with `mxc://`, `NA` for
 #'   none, or `NULL` to leave it as it is. A file is uploaded in the clear.
 #' @return A data frame of one row: `user_id`, `display_name` and `avatar_url`, `NA` where
-#'   there is none; of `mx_profile_set()` invisibly.
+#'   there is none, also if there is no such user; of `mx_profile_set()` invisibly.
 #' @section Errors:
 #' `mx_error_attachment` where the avatar cannot be read, or is no picture.
-#' `mx_error_M_FORBIDDEN` where the server keeps profiles as they are.
-#' `mx_error_M_NOT_FOUND` where it knows no such user.
+#' `mx_error_M_FORBIDDEN` where the server keeps profiles as they are, or to itself.
 #' @references Client-server API, "Profiles":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#profiles>
 #' @family rooms
@@ -33,7 +32,11 @@ mx_profile <- function(client, user_id = NULL) {
   check_client(client)
   user_id <- user_id %||% client[["user_id"]]
   check_user_ids(check_string(user_id), "user_id")
-  profile <- http_json(client, "GET", api_path("profile", user_id))
+  # A user without a profile is a user who is not there, to some servers.
+  profile <- tryCatch(
+    http_json(client, "GET", api_path("profile", user_id)),
+    mx_error_M_NOT_FOUND = function(condition) list()
+  )
   text <- function(name) {
     value <- string_or_na(profile[[name]])
     if (nzchar(value, keepNA = FALSE)) value else NA_character_

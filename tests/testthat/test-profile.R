@@ -35,10 +35,7 @@ test_that("nothing is set if the avatar is none", {
     )
   }
   expect_equal(mx_profile(alice), before)
-  expect_error(
-    mx_profile(alice, "@nobody:demo"),
-    class = "mx_error_M_NOT_FOUND"
-  )
+  expect_equal(mx_profile(alice, "@nobody:demo")$display_name, NA_character_)
   fake <- fake_homeserver()
   alice <- fake_client(fake)
   odd <- '{"displayname":7,"avatar_url":["x"]}'

@@ -8,7 +8,8 @@ test_that("rooms are a data frame, also when there are none", {
     "membership",
     "encrypted",
     "direct",
-    "inviter"
+    "inviter",
+    "successor"
   )
   none <- mx_rooms(alice)
   expect_named(none, columns)
