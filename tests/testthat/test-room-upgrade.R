@@ -138,6 +138,28 @@ test_that("a direct room stays one", {
   expect_equal(mx_room_direct(pair$alice, pair$bob$user_id), new)
 })
 
+test_that("a room that could not be judged is left only if it was not joined", {
+  withr::local_options(mxcrypt.max_tries = 1)
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  bob <- fake_client(fake, "bob")
+  old <- mx_room_create(bob, invite = alice$user_id)
+  mx_room_join(alice, old)
+  forbidden <- '{"errcode":"M_FORBIDDEN","error":"no"}'
+  for (joined_before in c(FALSE, TRUE)) {
+    other <- mx_room_create(bob, invite = alice$user_id)
+    if (joined_before) {
+      mx_room_join(alice, other)
+    }
+    tombstone(bob, old, other)
+    fake$forget()
+    # What is read before the room is joined.
+    fake$fault("GET", "/state/m.room.create", status = 403, body = forbidden)
+    expect_not_followed(alice, old, "other_predecessor")
+    expect_equal(is_in(alice, other), joined_before)
+  }
+})
+
 test_that("the server of who upgraded is asked to let in", {
   withr::local_options(mxcrypt.max_tries = 1)
   fake <- fake_homeserver()
