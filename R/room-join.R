@@ -13,8 +13,8 @@
 #' in all).
 #'
 #' A room id does not say where the room is. Your server must be told of another one that
-#' is in it, unless it is in it already: by `via`, by a link to the room, or by the
-#' invitation, whose inviter's server is in it.
+#' is in it, unless it is in it already: by `via`, by a link to the room, or by who told of
+#' it. The servers of who invites, and of who upgraded a room of yours to it, are in it.
 #'
 #' @inheritParams mx_client_session
 #' @param room A room: its id, its alias, a link to it (`matrix.to` or `matrix:`), or, for
@@ -78,12 +78,23 @@ way_to_room <- function(client, room, via = NULL, call = caller_env()) {
   if (!grepl("^[!#]", room)) {
     room <- room_of_invitation(client, room, call)
   }
-  known <- machine_known_room(machine_of(client, call = call), room)
-  known <- core(known, call = call)
-  if (identical(known[["membership"]], "invite")) {
-    via <- c(via, server_of(known[["inviter"]]))
-  }
-  list(room = room, via = unique(c(via, link[["via"]])))
+  told <- servers_told(machine_of(client, call = call), room, call)
+  list(room = room, via = unique(c(via, link[["via"]], told)))
+}
+
+# The servers of those who told of a room: who invites to it, and who upgraded another
+# room to it. Specification: "Room Upgrades".
+servers_told <- function(machine, room, call) {
+  known <- function(id) core(machine_known_room(machine, id), call = call)
+  invitation <- known(room)
+  is_invited <- identical(invitation[["membership"]], "invite")
+  rooms <- core(machine_rooms(machine), call = call)
+  old <- rooms[["room_id"]][rooms[["successor"]] %in% room]
+  tellers <- c(
+    if (is_invited) invitation[["inviter"]],
+    unlist(lapply(old, function(id) known(id)[["upgraded_by"]]))
+  )
+  server_of(tellers)
 }
 
 check_via <- function(via, call = caller_env()) {
@@ -97,10 +108,10 @@ check_via <- function(via, call = caller_env()) {
   via
 }
 
-# The server of a user id, where that is one.
-server_of <- function(user_id) {
-  server <- sub("^@[^:]*:", "", user_id %||% "")
-  server[is_server_name(server)]
+# The servers of user ids, as far as they have one.
+server_of <- function(user_ids) {
+  servers <- sub("^@[^:]*:", "", as.character(user_ids))
+  unique(servers[is_server_name(servers)])
 }
 
 # Joins or knocks. Servers before v1.12 know `via` as `server_name`.

@@ -314,9 +314,9 @@ direct_room <- function(client, user_id, call = caller_env()) {
       c(
         paste0("You are in no room with ", printable(user_id), " alone."),
         i = paste0(
-          "Make one: mx_room_create(client, invite = \"",
+          "Make one: mx_room_direct(client, \"",
           printable(user_id),
-          "\", direct = TRUE); or say which with `room`."
+          "\"); or say which with `room`."
         )
       ),
       "mx_error_room",

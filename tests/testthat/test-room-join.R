@@ -38,6 +38,16 @@ test_that("via comes from the argument, the link and the invitation", {
   }
 })
 
+test_that("the server of who upgraded to a room is asked, too", {
+  pair <- demo_pair()
+  new <- mx_room_create(pair$alice, public = TRUE)
+  content <- list(body = "", replacement_room = new)
+  mx_room_set_state(pair$alice, pair$room, "m.room.tombstone", content)
+  mx_sync(pair$bob)
+  asked <- requests_during(mx_room_join(pair$bob, new))
+  expect_match(asked, "/join/.*[?]via=demo&server_name=demo$", all = FALSE)
+})
+
 test_that("a reason is in the membership event", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice")
