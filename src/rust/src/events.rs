@@ -4,8 +4,8 @@ use extendr_api::prelude::*;
 use mxcrypt_core::{
     judgement::{
         members::Members,
-        reasons,
         relation::{THREAD, target_in},
+        utd_reason::UtdReason,
     },
     machine::Handed,
     primitives::canonical_json::{Json, Object},
@@ -93,7 +93,10 @@ pub(crate) fn columns(rows: &[Handed]) -> Robj {
         ),
         (
             "utd_help",
-            column(|row| row.event.unreadable.as_ref().map(|reason| reasons::help(&reason.code))),
+            column(|row| {
+                let reason = row.event.unreadable.as_ref();
+                reason.map(|reason| UtdReason::help_of_code(&reason.code))
+            }),
         ),
         ("key_source", column(|row| row.event.key_source.map(KeySource::as_str))),
         ("forwarder", column(|row| row.event.forwarder.as_deref())),

@@ -12,6 +12,7 @@ use super::{
     identifier,
     members::{Members, string},
     unique_map::read_object,
+    utd_reason::UtdReason,
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
@@ -132,11 +133,6 @@ pub struct MegolmContent<'a> {
     pub ciphertext: Cow<'a, str>,
 }
 
-/// Why an event cannot be read, as a code and a sentence.
-pub fn unreadable(code: &str, message: impl Into<String>) -> Unreadable {
-    Unreadable { code: code.to_owned(), message: message.into() }
-}
-
 impl<'a> MegolmContent<'a> {
     /// Reads the content of `event`.
     ///
@@ -145,15 +141,13 @@ impl<'a> MegolmContent<'a> {
     pub fn read(event: &RoomEvent<'a>) -> Result<Self, Unreadable> {
         let text = |name: &str| event.content.text(name);
         if event.state_key.is_some() {
-            return Err(unreadable("state_event", "State of a room is never encrypted."));
+            return Err(UtdReason::StateEvent.unreadable());
         }
         match text("algorithm").as_deref() {
             Some(MEGOLM) => {}
             Some(other) => {
-                return Err(unreadable(
-                    "unknown_algorithm",
-                    format!("It is encrypted with {other}, which is not known here."),
-                ));
+                let sentence = format!("It is encrypted with {other}, which is not known here.");
+                return Err(UtdReason::UnknownAlgorithm.because(sentence));
             }
             None => return Err(malformed("it names no algorithm")),
         }
@@ -166,7 +160,7 @@ impl<'a> MegolmContent<'a> {
 }
 
 fn malformed(what: &str) -> Unreadable {
-    unreadable("malformed_event", format!("It is not a Megolm message: {what}."))
+    UtdReason::MalformedEvent.because(format!("It is not a Megolm message: {what}."))
 }
 
 /// What was inside an encrypted event.
@@ -197,14 +191,13 @@ impl Payload {
         room_id: &str,
         outer: &RoomEvent<'_>,
     ) -> Result<Self, Unreadable> {
-        let not_json =
-            || unreadable("payload_not_json", "What was inside is not an event in JSON.");
+        let not_json = || UtdReason::PayloadNotJson.unreadable();
         let text = std::str::from_utf8(plaintext).map_err(|_| not_json())?;
         let wire: PayloadWire<'_> = read_object(text).map_err(|_| not_json())?;
         let mut content = Members::read(wire.content.get()).map_err(|_| not_json())?;
         // Otherwise the server could show a message in a room it was not written in.
         if wire.room_id != room_id {
-            return Err(unreadable("room_mismatch", "It was written for another room."));
+            return Err(UtdReason::RoomMismatch.unreadable());
         }
         let inner = content.0.remove(RELATES_TO);
         let outer = outer.content.raw(RELATES_TO);

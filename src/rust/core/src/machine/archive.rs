@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use super::{Machine, Millis, Work, room_events::RESERVED};
 use crate::{
     error::Result,
-    judgement::{attachment::Attachment, reasons},
+    judgement::{attachment::Attachment, utd_reason::UtdReason},
     store::{
         Query, Record,
         records::{
@@ -152,7 +152,7 @@ pub(super) fn keep(work: &Work<'_>, event: &Event, side: Side) -> Result<()> {
     if !is_archived(work, &event.room_id)? {
         return Ok(());
     }
-    if event.unreadable.as_ref().is_some_and(|reason| reason.code == "gap") {
+    if UtdReason::of(event) == Some(UtdReason::Gap) {
         return read_again(work, &event.room_id);
     }
     if is_forgotten(work, event)? {
@@ -281,7 +281,7 @@ fn put(work: &Work<'_>, known: Option<ArchivedEvent>, new: ArchivedEvent) -> Res
         let (room_id, event_id) = (room_id.clone(), event_id.clone());
         work.tx.put(&ArchivedEdit { room_id, original, event_id })?;
     }
-    let waits = event.unreadable.as_ref().is_some_and(|why| reasons::waits_for_key(&why.code));
+    let waits = UtdReason::of(event).is_some_and(UtdReason::waits_for_key);
     if let Some(session_id) = event.session_id.clone().filter(|_| waits) {
         let (room_id, event_id) = (room_id.clone(), event_id.clone());
         work.tx.put(&ArchivedUnread { room_id, session_id, event_id })?;

@@ -22,8 +22,7 @@ use crate::{
         exported_session::{ExportedSession, judge_at},
         identifier::is_segment,
         key_backup::{BackupVersion, session_data},
-        reasons::waits_for_key,
-        room_event::unreadable,
+        utd_reason::UtdReason,
     },
     primitives::key_backup::BackupKey,
     store::{
@@ -110,9 +109,10 @@ pub(super) fn search_backup(
 
 /// Whether the key of an event may still come by itself: the event is younger than that takes, and
 /// came after the first sync. What was there before is read from the backup, or never.
-pub(super) fn key_may_come(work: &Work<'_>, reason: &str, sent_at: Millis) -> Result<bool> {
+pub(super) fn key_may_come(work: &Work<'_>, reason: UtdReason, sent_at: Millis) -> Result<bool> {
     let is_new = sent_at.saturating_add(PATIENCE) > work.now;
-    Ok(reason.starts_with("unknown_") && is_new && sync_position::sync_token(work)?.is_some())
+    let is_missing = matches!(reason, UtdReason::UnknownSession | UtdReason::UnknownIndex);
+    Ok(is_missing && is_new && sync_position::sync_token(work)?.is_some())
 }
 
 /// What was not in the backup may be in this one.
@@ -174,36 +174,27 @@ fn take_backed_up_key(
 
 /// Why an event that waits for its key waits, where the backup has something to do with it.
 pub(super) fn why_not_in_backup(work: &Work<'_>, event: &Event) -> Result<Option<Unreadable>> {
-    let (Some(reason), Some(session_id)) = (&event.unreadable, &event.session_id) else {
+    let reason = UtdReason::of(event).filter(|reason| reason.waits_for_key());
+    let (Some(reason), Some(session_id)) = (reason, &event.session_id) else {
         return Ok(None);
     };
-    if !waits_for_key(&reason.code) {
-        return Ok(None);
-    }
     let backup = key_backup::key_backup(work)?;
     let key = [event.room_id.as_str().into(), session_id.as_str().into()];
     let request: Option<BackupRequest> = work.tx.get(&key)?;
-    let is_before = reason.code == "before_device";
+    let is_before = reason == UtdReason::BeforeDevice;
     Ok(match backup.open() {
         Some(_) => request.and_then(|request| match request.refused {
-            Some(why) => Some(unreadable(
-                "backup_malformed",
-                format!("The key backup has its key, which cannot be used. {why}"),
-            )),
+            Some(why) => {
+                let sentence = format!("{} {why}", UtdReason::BackupMalformed.sentence());
+                Some(UtdReason::BackupMalformed.because(sentence))
+            }
             None if request.tries == 0 && !request.patient => {
-                Some(unreadable("backup_pending", "Its key is being looked for in the key backup."))
+                Some(UtdReason::BackupPending.unreadable())
             }
             None => None,
         }),
-        None if is_before && backup.version.is_some() => Some(unreadable(
-            "backup_locked",
-            "It was sent before this device was signed in, and the key of the key backup is \
-             not here.",
-        )),
-        None if is_before && backup.looked_at > 0 => Some(unreadable(
-            "no_backup",
-            "It was sent before this device was signed in, and there is no key backup.",
-        )),
+        None if is_before && backup.version.is_some() => Some(UtdReason::BackupLocked.unreadable()),
+        None if is_before && backup.looked_at > 0 => Some(UtdReason::NoBackup.unreadable()),
         _ => None,
     })
 }

@@ -5,17 +5,17 @@ use std::collections::{HashMap, HashSet};
 use serde_json::value::RawValue;
 
 use super::{
-    Handed, Machine, Millis, Unsigned, Work, backup_restore, inbox::notice, message_trust,
-    relations, room_events, tracking,
+    Handed, Machine, Millis, Unsigned, Work, backup_restore, inbox, message_trust, relations,
+    room_events, tracking,
 };
 use crate::{
     error::Result,
     judgement::{
         identifier,
         messages_page::MessagesPage,
-        reasons,
         relation::{Bundled, THREAD, target_in},
         room_event::RoomEvent,
+        utd_reason::UtdReason,
     },
     store::records::Event,
 };
@@ -120,7 +120,7 @@ fn read_old(work: &mut Work<'_>, room_id: &str, text: &str, with_thread: bool) -
 pub(super) fn read_one(work: &mut Work<'_>, room_id: &str, text: &str) -> Result<Event> {
     match RoomEvent::read(text) {
         Ok(event) => read_or_search(work, room_id, &event),
-        Err(error) => Ok(notice(room_id, "", "malformed_event", &error.message)),
+        Err(error) => Ok(inbox::missing(room_id, UtdReason::MalformedEvent.because(error.message))),
     }
 }
 
@@ -131,8 +131,8 @@ pub(super) fn read_or_search(
     event: &RoomEvent<'_>,
 ) -> Result<Event> {
     let read = room_events::read_event(work, room_id, event)?;
-    if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
-        && reasons::waits_for_key(&reason.code)
+    if let (Some(reason), Some(session_id)) = (UtdReason::of(&read), &read.session_id)
+        && reason.waits_for_key()
     {
         backup_restore::search_backup(work, room_id, session_id, &event.sender, false)?;
     }

@@ -14,7 +14,8 @@ use crate::{
     error::Result,
     judgement::{
         exported_session::ExportedSession,
-        room_event::{MegolmContent, RoomEvent, unreadable},
+        room_event::{MegolmContent, RoomEvent},
+        utd_reason::UtdReason,
     },
     primitives::megolm,
     store::{
@@ -324,18 +325,13 @@ pub(super) fn decrypt_with(
 ) -> Result<megolm::Decrypted, Unreadable> {
     let first = session.session.first_known_index();
     match megolm::message(ciphertext) {
-        Err(error) => Err(unreadable("malformed_event", error.message)),
-        Ok(message) if message.message_index() < first => {
-            Err(unreadable("unknown_index", "It was sent before the key that came allows reading."))
-        }
+        Err(error) => Err(UtdReason::MalformedEvent.because(error.message)),
+        Ok(message) if message.message_index() < first => Err(UtdReason::UnknownIndex.unreadable()),
         Ok(_) => megolm::decrypt(&mut session.session, ciphertext).map_err(|_| {
             if session.source.is_authentic() || session.first_read > 0 {
-                unreadable("bad_message", "It was altered, or is not of its session.")
+                UtdReason::BadMessage.unreadable()
             } else {
-                unreadable(
-                    "wrong_key",
-                    "The key that came does not read it, and did not come from its sender.",
-                )
+                UtdReason::WrongKey.unreadable()
             }
         }),
     }

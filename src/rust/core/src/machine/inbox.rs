@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     error::Result,
-    judgement::room_event::{NO_TIME, unreadable},
+    judgement::{room_event::NO_TIME, utd_reason::UtdReason},
     primitives::canonical_json::{Json, Object},
     store::{
         Query,
-        records::{Attempt, Consumer, Event, Given, InboxRow},
+        records::{Attempt, Consumer, Event, Given, InboxRow, Unreadable},
     },
 };
 
@@ -279,8 +279,8 @@ fn lost_before(
         1 => "1 event was kept too long for this consumer and is gone.".to_owned(),
         n => format!("{n} events were kept too long for this consumer and are gone."),
     };
-    relations::delivered(work, next.number - 1, notice("", "", "inbox_overflow", &message), false)
-        .map(Some)
+    let missing = missing("", UtdReason::InboxOverflow.because(message));
+    relations::delivered(work, next.number - 1, missing, false).map(Some)
 }
 
 /// Puts an event in the inbox, and in the archive if its room has one.
@@ -290,15 +290,19 @@ pub(super) fn hand_over(work: &Work<'_>, event: Event) -> Result<()> {
     work.tx.put(&InboxRow { number, event })
 }
 
-/// A row that is not an event of the server but says something about events.
-pub(super) fn notice(room_id: &str, sender: &str, code: &str, message: &str) -> Event {
+/// A row that stands for events which are missing.
+pub(super) fn missing(room_id: &str, why: Unreadable) -> Event {
     Event {
         room_id: room_id.to_owned(),
         event_type: MISSING.to_owned(),
-        sender: sender.to_owned(),
         origin_server_ts: NO_TIME,
         content: "{}".to_owned(),
-        unreadable: Some(unreadable(code, message)),
+        unreadable: Some(why),
         ..Event::default()
     }
+}
+
+/// The same for `gaps`, which names its reason by the code.
+pub(super) fn notice(room_id: &str, _sender: &str, code: &str, message: &str) -> Event {
+    missing(room_id, Unreadable { code: code.to_owned(), message: message.to_owned() })
 }

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     error::Result,
     judgement::{
-        reasons::WITHHELD,
         trust::{self, Trust},
+        withheld::WITHHELD,
     },
     primitives::account::MEGOLM,
     store::records::{Device, Isolation, IsolationMode, LocalTrust, OutboundSession, Room},

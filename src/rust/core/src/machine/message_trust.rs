@@ -4,8 +4,8 @@ use super::{Work, backup_restore, devices, isolation, user_trust};
 use crate::{
     error::Result,
     judgement::{
-        room_event::unreadable,
         trust::{MessageFacts, Trust, of_message},
+        utd_reason::UtdReason,
     },
     store::{
         Query,
@@ -95,10 +95,7 @@ pub(super) fn judged(
     let is_gone = !is_authentic && trust == Trust::UnknownDevice;
     if hold_back && readable && trust <= Trust::Unsigned && !is_gone && !by_this_device {
         event.content = "{}".to_owned();
-        event.unreadable = Some(unreadable(
-            "unsigned_sender",
-            "The sender's device is not signed by an owner who is trusted.",
-        ));
+        event.unreadable = Some(UtdReason::UnsignedSender.unreadable());
     }
     Ok(Handed {
         number,

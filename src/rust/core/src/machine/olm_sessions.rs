@@ -23,7 +23,7 @@ use crate::{
     judgement::{
         identifier, keys_claim,
         olm_payload::OlmPayload,
-        reasons::{NO_OLM, WITHHELD},
+        withheld::{NO_OLM, WITHHELD},
     },
     primitives::{
         account::{MEGOLM, OLM},

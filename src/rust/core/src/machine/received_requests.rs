@@ -16,8 +16,8 @@ use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{
         identifier,
-        reasons::WITHHELD,
         trust::{self, Trust},
+        withheld::WITHHELD,
     },
     primitives::{
         account::MEGOLM,

@@ -12,8 +12,9 @@ use super::{
 use crate::{
     error::Result,
     judgement::{
-        reasons, relation,
-        room_event::{MegolmContent, Payload, RoomEvent, unreadable},
+        relation,
+        room_event::{MegolmContent, Payload, RoomEvent},
+        utd_reason::UtdReason,
     },
     store::{
         Query,
@@ -77,7 +78,8 @@ fn decrypt(
     let Some(session) =
         inbound_sessions::session_of(work, room_id, &content.session_id, &event.sender)?
     else {
-        return why_no_session(work, room_id, &content.session_id, event).map(Err);
+        let reason = why_no_session(work, room_id, &content.session_id, event)?;
+        return Ok(Err(reason.unreadable()));
     };
     read.sender_key = said(&session.sender_key);
     read.sender_signing_key = said(&session.sender_signing_key);
@@ -97,10 +99,7 @@ fn decrypt(
     // Last, so that only an event that is otherwise good can take an index.
     let (index, ts) = (decrypted.message_index, event.origin_server_ts.max(0));
     if !work.tx.bind_index(number, index, &event.event_id, ts)? {
-        return Ok(Err(unreadable(
-            "replayed",
-            "Its ciphertext was already seen in another event: the server repeats it.",
-        )));
+        return Ok(Err(UtdReason::Replayed.unreadable()));
     }
     if is_first {
         inbound_sessions::note_first_read(work, &place)?;
@@ -113,29 +112,25 @@ fn why_no_session(
     room_id: &str,
     session_id: &str,
     event: &RoomEvent<'_>,
-) -> Result<Unreadable> {
+) -> Result<UtdReason> {
     let of_others = Query::equal("room_id", room_id).and("session_id", session_id);
     if work.tx.count::<InboundSession>(&of_others)? > 0 {
-        return Ok(unreadable(
-            "sender_mismatch",
-            "Its session belongs to another user than the server says sent it.",
-        ));
+        return Ok(UtdReason::SenderMismatch);
     }
     let key = [room_id.into(), session_id.into(), event.sender.as_str().into()];
     if let Some(notice) = work.tx.get::<WithheldKey>(&key)? {
-        let (code, message) = reasons::withheld(&notice.code);
-        return Ok(unreadable(code, message));
+        return Ok(UtdReason::of_withheld(&notice.code));
     }
     let sent_at = event.origin_server_ts;
     if rooms::room(work, room_id)?.joined_at.is_some_and(|joined| sent_at < joined) {
-        return Ok(unreadable("before_join", "It was sent before you were in the room."));
+        return Ok(UtdReason::BeforeJoin);
     }
     let upload = work.tx.get_single::<KeyUpload>()?.unwrap_or_default();
     // Clocks differ a little.
     if sent_at < upload.began_at - MINUTE {
-        return Ok(unreadable("before_device", "It was sent before this device was signed in."));
+        return Ok(UtdReason::BeforeDevice);
     }
-    Ok(unreadable("unknown_session", "Its key has not come yet."))
+    Ok(UtdReason::UnknownSession)
 }
 
 fn said(text: &str) -> Option<String> {

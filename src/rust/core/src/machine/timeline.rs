@@ -12,8 +12,8 @@ use crate::{
     judgement::{
         identifier,
         members::Members,
-        reasons,
         room_event::{NO_TIME, RoomEvent},
+        utd_reason::UtdReason,
     },
     store::{
         Query, Record,
@@ -49,7 +49,7 @@ pub(super) fn take_event(work: &mut Work<'_>, room_id: &str, text: &str) -> Resu
         Err(error) => {
             return inbox::hand_over(
                 work,
-                inbox::notice(room_id, "", "malformed_event", &error.message),
+                inbox::missing(room_id, UtdReason::MalformedEvent.because(error.message)),
             );
         }
     };
@@ -60,13 +60,13 @@ pub(super) fn take_event(work: &mut Work<'_>, room_id: &str, text: &str) -> Resu
     rooms::note_old_encryption(work, room_id, &event)?;
     let read = room_events::read_event(work, room_id, &event)?;
     verification::note_verification(work, &read)?;
-    if let (Some(reason), Some(session_id)) = (&read.unreadable, &read.session_id)
-        && reasons::waits_for_key(&reason.code)
+    if let (Some(reason), Some(session_id)) = (UtdReason::of(&read), &read.session_id)
+        && reason.waits_for_key()
     {
-        if reason.code != "before_join" {
+        if reason.asks_for_key() {
             key_requests::want_key(work, room_id, session_id, &event.sender)?;
         }
-        let patient = backup_restore::key_may_come(work, &reason.code, event.origin_server_ts)?;
+        let patient = backup_restore::key_may_come(work, reason, event.origin_server_ts)?;
         backup_restore::search_backup(work, room_id, session_id, &event.sender, patient)?;
         effects::push(work, Effect::StoredFrom { sender: event.sender.clone() });
         work.tx.put(&WaitingEvent {
@@ -112,7 +112,7 @@ pub(super) fn keys_came(work: &mut Work<'_>, sessions: &BTreeSet<(String, String
 fn read_waiting(work: &mut Work<'_>, event: &WaitingEvent, given: i64) -> Result<()> {
     let Ok(outer) = RoomEvent::read(&event.raw) else { return Ok(()) };
     let read = room_events::read_event(work, &event.room_id, &outer)?;
-    if read.unreadable.as_ref().is_some_and(|why| reasons::waits_for_key(&why.code)) {
+    if UtdReason::of(&read).is_some_and(UtdReason::waits_for_key) {
         return Ok(());
     }
     work.tx.delete::<WaitingEvent>(&event.key())?;

@@ -14,10 +14,10 @@ use crate::{
     judgement::{
         identifier,
         olm_payload::{self, OlmPayload, Recipient},
-        reasons::WITHHELD,
         room_event::ENCRYPTED,
         unique_map::read_object,
         verification::PREFIX,
+        withheld::WITHHELD,
     },
     primitives::{
         account::OLM,
