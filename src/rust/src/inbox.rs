@@ -3,7 +3,7 @@
 use extendr_api::prelude::*;
 use mxcrypt_core::{
     Result,
-    judgement::messages_page::MessagesPage,
+    judgement::messages_page::{MessagesPage, times},
     machine::{Handed, Unsigned},
 };
 
@@ -94,7 +94,7 @@ fn history_peek(body: Robj) -> Robj {
     answer(|| {
         let body = arguments::body(&body, "body")?;
         let page = MessagesPage::read(&body)?;
-        let (oldest, newest) = page.times().unzip();
+        let (oldest, newest) = times(&page.events()).unzip();
         Ok(record([
             ("end", optional_string(page.end.as_deref())),
             ("n", number(page.chunk.len() as i64)),

@@ -4,8 +4,9 @@
 
 use vodozemac::Ed25519PublicKey;
 
+use super::unique_map::{UniqueMap, read_object};
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Kind, OrFail, Result},
     primitives::{
         canonical_json::{Json, Object},
         cross_signing::Usage,
@@ -58,6 +59,20 @@ pub fn judge(
 /// Whether `object` has a signature of `user_id` with the cross-signing key `key` that holds.
 pub fn is_signed_by(object: &Object, user_id: &str, key: Ed25519PublicKey) -> bool {
     signing::verify(object, user_id, &format!("ed25519:{}", key.to_base64()), key).is_ok()
+}
+
+/// Judges the response to `POST /keys/signatures/upload`.
+///
+/// # Errors
+/// [`Kind::Answer`] when it is none, or names a signature that the server did not take.
+pub fn check_signatures_taken(body: &str) -> Result<()> {
+    let response: UniqueMap<Json> =
+        read_object(body).or_fail(Kind::Answer, "The answer to a signature")?;
+    let failures = response.0.get("failures").and_then(Json::as_object);
+    if failures.is_some_and(|failures| !failures.is_empty()) {
+        return Err(Error::new(Kind::Answer, "The server did not take a signature."));
+    }
+    Ok(())
 }
 
 fn read(user_id: &str, text: &str, usage: Usage) -> Result<(Object, Ed25519PublicKey)> {
@@ -202,5 +217,14 @@ mod tests {
             }
         });
         assert!(same.is_err());
+    }
+    #[test]
+    fn signatures_are_taken_where_none_failed() {
+        for taken in ["{}", r#"{"failures":{}}"#, r#"{"failures":7}"#] {
+            check_signatures_taken(taken).unwrap();
+        }
+        for odd in ["", "[]", r#"{"failures":{},"failures":{}}"#, r#"{"failures":{"@a:b":{}}}"#] {
+            assert_eq!(check_signatures_taken(odd).unwrap_err().kind, Kind::Answer, "{odd}");
+        }
     }
 }

@@ -49,6 +49,8 @@ pub struct RoomEvent<'a> {
     pub content: Members<'a>,
     /// The content as it came.
     pub content_text: &'a str,
+    /// What the server says about it.
+    pub unsigned: Members<'a>,
     /// The transaction id, where we sent it ourselves.
     pub transaction_id: Option<String>,
     /// It was redacted.
@@ -109,6 +111,7 @@ impl<'a> RoomEvent<'a> {
             content_text: wire.content.get(),
             transaction_id: unsigned.text("transaction_id").map(Cow::into_owned),
             redacted: unsigned.raw("redacted_because").is_some_and(|raw| raw.get() != "null"),
+            unsigned,
         })
     }
 

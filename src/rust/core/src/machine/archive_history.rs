@@ -9,7 +9,11 @@ use super::{
 };
 use crate::{
     error::Result,
-    judgement::{members::Members, messages_page::MessagesPage, room_event::RoomEvent},
+    judgement::{
+        members::Members,
+        messages_page::{MessagesPage, times},
+        room_event::RoomEvent,
+    },
     store::{
         Query,
         records::{ArchivedRoom, ArchivedUnread, Event},
@@ -45,8 +49,10 @@ impl Machine {
             let wanted = wanted.filter(|room| room.next.as_deref() == from && !room.complete);
             let Some(room) = wanted else { return Ok(None) };
             let mut kept = ArchivedPage::default();
-            for text in &page.chunk {
-                let event = history::read_one(work, room_id, text.get())?;
+            let events = page.events();
+            let sent = times(&events);
+            for event in events {
+                let event = history::read_one(work, room_id, event)?;
                 kept.unread += usize::from(event.unreadable.is_some());
                 kept.malformed += usize::from(event.event_id.is_none());
                 archive::keep(work, &event, Side::Old)?;
@@ -57,7 +63,7 @@ impl Machine {
             // A page that leads back to where it began would be read for ever.
             let leads_on = |end: &String| !end.is_empty() && Some(end.as_str()) != from;
             let next = page.end.clone().filter(leads_on);
-            let next = next.filter(|_| !page.times().is_some_and(is_too_old));
+            let next = next.filter(|_| !sent.is_some_and(is_too_old));
             let complete = next.is_none();
             work.tx.put(&ArchivedRoom { next, complete, ..room })?;
             archive::expire(work)?;
@@ -110,6 +116,7 @@ fn as_sent(event: &Event) -> Result<RoomEvent<'_>> {
         state_key: event.state_key.clone(),
         content: Members::read(&event.content)?,
         content_text: &event.content,
+        unsigned: Members::default(),
         transaction_id: None,
         redacted: event.redacted,
         redacts: event.redacts.clone(),

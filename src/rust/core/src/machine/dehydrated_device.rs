@@ -14,7 +14,7 @@ use super::{
     olm_sessions::{MOST_SESSIONS, decrypt},
     room_keys,
     sync::is_of_the_event,
-    to_device::{self, Encrypted, read_event},
+    to_device,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -22,6 +22,7 @@ use crate::{
         dehydrated_device::{Events, Stored},
         room_event::ENCRYPTED,
         secret_storage::{SecretStorage, StorageSecret},
+        to_device_event::{OlmContent, ToDeviceEvent},
     },
     primitives::{
         account,
@@ -93,11 +94,11 @@ impl Rehydration {
             return Ok(None);
         }
         self.idle = 0;
-        let (event_type, sender, content) = read_event(text)?;
+        let ToDeviceEvent { event_type, sender, content } = ToDeviceEvent::read(text)?;
         if event_type != ENCRYPTED {
             return Ok(None);
         }
-        let Encrypted { sender_key, message, .. } = Encrypted::read(&content, &self.device_id)?;
+        let OlmContent { sender_key, message, .. } = OlmContent::read(&content, &self.device_id)?;
         let identity_key = sender_key.to_base64();
         let sessions = self.sessions.entry(identity_key.clone()).or_default();
         let account = &mut self.account;

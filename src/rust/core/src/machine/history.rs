@@ -2,8 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::value::RawValue;
-
 use super::{
     Handed, Machine, Millis, Unsigned, Work, backup_restore, inbox, message_trust, relations,
     room_events, tracking,
@@ -11,9 +9,8 @@ use super::{
 use crate::{
     error::Result,
     judgement::{
-        identifier,
-        messages_page::MessagesPage,
-        relation::{Bundled, THREAD, target_in},
+        messages_page::{BundledEvent, MessagesPage},
+        relation::{THREAD, target_in},
         room_event::RoomEvent,
         utd_reason::UtdReason,
     },
@@ -43,19 +40,15 @@ struct Edits {
 }
 
 impl Machine {
-    /// Has the devices asked for of those who sent what stands in `body`, encrypted, which is a page
-    /// of messages. Keys that were exported do not say whose they are.
+    /// Tracks the devices of every sender of an encrypted event in `body`, a page of messages. Keys that
+    /// were exported do not say whose they are.
     ///
     /// # Errors
     /// [`crate::Kind::Answer`] when `body` is no such page.
     pub fn track_senders(&mut self, now: Millis, body: &str) -> Result<()> {
-        let page = MessagesPage::read(body)?;
-        let events = page.chunk.iter().filter_map(|text| RoomEvent::read(text.get()).ok());
-        let senders: HashSet<String> =
-            events.filter(RoomEvent::is_encrypted).map(|event| event.sender).collect();
-        let senders = senders.iter().filter(|sender| identifier::is_user_id(sender));
+        let senders = MessagesPage::read(body)?.encrypted_senders();
         self.work(now, |work| {
-            senders.into_iter().try_for_each(|sender| tracking::track(work, sender).map(drop))
+            senders.iter().try_for_each(|sender| tracking::track(work, sender).map(drop))
         })
     }
 
@@ -76,8 +69,9 @@ impl Machine {
         self.work(now, |work| {
             let hold_back = message_trust::holds_back(work, unsigned)?;
             // All are read before one is judged: an edit stands before its original here.
-            let read = |text: &&RawValue| read_old(work, room_id, text.get(), true);
-            let old = page.chunk.iter().map(read).collect::<Result<Vec<_>>>()?;
+            let events = page.events().into_iter().map(BundledEvent::of);
+            let read = |event| read_old(work, room_id, event);
+            let old = events.map(read).collect::<Result<Vec<_>>>()?;
             let edits = Edits::of(&old);
             let judge = |old| judge_old(work, old, &edits, hold_back);
             Ok(History {
@@ -101,14 +95,11 @@ impl Edits {
     }
 }
 
-/// Reads an event and what came along with it; of that, only the newest message of a thread
-/// brings something along in turn.
-fn read_old(work: &mut Work<'_>, room_id: &str, text: &str, with_thread: bool) -> Result<Old> {
-    let event = read_one(work, room_id, text)?;
-    let bundled = Bundled::read(text);
-    let edit = bundled.edit.map(|text| read_one(work, room_id, text)).transpose()?;
-    let latest = bundled.latest_in_thread.filter(|_| with_thread);
-    let latest = latest.map(|text| read_old(work, room_id, text, false)).transpose()?;
+/// Reads an event and what came along with it.
+fn read_old(work: &mut Work<'_>, room_id: &str, old: BundledEvent<'_>) -> Result<Old> {
+    let event = read_one(work, room_id, old.event)?;
+    let edit = old.edit.map(|edit| read_one(work, room_id, edit)).transpose()?;
+    let latest = old.latest_in_thread.map(|latest| read_old(work, room_id, *latest)).transpose()?;
     let is_of_thread = |old: &Old| {
         event.event_id.is_some() && target_in(&old.event.content, THREAD) == event.event_id
     };
@@ -117,8 +108,12 @@ fn read_old(work: &mut Work<'_>, room_id: &str, text: &str, with_thread: bool) -
 }
 
 /// Reads an event of the server, or says why it is none.
-pub(super) fn read_one(work: &mut Work<'_>, room_id: &str, text: &str) -> Result<Event> {
-    match RoomEvent::read(text) {
+pub(super) fn read_one(
+    work: &mut Work<'_>,
+    room_id: &str,
+    event: Result<RoomEvent<'_>>,
+) -> Result<Event> {
+    match event {
         Ok(event) => read_or_search(work, room_id, &event),
         Err(error) => Ok(inbox::missing(room_id, UtdReason::MalformedEvent.because(error.message))),
     }

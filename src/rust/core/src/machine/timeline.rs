@@ -1,6 +1,6 @@
 //! Events of a timeline, on their way to the inbox.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Handed, Machine, Millis, Work, backup_restore,
@@ -10,8 +10,7 @@ use super::{
 use crate::{
     error::Result,
     judgement::{
-        identifier,
-        members::Members,
+        invitation::Invitation,
         room_event::{NO_TIME, RoomEvent},
         utd_reason::UtdReason,
     },
@@ -126,35 +125,15 @@ fn read_waiting(work: &mut Work<'_>, event: &WaitingEvent, given: i64) -> Result
 pub(super) fn take_invitation(work: &mut Work<'_>, room_id: &str, state: &[String]) -> Result<()> {
     let before = rooms::room(work, room_id)?;
     rooms::set_own_membership(work, room_id, Membership::Invite)?;
-    let mut invitation = Invitation::default();
-    for text in state {
-        let Ok(event) = Members::read(text) else { continue };
-        let (event_type, state_key) = (event.text("type"), event.text("state_key"));
-        let content = event.object("content");
-        match (event_type.as_deref(), state_key.as_deref(), content) {
-            (Some(event_type), Some(""), Some(content)) => {
-                rooms::note_description(work, room_id, event_type, &content)?;
-            }
-            (Some("m.room.member"), Some(user), content) if user == work.own.user_id => {
-                let sender = event.text("sender").filter(|id| identifier::is_user_id(id));
-                let direct = content.and_then(|content| content.raw("is_direct"));
-                invitation = Invitation {
-                    inviter: sender.map(Cow::into_owned),
-                    direct: direct.is_some_and(|direct| direct.get() == "true"),
-                };
-            }
-            _ => {}
-        }
+    let invitation = Invitation::read(state, &work.own.user_id);
+    for (event_type, content) in &invitation.state {
+        rooms::note_description(work, room_id, event_type, content)?;
     }
     let is_known = before.membership == Membership::Invite
         && (invitation.inviter.is_none() || invitation.inviter == before.inviter);
     if is_known {
         return Ok(());
     }
-    let content = match invitation.direct {
-        true => r#"{"membership":"invite","is_direct":true}"#,
-        false => r#"{"membership":"invite"}"#,
-    };
     inbox::hand_over(
         work,
         Event {
@@ -163,7 +142,7 @@ pub(super) fn take_invitation(work: &mut Work<'_>, room_id: &str, state: &[Strin
             state_key: Some(work.own.user_id.clone()),
             sender: invitation.inviter.clone().unwrap_or_default(),
             origin_server_ts: NO_TIME,
-            content: content.into(),
+            content: invitation.content().into(),
             ..Event::default()
         },
     )?;
@@ -171,11 +150,4 @@ pub(super) fn take_invitation(work: &mut Work<'_>, room_id: &str, state: &[Strin
         room.inviter = invitation.inviter;
         room.direct = invitation.direct;
     })
-}
-
-/// What the stripped state of an invitation says of it.
-#[derive(Default)]
-struct Invitation {
-    inviter: Option<String>,
-    direct: bool,
 }

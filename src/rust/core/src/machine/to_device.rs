@@ -1,7 +1,6 @@
 //! To-device events that came with a sync.
 
-use serde::Deserialize;
-use vodozemac::{Curve25519PublicKey, Ed25519PublicKey, olm::OlmMessage};
+use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
 use super::{
     Work, devices,
@@ -10,76 +9,17 @@ use super::{
     verification, withheld,
 };
 use crate::{
-    error::{Error, Kind, OrFail, Result},
+    error::{Kind, Result},
     judgement::{
-        identifier,
         olm_payload::{self, OlmPayload, Recipient},
         room_event::ENCRYPTED,
-        unique_map::read_object,
+        to_device_event::{OlmContent, ToDeviceEvent, discarded},
         verification::PREFIX,
         withheld::WITHHELD,
     },
-    primitives::{
-        account::OLM,
-        canonical_json::{Json, Object},
-        keys, olm,
-    },
+    primitives::canonical_json::Object,
     store::{Query, records::Device},
 };
-
-#[derive(Deserialize)]
-struct Wire {
-    #[serde(rename = "type")]
-    event_type: String,
-    sender: String,
-    #[serde(default)]
-    content: Option<Json>,
-}
-
-/// A to-device event: its type, sender and content.
-pub(super) fn read_event(text: &str) -> Result<(String, String, Object)> {
-    let event: Wire = read_object(text).or_fail(Kind::Json, "This is no to-device event")?;
-    if !identifier::is_user_id(&event.sender) {
-        return Err(refused("its sender is no user id"));
-    }
-    match event.content {
-        Some(Json::Object(content)) => Ok((event.event_type, event.sender, content)),
-        _ => Err(refused("it has no content")),
-    }
-}
-
-/// What an event holds for a device, still encrypted.
-pub(super) struct Encrypted {
-    pub(super) sender_key: Curve25519PublicKey,
-    pub(super) message: OlmMessage,
-    /// What it is remembered by.
-    pub(super) tag: String,
-}
-
-impl Encrypted {
-    /// Reads the content of an event, of which the device with `identity_key` reads its part.
-    pub(super) fn read(content: &Object, identity_key: &str) -> Result<Self> {
-        let text = |object: &Object, name: &str| {
-            object.get(name).and_then(Json::as_str).map(str::to_owned)
-        };
-        if text(content, "algorithm").as_deref() != Some(OLM) {
-            return Err(refused("its algorithm is not Olm"));
-        }
-        let sender_key = text(content, "sender_key").ok_or_else(|| refused("it has no key"))?;
-        let sender_key = keys::curve25519(&sender_key)?;
-        let part = content
-            .get("ciphertext")
-            .and_then(Json::as_object)
-            .and_then(|all| all.get(identity_key))
-            .and_then(Json::as_object)
-            .ok_or_else(|| refused("it holds nothing for this device"))?;
-        let message_type = part.get("type").and_then(Json::as_integer);
-        let message_type = message_type.ok_or_else(|| refused("its type is no number"))?;
-        let body = text(part, "body").ok_or_else(|| refused("it has no body"))?;
-        let tag = olm_repair::tag(&sender_key.to_base64(), message_type, &body);
-        Ok(Self { sender_key, message: olm::message(message_type, &body)?, tag })
-    }
-}
 
 /// Takes in one to-device event.
 ///
@@ -87,9 +27,9 @@ impl Encrypted {
 /// Why it was discarded. A failure of the store is an error of another kind than
 /// [`Kind::Olm`], [`Kind::Megolm`], [`Kind::Json`] or [`Kind::Encoding`].
 pub(super) fn receive_to_device(work: &mut Work<'_>, text: &str) -> Result<()> {
-    let (event_type, sender, content) = read_event(text)?;
+    let ToDeviceEvent { event_type, sender, content } = ToDeviceEvent::read(text)?;
     if is_of_dehydrated_device(work, &sender, &content)? {
-        return Err(refused(DEHYDRATED));
+        return Err(discarded(DEHYDRATED));
     }
     match event_type.as_str() {
         ENCRYPTED => {
@@ -110,9 +50,11 @@ pub(super) fn receive_to_device(work: &mut Work<'_>, text: &str) -> Result<()> {
 }
 
 fn open(work: &mut Work<'_>, sender: &str, content: &Object) -> Result<(OlmPayload, String)> {
-    let Encrypted { sender_key, message, tag } = Encrypted::read(content, &work.own.identity_key)?;
+    let OlmContent { sender_key, message_type, body, message } =
+        OlmContent::read(content, &work.own.identity_key)?;
+    let tag = olm_repair::tag(&sender_key.to_base64(), message_type, body);
     if olm_repair::was_read(work, &tag)? {
-        return Err(refused("it was read before, the server repeats it"));
+        return Err(discarded("it was read before, the server repeats it"));
     }
     let (session, plaintext) = match olm_sessions::decrypt_olm(work, sender, sender_key, &message) {
         Err(error) if error.kind == Kind::Olm => {
@@ -150,11 +92,11 @@ fn check_known_device(work: &Work<'_>, payload: &OlmPayload, sender_key: &str) -
     known.retain(|device| device.user_id == payload.sender);
     let device = known.iter().find(|device| device.signing_key == signing_key);
     if device.is_none() && !known.is_empty() {
-        return Err(refused("its device is known under another Ed25519 key"));
+        return Err(discarded("its device is known under another Ed25519 key"));
     }
     let introduced = payload.device_keys.as_ref().is_some_and(|(keys, _)| keys.dehydrated);
     if introduced || device.is_some_and(|device| device.dehydrated) {
-        return Err(refused(DEHYDRATED));
+        return Err(discarded(DEHYDRATED));
     }
     Ok(())
 }
@@ -196,7 +138,3 @@ fn dispatch(work: &mut Work<'_>, (payload, sender_key): (OlmPayload, String)) ->
 
 /// MSC3814: "dehydrated device should not be sending messages".
 const DEHYDRATED: &str = "a dehydrated device sends nothing";
-
-fn refused(what: &str) -> Error {
-    Error::new(Kind::Olm, format!("A to-device event is discarded: {what}."))
-}

@@ -3,11 +3,8 @@
 
 use super::{Step, Stop, messages};
 use crate::{
-    error::{Error, Kind, OrFail, Result},
-    judgement::{
-        unique_map::{UniqueMap, read_object},
-        verification::Cancel,
-    },
+    error::{Error, Kind, Result},
+    judgement::{cross_signing::check_signatures_taken, verification::Cancel},
     machine::{
         Work,
         effects::{self, Effect},
@@ -16,10 +13,7 @@ use crate::{
         pump::Pump,
         tracking, trust_changes, user_trust, verification,
     },
-    primitives::{
-        canonical_json::{Json, Object},
-        cross_signing::Usage,
-    },
+    primitives::{canonical_json::Object, cross_signing::Usage},
     store::{
         Query,
         records::{Ask, Device, Identity, LocalTrust, Owed, Phase, Proven, Verification},
@@ -117,13 +111,7 @@ pub(in crate::machine) fn signature_uploaded(
         // What it shows from now on is what the trust rests on, also on our other devices.
         tracking::mark_outdated(work, &user_id)?;
     }
-    let answer: UniqueMap<Json> =
-        read_object(body).or_fail(Kind::Answer, "The answer to a signature")?;
-    let failures = answer.0.get("failures").and_then(Json::as_object);
-    if failures.is_some_and(|failures| !failures.is_empty()) {
-        return Err(Error::new(Kind::Answer, "The server did not take a signature."));
-    }
-    Ok(())
+    check_signatures_taken(body)
 }
 
 /// Notes that a verification owes nothing any more, and says who was verified.
