@@ -9,12 +9,9 @@ use extendr_api::prelude::*;
 use mxcrypt_core::{
     Kind,
     error::OrFail,
-    judgement::{
-        backup_answer::{Part, Scope, write_parts},
-        key_backup::BackupVersion,
-    },
+    judgement::backup_answer::{Part, Scope, write_parts},
     machine::{BackupStatus, SignatureReport},
-    store::records::BackupFailure,
+    store::records::{BackupFailure, BackupVersion},
 };
 
 use crate::{

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    Error, Kind, Result, machine::check_published, store::mx_client::MxClientStore,
+    Error, Kind, Result,
+    machine::{check_published, read_mx_client_store},
+    store::mx_client::MxClientStore,
 };
 
 use crate::{
@@ -32,7 +34,7 @@ fn imported() -> Error {
 fn mx_client_store_read(directory: Robj) -> Robj {
     answer(|| {
         let directory = arguments::text(&directory, "from")?;
-        let store = MxClientStore::read(Path::new(&directory))?;
+        let store = read_mx_client_store(Path::new(&directory))?;
         Ok(keep(Object::Foreign(Foreign(Some(store)))))
     })
 }

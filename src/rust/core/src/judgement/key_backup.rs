@@ -2,7 +2,6 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "Server-side key backups".
 
-use serde::{Deserialize, Serialize};
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
 use super::{
@@ -17,23 +16,11 @@ use crate::{
         keys::curve25519,
         recovery_key, signing,
     },
+    store::records::BackupVersion,
 };
 
 /// How many signatures are looked at: a server may show as many as it likes.
 const MOST_SIGNATURES: usize = 100;
-
-/// A version of the backup.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BackupVersion {
-    /// Its id.
-    pub version: String,
-    /// The algorithm.
-    pub algorithm: String,
-    /// What it says of itself, as text: the public key, and signatures.
-    pub auth_data: String,
-    /// How many keys the server says it holds.
-    pub count: i64,
-}
 
 /// A signature of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]

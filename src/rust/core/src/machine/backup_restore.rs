@@ -21,13 +21,13 @@ use crate::{
         backup_answer::Part,
         exported_session::{ExportedSession, judge_at},
         identifier::is_segment,
-        key_backup::{BackupVersion, session_data},
+        key_backup::session_data,
         utd_reason::UtdReason,
     },
     primitives::key_backup::BackupKey,
     store::{
         Query, Record,
-        records::{Ask, BackupRequest, Event, KeyBackup, KeySource, Unreadable},
+        records::{Ask, BackupRequest, BackupVersion, Event, KeyBackup, KeySource, Unreadable},
     },
 };
 

@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
-    judgement::{exported_session::for_backup, key_backup::BackupVersion, unique_map::read_object},
+    judgement::{exported_session::for_backup, unique_map::read_object},
     primitives::key_backup::encrypt,
     store::{
         Query,
-        records::{Ask, InboundSession, KeyBackup},
+        records::{Ask, BackupVersion, InboundSession, KeyBackup},
     },
 };
 

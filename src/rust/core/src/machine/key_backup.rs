@@ -15,7 +15,6 @@ use super::{
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{
-        key_backup::BackupVersion,
         secret_storage::{OpenStorage, SecretStorage, StorageSecret},
         trust::{self, Trust},
     },
@@ -27,7 +26,7 @@ use crate::{
     },
     store::{
         Query,
-        records::{Ask, BackupFailure, InboundSession, KeyBackup, NewBackup},
+        records::{Ask, BackupFailure, BackupVersion, InboundSession, KeyBackup, NewBackup},
     },
 };
 

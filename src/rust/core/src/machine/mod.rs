@@ -127,7 +127,7 @@ pub use self::{
     pump::{Awaited, Requests, WireRequest},
     refusals::Unsent,
     replies::Reply,
-    store_import::check_published,
+    store_import::{check_published, read_mx_client_store},
     sync::SyncReport,
     user_trust::{DeviceTrust, UserTrust},
     verification::{Cancelled, State as VerificationState, VerificationStatus},

@@ -1,14 +1,38 @@
 //! A device moves here from another package, with its account and what it can read.
 
+use std::path::Path;
+
 use super::{Machine, Millis, Work, inbound_sessions, own_account::bind_account};
 use crate::{
     error::{Error, Kind, Result},
-    judgement::keys_query,
+    judgement::{identifier, keys_query},
     store::{
         mx_client::{MxClientStore, ReadingSession},
         records::{InboundSession, KeySource, OlmSession, OwnAccount, Peer},
     },
 };
+
+/// Reads the store of mx.client in `directory`. A session of a room that no identifier names is among
+/// those that cannot be used; a sender that is no user is none.
+///
+/// # Errors
+/// [`Kind::StoreForeign`] when there is none, or its account cannot be used.
+pub fn read_mx_client_store(directory: &Path) -> Result<MxClientStore> {
+    let mut store = MxClientStore::read(directory)?;
+    for mut session in std::mem::take(&mut store.inbound) {
+        if identifier::is_sound(&session.room_id) {
+            session.sender = session.sender.filter(|sender| identifier::is_user_id(sender));
+            store.inbound.push(session);
+        } else {
+            let place = match session.own {
+                true => session.room_id,
+                false => format!("{}|{}", session.room_id, session.session.session_id()),
+            };
+            store.refused.push((place, Error::new(Kind::Megolm, "It is for no room.")));
+        }
+    }
+    Ok(store)
+}
 
 /// Checks that what the server shows of the device `device_id` of `user_id`, in `body`, the answer to
 /// `/keys/query`, are the keys in `store`; or that it knows none yet.

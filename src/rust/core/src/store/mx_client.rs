@@ -3,6 +3,8 @@
 //!
 //! Its pickles are vodozemac's. It saved ratchets after it had sent what they encrypted, so that those
 //! that send may stand before what was sent: none of them may send again.
+//!
+//! What it says of rooms and users is not judged here, see `machine/store_import.rs`.
 
 use std::{
     fs,
@@ -18,7 +20,6 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::{Error, Kind, OrFail, Result},
-    judgement::identifier,
     primitives::{
         canonical_json::{Json, Object},
         keys, megolm,
@@ -66,7 +67,7 @@ struct Seen {
 }
 
 impl MxClientStore {
-    /// Reads the store in `directory`.
+    /// Reads the store in `directory`. Its names of rooms and users are as they stand there.
     ///
     /// # Errors
     /// [`Kind::StoreForeign`] when there is none, or its account cannot be used.
@@ -222,11 +223,11 @@ fn read_inbound(place: &str, found: &Json, key: &[u8; 32]) -> Result<ReadingSess
     let pickle = found.as_str().or_else(|| text("session")).unwrap_or_default();
     let pickle = InboundGroupSessionPickle::from_encrypted(pickle, key);
     let session = InboundGroupSession::from_pickle(pickle.or_fail(Kind::Pickle, "A session")?);
-    if session.session_id() != session_id || !identifier::is_sound(room_id) {
+    if session.session_id() != session_id {
         return Err(Error::new(Kind::Megolm, "It stands under another session's id."));
     }
     let bound = member("sender_bound") == Some(&Json::Bool(true));
-    let sender = text("sender").filter(|sender| bound && identifier::is_user_id(sender));
+    let sender = text("sender").filter(|_| bound);
     let signing_key = text("sender_ed25519").map(keys::ed25519).transpose()?;
     Ok(ReadingSession {
         room_id: room_id.to_owned(),
@@ -241,9 +242,6 @@ fn read_outbound(room_id: &str, found: &Json, key: &[u8; 32]) -> Result<ReadingS
     let pickle = found.as_object().and_then(|found| found.get("session")).and_then(Json::as_str);
     let pickle = GroupSessionPickle::from_encrypted(pickle.unwrap_or_default(), key);
     let session = GroupSession::from_pickle(pickle.or_fail(Kind::Pickle, "A session")?);
-    if !identifier::is_sound(room_id) {
-        return Err(Error::new(Kind::Megolm, "It is for no room."));
-    }
     Ok(ReadingSession {
         room_id: room_id.to_owned(),
         session: megolm::inbound(&Zeroizing::new(session.session_key().to_base64()))?,

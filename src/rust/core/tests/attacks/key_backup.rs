@@ -5,7 +5,6 @@ use mxcrypt_core::{
     judgement::{
         backup_answer::Part,
         exported_session,
-        key_backup::BackupVersion,
         secret_storage::{SecretStorage, StorageSecret},
         trust::Trust,
     },
@@ -19,7 +18,7 @@ use mxcrypt_core::{
     },
     store::{
         Query,
-        records::{BackupRequest, InboundSession, KeyBackup, KeySource, LocalTrust},
+        records::{BackupRequest, BackupVersion, InboundSession, KeyBackup, KeySource, LocalTrust},
     },
 };
 use mxcrypt_model_server::Response;

@@ -3,10 +3,22 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    judgement::key_backup::BackupVersion,
     primitives::key_backup::BackupKey,
     store::{Record, Single, Table, Value},
 };
+
+/// A version of the backup, as the server shows it: read and judged in `judgement::key_backup`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupVersion {
+    /// Its id.
+    pub version: String,
+    /// The algorithm.
+    pub algorithm: String,
+    /// What it says of itself, as text: the public key, and signatures.
+    pub auth_data: String,
+    /// How many keys the server says it holds.
+    pub count: i64,
+}
 
 /// A backup that was made and is not on the server yet. After a crash it goes on with the same key.
 #[derive(Serialize, Deserialize)]

@@ -32,7 +32,7 @@ pub use self::{
     failure::Failure,
     healing::{KeyRequest, OlmMessageSeen, OlmRepair, ReceivedRequest, WithheldKey},
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
-    key_backup::{BackupFailure, BackupRequest, KeyBackup, NewBackup},
+    key_backup::{BackupFailure, BackupRequest, BackupVersion, KeyBackup, NewBackup},
     key_bundle::{OwnBundle, ReceivedBundle},
     outbox::{Ask, Lane, OutboxBody, OutboxRow, OutboxState, Request, Upload},
     room::{Encryption, Member, Membership, Room},
