@@ -1,5 +1,6 @@
-# Fails when files of the core's machine depend on each other in a circle. A folder counts as one
-# file. Depends on: a path `other::...` in code, or in a `use`.
+# Fails when a floor of the core names one above it, or when files of its machine depend on each
+# other in a circle. A folder counts as one file. Depends on: a path `other::...` in code, or in a
+# `use`.
 
 files <- list.files(
   "src/rust/core/src/machine",
@@ -79,4 +80,31 @@ if (length(depends) > 0L) {
     )
   }
   quit(status = 1L)
+}
+
+# From the lowest to the highest.
+floors <- c("primitives", "store", "judgement", "machine")
+core <- "src/rust/core/src"
+for (floor in floors) {
+  above <- floors[-seq_len(match(floor, floors))]
+  below <- list.files(
+    file.path(core, floor),
+    pattern = "[.]rs$",
+    recursive = TRUE,
+    full.names = TRUE
+  )
+  for (file in below) {
+    code <- code_of(file)
+    named <- above[vapply(
+      sprintf("\\b%s::", above),
+      grepl,
+      NA,
+      x = code,
+      perl = TRUE
+    )]
+    if (length(named) > 0L) {
+      message(file, " names a floor above it: ", paste(named, collapse = ", "))
+      quit(status = 1L)
+    }
+  }
 }

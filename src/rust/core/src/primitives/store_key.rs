@@ -1,17 +1,10 @@
 //! The store key: 32 bytes on which everything at rest hangs.
 
-use std::{fs, path::Path};
-
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{keys, seal::random_bytes};
-use crate::{
-    error::{Error, Kind, OrFail, Result},
-    store::private_file,
-};
+use crate::error::{Error, Kind, OrFail, Result};
 
-/// The name of the key file in a store directory.
-pub const FILE_NAME: &str = "pickle.key";
 const LENGTH: usize = 32;
 
 /// A store key. Never printed, wiped when dropped.
@@ -54,32 +47,6 @@ impl StoreKey {
             )
         })?;
         Self::from_bytes(&Zeroizing::new(bytes))
-    }
-
-    /// The key in the file at `path`, or `None` where there is no such file.
-    ///
-    /// # Errors
-    /// [`Kind::StoreKeyWrong`] when the file does not hold exactly 32 bytes.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
-        match fs::read(path) {
-            Ok(mut bytes) => {
-                let key = Self::from_bytes(&bytes);
-                bytes.zeroize();
-                key.map(Some)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).or_fail(Kind::Store, "The store key cannot be read"),
-        }
-    }
-
-    /// Writes the key to a new file that only its owner may read, whole or not at all.
-    ///
-    /// # Errors
-    /// [`Kind::Store`] when the file cannot be written, or is there already: of two processes that
-    /// begin one store at the same time, one must read the key of the other.
-    pub fn write_new(&self, path: &Path) -> Result<()> {
-        private_file::write_new(path, self.as_bytes())
-            .or_fail(Kind::Store, "The store key cannot be written")
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

@@ -2,13 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Store, mx_client, private_file, sqlite::Sqlite};
+use super::{Store, key_file, mx_client, private_file, sqlite::Sqlite};
 use crate::{
     error::{Error, Kind, OrFail, Result},
-    primitives::{
-        seal::random_bytes,
-        store_key::{FILE_NAME as KEY_FILE, StoreKey},
-    },
+    primitives::{seal::random_bytes, store_key::StoreKey},
 };
 
 const DATABASE_FILE: &str = "crypto.sqlite";
@@ -69,24 +66,25 @@ impl Location {
     }
 
     fn key(&self, begun: bool) -> Result<StoreKey> {
-        let path = self.directory.join(KEY_FILE);
-        match (&self.key, StoreKey::read(&path)?) {
+        let path = self.directory.join(key_file::NAME);
+        match (&self.key, key_file::read(&path)?) {
             (KeySource::Given(key), _) => Ok(key.clone()),
             (KeySource::File, Some(key)) => Ok(key),
             (KeySource::File, None) if begun => Err(Error::new(
                 Kind::StoreKeyMissing,
                 format!(
-                    "There is a store in {} but its key file {KEY_FILE} is missing. Put it back, or \
+                    "There is a store in {} but its key file {} is missing. Put it back, or \
                      name its key (see ?mxcrypt_secrets); a new key cannot open an old store.",
-                    self.directory.display()
+                    self.directory.display(),
+                    key_file::NAME
                 ),
             )),
             (KeySource::File, None) => {
                 let key = StoreKey::generate()?;
-                match key.write_new(&path) {
+                match key_file::write_new(&path, &key) {
                     Ok(()) => Ok(key),
                     // Another process began the same store between the two steps.
-                    Err(error) => StoreKey::read(&path)?.ok_or(error),
+                    Err(error) => key_file::read(&path)?.ok_or(error),
                 }
             }
         }

@@ -4,6 +4,7 @@ pub mod attachment_files;
 pub mod database;
 mod file_system;
 pub mod inspection;
+mod key_file;
 mod location;
 pub mod mx_client;
 pub mod private_file;
