@@ -19,19 +19,26 @@ use crate::{
 /// [`Kind::StoreForeign`] when there is none, or its account cannot be used.
 pub fn read_mx_client_store(directory: &Path) -> Result<MxClientStore> {
     let mut store = MxClientStore::read(directory)?;
-    for mut session in std::mem::take(&mut store.inbound) {
-        if identifier::is_sound(&session.room_id) {
-            session.sender = session.sender.filter(|sender| identifier::is_user_id(sender));
-            store.inbound.push(session);
-        } else {
-            let place = match session.own {
-                true => session.room_id,
-                false => format!("{}|{}", session.room_id, session.session.session_id()),
-            };
-            store.refused.push((place, Error::new(Kind::Megolm, "It is for no room.")));
+    for session in std::mem::take(&mut store.inbound) {
+        match usable(session) {
+            Ok(session) => store.inbound.push(session),
+            Err(refused) => store.refused.push(refused),
         }
     }
     Ok(store)
+}
+
+/// A session of a store of mx.client, or where it stands there and why it cannot be used.
+fn usable(mut session: ReadingSession) -> Result<ReadingSession, (String, Error)> {
+    if identifier::is_sound(&session.room_id) {
+        session.sender = session.sender.filter(|sender| identifier::is_user_id(sender));
+        return Ok(session);
+    }
+    let place = match session.own {
+        true => session.room_id,
+        false => format!("{}|{}", session.room_id, session.session.session_id()),
+    };
+    Err((place, Error::new(Kind::Megolm, "It is for no room.")))
 }
 
 /// Checks that what the server shows of the device `device_id` of `user_id`, in `body`, the answer to
@@ -135,4 +142,33 @@ fn keep_imported(work: &mut Work<'_>, imported: ReadingSession) -> Result<()> {
         },
     )
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::megolm;
+
+    #[test]
+    fn a_session_of_no_room_is_left_out_and_who_is_no_user_sent_nothing() {
+        let judged = |room_id: &str, sender: &str, own: bool| {
+            let session = megolm::inbound(&megolm::outbound().session_key().to_base64()).unwrap();
+            usable(ReadingSession {
+                room_id: room_id.to_owned(),
+                session,
+                sender: Some(sender.to_owned()),
+                sender_signing_key: String::new(),
+                own,
+            })
+        };
+        let sender = |sender: &str| judged("!r", sender, false).ok().unwrap().sender;
+        assert_eq!(sender("@bob:here").as_deref(), Some("@bob:here"));
+        assert_eq!(sender("bob"), None);
+        for room_id in ["", "!r\u{7}"] {
+            let (place, _) = judged(room_id, "@bob:here", true).err().unwrap();
+            assert_eq!(place, room_id);
+            let (place, _) = judged(room_id, "@bob:here", false).err().unwrap();
+            assert!(place.starts_with(&format!("{room_id}|")));
+        }
+    }
 }
