@@ -5,6 +5,10 @@
 #![allow(unreachable_pub)]
 
 mod archive;
+mod backup_planted_keys;
+mod backup_restore;
+mod backup_scenery;
+mod backup_upload;
 mod bounds;
 #[path = "../simulation/database.rs"]
 #[allow(dead_code)]
