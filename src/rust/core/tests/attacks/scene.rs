@@ -479,3 +479,31 @@ pub fn encrypted_events<'a>(sync: &'a mut Value, room_id: &str) -> Vec<&'a mut V
     };
     events.iter_mut().filter(|event| event["type"] == "m.room.encrypted").collect()
 }
+
+/// Two users in a room.
+pub fn two(encryption: Value) -> (Scene, Person, Person, String) {
+    let mut scene = Scene::new();
+    let (mut alice, mut bob) = (scene.person("alice"), scene.person("bob"));
+    let room_id = scene.room_with(&mut [&mut alice, &mut bob], encryption);
+    bob.events();
+    alice.events();
+    (scene, alice, bob, room_id)
+}
+
+/// Has the server answer a request that a machine made.
+pub fn handle(
+    scene: &mut Scene,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: Option<String>,
+) -> Reply {
+    let http = Request {
+        method: method.into(),
+        path: path.into(),
+        token: Some(token.to_owned()),
+        body: body.unwrap_or_default().into_bytes(),
+    };
+    let response = scene.server.handle(scene.now as u64, &http);
+    Reply::Answer { status: response.status, body: response.body }
+}
