@@ -11,8 +11,8 @@ use super::{
     inbound_sessions::{self, Keeping},
     key_backup::{self, LOOK_AGAIN},
     key_requests::LIFETIME,
-    path::{path, percent_encode},
-    pump::{AT_A_TIME, Pump},
+    pump::Pump,
+    request_table::Body,
     sync_position,
 };
 use crate::{
@@ -222,14 +222,11 @@ pub(super) fn request_keys(pump: &mut Pump<'_, '_>) -> Result<()> {
 
 fn search_backup_for(pump: &mut Pump<'_, '_>, version: &str, request: BackupRequest) -> Result<()> {
     let BackupRequest { room_id, session_id, .. } = request;
-    let mut path = path(&["room_keys", "keys", &room_id, &session_id])?;
-    path.push_str("?version=");
-    percent_encode(version, &mut path);
-    let ask = Ask::BackedUpKey { room_id, session_id };
-    if pump.busy.contains(&ask) || pump.out.requests.len() >= AT_A_TIME {
+    if pump.is_full() {
         return Ok(());
     }
-    pump.ask(ask, "GET", path, None)
+    let version = version.to_owned();
+    pump.ask(Ask::BackedUpKey { room_id, session_id, version }, Body::Implied)
 }
 
 fn read(key: &BackupKey, room_id: &str, session_id: &str, text: &str) -> Result<ExportedSession> {

@@ -11,8 +11,8 @@ use super::{
     MINUTE, Machine, Millis, SECOND, Work, failures,
     inbound_sessions::{self, is_proven},
     key_backup,
-    path::{path, percent_encode},
     pump::Pump,
+    request_table::{Body, HALVINGS, KEYS_PER_BACKUP},
     tracking,
 };
 use crate::{
@@ -25,10 +25,8 @@ use crate::{
     },
 };
 
-/// How many keys go to the backup in one request.
-const BATCH: i64 = 200;
-/// After so many failures in a row a batch is one key.
-const PARTS: u32 = 8;
+/// How many sessions are looked at for one request.
+const BATCH: i64 = KEYS_PER_BACKUP as i64;
 /// How many bytes, about.
 const BATCH_BYTES: usize = 1 << 20;
 /// After each batch others have their turn: a sync is not kept waiting for thousands of keys.
@@ -109,15 +107,16 @@ pub(super) fn backed_up(work: &Work<'_>, version: &str, up_to: i64, body: &str) 
     Ok(())
 }
 
-/// Takes in that the server refuses keys: for good, or because there is another version now.
-pub(super) fn back_up_refused(work: &Work<'_>, is_another: bool) -> Result<()> {
-    let mut backup = key_backup::key_backup(work)?;
-    if is_another {
-        backup.look = true;
-    } else {
-        backup.rest_until = work.now + LONG_REST;
-    }
-    work.tx.put_single(&backup)
+/// Takes in that the server refuses keys for good.
+pub(super) fn back_up_refused(work: &Work<'_>) -> Result<()> {
+    let backup = key_backup::key_backup(work)?;
+    work.tx.put_single(&KeyBackup { rest_until: work.now + LONG_REST, ..backup })
+}
+
+/// Takes in that there is no such version of the backup any more.
+pub(super) fn version_is_gone(work: &Work<'_>) -> Result<()> {
+    let backup = key_backup::key_backup(work)?;
+    work.tx.put_single(&KeyBackup { look: true, ..backup })
 }
 
 /// Puts the next keys into the backup.
@@ -127,10 +126,9 @@ pub(super) fn back_up_keys(pump: &mut Pump<'_, '_>) -> Result<()> {
         && !backup.look
         && tracking::is_due(backup.rest_until, pump.work.now)
         && key_backup::not_backed_up(pump.work, &backup)? > 0;
-    let is_busy = pump.is_busy(|ask| matches!(ask, Ask::BackUp { .. }));
     let next = Ask::BackUp { version: String::new(), up_to: 0 };
     if !is_due
-        || is_busy
+        || pump.is_busy(&next)
         || !pump.may_ask(&next)?
         || !key_backup::is_backup_trusted(pump.work, &backup)?
     {
@@ -139,9 +137,10 @@ pub(super) fn back_up_keys(pump: &mut Pump<'_, '_>) -> Result<()> {
     number_sessions(pump.work, &mut backup)?;
     let mut changed = next_to_back_up(pump.work, &mut backup)?;
     // A batch that the server does not take is tried in smaller parts: one key may be the reason.
-    let failures = failures::failure(pump.work, next.kind())?.map_or(0, |failure| failure.failures);
-    changed.truncate((BATCH as usize >> failures.min(PARTS)).max(1));
-    if failures > PARTS
+    let failures =
+        failures::failure(pump.work, &next.subject())?.map_or(0, |failure| failure.failures);
+    changed.truncate(pump.largest_batch(&next)?);
+    if failures > HALVINGS
         && let [alone] = changed.as_mut_slice()
     {
         // It moves behind the others, and they go on.
@@ -160,10 +159,7 @@ pub(super) fn back_up_keys(pump: &mut Pump<'_, '_>) -> Result<()> {
     };
     let (rooms, up_to) = encrypted(&version, &sessions)?;
     let body = json!({ "rooms": rooms }).to_string();
-    let mut path = path(&["room_keys", "keys"])?;
-    path.push_str("?version=");
-    percent_encode(&version.version, &mut path);
-    pump.ask(Ask::BackUp { version: version.version, up_to }, "PUT", path, Some(body))
+    pump.ask(Ask::BackUp { version: version.version, up_to }, Body::Json(body))
 }
 
 /// As many sessions as go into one request, by room, and the number of the last one.

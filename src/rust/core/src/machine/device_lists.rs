@@ -4,14 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
-
 use super::{
     Machine, Millis, Work, devices,
     effects::{self, Effect},
     key_upload,
-    path::path,
-    pump::{AT_A_TIME, FEDERATION_TIMEOUT, Pump},
+    pump::Pump,
+    request_table::Body,
     tracking, trust_changes, user_trust,
 };
 use crate::{
@@ -26,8 +24,6 @@ use crate::{
     },
 };
 
-/// How many users one `/keys/query` asks for.
-const USERS_PER_QUERY: usize = 250;
 /// How many devices of a user are named whose keys are refused: a server may invent them.
 const MOST_REFUSED: usize = 20;
 
@@ -317,17 +313,13 @@ fn users_to_ask_for(pump: &Pump<'_, '_>) -> Result<Vec<(String, u64)>> {
 }
 
 fn query_devices_of(pump: &mut Pump<'_, '_>, users: Vec<(String, u64)>, lane: Lane) -> Result<()> {
-    let whole = Ask::KeysQuery { users: Vec::new(), lane: lane.clone() };
-    let most = pump.largest_batch(&whole, USERS_PER_QUERY)?;
+    let query = |users: &[_]| Ask::KeysQuery { users: users.to_vec(), lane: lane.clone() };
+    let most = pump.largest_batch(&query(&[]))?;
     for users in users.chunks(most) {
-        if pump.out.requests.len() >= AT_A_TIME {
+        if pump.is_full() {
             break;
         }
-        let wanted: BTreeMap<&str, [&str; 0]> =
-            users.iter().map(|(user, _)| (user.as_str(), [])).collect();
-        let body = json!({"timeout": FEDERATION_TIMEOUT, "device_keys": wanted}).to_string();
-        let ask = Ask::KeysQuery { users: users.to_vec(), lane: lane.clone() };
-        pump.ask(ask, "POST", path(&["keys", "query"])?, Some(body))?;
+        pump.ask(query(users), Body::Implied)?;
     }
     Ok(())
 }

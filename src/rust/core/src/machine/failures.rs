@@ -5,12 +5,17 @@
 //! request that always fails costs little, and keeps nothing else waiting. What a caller waits for is
 //! tried once in each call, however often it failed before.
 
-use super::{Work, tracking::pause};
+use super::{
+    Work,
+    request_table::{of_device, of_user},
+    tracking::pause,
+};
 use crate::{
     error::Result,
+    judgement::error_response::ErrorResponse,
     store::{
         Query,
-        records::{Ask, Failure, Lane, SyncPosition},
+        records::{Ask, Failure, Lane, Request, SyncPosition},
     },
 };
 
@@ -18,10 +23,6 @@ use crate::{
 const MOST_KEPT: i64 = 1000;
 /// A batch that failed is tried again in so many parts: one of its subjects may be the reason.
 const PARTS: usize = 8;
-/// So many failures of a subject that was asked for alone, and the others go on without it.
-pub(super) const PATIENCE: u32 = 3;
-/// So many responses that are no answer, some hours, and a gap is given up: the timeline behind it waits.
-pub(super) const GAP_PATIENCE: u32 = 30;
 
 /// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,21 @@ pub struct Trouble {
     pub code: String,
     /// What the server says.
     pub message: String,
+}
+
+impl Trouble {
+    /// That `request` failed with `response`.
+    pub(super) fn of(request: &Request, response: &ErrorResponse) -> Self {
+        Self {
+            number: request.number,
+            kind: request.ask.kind().to_owned(),
+            subject: request.ask.subject(),
+            room_id: request.ask.room().map(str::to_owned),
+            status: response.status,
+            code: response.code.clone(),
+            message: response.message.clone(),
+        }
+    }
 }
 
 impl Failure {
@@ -66,14 +82,7 @@ pub(super) fn request_done(work: &Work<'_>, ask: &Ask) -> Result<()> {
     if work.tx.count::<Failure>(&Query::all())? == 0 {
         return Ok(());
     }
-    let of_batch: Vec<String> = match ask {
-        Ask::KeysQuery { users, .. } => users.iter().map(|(user, _)| of_user(user)).collect(),
-        Ask::KeysClaim { devices, .. } => {
-            devices.iter().map(|(user, device)| of_device(user, device)).collect()
-        }
-        _ => Vec::new(),
-    };
-    for subject in of_batch.iter().chain([&ask.subject()]) {
+    for subject in ask.members().iter().chain([&ask.subject()]) {
         work.tx.delete::<Failure>(&[subject.as_str().into()])?;
     }
     Ok(())
@@ -82,7 +91,7 @@ pub(super) fn request_done(work: &Work<'_>, ask: &Ask) -> Result<()> {
 /// Whether a failure is about this request, and not about the way to the server: the server responded, or
 /// it did to a sync since the request failed before.
 pub(super) fn is_its_fault(work: &Work<'_>, subject: &str, trouble: &Trouble) -> Result<bool> {
-    if is_answered(trouble.status) {
+    if trouble.status > 0 {
         return Ok(true);
     }
     let position = work.tx.get_single::<SyncPosition>()?.unwrap_or_default();
@@ -151,17 +160,4 @@ pub(super) fn why_not_asked(
         }
     }
     Ok(None)
-}
-
-/// Whether there was a response at all.
-pub(super) fn is_answered(status: u16) -> bool {
-    status > 0
-}
-
-pub(super) fn of_user(user_id: &str) -> String {
-    format!("keys_query of {user_id}")
-}
-
-pub(super) fn of_device(user_id: &str, device_id: &str) -> String {
-    format!("keys_claim of {user_id} {device_id}")
 }

@@ -4,18 +4,16 @@
 //! are held back, and the missing ones fetched in order, so that a room is handed over in order and
 //! no event is lost in silence. State is taken in at once, held back or not.
 
-use std::fmt::Write;
-
 use super::{
     Work,
     inbox::{self, notice},
-    path::{path, percent_encode},
-    pump::{AT_A_TIME, Pump},
+    pump::Pump,
+    request_table::Body,
     timeline,
 };
 use crate::{
     error::Result,
-    judgement::messages_page::MessagesPage,
+    judgement::{identifier::is_segment, messages_page::MessagesPage},
     store::{
         Query, Record,
         records::{Ask, HeldPart, HeldTimeline},
@@ -24,8 +22,6 @@ use crate::{
 
 /// A gap of more events than this is given up, and a row says so.
 const LARGEST_GAP: usize = 20_000;
-/// How many events are fetched at a time.
-pub(super) const PAGE: usize = 200;
 
 /// Takes in the timeline of a room, after a gap that begins at `gap_from` if there is one.
 pub(super) fn take_timeline(
@@ -59,24 +55,15 @@ pub(super) fn open_gaps(work: &Work<'_>) -> Result<Vec<Ask>> {
     let mut asks: Vec<Ask> = Vec::new();
     let mut last_room = None;
     for part in work.tx.select::<HeldTimeline>(&Query::equal("is_gap", 1))? {
-        if let HeldPart::Gap { from, .. } = part.part
+        if let HeldPart::Gap { from, to, .. } = part.part
             && last_room.as_ref() != Some(&part.room_id)
         {
             let (room_id, number) = (part.room_id.clone(), part.number);
-            asks.push(Ask::Gap { room_id, number, from });
+            asks.push(Ask::Gap { room_id, number, from, to });
         }
         last_room = Some(part.room_id);
     }
     Ok(asks)
-}
-
-/// The gap `number`, as the tokens of what is still missing.
-pub(super) fn gap(work: &Work<'_>, room_id: &str, number: i64) -> Result<Option<(String, String)>> {
-    let part: Option<HeldTimeline> = work.tx.get(&[room_id.into(), number.into()])?;
-    Ok(match part.map(|part| part.part) {
-        Some(HeldPart::Gap { from, to, .. }) => Some((from, to)),
-        _ => None,
-    })
 }
 
 /// Takes in a page of `GET /rooms/…/messages` that was asked for from `asked_from` on.
@@ -143,22 +130,11 @@ fn close_gap(work: &mut Work<'_>, room_id: &str, number: i64) -> Result<()> {
 pub(super) fn request(pump: &mut Pump<'_, '_>) -> Result<()> {
     for ask in open_gaps(pump.work)? {
         let Ask::Gap { room_id, number, .. } = &ask else { continue };
-        if pump.busy.contains(&ask) || pump.out.requests.len() >= AT_A_TIME {
-            continue;
-        }
-        let Some((from, to)) = gap(pump.work, room_id, *number)? else { continue };
-        let Ok(mut path) = path(&["rooms", room_id, "messages"]) else {
+        if !is_segment(room_id) {
             give_up_gap(pump.work, room_id, *number, "no request can name this room")?;
-            continue;
-        };
-        for (name, value) in [("?dir=f&from=", &from), ("&to=", &to)] {
-            if !value.is_empty() {
-                path.push_str(name);
-                percent_encode(value, &mut path);
-            }
+        } else if !pump.is_full() {
+            pump.ask(ask, Body::Implied)?;
         }
-        let _ = write!(path, "&limit={PAGE}");
-        pump.ask(ask, "GET", path, None)?;
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use super::{
     HOUR, Machine, Millis, Work, devices,
     effects::{self, Effect},
     identity,
-    path::path,
     pump::Pump,
+    request_table::Body,
     user_trust,
 };
 use crate::{
@@ -600,10 +600,7 @@ pub(super) fn look_at_backup(pump: &mut Pump<'_, '_>) -> Result<()> {
                 && !is_backup_trusted(pump.work, &backup)?
         }
     };
-    if !is_due || pump.is_busy(|ask| *ask == Ask::BackupVersion) {
-        return Ok(());
-    }
-    pump.ask(Ask::BackupVersion, "GET", path(&["room_keys", "version"])?, None)
+    if is_due { pump.ask(Ask::BackupVersion, Body::Implied) } else { Ok(()) }
 }
 
 /// How many sessions are not in the backup.

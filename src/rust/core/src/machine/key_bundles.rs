@@ -13,8 +13,8 @@ use super::{
     HOUR, Machine, Millis, Work, devices,
     inbound_sessions::{self, best},
     olm_sessions,
-    path::{MEDIA, path_of},
     pump::Pump,
+    request_table::Body,
     rooms::{self, shares_history},
     send_to_devices, tracking, user_trust,
 };
@@ -30,7 +30,8 @@ use crate::{
     store::{
         Query, Record,
         records::{
-            Ask, Device, InboundSession, KeySource, Membership, OwnBundle, ReceivedBundle, Room,
+            Ask, Device, InboundSession, KeySource, Lane, Membership, OwnBundle, ReceivedBundle,
+            Room,
         },
     },
 };
@@ -218,7 +219,7 @@ pub(super) fn share_key_bundles(pump: &mut Pump<'_, '_>) -> Result<()> {
             pump.work.tx.put(&bundle)?;
         }
     }
-    pump.claim_one_time_keys(wanted)
+    olm_sessions::claim_one_time_keys(pump, &Lane::Side, wanted)
 }
 
 /// Tells the signed devices of a user of a bundle. False when their list, or a session with one of
@@ -274,16 +275,10 @@ pub(super) fn fetch_key_bundles(pump: &mut Pump<'_, '_>) -> Result<()> {
             pump.work.tx.delete::<ReceivedBundle>(&bundle.key())?;
             continue;
         }
-        let ask = Ask::KeyBundle {
-            room_id: bundle.room_id,
-            sender: bundle.sender,
-            number: bundle.number,
-        };
         let Some((server, media_id)) = encrypted_file::address(&bundle.url) else { continue };
-        if !pump.is_busy(|busy| *busy == ask) {
-            let path = path_of(MEDIA, &["download", &server, &media_id])?;
-            pump.ask(ask, "GET", path, None)?;
-        }
+        let ReceivedBundle { room_id, sender, number, .. } = bundle;
+        let ask = Ask::KeyBundle { room_id, sender, number, server, media_id };
+        pump.ask(ask, Body::Implied)?;
     }
     Ok(())
 }

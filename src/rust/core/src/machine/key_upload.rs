@@ -6,7 +6,9 @@
 
 use serde::Deserialize;
 
-use super::{HOUR, Machine, Millis, Work, own_account, path::path, pump::Pump, tracking::pause};
+use super::{
+    HOUR, Machine, Millis, Work, own_account, pump::Pump, request_table::Body, tracking::pause,
+};
 use crate::{
     error::{Kind, OrFail, Result},
     judgement::unique_map::read_object,
@@ -185,11 +187,11 @@ pub(super) fn key_upload_refused(work: &mut Work<'_>, reason: &str) -> Result<()
 
 /// Uploads keys where some are due.
 pub(super) fn request(pump: &mut Pump<'_, '_>) -> Result<()> {
-    if pump.is_busy(|ask| *ask == Ask::KeysUpload) {
+    if pump.is_busy(&Ask::KeysUpload) {
         return Ok(());
     }
     match due_key_upload(pump.work)? {
-        Some(body) => pump.ask(Ask::KeysUpload, "POST", path(&["keys", "upload"])?, Some(body)),
+        Some(body) => pump.ask(Ask::KeysUpload, Body::Json(body)),
         None => Ok(()),
     }
 }

@@ -29,8 +29,9 @@
 //! | `uploads` | files that must be on the server before their event |
 //! | `event_size` | what is too large to be sent |
 //! | `outcomes`, `refusals` | messages that were sent, and those that will never be |
+//! | `request_table` | all requests: path, body, how each is backed off, what a response means |
 //! | `requests`, `pump`, `failures` | which requests to perform now, and when those that failed are made again |
-//! | `replies` | what came of them |
+//! | `replies` | who takes what came of them |
 //! | `inbox`, `history`, `relations`, `message_trust` | delivers events with the trust in them, reads old ones, judges edits |
 //! | `archive`, `archive_history`, `archive_media`, `archive_reading` | what a user wants to keep of rooms |
 //! | `store_import` | a device that moves here from another package |
@@ -81,6 +82,7 @@ mod recipients;
 mod refusals;
 mod relations;
 mod replies;
+mod request_table;
 mod requests;
 mod room_events;
 mod room_keys;

@@ -10,6 +10,7 @@ use super::{
     HOUR, Millis, Work,
     effects::{self, Effect},
     key_requests::LIFETIME,
+    olm_sessions,
     pump::Pump,
     send_to_devices, tracking,
 };
@@ -18,7 +19,9 @@ use crate::{
     primitives::keys::encode_base64,
     store::{
         Query, Record,
-        records::{Device, DeviceList, KeyShare, LocalTrust, Member, OlmMessageSeen, OlmRepair},
+        records::{
+            Device, DeviceList, KeyShare, Lane, LocalTrust, Member, OlmMessageSeen, OlmRepair,
+        },
     },
 };
 
@@ -158,7 +161,7 @@ pub(super) fn repair_olm_sessions(pump: &mut Pump<'_, '_>) -> Result<()> {
         });
         wanted.extend(devices.into_iter().map(|device| (device.user_id, device.device_id)));
     }
-    pump.claim_one_time_keys(wanted)
+    olm_sessions::claim_one_time_keys(pump, &Lane::Side, wanted)
 }
 
 /// What a message is remembered by.

@@ -16,6 +16,8 @@ use super::{
     Millis, Work,
     effects::{self, Effect},
     outbox, own_account,
+    pump::Pump,
+    request_table::Body,
     tracking::pause,
 };
 use crate::{
@@ -31,7 +33,7 @@ use crate::{
     },
     store::{
         Query, Record,
-        records::{Device, OlmSession, Peer},
+        records::{Ask, Device, Lane, OlmSession, Peer},
     },
 };
 
@@ -77,6 +79,35 @@ fn leads_to(work: &Work<'_>, session: &OlmSession, device: &Device) -> Result<bo
             Ok(work.tx.count::<Device>(&same_key)? == 1)
         }
     }
+}
+
+/// Claims a one-time key of each of `devices`, user ids and device ids, unless that is under way.
+pub(super) fn claim_one_time_keys(
+    pump: &mut Pump<'_, '_>,
+    lane: &Lane,
+    mut devices: Vec<(String, String)>,
+) -> Result<()> {
+    for ask in &pump.busy {
+        if let Ask::KeysClaim { devices: claimed, .. } = ask {
+            devices.retain(|device| !claimed.contains(device));
+        }
+    }
+    let claim = |devices: &[_]| Ask::KeysClaim { devices: devices.to_vec(), lane: lane.clone() };
+    let most = pump.largest_batch(&claim(&[]))?;
+    for devices in devices.chunks(most) {
+        pump.ask(claim(devices), Body::Implied)?;
+    }
+    Ok(())
+}
+
+/// Takes in that no key of a device could be claimed.
+pub(super) fn claim_failed(work: &Work<'_>, user_id: &str, device_id: &str) -> Result<()> {
+    if let Some(mut device) = work.tx.get::<Device>(&[user_id.into(), device_id.into()])? {
+        device.claim_retry_at = work.now + pause(device.claim_failures);
+        device.claim_failures += 1;
+        work.tx.put(&device)?;
+    }
+    Ok(())
 }
 
 /// Takes in the answer to `/keys/claim` about `asked`: opens a session with each device that

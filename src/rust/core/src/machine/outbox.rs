@@ -13,6 +13,7 @@ use super::{
     Machine, Millis, Work, event_size,
     outbound_sessions::{self, raw},
     pump::Pump,
+    request_table::{Body, path_of_row},
     rooms,
 };
 use crate::{
@@ -256,15 +257,10 @@ fn enqueue_as(
         refusal: None,
         awaited,
     };
-    let event_type = row.body.to_device().map(str::to_owned);
-    if let (
-        Some(event_type),
-        OutboxBody::RoomKeys { content } | OutboxBody::ToDevice { content, .. },
-    ) = (event_type, &mut row.body)
-    {
+    if let OutboxBody::RoomKeys { content } | OutboxBody::ToDevice { content, .. } = &mut row.body {
         // Kept once, as the bytes that are sent.
         let content = std::mem::take(content);
-        fix(&mut row, &["sendToDevice", &event_type], content)?;
+        fix(&mut row, false, content)?;
     }
     work.tx.put(&row)?;
     Ok(number)
@@ -299,25 +295,17 @@ pub(super) fn fix_encrypted(
 ) -> Result<()> {
     let OutboxBody::Event { event_type, content, .. } = &row.body else { return Ok(()) };
     let encrypted = outbound_sessions::encrypt_room_event(work, session, event_type, content)?;
-    let room_id = row.room_id.clone();
-    fix(row, &["rooms", &room_id, "send", ENCRYPTED], encrypted)
+    fix(row, true, encrypted)
 }
 
 /// Fixes the bytes of a row that goes out in the clear.
 pub(super) fn fix_plain(row: &mut OutboxRow) -> Result<()> {
-    let room_id = row.room_id.clone();
-    match row.body.clone() {
-        OutboxBody::Event { event_type, content, .. } => {
-            fix(row, &["rooms", &room_id, "send", &event_type], raw(&content)?.to_string())
-        }
-        OutboxBody::Redaction { event_id, content } => {
-            fix(row, &["rooms", &room_id, "redact", &event_id], content)
-        }
-        OutboxBody::Reaction { content } => {
-            fix(row, &["rooms", &room_id, "send", REACTION], content)
-        }
-        OutboxBody::RoomKeys { .. } | OutboxBody::ToDevice { .. } => Ok(()),
-    }
+    let content = match &row.body {
+        OutboxBody::Event { content, .. } => raw(content)?.to_string(),
+        OutboxBody::Redaction { content, .. } | OutboxBody::Reaction { content } => content.clone(),
+        OutboxBody::RoomKeys { .. } | OutboxBody::ToDevice { .. } => return Ok(()),
+    };
+    fix(row, false, content)
 }
 
 /// Lets what is queued for a room up to `up_to` go out in the clear, as long as the room was never
@@ -334,9 +322,8 @@ pub(super) fn allow_plain(work: &Work<'_>, room_id: &str, up_to: i64) -> Result<
     Ok(())
 }
 
-fn fix(row: &mut OutboxRow, path: &[&str], body: String) -> Result<()> {
-    let path = [path, &[row.transaction_id.as_str()]].concat();
-    row.wire = Some((super::path::path(&path)?, body));
+fn fix(row: &mut OutboxRow, encrypted: bool, body: String) -> Result<()> {
+    row.wire = Some((path_of_row(row, encrypted)?, body));
     row.state = OutboxState::Fixed;
     Ok(())
 }
@@ -373,7 +360,7 @@ pub(super) fn send_rows(pump: &mut Pump<'_, '_>, rows: Vec<OutboxRow>) -> Result
             _ => Lane::Room(row.room_id.clone()),
         };
         let ask = Ask::Send { number: row.number, lane };
-        if is_sending(pump, &row) {
+        if pump.is_busy(&ask) {
             continue;
         }
         if !pump.may_ask(&ask)? {
@@ -386,11 +373,11 @@ pub(super) fn send_rows(pump: &mut Pump<'_, '_>, rows: Vec<OutboxRow>) -> Result
         row.attempts += 1;
         row.attempted_at = pump.work.now;
         pump.work.tx.put(&row)?;
-        pump.ask(ask, "PUT", path, Some(body))?;
+        pump.ask(ask, Body::Fixed(path, body))?;
     }
     Ok(())
 }
 
 pub(super) fn is_sending(pump: &Pump<'_, '_>, row: &OutboxRow) -> bool {
-    pump.is_busy(|busy| matches!(busy, Ask::Send { number, .. } if *number == row.number))
+    pump.is_busy(&Ask::Send { number: row.number, lane: Lane::Side })
 }

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use super::{
     Machine, Millis, Work,
     effects::{self, Effect},
+    outbound_sessions,
     outbox::{self, is_encrypted},
 };
 use crate::{
     error::{Error, Kind, Result},
-    judgement::{members::Members, room_event::RoomEvent},
+    judgement::{members::Members, room_event::RoomEvent, send_response},
     primitives::account::MEGOLM,
     store::{
-        Query,
+        Query, Record,
         records::{OutboundSession, OutboxBody, OutboxRow, OutboxState, Room},
     },
 };
@@ -148,9 +149,43 @@ pub(super) fn sent(work: &Work<'_>, mut row: OutboxRow, event_id: &str) -> Resul
     work.tx.put(&row)
 }
 
+/// Takes in that the server accepted something, by its response `body`.
+pub(super) fn send_accepted(work: &Work<'_>, number: i64, body: &str) -> Result<()> {
+    let Some(row) = waiting(work, number)? else { return Ok(()) };
+    if row.body.to_device().is_none() {
+        return sent(work, row, &send_response::event_id(body)?);
+    }
+    // A session counts as shared once.
+    send_response::acknowledged(body)?;
+    work.tx.delete::<OutboxRow>(&row.key())
+}
+
+/// Takes in that the server will never take something.
+pub(super) fn send_refused(work: &Work<'_>, number: i64, code: &str, message: &str) -> Result<()> {
+    let Some(row) = waiting(work, number)? else { return Ok(()) };
+    match &row.body {
+        // Nothing waits for it.
+        OutboxBody::ToDevice { .. } => work.tx.delete::<OutboxRow>(&row.key()),
+        OutboxBody::RoomKeys { .. } => {
+            // Whoever should have got it did not, so the session must not be used.
+            outbound_sessions::end_outbound_session(work, &row.room_id)?;
+            refuse_queued(work, &row.room_id, code, message)?;
+            work.tx.delete::<OutboxRow>(&row.key())
+        }
+        _ => refuse(work, row, code, message),
+    }
+}
+
+/// A row whose bytes the server may have.
+fn waiting(work: &Work<'_>, number: i64) -> Result<Option<OutboxRow>> {
+    let row: Option<OutboxRow> = work.tx.get(&[number.into()])?;
+    Ok(row.filter(|row| row.state == OutboxState::Fixed))
+}
+
 /// A row that was certainly not sent may be encrypted anew, under a session that may have
 /// changed meanwhile.
-pub(super) fn not_attempted(work: &Work<'_>, mut row: OutboxRow) -> Result<()> {
+pub(super) fn not_attempted(work: &Work<'_>, number: i64) -> Result<()> {
+    let Some(mut row) = waiting(work, number)? else { return Ok(()) };
     row.attempts = row.attempts.saturating_sub(1);
     if row.attempts == 0 && row.body.to_device().is_none() {
         row.state = OutboxState::Queued;

@@ -7,22 +7,18 @@ use crate::{
     judgement::identifier::is_segment,
 };
 
+/// Where most of the client-server API is.
+pub(super) const CLIENT: &str = "/_matrix/client/v3";
 /// Where files are.
 pub(super) const MEDIA: &str = "/_matrix/client/v1/media";
-
-/// Percent-encodes `segments` into a path of the client-server API.
-///
-/// # Errors
-/// [`Kind::Argument`] when a segment would lead to another path.
-pub(super) fn path(segments: &[&str]) -> Result<String> {
-    path_of("/_matrix/client/v3", segments)
-}
+/// Where files go.
+pub(super) const UPLOADS: &str = "/_matrix/media/v3";
 
 /// Percent-encodes `segments` into a path below `root`.
 ///
 /// # Errors
-/// As [`path`].
-pub(super) fn path_of(root: &str, segments: &[&str]) -> Result<String> {
+/// [`Kind::Argument`] when a segment would lead to another path.
+pub(super) fn path(root: &str, segments: &[&str]) -> Result<String> {
     let mut path = root.to_owned();
     for segment in segments {
         if !is_segment(segment) {
@@ -37,8 +33,20 @@ pub(super) fn path_of(root: &str, segments: &[&str]) -> Result<String> {
     Ok(path)
 }
 
-/// Appends `text`, percent-encoded, to a path or query.
-pub(super) fn percent_encode(text: &str, out: &mut String) {
+/// The query of those `parameters` that have a value, percent-encoded.
+pub(super) fn query(parameters: &[(&str, Option<&str>)]) -> String {
+    let mut query = String::new();
+    for (name, value) in parameters {
+        let Some(value) = value else { continue };
+        query.push(if query.is_empty() { '?' } else { '&' });
+        query.push_str(name);
+        query.push('=');
+        percent_encode(value, &mut query);
+    }
+    query
+}
+
+fn percent_encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(byte.into());

@@ -7,17 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
-
 use super::{
-    HOUR, MINUTE, Millis, SECOND, Work,
+    Millis, SECOND, Work,
     failures::{self, Trouble},
-    path::path,
+    request_table::Body,
     tracking::pause,
 };
 use crate::{
     error::Result,
-    primitives::account::SIGNED_CURVE25519,
     store::{
         Query, Record,
         records::{Ask, Failure, KeyUpload, Lane, Request, Upload},
@@ -26,17 +23,9 @@ use crate::{
 
 /// How long a process has for a request before another may repeat it.
 const LEASE: Millis = 10 * SECOND;
-/// How long after its lease a late response to a request is still taken.
-const LATEST: Millis = 10 * MINUTE;
 /// Once so many requests are given out, the others wait for the next call: replies come when all were
 /// performed, and should come before the leases run out.
-pub(super) const AT_A_TIME: usize = 50;
-/// How many devices one `/keys/claim` asks for: a user may have any number.
-const DEVICES_PER_CLAIM: usize = 1000;
-/// After this a server may have forgotten a transaction id, and would send the event twice.
-pub(super) const TRANSACTION_IDS_LAST: Millis = 12 * HOUR;
-/// How long the server may wait for other servers, in milliseconds.
-pub(super) const FEDERATION_TIMEOUT: u64 = 10_000;
+const AT_A_TIME: usize = 50;
 
 /// Not a kind of request: see [`Awaited::kinds`].
 const MESSAGES: &str = "messages";
@@ -126,16 +115,8 @@ impl<'a, 'b> Pump<'a, 'b> {
             // A lease that ends later than any could was made before the clock was set back.
             if (work.now + 1..=work.now + LEASE).contains(&request.leased_until) {
                 busy.push(request.ask);
-            } else if may_come_late(&request.ask)
-                && (work.now - LATEST..=work.now).contains(&request.leased_until)
+            } else if request.ask.latest().is_none_or(|late| request.leased_until + late < work.now)
             {
-                // A slow server answers after the lease. If another process took its request away then,
-                // two processes would never hear anything.
-            } else if !matches!(request.ask, Ask::Send { .. }) {
-                // A late answer to a question that is asked anew must not undo the newer one. A
-                // late answer to something sent is as good as an early one.
-                work.tx.delete::<Request>(&request.key())?;
-            } else if request.leased_until + TRANSACTION_IDS_LAST < work.now {
                 work.tx.delete::<Request>(&request.key())?;
             }
         }
@@ -151,37 +132,27 @@ impl<'a, 'b> Pump<'a, 'b> {
         })
     }
 
-    pub(super) fn is_busy(&self, same: impl Fn(&Ask) -> bool) -> bool {
-        self.busy.iter().any(same)
+    /// Whether a request is with the server that this one must not be made beside.
+    pub(super) fn is_busy(&self, ask: &Ask) -> bool {
+        self.busy.iter().any(|busy| busy.excludes(ask))
     }
 
-    /// Gives out a request, unless it waits after a failure.
-    pub(super) fn ask(
-        &mut self,
-        ask: Ask,
-        method: &'static str,
-        path: String,
-        body: Option<String>,
-    ) -> Result<()> {
-        self.give_out(ask, method, path, body, None)
+    /// Whether so many requests are given out that others wait for the next call.
+    pub(super) fn is_full(&self) -> bool {
+        self.out.requests.len() >= AT_A_TIME
     }
 
-    /// The same for a request whose body is a file.
-    pub(super) fn ask_with_file(&mut self, ask: Ask, path: String, file: Upload) -> Result<()> {
-        self.give_out(ask, "POST", path, None, Some(file))
-    }
-
-    fn give_out(
-        &mut self,
-        ask: Ask,
-        method: &'static str,
-        path: String,
-        body: Option<String>,
-        file: Option<Upload>,
-    ) -> Result<()> {
-        if !self.may_ask(&ask)? {
+    /// Gives out a request, unless it is with the server, or waits after a failure.
+    pub(super) fn ask(&mut self, ask: Ask, body: Body) -> Result<()> {
+        if self.is_busy(&ask) || !self.may_ask(&ask)? {
             return Ok(());
         }
+        let (method, path) = ask.endpoint(&body)?;
+        let (body, file) = match body {
+            Body::Implied => (ask.implied_body(), None),
+            Body::Json(body) | Body::Fixed(_, body) => (Some(body), None),
+            Body::File(file) => (None, Some(file)),
+        };
         let number = self.work.tx.take_number("request")?;
         let kind = ask.kind();
         let leased_until = self.work.now + LEASE;
@@ -192,31 +163,6 @@ impl<'a, 'b> Pump<'a, 'b> {
         };
         self.busy.push(ask);
         self.out.requests.push(WireRequest { number, kind, method, path, body, file, lane });
-        Ok(())
-    }
-
-    pub(super) fn claim_one_time_keys(&mut self, devices: Vec<(String, String)>) -> Result<()> {
-        self.claim_for(Lane::Side, devices)
-    }
-
-    pub(super) fn claim_for(&mut self, lane: Lane, devices: Vec<(String, String)>) -> Result<()> {
-        let claimed = |device: &(String, String)| {
-            self.is_busy(
-                |ask| matches!(ask, Ask::KeysClaim { devices, .. } if devices.contains(device)),
-            )
-        };
-        let devices: Vec<_> = devices.into_iter().filter(|device| !claimed(device)).collect();
-        let whole = Ask::KeysClaim { devices: Vec::new(), lane: lane.clone() };
-        let most = self.largest_batch(&whole, devices.len())?.min(DEVICES_PER_CLAIM);
-        for devices in devices.chunks(most) {
-            let mut wanted: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
-            for (user_id, device_id) in devices {
-                wanted.entry(user_id).or_default().insert(device_id, SIGNED_CURVE25519);
-            }
-            let body = json!({"timeout": FEDERATION_TIMEOUT, "one_time_keys": wanted}).to_string();
-            let ask = Ask::KeysClaim { devices: devices.to_vec(), lane: lane.clone() };
-            self.ask(ask, "POST", path(&["keys", "claim"])?, Some(body))?;
-        }
         Ok(())
     }
 
@@ -244,9 +190,8 @@ impl<'a, 'b> Pump<'a, 'b> {
     }
 
     /// How many subjects a request may have, as it failed before with more.
-    pub(super) fn largest_batch(&self, ask: &Ask, usual: usize) -> Result<usize> {
-        let failure = failures::failure(self.work, &ask.subject())?;
-        Ok(failure.map_or(usual, |failure| failure.batch.min(usual)).max(1))
+    pub(super) fn largest_batch(&self, ask: &Ask) -> Result<usize> {
+        Ok(ask.largest_batch(failures::failure(self.work, &ask.subject())?.as_ref()))
     }
 }
 
@@ -256,17 +201,4 @@ pub(super) fn renew(work: &Work<'_>, number: i64) -> Result<()> {
         work.tx.put(&Request { leased_until: work.now + LEASE, ..request })?;
     }
     Ok(())
-}
-
-/// Whether a response that comes late does no harm: what it is about has a generation or a place of its
-/// own, so that it cannot undo a newer one.
-fn may_come_late(ask: &Ask) -> bool {
-    matches!(
-        ask,
-        Ask::KeysQuery { .. }
-            | Ask::KeysClaim { .. }
-            | Ask::Members { .. }
-            | Ask::Gap { .. }
-            | Ask::Upload { .. }
-    )
 }

@@ -25,7 +25,7 @@ use crate::{
     },
     store::{
         Query, Record,
-        records::{Device, InboundSession, KeyShare, KeySource, ReceivedRequest},
+        records::{Device, InboundSession, KeyShare, KeySource, Lane, ReceivedRequest},
     },
 };
 
@@ -156,7 +156,7 @@ pub(super) fn answer_key_requests(pump: &mut Pump<'_, '_>) -> Result<()> {
         }
         pump.work.tx.delete::<ReceivedRequest>(&request.key())?;
     }
-    pump.claim_one_time_keys(wanted)
+    olm_sessions::claim_one_time_keys(pump, &Lane::Side, wanted)
 }
 
 /// Answers a request. False when a session with the device must be opened first.

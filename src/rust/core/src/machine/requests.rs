@@ -4,8 +4,7 @@
 
 use super::{
     Awaited, Machine, Millis, Requests, backup_restore, backup_upload, device_lists, gaps,
-    key_backup, key_bundles, key_requests, key_upload, olm_repair, outbox,
-    pump::{AT_A_TIME, Pump},
+    key_backup, key_bundles, key_requests, key_upload, olm_repair, outbox, pump::Pump,
     received_requests, refusals, secret_sharing, send_to_devices, send_to_room, verification,
 };
 use crate::error::Result;
@@ -71,7 +70,7 @@ fn send_to_rooms(pump: &mut Pump<'_, '_>) -> Result<()> {
     let mut rooms: Vec<String> = outbox::rooms_to_send_to(pump.work)?.into_iter().collect();
     rooms.sort_by_key(|room_id| pump.awaited.room_id.as_ref() != Some(room_id));
     for room_id in rooms {
-        if pump.out.requests.len() < AT_A_TIME {
+        if !pump.is_full() {
             send_to_room::send_to_room(pump, &room_id)?;
         }
     }

@@ -27,7 +27,7 @@ use crate::{
     },
     store::{
         Query, Record,
-        records::{Device, Identity, ReceivedSecretRequest, SecretRequest},
+        records::{Device, Identity, Lane, ReceivedSecretRequest, SecretRequest},
     },
 };
 
@@ -236,7 +236,7 @@ pub(super) fn answer_secret_requests(pump: &mut Pump<'_, '_>) -> Result<()> {
         }
         pump.work.tx.delete::<ReceivedSecretRequest>(&request.key())?;
     }
-    pump.claim_one_time_keys(wanted)
+    olm_sessions::claim_one_time_keys(pump, &Lane::Side, wanted)
 }
 
 fn discarded(what: &str) -> Error {

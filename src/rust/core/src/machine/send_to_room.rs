@@ -2,9 +2,9 @@
 //! before the first event whatever it takes to know who reads it.
 
 use super::{
-    Millis, SECOND, Work, failures, gaps, isolation, outbox, outcomes,
-    path::path,
-    pump::{Pump, TRANSACTION_IDS_LAST},
+    Millis, SECOND, Work, failures, gaps, isolation, olm_sessions, outbox, outcomes,
+    pump::Pump,
+    request_table::{Body, TRANSACTION_IDS_LAST},
     room_keys::{self, Readers, Sharing},
     rooms, uploads,
 };
@@ -157,7 +157,8 @@ fn send_encrypted(
             return Ok(());
         }
         Sharing::WantsOneTimeKeys(devices) => {
-            return pump.claim_for(Lane::Room(room_id.to_owned()), devices);
+            let lane = Lane::Room(room_id.to_owned());
+            return olm_sessions::claim_one_time_keys(pump, &lane, devices);
         }
         Sharing::ReachesNobody(unreached) => {
             if let Some(failure) = failures::why_not_asked(pump.work, &unreached)? {
@@ -246,31 +247,20 @@ fn is_stale(pump: &Pump<'_, '_>, room_id: &str) -> Result<bool> {
 }
 
 fn ask_encryption(pump: &mut Pump<'_, '_>, room_id: &str) -> Result<()> {
-    if pump.is_busy(|ask| matches!(ask, Ask::Encryption { room_id: of, .. } if of == room_id)) {
-        return Ok(());
-    }
     let queued = outbox::rows(pump.work, room_id, OutboxState::Queued)?;
     let up_to = queued.last().map_or(0, |row| row.number);
-    let path = path(&["rooms", room_id, "state", "m.room.encryption"])?;
-    pump.ask(Ask::Encryption { room_id: room_id.to_owned(), up_to }, "GET", path, None)
+    pump.ask(Ask::Encryption { room_id: room_id.to_owned(), up_to }, Body::Implied)
 }
 
 /// Asks what is not known of an encrypted room, and says whether something is missing.
 fn ask_about(pump: &mut Pump<'_, '_>, room: &Room) -> Result<bool> {
     let room_id = room.room_id.clone();
     if !room.visibility_known {
-        let ask = Ask::HistoryVisibility { room_id: room_id.clone() };
-        if !pump.busy.contains(&ask) {
-            let path = path(&["rooms", &room_id, "state", "m.room.history_visibility"])?;
-            pump.ask(ask, "GET", path, None)?;
-        }
+        pump.ask(Ask::HistoryVisibility { room_id: room_id.clone() }, Body::Implied)?;
     }
     if !room.members_known {
         let generation = room.members_generation;
-        let ask = Ask::Members { room_id: room_id.clone(), generation };
-        if !pump.busy.contains(&ask) {
-            pump.ask(ask, "GET", path(&["rooms", &room_id, "members"])?, None)?;
-        }
+        pump.ask(Ask::Members { room_id, generation }, Body::Implied)?;
     }
     Ok(!room.visibility_known || !room.members_known)
 }

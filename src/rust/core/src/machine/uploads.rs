@@ -7,17 +7,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    HOUR, Machine, Millis, Work,
-    failures::Trouble,
-    outbox::with_address,
-    outcomes,
-    path::{path_of, percent_encode},
-    pump::Pump,
+    HOUR, Machine, Millis, Work, failures::Trouble, outbox::with_address, outcomes, pump::Pump,
+    request_table::Body,
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
     judgement::{
         encrypted_file::address,
+        error_response::is_unavailable,
         unique_map::{UniqueMap, read_object},
     },
     primitives::canonical_json::Json,
@@ -27,15 +24,8 @@ use crate::{
     },
 };
 
-/// Where files go.
-const UPLOADS: &str = "/_matrix/media/v3";
-
-/// So many failures that are answers, over so long, and a file is given up.
-const PATIENCE: u32 = 10;
+/// A file that keeps failing is given up after so long.
 const LONGEST_WAIT: Millis = HOUR;
-
-/// What the transport says, in place of the server, of a file that is not there any more.
-pub(super) const FILE_GONE: &str = "MXCRYPT_FILE_GONE";
 
 impl Machine {
     /// The names of all files that messages of the outbox need. Others may be deleted.
@@ -69,14 +59,7 @@ pub(super) fn upload_next(pump: &mut Pump<'_, '_>, row: &OutboxRow) -> Result<bo
     let Some(upload) = row.body.uploads().first() else { return Ok(false) };
     let (number, file, room_id) = (row.number, upload.file.clone(), row.room_id.clone());
     let ask = Ask::Upload { number, file, room_id };
-    if !pump.busy.contains(&ask) {
-        let mut path = path_of(UPLOADS, &["upload"])?;
-        if let Some(name) = &upload.name {
-            path.push_str("?filename=");
-            percent_encode(name, &mut path);
-        }
-        pump.ask_with_file(ask, path, upload.clone())?;
-    }
+    pump.ask(ask, Body::File(upload.clone()))?;
     Ok(true)
 }
 
@@ -115,19 +98,20 @@ pub(super) fn uploaded(work: &Work<'_>, number: i64, file: &str, body: &str) -> 
     work.tx.put(&row)
 }
 
-/// Takes in that an upload failed again. One that only fails is given up: something before the server may
+/// Takes in that an upload failed too often. One that only fails is given up: something before the server may
 /// refuse it for ever, with a page of its own, and its room waits. What says that the server is away, or
 /// busy, is no such failure.
 pub(super) fn upload_failed(
     work: &Work<'_>,
     number: i64,
     file: &str,
-    failures: u32,
     trouble: &Trouble,
 ) -> Result<()> {
-    let passes = trouble.status >= 500 || [0, 401, 408, 425, 429].contains(&trouble.status);
+    if is_unavailable(trouble.status) {
+        return Ok(());
+    }
     match waiting(work, number, file)? {
-        Some(row) if !passes && failures >= PATIENCE && row.queued_at + LONGEST_WAIT < work.now => {
+        Some(row) if row.queued_at + LONGEST_WAIT < work.now => {
             outcomes::refuse(work, row, &trouble.code, &trouble.message)
         }
         _ => Ok(()),

@@ -9,8 +9,8 @@ use crate::{
         Work,
         effects::{self, Effect},
         identity,
-        path::path,
         pump::Pump,
+        request_table::Body,
         tracking, trust_changes, user_trust, verification,
     },
     primitives::{canonical_json::Object, cross_signing::Usage},
@@ -128,13 +128,11 @@ pub(super) fn upload_signatures(pump: &mut Pump<'_, '_>) -> Result<()> {
     for mut flow in pump.work.tx.select::<Verification>(&Query::all())? {
         let Some(owed) = flow.owed else { continue };
         let ask = Ask::Signature { number: flow.number };
-        if pump.is_busy(|busy| *busy == ask) {
+        if pump.is_busy(&ask) {
             continue;
         }
         match owed_signature(pump.work, &flow, owed) {
-            Ok(body) => {
-                pump.ask(ask, "POST", path(&["keys", "signatures", "upload"])?, Some(body))?;
-            }
+            Ok(body) => pump.ask(ask, Body::Json(body))?,
             // The server shows other keys by now, or ours are gone: nothing was verified.
             // Or it shows a key that cannot be signed. Neither may stop other requests.
             Err(error) if matches!(error.kind, Kind::Identity | Kind::Json) => {

@@ -7,7 +7,7 @@ use crate::store::{Record, Table, Value};
 /// The last failure of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What failed: [`super::Ask::subject`].
+    /// What failed: the subject of an [`super::Ask`].
     pub subject: String,
     /// Rises with each failure, of any request.
     pub number: i64,

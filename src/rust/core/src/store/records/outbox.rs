@@ -228,6 +228,9 @@ pub enum Ask {
         number: i64,
         /// Where this part begins.
         from: String,
+        /// Where the gap ends.
+        #[serde(default)]
+        to: String,
     },
     /// Upload the signature that follows from a verification.
     Signature {
@@ -249,6 +252,9 @@ pub enum Ask {
         room_id: String,
         /// The session.
         session_id: String,
+        /// The version of the backup.
+        #[serde(default)]
+        version: String,
     },
     /// A bundle of room keys.
     KeyBundle {
@@ -258,6 +264,12 @@ pub enum Ask {
         sender: String,
         /// Its number.
         number: i64,
+        /// The server that has the file.
+        #[serde(default)]
+        server: String,
+        /// The name of the file there.
+        #[serde(default)]
+        media_id: String,
     },
     /// Upload a file that a message of the outbox needs.
     Upload {
@@ -300,7 +312,8 @@ impl Lane {
         }
     }
 
-    fn name(&self) -> &str {
+    /// A word for it.
+    pub fn name(&self) -> &str {
         match self {
             Self::Side => "side",
             Self::Room(room_id) => room_id,
@@ -327,41 +340,6 @@ impl Ask {
             Self::KeyBundle { .. } => "key_bundle",
             Self::Upload { .. } => "upload",
             Self::Send { .. } => "send",
-        }
-    }
-
-    /// What its failures are counted under, apart from those of all others.
-    pub fn subject(&self) -> String {
-        let kind = self.kind();
-        match self {
-            Self::KeysUpload | Self::BackupVersion | Self::BackUp { .. } => kind.to_owned(),
-            // There may be hundreds of them. A key that fails by itself has a pause of its own.
-            Self::BackedUpKey { .. } => kind.to_owned(),
-            Self::KeysQuery { lane, .. } | Self::KeysClaim { lane, .. } => {
-                format!("{kind} {}", lane.name())
-            }
-            Self::Encryption { room_id, .. }
-            | Self::HistoryVisibility { room_id }
-            | Self::Members { room_id, .. } => format!("{kind} {room_id}"),
-            Self::Gap { number, .. }
-            | Self::Signature { number }
-            | Self::KeyBundle { number, .. }
-            | Self::Upload { number, .. }
-            | Self::Send { number, .. } => format!("{kind} {number}"),
-        }
-    }
-
-    /// The room whose messages wait for it, if they do.
-    pub fn room(&self) -> Option<&str> {
-        match self {
-            Self::KeysQuery { lane, .. }
-            | Self::KeysClaim { lane, .. }
-            | Self::Send { lane, .. } => lane.room(),
-            Self::Encryption { room_id, .. }
-            | Self::HistoryVisibility { room_id }
-            | Self::Members { room_id, .. }
-            | Self::Upload { room_id, .. } => Some(room_id),
-            _ => None,
         }
     }
 }

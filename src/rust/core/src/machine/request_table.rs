@@ -1,0 +1,338 @@
+//! All requests that the pump gives out: for each [`Ask`] the method, the path and the body; what must not run
+//! beside it; how late its response may come; what its failures are counted under, and how it is divided
+//! after them; what a response means for it.
+//!
+//! The pause after a failure is the same for all, and doubles (`failures`). Who takes a response is said in
+//! `replies`.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{
+    HOUR, MINUTE, Millis,
+    path::{CLIENT, MEDIA, UPLOADS, path, query},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    judgement::{
+        error_response::ErrorResponse,
+        room_event::{ENCRYPTED, REACTION},
+    },
+    primitives::account::SIGNED_CURVE25519,
+    store::records::{Ask, Failure, OutboxBody, OutboxRow, Upload},
+};
+
+/// After this a server may have forgotten a transaction id, and would send the event twice.
+pub(super) const TRANSACTION_IDS_LAST: Millis = 12 * HOUR;
+/// How long after its lease the response of a slow server is still taken.
+const LATEST: Millis = 10 * MINUTE;
+/// How long the server may wait for other servers, in milliseconds.
+const FEDERATION_TIMEOUT: u64 = 10_000;
+/// How many users one `/keys/query` asks for.
+const USERS_PER_QUERY: usize = 250;
+/// How many devices one `/keys/claim` asks for: a user may have any number.
+const DEVICES_PER_CLAIM: usize = 1000;
+/// How many keys go to the backup in one request.
+pub(super) const KEYS_PER_BACKUP: usize = 200;
+/// After so many failures in a row a batch of the backup is one key.
+pub(super) const HALVINGS: u32 = 8;
+/// How many events of a gap are fetched at a time.
+const EVENTS_PER_PAGE: &str = "200";
+/// So many failures of a user or device that was asked for alone, and the others go on without it.
+const PATIENCE: u32 = 3;
+/// So many responses that are no answer, some hours, and a gap is given up: the timeline behind it waits.
+const GAP_PATIENCE: u32 = 30;
+/// So many failures that are answers, and a file is given up.
+const UPLOAD_PATIENCE: u32 = 10;
+/// What the transport says, in place of the server, of a file that is not there any more.
+const FILE_GONE: &str = "MXCRYPT_FILE_GONE";
+
+/// What goes with a request that its [`Ask`] does not say.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Nothing, or what follows from the [`Ask`].
+    Implied,
+    /// JSON text.
+    Json(String),
+    /// A file.
+    File(Upload),
+    /// The path and the bytes of a row of the outbox, which were fixed together.
+    Fixed(String, String),
+}
+
+/// What a response means for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// What was asked for.
+    Success,
+    /// What was asked for does not exist. For keys that go to a backup: that version of it.
+    Absent,
+    /// It would be refused again.
+    Refused,
+    /// The same for its size. A smaller one may be taken.
+    TooLarge,
+    /// It is made again later.
+    Failed,
+}
+
+impl Ask {
+    /// The method, and the path with its query.
+    ///
+    /// # Errors
+    /// [`Kind::Argument`] when an identifier in it would lead to another path.
+    pub(super) fn endpoint(&self, body: &Body) -> Result<(&'static str, String)> {
+        Ok(match self {
+            Self::KeysUpload => ("POST", path(CLIENT, &["keys", "upload"])?),
+            Self::KeysQuery { .. } => ("POST", path(CLIENT, &["keys", "query"])?),
+            Self::KeysClaim { .. } => ("POST", path(CLIENT, &["keys", "claim"])?),
+            Self::Signature { .. } => ("POST", path(CLIENT, &["keys", "signatures", "upload"])?),
+            Self::Encryption { room_id, .. } => {
+                ("GET", path(CLIENT, &["rooms", room_id, "state", "m.room.encryption"])?)
+            }
+            Self::HistoryVisibility { room_id } => {
+                ("GET", path(CLIENT, &["rooms", room_id, "state", "m.room.history_visibility"])?)
+            }
+            Self::Members { room_id, .. } => ("GET", path(CLIENT, &["rooms", room_id, "members"])?),
+            Self::Gap { room_id, from, to, .. } => {
+                let token = |token| Some(token).filter(|token: &&str| !token.is_empty());
+                let query = query(&[
+                    ("dir", Some("f")),
+                    ("from", token(from)),
+                    ("to", token(to)),
+                    ("limit", Some(EVENTS_PER_PAGE)),
+                ]);
+                ("GET", path(CLIENT, &["rooms", room_id, "messages"])? + &query)
+            }
+            Self::BackupVersion => ("GET", path(CLIENT, &["room_keys", "version"])?),
+            Self::BackUp { version, .. } => {
+                let query = query(&[("version", Some(version))]);
+                ("PUT", path(CLIENT, &["room_keys", "keys"])? + &query)
+            }
+            Self::BackedUpKey { room_id, session_id, version } => {
+                let query = query(&[("version", Some(version))]);
+                ("GET", path(CLIENT, &["room_keys", "keys", room_id, session_id])? + &query)
+            }
+            Self::KeyBundle { server, media_id, .. } => {
+                ("GET", path(MEDIA, &["download", server, media_id])?)
+            }
+            Self::Upload { .. } => {
+                let name = match body {
+                    Body::File(upload) => upload.name.as_deref(),
+                    _ => None,
+                };
+                ("POST", path(UPLOADS, &["upload"])? + &query(&[("filename", name)]))
+            }
+            Self::Send { .. } => match body {
+                Body::Fixed(path, _) => ("PUT", path.clone()),
+                _ => return Err(Error::new(Kind::Internal, "Only what is fixed is sent.")),
+            },
+        })
+    }
+
+    /// The body, where it follows from what is asked for.
+    pub(super) fn implied_body(&self) -> Option<String> {
+        let body = match self {
+            Self::KeysQuery { users, .. } => {
+                let users: BTreeMap<&str, [&str; 0]> =
+                    users.iter().map(|(user, _)| (user.as_str(), [])).collect();
+                json!({"timeout": FEDERATION_TIMEOUT, "device_keys": users})
+            }
+            Self::KeysClaim { devices, .. } => {
+                let mut wanted: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+                for (user_id, device_id) in devices {
+                    wanted.entry(user_id).or_default().insert(device_id, SIGNED_CURVE25519);
+                }
+                json!({"timeout": FEDERATION_TIMEOUT, "one_time_keys": wanted})
+            }
+            _ => return None,
+        };
+        Some(body.to_string())
+    }
+
+    /// Whether `other` must not be made while this one is with the server. Users and devices that one is
+    /// under way for are left out one by one, by those who ask for them.
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::BackUp { .. }, Self::BackUp { .. }) => true,
+            (Self::Encryption { room_id, .. }, Self::Encryption { room_id: of, .. }) => {
+                room_id == of
+            }
+            (
+                Self::BackedUpKey { room_id, session_id, .. },
+                Self::BackedUpKey { room_id: of, session_id: id, .. },
+            ) => room_id == of && session_id == id,
+            (Self::Send { number, .. }, Self::Send { number: of, .. }) => number == of,
+            _ => self == other,
+        }
+    }
+
+    /// How long after its lease its response is still taken, if at all. What it is about has a generation
+    /// or a place of its own then, so that a late response cannot undo a newer one. If another
+    /// process took the request of a slow server away, two processes would never hear anything. A late
+    /// response to something sent is as good as an early one.
+    pub(super) fn latest(&self) -> Option<Millis> {
+        match self {
+            Self::KeysQuery { .. }
+            | Self::KeysClaim { .. }
+            | Self::Members { .. }
+            | Self::Gap { .. }
+            | Self::Upload { .. } => Some(LATEST),
+            Self::Send { .. } => Some(TRANSACTION_IDS_LAST),
+            Self::KeysUpload
+            | Self::Encryption { .. }
+            | Self::HistoryVisibility { .. }
+            | Self::Signature { .. }
+            | Self::BackupVersion
+            | Self::BackUp { .. }
+            | Self::BackedUpKey { .. }
+            | Self::KeyBundle { .. } => None,
+        }
+    }
+
+    /// The room whose messages wait for it, if they do.
+    pub(super) fn room(&self) -> Option<&str> {
+        match self {
+            Self::KeysQuery { lane, .. }
+            | Self::KeysClaim { lane, .. }
+            | Self::Send { lane, .. } => lane.room(),
+            Self::Encryption { room_id, .. }
+            | Self::HistoryVisibility { room_id }
+            | Self::Members { room_id, .. }
+            | Self::Upload { room_id, .. } => Some(room_id),
+            _ => None,
+        }
+    }
+
+    /// What its failures are counted under, apart from those of all others.
+    pub(super) fn subject(&self) -> String {
+        let kind = self.kind();
+        match self {
+            Self::KeysUpload | Self::BackupVersion | Self::BackUp { .. } => kind.to_owned(),
+            // There may be hundreds of them. A key that fails by itself has a pause of its own.
+            Self::BackedUpKey { .. } => kind.to_owned(),
+            Self::KeysQuery { lane, .. } | Self::KeysClaim { lane, .. } => {
+                format!("{kind} {}", lane.name())
+            }
+            Self::Encryption { room_id, .. }
+            | Self::HistoryVisibility { room_id }
+            | Self::Members { room_id, .. } => format!("{kind} {room_id}"),
+            Self::Gap { number, .. }
+            | Self::Signature { number }
+            | Self::KeyBundle { number, .. }
+            | Self::Upload { number, .. }
+            | Self::Send { number, .. } => format!("{kind} {number}"),
+        }
+    }
+
+    /// What the failures of each of its users or devices are counted under, once each was asked for alone.
+    pub(super) fn members(&self) -> Vec<String> {
+        match self {
+            Self::KeysQuery { users, .. } => users.iter().map(|(user, _)| of_user(user)).collect(),
+            Self::KeysClaim { devices, .. } => {
+                devices.iter().map(|(user, device)| of_device(user, device)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The largest batch of it that may be made after `failure`. A batch of users or devices that failed is
+    /// tried again in parts, and one of keys in halves: one of its subjects may be the reason.
+    pub(super) fn largest_batch(&self, failure: Option<&Failure>) -> usize {
+        let most = match self {
+            Self::KeysQuery { .. } => USERS_PER_QUERY,
+            Self::KeysClaim { .. } => DEVICES_PER_CLAIM,
+            Self::BackUp { .. } => KEYS_PER_BACKUP,
+            _ => 1,
+        };
+        let divided = match (self, failure) {
+            (_, None) => most,
+            (Self::BackUp { .. }, Some(failure)) => most >> failure.failures.min(HALVINGS),
+            (_, Some(failure)) => failure.batch.min(most),
+        };
+        divided.max(1)
+    }
+
+    /// After so many failures of its own, others go on without it.
+    pub(super) fn patience(&self) -> u32 {
+        match self {
+            Self::KeysQuery { users, .. } if users.len() == 1 => PATIENCE,
+            Self::KeysClaim { devices, .. } if devices.len() == 1 => PATIENCE,
+            Self::Gap { .. } => GAP_PATIENCE,
+            Self::Upload { .. } => UPLOAD_PATIENCE,
+            // The devices of a divided request get it twice if the server had delivered it after all.
+            Self::Send { .. } => 2 * PATIENCE,
+            _ => u32::MAX,
+        }
+    }
+
+    /// What a response means for it.
+    pub(super) fn meaning(&self, response: &ErrorResponse) -> Meaning {
+        match self {
+            _ if response.status == 200 => Meaning::Success,
+            Self::Encryption { .. } | Self::HistoryVisibility { .. } | Self::BackedUpKey { .. }
+                if response.is_absence() =>
+            {
+                Meaning::Absent
+            }
+            Self::BackUp { .. }
+                if response.is_absence() || response.code == "M_WRONG_ROOM_KEYS_VERSION" =>
+            {
+                Meaning::Absent
+            }
+            // Synapse has no error code of its own for keys that contradict those it has.
+            Self::KeysUpload if response.status == 400 && response.is_about_request() => {
+                Meaning::Refused
+            }
+            // Nothing can go on without these, so no refusal ends them.
+            Self::KeysUpload
+            | Self::KeysQuery { .. }
+            | Self::KeysClaim { .. }
+            | Self::BackupVersion
+            | Self::BackedUpKey { .. } => Meaning::Failed,
+            Self::Send { .. } if response.is_too_large() => Meaning::TooLarge,
+            // Also where a proxy says that it is too large: it would say so for ever.
+            Self::Upload { .. } if response.is_too_large() || response.code == FILE_GONE => {
+                Meaning::Refused
+            }
+            _ if response.is_final() => Meaning::Refused,
+            _ => Meaning::Failed,
+        }
+    }
+}
+
+/// What the failures of a user who was asked for alone are counted under.
+pub(super) fn of_user(user_id: &str) -> String {
+    format!("keys_query of {user_id}")
+}
+
+/// The same for a device.
+pub(super) fn of_device(user_id: &str, device_id: &str) -> String {
+    format!("keys_claim of {user_id} {device_id}")
+}
+
+/// The path that a row of the outbox is sent to, once its bytes are made.
+///
+/// # Errors
+/// As [`Ask::endpoint`].
+pub(super) fn path_of_row(row: &OutboxRow, encrypted: bool) -> Result<String> {
+    let OutboxRow { room_id, transaction_id, .. } = row;
+    match &row.body {
+        OutboxBody::Event { .. } if encrypted => {
+            path(CLIENT, &["rooms", room_id, "send", ENCRYPTED, transaction_id])
+        }
+        OutboxBody::Event { event_type, .. } => {
+            path(CLIENT, &["rooms", room_id, "send", event_type, transaction_id])
+        }
+        OutboxBody::Reaction { .. } => {
+            path(CLIENT, &["rooms", room_id, "send", REACTION, transaction_id])
+        }
+        OutboxBody::Redaction { event_id, .. } => {
+            path(CLIENT, &["rooms", room_id, "redact", event_id, transaction_id])
+        }
+        OutboxBody::RoomKeys { .. } => path(CLIENT, &["sendToDevice", ENCRYPTED, transaction_id]),
+        OutboxBody::ToDevice { event_type, .. } => {
+            path(CLIENT, &["sendToDevice", event_type, transaction_id])
+        }
+    }
+}
