@@ -18,6 +18,7 @@ pub mod invitation;
 pub mod key_backup;
 pub mod key_bundle;
 pub mod key_export;
+pub mod key_upload;
 pub mod keys_claim;
 pub mod keys_query;
 pub mod members;

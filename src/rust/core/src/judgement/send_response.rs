@@ -1,6 +1,8 @@
 //! The response to something that was sent. A page of a proxy with status 200 has delivered nothing.
 
-use super::members::Members;
+use std::borrow::Cow;
+
+use super::{encrypted_file::address, members::Members};
 use crate::error::{Error, Kind, OrFail, Result};
 
 /// The id of an event that was sent, by the response to `PUT /rooms/…/send/…` or `…/redact/…`.
@@ -9,8 +11,33 @@ use crate::error::{Error, Kind, OrFail, Result};
 /// [`Kind::Answer`] when it has none.
 pub fn event_id(body: &str) -> Result<String> {
     let response = Members::read(body).or_fail(Kind::Answer, "The answer to an event")?;
-    let event_id = response.text("event_id").map(|id| id.into_owned());
+    let event_id = response.text("event_id").map(Cow::into_owned);
     event_id.ok_or_else(|| Error::new(Kind::Answer, "An event was sent and has no id."))
+}
+
+/// The address of a file, by the response to `POST /upload`.
+///
+/// # Errors
+/// [`Kind::Answer`] when it has none.
+pub fn content_uri(body: &str) -> Result<String> {
+    let response = Members::read(body).or_fail(Kind::Answer, "The response")?;
+    let uri = response.text("content_uri").filter(|uri| address(uri).is_some());
+    uri.map(Cow::into_owned).ok_or_else(|| {
+        Error::new(Kind::Answer, "A file was uploaded, and the server gave it no address.")
+    })
+}
+
+/// Checks the response to `PUT /room_keys/keys`. What is something else says of no key that it is there.
+///
+/// # Errors
+/// [`Kind::Answer`] when it is none.
+pub fn keys_backed_up(body: &str) -> Result<()> {
+    let response = Members::read(body).or_fail(Kind::Answer, "The response to a backup")?;
+    let count = response.integer("count").filter(|count| *count >= 0);
+    if response.text("etag").is_none() && count.is_none() {
+        return Err(Error::new(Kind::Answer, "The response to a backup has no etag and no count."));
+    }
+    Ok(())
 }
 
 /// Checks that a response which says nothing more is one of the homeserver.
@@ -35,6 +62,24 @@ mod tests {
         }
         for odd in ["{}", r#"{"event_id":7}"#] {
             assert_eq!(event_id(odd).unwrap_err().kind, Kind::Answer, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_file_has_an_address() {
+        assert_eq!(content_uri(r#"{"content_uri":"mxc://a/b"}"#).unwrap(), "mxc://a/b");
+        for odd in ["", "{}", r#"{"content_uri":"https://a/b"}"#, r#"{"content_uri":7}"#] {
+            assert_eq!(content_uri(odd).unwrap_err().kind, Kind::Answer, "{odd}");
+        }
+    }
+
+    #[test]
+    fn keys_are_backed_up_where_the_response_counts_them() {
+        for good in [r#"{"etag":"1"}"#, r#"{"count":0}"#, r#"{"etag":"1","count":5}"#] {
+            keys_backed_up(good).unwrap();
+        }
+        for odd in ["", "<html>", "{}", r#"{"etag":null,"count":-1}"#] {
+            assert_eq!(keys_backed_up(odd).unwrap_err().kind, Kind::Answer, "{odd}");
         }
     }
 }

@@ -4,7 +4,6 @@
 //! ([`InboundSession::changed`]); the backup remembers the number it has come to. So a session that
 //! becomes better is due again, and another version begins from the beginning.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -16,8 +15,8 @@ use super::{
     tracking,
 };
 use crate::{
-    error::{Error, Kind, OrFail, Result},
-    judgement::{exported_session::for_backup, unique_map::read_object},
+    error::Result,
+    judgement::{exported_session::for_backup, send_response},
     primitives::key_backup::encrypt,
     store::{
         Query,
@@ -80,24 +79,12 @@ fn next_to_back_up(work: &Work<'_>, backup: &mut KeyBackup) -> Result<Vec<Inboun
     Ok(Vec::new())
 }
 
-/// The response to `PUT /room_keys/keys`. What is something else says of no key that it is there.
-#[derive(Deserialize)]
-struct Stored {
-    #[serde(default)]
-    etag: Option<String>,
-    #[serde(default)]
-    count: Option<u64>,
-}
-
 /// Takes in that the sessions up to the number `up_to` are in the backup, by the response `body`.
 ///
 /// # Errors
 /// [`Kind::Answer`] when it is no such response.
 pub(super) fn backed_up(work: &Work<'_>, version: &str, up_to: i64, body: &str) -> Result<()> {
-    let stored: Stored = read_object(body).or_fail(Kind::Answer, "The response to a backup")?;
-    if stored.etag.is_none() && stored.count.is_none() {
-        return Err(Error::new(Kind::Answer, "The response to a backup has no etag and no count."));
-    }
+    send_response::keys_backed_up(body)?;
     let mut backup = key_backup::key_backup(work)?;
     if backup.version.as_ref().is_some_and(|shown| shown.version == version) {
         backup.done = backup.done.max(up_to);

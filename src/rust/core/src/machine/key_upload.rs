@@ -4,16 +4,14 @@
 //! the same bytes go out again: the server takes them twice, but would refuse other keys under the
 //! same names for ever.
 
-use serde::Deserialize;
-
 use super::{
     HOUR, Machine, Millis, Work, own_account, pump::Pump, request_table::Body, tracking::pause,
 };
 use crate::{
-    error::{Kind, OrFail, Result},
-    judgement::unique_map::read_object,
+    error::Result,
+    judgement,
     primitives::{
-        account::{self, SIGNED_CURVE25519},
+        account,
         canonical_json::{Json, Numbers},
     },
     store::{
@@ -26,12 +24,6 @@ use crate::{
 const TARGET: u64 = 50;
 /// The most a caller may ask for: an account forgets the oldest beyond 5,000.
 const LARGEST_TARGET: u64 = 500;
-
-#[derive(Deserialize)]
-struct UploadAnswer {
-    #[serde(default)]
-    one_time_key_counts: Option<Json>,
-}
 
 impl Machine {
     /// Sets how many unclaimed one-time keys the server should hold. The pool is filled up to it.
@@ -154,17 +146,13 @@ fn upload_body(work: &mut Work<'_>, with_device_keys: bool) -> Result<String> {
 
 /// Takes in that the server accepted the upload.
 pub(super) fn key_upload_accepted(work: &mut Work<'_>, body: &str) -> Result<()> {
-    let answer: UploadAnswer =
-        read_object(body).or_fail(Kind::Answer, "The answer to /keys/upload")?;
-    let counts = answer.one_time_key_counts.as_ref().and_then(Json::as_object);
-    let count = counts.map(|counts| counts.get(SIGNED_CURVE25519).and_then(Json::as_integer));
+    let count = judgement::key_upload::one_time_key_count(body)?;
     let mut upload = key_upload(work)?;
     own_account::account_mut(work)?.mark_keys_as_published();
     upload.published = true;
     upload.pending = None;
     upload.fallback_used = false;
     // A server that counts nothing has taken the keys: how many it holds, the next sync says.
-    let count = count.map(|count| count.unwrap_or(0).max(0).unsigned_abs());
     upload.one_time_keys = count.unwrap_or(upload.target);
     // One that counts fewer than it was given must not be given more for ever.
     upload.short = if upload.one_time_keys < upload.target { upload.short + 1 } else { 0 };

@@ -3,19 +3,18 @@
 //! All of it is the server's word. It may add protection and never take it away: a room that was
 //! once encrypted stays so, and a member who was seen to leave ends the session.
 
-use std::borrow::Cow;
-
 use super::{Machine, Millis, Work, outbound_sessions};
 use crate::{
-    error::{Error, Kind, OrFail, Result},
-    judgement::{identifier, members::Members, room_event::RoomEvent, room_state},
+    error::{Error, Kind, Result},
+    judgement::{
+        room_event::RoomEvent,
+        room_state::{self, StateChange},
+    },
     store::{
         Query,
-        records::{Member, Membership, Room, SyncPosition},
+        records::{Encryption, Member, Membership, Room, SyncPosition},
     },
 };
-
-const ENCRYPTION: &str = "m.room.encryption";
 
 impl Machine {
     /// All rooms that were seen.
@@ -39,8 +38,8 @@ impl Machine {
     /// # Errors
     /// [`Kind::Json`] when `content` is no JSON object.
     pub fn note_encryption(&mut self, now: Millis, room_id: &str, content: &str) -> Result<()> {
-        let content = Members::read(content)?;
-        self.work(now, |work| set_encryption(work, room_id, &content))
+        let settings = room_state::read_encryption(content)?;
+        self.work(now, |work| set_encryption(work, room_id, settings))
     }
 
     /// Remembers that the members of a room changed in a way that sync has not told yet: someone
@@ -132,37 +131,41 @@ pub(super) fn note_state(
     event: &RoomEvent<'_>,
     limited: bool,
 ) -> Result<()> {
-    let text = |name: &str| event.content.text(name).map(Cow::into_owned);
     let state_key = event.state_key.as_deref();
-    match (event.event_type.as_str(), state_key) {
-        ("m.room.history_visibility", Some("")) => {
-            set_history_visibility(work, room_id, text("history_visibility"))
+    let change =
+        state_key.and_then(|key| StateChange::read(&event.event_type, key, &event.content));
+    match change {
+        Some(StateChange::HistoryVisibility(visibility)) => {
+            set_history_visibility(work, room_id, visibility)
         }
-        ("m.room.tombstone", Some("")) => note_tombstone(work, room_id, event),
-        (event_type, Some("")) => note_description(work, room_id, event_type, &event.content),
-        ("m.room.member", Some(user_id)) if identifier::is_user_id(user_id) => {
-            let Some(membership) = text("membership") else {
-                state_not_read(work, room_id)?;
-                return set_member(work, room_id, user_id, Membership::Leave, limited);
-            };
-            let membership = Membership::parse(&membership);
+        Some(StateChange::Tombstone(successor)) => note_tombstone(work, room_id, event, successor),
+        Some(StateChange::Member(user_id, None)) => {
+            state_not_read(work, room_id)?;
+            set_member(work, room_id, &user_id, Membership::Leave, limited)
+        }
+        Some(StateChange::Member(user_id, Some(membership))) => {
             if user_id == work.own.user_id && membership == Membership::Join {
                 note_own_join(work, room_id, event.origin_server_ts)?;
             }
-            set_member(work, room_id, user_id, membership, limited)
+            set_member(work, room_id, &user_id, membership, limited)
         }
-        _ => Ok(()),
+        Some(description) => note_description(work, room_id, description),
+        None => Ok(()),
     }
 }
 
 /// Takes in that a room was replaced. Who sends to it is told so; whether its tombstone counts is
 /// judged when somebody follows it. One that names no room takes back what another said.
-fn note_tombstone(work: &Work<'_>, room_id: &str, event: &RoomEvent<'_>) -> Result<()> {
-    let successor = event.content.text("replacement_room");
-    let successor = successor.filter(|id| identifier::is_room_id(id) && id != room_id);
+fn note_tombstone(
+    work: &Work<'_>,
+    room_id: &str,
+    event: &RoomEvent<'_>,
+    successor: Option<String>,
+) -> Result<()> {
+    let successor = successor.filter(|id| id != room_id);
     change_room(work, room_id, |room| {
         room.upgraded_by = successor.as_ref().map(|_| event.sender.clone());
-        room.successor = successor.map(Cow::into_owned);
+        room.successor = successor;
     })
 }
 
@@ -170,9 +173,10 @@ fn note_tombstone(work: &Work<'_>, room_id: &str, event: &RoomEvent<'_>) -> Resu
 /// was banned: the session ends, and everything it could have changed is asked for again. One that
 /// switches encryption on does so also where its content cannot be read.
 pub(super) fn state_event_not_read(work: &Work<'_>, room_id: &str, text: &str) -> Result<()> {
-    let event_type = Members::read(text).ok().and_then(|event| event.text("type"));
-    if event_type.as_deref() == Some(ENCRYPTION) && room(work, room_id)?.encryption.is_none() {
-        set_encryption(work, room_id, &Members::default())?;
+    if let Some(settings) = room_state::unreadable_encryption(text)
+        && room(work, room_id)?.encryption.is_none()
+    {
+        set_encryption(work, room_id, settings)?;
     }
     state_not_read(work, room_id)
 }
@@ -197,18 +201,14 @@ fn note_own_join(work: &Work<'_>, room_id: &str, at: i64) -> Result<()> {
 }
 
 /// Takes in what a room is called and how it is encrypted: of these an invitation tells too.
-pub(super) fn note_description(
-    work: &Work<'_>,
-    room_id: &str,
-    event_type: &str,
-    content: &Members<'_>,
-) -> Result<()> {
-    let text = |name: &str| content.text(name).map(Cow::into_owned);
-    match event_type {
-        ENCRYPTION => set_encryption(work, room_id, content),
-        "m.room.name" => change_room(work, room_id, |room| room.name = text("name")),
-        "m.room.canonical_alias" => change_room(work, room_id, |room| room.alias = text("alias")),
-        _ => Ok(()),
+pub(super) fn note_description(work: &Work<'_>, room_id: &str, change: StateChange) -> Result<()> {
+    match change {
+        StateChange::Encryption(settings) => set_encryption(work, room_id, settings),
+        StateChange::Name(name) => change_room(work, room_id, |room| room.name = name),
+        StateChange::Alias(alias) => change_room(work, room_id, |room| room.alias = alias),
+        StateChange::HistoryVisibility(_)
+        | StateChange::Member(..)
+        | StateChange::Tombstone(_) => Ok(()),
     }
 }
 
@@ -219,15 +219,18 @@ pub(super) fn note_old_encryption(
     room_id: &str,
     event: &RoomEvent<'_>,
 ) -> Result<()> {
-    let is_it = event.event_type == ENCRYPTION && event.state_key.as_deref() == Some("");
-    if is_it && room(work, room_id)?.encryption.is_none() {
-        return set_encryption(work, room_id, &event.content);
+    let state_key = event.state_key.as_deref();
+    let change =
+        state_key.and_then(|key| StateChange::read(&event.event_type, key, &event.content));
+    match change {
+        Some(StateChange::Encryption(settings)) if room(work, room_id)?.encryption.is_none() => {
+            set_encryption(work, room_id, settings)
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-pub(super) fn set_encryption(work: &Work<'_>, room_id: &str, content: &Members<'_>) -> Result<()> {
-    let settings = room_state::encryption(content);
+pub(super) fn set_encryption(work: &Work<'_>, room_id: &str, settings: Encryption) -> Result<()> {
     let known = room(work, room_id)?.encryption;
     // A session is for the algorithm under which it began, also if the room comes back to it.
     if known.as_ref().is_some_and(|known| known.algorithm != settings.algorithm) {
@@ -335,13 +338,7 @@ pub(super) fn history_visibility_answered(
     room_id: &str,
     body: Option<&str>,
 ) -> Result<()> {
-    let visibility = match body {
-        Some(body) => {
-            let content = Members::read(body).or_fail(Kind::Answer, "The visibility")?;
-            content.text("history_visibility").map(Cow::into_owned)
-        }
-        None => None,
-    };
+    let visibility = body.map(room_state::history_visibility).transpose()?.flatten();
     if room(work, room_id)?.visibility_known {
         // A sync has told it since.
         return Ok(());

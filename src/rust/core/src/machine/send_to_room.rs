@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
-    judgement::{identifier::is_segment, members::Members},
+    judgement::{identifier::is_segment, room_state},
     primitives::account::MEGOLM,
     store::records::{
         Ask, Isolation, Lane, OutboundSession, OutboxBody, OutboxRow, OutboxState, Room,
@@ -281,8 +281,9 @@ pub(super) fn encryption_answered(
 ) -> Result<()> {
     match body {
         Some(body) => {
-            let content = Members::read(body).or_fail(Kind::Answer, "The encryption")?;
-            rooms::set_encryption(work, room_id, &content)
+            let settings = room_state::read_encryption(body);
+            let settings = settings.or_fail(Kind::Answer, "The encryption")?;
+            rooms::set_encryption(work, room_id, settings)
         }
         None => outbox::allow_plain(work, room_id, up_to),
     }

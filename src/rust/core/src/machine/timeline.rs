@@ -12,6 +12,7 @@ use crate::{
     judgement::{
         invitation::Invitation,
         room_event::{NO_TIME, RoomEvent},
+        room_state::StateChange,
         utd_reason::UtdReason,
     },
     store::{
@@ -127,7 +128,9 @@ pub(super) fn take_invitation(work: &mut Work<'_>, room_id: &str, state: &[Strin
     rooms::set_own_membership(work, room_id, Membership::Invite)?;
     let invitation = Invitation::read(state, &work.own.user_id);
     for (event_type, content) in &invitation.state {
-        rooms::note_description(work, room_id, event_type, content)?;
+        if let Some(change) = StateChange::read(event_type, "", content) {
+            rooms::note_description(work, room_id, change)?;
+        }
     }
     let is_known = before.membership == Membership::Invite
         && (invitation.inviter.is_none() || invitation.inviter == before.inviter);

@@ -11,13 +11,8 @@ use super::{
     request_table::Body,
 };
 use crate::{
-    error::{Error, Kind, OrFail, Result},
-    judgement::{
-        encrypted_file::address,
-        error_response::is_unavailable,
-        unique_map::{UniqueMap, read_object},
-    },
-    primitives::canonical_json::Json,
+    error::Result,
+    judgement::{error_response::is_unavailable, send_response},
     store::{
         Query,
         records::{Ask, OutboxBody, OutboxRow, OutboxState, Room},
@@ -84,16 +79,11 @@ pub(super) fn refuse_exposed(
 
 /// Takes in where the server has put a file.
 pub(super) fn uploaded(work: &Work<'_>, number: i64, file: &str, body: &str) -> Result<()> {
-    let answer: UniqueMap<Json> = read_object(body).or_fail(Kind::Answer, "The response")?;
-    let uri = answer.0.get("content_uri").and_then(Json::as_str);
-    let uri = uri.filter(|uri| address(uri).is_some());
-    let uri = uri.ok_or_else(|| {
-        Error::new(Kind::Answer, "A file was uploaded, and the server gave it no address.")
-    })?;
+    let uri = send_response::content_uri(body)?;
     let Some(mut row) = waiting(work, number, file)? else { return Ok(()) };
     if let OutboxBody::Event { content, uploads, .. } = &mut row.body {
         let upload = uploads.remove(0);
-        *content = with_address(content, &upload.place, uri)?;
+        *content = with_address(content, &upload.place, &uri)?;
     }
     work.tx.put(&row)
 }
