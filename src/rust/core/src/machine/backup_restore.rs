@@ -7,9 +7,10 @@ use std::str;
 
 use super::{
     HOUR, MINUTE, Machine, Millis, SECOND, Work,
+    backup_version::LOOK_AGAIN,
     effects::{self, Effect},
     inbound_sessions::{self, Keeping},
-    key_backup::{self, LOOK_AGAIN},
+    key_backup,
     key_requests::LIFETIME,
     pump::Pump,
     request_table::Body,

@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    MINUTE, Machine, Millis, SECOND, Work, failures,
+    MINUTE, Machine, Millis, SECOND, Work, backup_status, failures,
     inbound_sessions::{self, is_proven},
     key_backup,
     pump::Pump,
@@ -117,7 +117,7 @@ pub(super) fn back_up_keys(pump: &mut Pump<'_, '_>) -> Result<()> {
     if !is_due
         || pump.is_busy(&next)
         || !pump.may_ask(&next)?
-        || !key_backup::is_backup_trusted(pump.work, &backup)?
+        || !backup_status::is_backup_trusted(pump.work, &backup)?
     {
         return Ok(());
     }

@@ -7,7 +7,7 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Machine, Millis, Work,
+    Machine, Millis, Work, backup_creation,
     identity::{self, UnderWay},
     key_backup,
     secret_storage::NewKey,
@@ -95,7 +95,7 @@ impl Machine {
                 identity::identity(work, &work.own.user_id)?.map(|shown| shown.master_key);
             own.new = Some(NewIdentity { private, replaces, key_id, storage_key, description });
             work.tx.put_single(&own)?;
-            if back_up { key_backup::make_backup(work, reset, stored) } else { Ok(()) }
+            if back_up { backup_creation::make_backup(work, reset, stored) } else { Ok(()) }
         })
     }
 
@@ -235,7 +235,7 @@ impl Machine {
             let mut own = identity::own_identity(work)?;
             own.private = own.new.take().ok_or_else(incomplete)?.private;
             work.tx.put_single(&own)?;
-            key_backup::backup_key_stored(work)?;
+            backup_creation::backup_key_stored(work)?;
             tracking::mark_outdated(work, &work.own.user_id)
         })
     }
@@ -246,7 +246,7 @@ fn abandon_identity(work: &Work<'_>) -> Result<()> {
     own.new = None;
     own.recovery_key = None;
     work.tx.put_single(&own)?;
-    key_backup::abandon_backup(work)
+    backup_creation::abandon_backup(work)
 }
 
 fn new_identity(work: &Work<'_>) -> Result<NewIdentity> {

@@ -24,7 +24,9 @@
 //! | `secret_sharing` | private keys that our own devices give each other |
 //! | `dehydrated_device` | a device that waits on the server for the next one |
 //! | `secret_storage` | secrets are put there, and its key is changed |
-//! | `key_backup`, `backup_upload`, `backup_restore` | room keys that the server keeps, encrypted |
+//! | `key_backup`, `backup_version`, `backup_status` | room keys that the server keeps: which version, whose, how far |
+//! | `backup_creation`, `backup_key` | makes the backup; its private keys |
+//! | `backup_upload`, `backup_restore` | keys go to the backup, and come back |
 //! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
 //! | `uploads` | files that must be on the server before their event |
 //! | `event_size` | what is too large to be sent |
@@ -44,8 +46,12 @@ mod archive;
 mod archive_history;
 mod archive_media;
 mod archive_reading;
+mod backup_creation;
+mod backup_key;
 mod backup_restore;
+mod backup_status;
 mod backup_upload;
+mod backup_version;
 mod bounds;
 mod dehydrated_device;
 mod device_lists;
@@ -113,6 +119,7 @@ pub use self::{
     archive_media::NotKept,
     archive_reading::{ArchivedPart, ArchivedText, Part, Place},
     backup_restore::RestoredKey,
+    backup_status::{BackupStatus, SignatureReport, Signer},
     dehydrated_device::{RehydratedKeys, Rehydration},
     event_size::ContentSize,
     failures::Trouble,
@@ -120,7 +127,6 @@ pub use self::{
     identity::{IdentityStatus, UnderWay},
     identity_creation::Storage,
     inbound_sessions::Keeping,
-    key_backup::{BackupStatus, SignatureReport, Signer},
     key_export::{Imported, KeyExport},
     message_trust::{Edit, Handed, Unsigned},
     outbox::Message,

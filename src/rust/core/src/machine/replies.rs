@@ -2,7 +2,7 @@
 //! means for a request is said in `request_table`.
 
 use super::{
-    Machine, Millis, Work, backup_restore, backup_upload, device_lists,
+    Machine, Millis, Work, backup_restore, backup_upload, backup_version, device_lists,
     failures::{self, Trouble, note_failure},
     gaps, key_backup, key_bundles, key_upload, olm_sessions, outcomes,
     request_table::Meaning,
@@ -95,7 +95,7 @@ fn take_response(
     let taken = match ask.meaning(&response) {
         // What the server says of the backup is never more than a part of something else.
         _ if *ask == Ask::BackupVersion => {
-            key_backup::backup_version_received(work, status, text)?;
+            backup_version::backup_version_received(work, status, text)?;
             return Ok(key_backup::key_backup(work)?.failure.map(|_| trouble));
         }
         Meaning::Success => succeeded(work, ask, text, body),

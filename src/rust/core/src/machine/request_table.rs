@@ -336,3 +336,112 @@ pub(super) fn path_of_row(row: &OutboxRow, encrypted: bool) -> Result<String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::records::Lane;
+
+    const ROOM: &str = "!a/b:c";
+
+    fn gap(from: &str) -> Ask {
+        Ask::Gap { room_id: ROOM.into(), number: 1, from: from.into(), to: "t&2".into() }
+    }
+
+    fn error(status: u16, code: &str) -> ErrorResponse {
+        ErrorResponse::read(status, &format!(r#"{{"errcode":"{code}"}}"#))
+    }
+
+    fn query(user_ids: &[&str]) -> Ask {
+        let users = user_ids.iter().map(|user_id| ((*user_id).to_owned(), 1)).collect();
+        Ask::KeysQuery { users, lane: Lane::Side }
+    }
+
+    #[test]
+    fn a_path_is_encoded_and_has_the_parts_that_there_are() {
+        let path = |ask: Ask| ask.endpoint(&Body::Implied).unwrap().1;
+        let room = "/_matrix/client/v3/rooms/%21a%2Fb%3Ac/messages";
+        assert_eq!(path(gap("s+1")), format!("{room}?dir=f&from=s%2B1&to=t%262&limit=200"));
+        assert_eq!(path(gap("")), format!("{room}?dir=f&to=t%262&limit=200"));
+        let key = Ask::BackedUpKey {
+            room_id: ROOM.into(),
+            session_id: "s/1".into(),
+            version: "1&2".into(),
+        };
+        let keys = "/_matrix/client/v3/room_keys/keys";
+        assert_eq!(path(key), format!("{keys}/%21a%2Fb%3Ac/s%2F1?version=1%262"));
+        let upload = Ask::Upload { number: 1, file: "f".into(), room_id: ROOM.into() };
+        assert_eq!(path(upload), "/_matrix/media/v3/upload");
+    }
+
+    #[test]
+    fn an_identifier_that_would_lead_to_another_path_is_refused() {
+        let ask = Ask::Members { room_id: "..".into(), generation: 1 };
+        assert_eq!(ask.endpoint(&Body::Implied).unwrap_err().kind, Kind::Argument);
+    }
+
+    #[test]
+    fn one_request_excludes_what_would_do_the_same_again() {
+        let encryption = |up_to| Ask::Encryption { room_id: ROOM.into(), up_to };
+        let send = |number, lane| Ask::Send { number, lane };
+        let back_up = |version: &str| Ask::BackUp { version: version.into(), up_to: 1 };
+        assert!(encryption(1).excludes(&encryption(2)));
+        assert!(send(1, Lane::Side).excludes(&send(1, Lane::Room(ROOM.into()))));
+        assert!(!send(1, Lane::Side).excludes(&send(2, Lane::Side)));
+        assert!(back_up("1").excludes(&back_up("2")));
+        assert!(gap("1").excludes(&gap("1")) && !gap("1").excludes(&gap("2")));
+        assert!(!query(&["@a:b"]).excludes(&query(&["@a:b", "@b:b"])));
+    }
+
+    #[test]
+    fn what_failed_in_a_batch_is_divided_until_it_is_alone() {
+        let failed = |failures, batch| Failure {
+            subject: String::new(),
+            number: 1,
+            failures,
+            retry_at: 0,
+            failed_at: 0,
+            batch,
+            status: 0,
+            code: String::new(),
+            message: String::new(),
+        };
+        assert_eq!(query(&[]).largest_batch(None), USERS_PER_QUERY);
+        assert_eq!(query(&[]).largest_batch(Some(&failed(1, 31))), 31);
+        assert_eq!(query(&[]).largest_batch(Some(&failed(1, 0))), 1);
+        let back_up = Ask::BackUp { version: String::new(), up_to: 0 };
+        let sizes = [1, 2, 8, 100].map(|n| back_up.largest_batch(Some(&failed(n, 1))));
+        assert_eq!(sizes, [100, 50, 1, 1]);
+        assert_eq!(query(&["@a:b", "@b:b"]).patience(), u32::MAX);
+        assert_eq!(query(&["@a:b"]).patience(), PATIENCE);
+    }
+
+    #[test]
+    fn a_response_means_what_it_means_for_its_request() {
+        let (room_id, number) = (ROOM.to_owned(), 1);
+        let encryption = Ask::Encryption { room_id: room_id.clone(), up_to: 1 };
+        let members = Ask::Members { room_id: room_id.clone(), generation: 1 };
+        let upload = Ask::Upload { number, file: "f".into(), room_id };
+        let send = Ask::Send { number, lane: Lane::Side };
+        let back_up = Ask::BackUp { version: "1".into(), up_to: 1 };
+        let proxy = |status| ErrorResponse::read(status, "<html>");
+        for (ask, response, meaning) in [
+            (&encryption, error(404, "M_NOT_FOUND"), Meaning::Absent),
+            (&encryption, proxy(404), Meaning::Failed),
+            (&encryption, error(403, "M_FORBIDDEN"), Meaning::Refused),
+            (&members, error(404, "M_NOT_FOUND"), Meaning::Refused),
+            (&back_up, error(403, "M_WRONG_ROOM_KEYS_VERSION"), Meaning::Absent),
+            (&query(&["@a:b"]), error(403, "M_FORBIDDEN"), Meaning::Failed),
+            (&Ask::KeysUpload, error(400, "M_UNKNOWN"), Meaning::Refused),
+            (&Ask::KeysUpload, proxy(400), Meaning::Failed),
+            (&Ask::KeysUpload, error(403, "M_FORBIDDEN"), Meaning::Failed),
+            (&upload, proxy(413), Meaning::Refused),
+            (&upload, error(400, FILE_GONE), Meaning::Refused),
+            (&send, proxy(413), Meaning::TooLarge),
+            (&send, proxy(502), Meaning::Failed),
+            (&send, proxy(200), Meaning::Success),
+        ] {
+            assert_eq!(ask.meaning(&response), meaning, "{ask:?} {response:?}");
+        }
+    }
+}

@@ -3,8 +3,8 @@
 //! What somebody waits for comes before side work, and what others wait for before what depends on it.
 
 use super::{
-    Awaited, Machine, Millis, Requests, backup_restore, backup_upload, device_lists, gaps,
-    key_backup, key_bundles, key_requests, key_upload, olm_repair, outbox, pump::Pump,
+    Awaited, Machine, Millis, Requests, backup_restore, backup_upload, backup_version,
+    device_lists, gaps, key_bundles, key_requests, key_upload, olm_repair, outbox, pump::Pump,
     received_requests, refusals, secret_sharing, send_to_devices, send_to_room, verification,
 };
 use crate::error::Result;
@@ -50,7 +50,7 @@ impl Machine {
             device_lists::request(&mut pump)?;
             gaps::request(&mut pump)?;
             backup_upload::back_up_keys(&mut pump)?;
-            key_backup::look_at_backup(&mut pump)?;
+            backup_version::look_at_backup(&mut pump)?;
             refusals::tell_refusals(pump.work)?;
             Ok(pump.out)
         })

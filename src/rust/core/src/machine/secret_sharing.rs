@@ -9,7 +9,7 @@ use serde_json::{json, value::to_raw_value};
 use zeroize::Zeroizing;
 
 use super::{
-    HOUR, MINUTE, Millis, Work,
+    HOUR, MINUTE, Millis, Work, backup_key,
     identity::{self, public},
     key_backup, key_requests, olm_sessions,
     pump::Pump,
@@ -74,7 +74,7 @@ fn held_secret(work: &Work<'_>, name: &str) -> Result<Option<Zeroizing<String>>>
 
 fn take_secret(work: &mut Work<'_>, name: &str, secret: &str) -> Result<()> {
     if name == SECRET {
-        return key_backup::take_backup_key(work, secret)
+        return backup_key::take_backup_key(work, secret)
             .or_fail(Kind::Olm, "A secret is discarded");
     }
     let usage = Usage::ALL.into_iter().find(|usage| usage.secret_name() == name);
