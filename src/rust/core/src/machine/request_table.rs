@@ -1,9 +1,9 @@
-//! All requests that the pump gives out: for each [`Ask`] the method, the path and the body; what must not run
-//! beside it; how late its response may come; what its failures are counted under, and how it is divided
-//! after them; what a response means for it.
+//! The table of requests. For each [`Ask`] it has the method, the path and the body; what must not run beside
+//! it; how late its response may come; what its failures are counted under, and how it is divided after
+//! them; what a response means for it.
 //!
-//! The pause after a failure is the same for all, and doubles (`failures`). Who takes a response is said in
-//! `replies`.
+//! A topic gives an [`Ask`] to the pump and writes no path. The pause after a failure is the same for all, and
+//! doubles (`failures`). `replies` says who takes a response.
 
 use std::collections::BTreeMap;
 
@@ -284,7 +284,7 @@ impl Ask {
             Self::KeysUpload if response.status == 400 && response.is_about_request() => {
                 Meaning::Refused
             }
-            // Nothing can go on without these, so no refusal ends them.
+            // No refusal ends these: what they are for is still needed.
             Self::KeysUpload
             | Self::KeysQuery { .. }
             | Self::KeysClaim { .. }
