@@ -12,8 +12,12 @@ use vodozemac::{
 use crate::{
     answer::{answer, record, string, strings},
     arguments,
-    handle::{Object, keep, with},
+    handle::{Held, keep, with},
 };
+
+impl Held for Account {
+    const NAME: &'static str = "an Olm account";
+}
 
 /// 32 bytes, as a pickle key must have.
 pub(crate) fn pickle_key(key: &Robj) -> Result<&[u8; 32]> {
@@ -35,7 +39,7 @@ fn named(keys: impl IntoIterator<Item = (KeyId, vodozemac::Curve25519PublicKey)>
 
 #[extendr]
 fn account_new() -> Robj {
-    answer(|| Ok(keep(Object::Account(Account::new()))))
+    answer(|| Ok(keep(Account::new())))
 }
 
 #[extendr]
@@ -157,7 +161,7 @@ fn account_unpickle(blob: Robj, key: Robj) -> Robj {
         let blob = arguments::text(&blob, "blob")?;
         let pickle = AccountPickle::from_encrypted(&blob, pickle_key(&key)?)
             .or_fail(Kind::Pickle, "The account cannot be unpickled")?;
-        Ok(keep(Object::Account(Account::from_pickle(pickle))))
+        Ok(keep(Account::from_pickle(pickle)))
     })
 }
 

@@ -7,10 +7,14 @@ use crate::{
     answer::{answer, optional_string, record, string, strings},
     arguments,
     clock::now,
-    handle::{Object, keep, with},
+    handle::{Held, keep, with},
     machine::on,
     secret_storage::{Given, secret_storage},
 };
+
+impl Held for Rehydration {
+    const NAME: &'static str = "a dehydrated device";
+}
 
 #[extendr]
 fn machine_seal_dehydration_key(
@@ -57,7 +61,7 @@ fn dehydrated_device_open(
         let stored = arguments::body(&stored, "stored")?;
         let device = Rehydration::open(&storage, given.secret()?, &stored)?;
         let device_id = string(&device.device_id);
-        let handle = keep(Object::Rehydration(Box::new(device)));
+        let handle = keep(device);
         Ok(record([("device_id", device_id), ("handle", handle)]))
     })
 }

@@ -7,14 +7,19 @@ use crate::{
     answer::{answer, number, raw, record},
     arguments,
     clock::now,
-    handle::{Object, keep, with},
+    handle::{Held, keep, with},
 };
+
+impl Held for ModelServer {
+    const NAME: &'static str = "a demo homeserver";
+    const OUTLIVES_FORK: bool = true;
+}
 
 #[extendr]
 fn demo_new(server_name: Robj) -> Robj {
     answer(|| {
         let name = arguments::text(&server_name, "server_name")?;
-        Ok(keep(Object::Demo(ModelServer::new(&name))))
+        Ok(keep(ModelServer::new(&name)))
     })
 }
 

@@ -20,7 +20,7 @@ use crate::{
     answer::{answer, number, record, string, strings},
     arguments,
     clock::now,
-    handle::{Object, keep, with},
+    handle::{Held, keep, with},
     machine::on,
 };
 
@@ -29,6 +29,14 @@ pub(crate) struct Export(Option<KeyExport<Draft>>);
 
 /// A key export that is being read.
 pub(crate) struct KeyImport(Import<File>);
+
+impl Held for Export {
+    const NAME: &'static str = "a key export";
+}
+
+impl Held for KeyImport {
+    const NAME: &'static str = "a key import";
+}
 
 fn passphrase(value: &Robj) -> Result<Zeroizing<String>> {
     arguments::text(value, "passphrase").map(Zeroizing::new)
@@ -42,7 +50,7 @@ fn machine_begin_export(handle: Robj, path: Robj, given: Robj, rooms: Robj) -> R
         let draft = Draft::new(Path::new(&path)).or_fail(Kind::KeyExport, &wrong)?;
         let rooms = if rooms.is_null() { None } else { Some(arguments::texts(&rooms, "rooms")?) };
         let file = Encrypt::new(draft, &passphrase(&given)?, NEW_ITERATIONS)?;
-        Ok(keep(Object::Export(Export(Some(machine.begin_export(file, rooms)?)))))
+        Ok(keep(Export(Some(machine.begin_export(file, rooms)?))))
     })
 }
 
@@ -87,7 +95,7 @@ fn key_import_open(path: Robj, given: Robj) -> Robj {
     answer(|| {
         let path = arguments::text(&path, "path")?;
         let file = File::open(&path).or_fail(Kind::KeyExport, &format!("{path} cannot be read"))?;
-        Ok(keep(Object::Import(KeyImport(Import::open(file, &passphrase(&given)?)?))))
+        Ok(keep(KeyImport(Import::open(file, &passphrase(&given)?)?)))
     })
 }
 

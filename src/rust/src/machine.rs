@@ -11,7 +11,7 @@ use mxcrypt_core::{
 use crate::{
     answer::{answer, number, optional_string, record, string},
     arguments,
-    handle::{Object, keep, with},
+    handle::{Held, keep, with},
 };
 
 /// An open store. R forks its process (`parallel::mclapply`); a child must not touch the
@@ -20,6 +20,11 @@ pub(crate) struct OpenMachine {
     location: Location,
     machine: ManuallyDrop<Option<Machine>>,
     process: u32,
+}
+
+impl Held for OpenMachine {
+    const NAME: &'static str = "an open store";
+    const OUTLIVES_FORK: bool = true;
 }
 
 impl OpenMachine {
@@ -73,7 +78,7 @@ fn machine_open(directory: Robj, key: Robj) -> Robj {
         } else {
             KeySource::Given(StoreKey::from_base64(&arguments::text(&key, "store_key")?)?)
         };
-        Ok(keep(Object::Machine(OpenMachine::open(Location::new(directory, key))?)))
+        Ok(keep(OpenMachine::open(Location::new(directory, key))?))
     })
 }
 

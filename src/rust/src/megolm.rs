@@ -8,12 +8,21 @@ use crate::{
     account::pickle_key,
     answer::{answer, number, raw, record, string, strings},
     arguments,
-    handle::{Object, keep, with},
+    handle::{Held, keep, with},
 };
+
+impl Held for GroupSession {
+    const NAME: &'static str = "an outbound Megolm session";
+}
+
+impl Held for InboundGroupSession {
+    const NAME: &'static str = "an inbound Megolm session";
+    const OUTLIVES_FORK: bool = true;
+}
 
 #[extendr]
 fn megolm_outbound_new() -> Robj {
-    answer(|| Ok(keep(Object::MegolmOutbound(megolm::outbound()))))
+    answer(|| Ok(keep(megolm::outbound())))
 }
 
 #[extendr]
@@ -61,7 +70,7 @@ fn megolm_outbound_unpickle(blob: Robj, key: Robj) -> Robj {
         let blob = arguments::text(&blob, "blob")?;
         let pickle = GroupSessionPickle::from_encrypted(&blob, pickle_key(&key)?)
             .or_fail(Kind::Pickle, "The Megolm session cannot be unpickled")?;
-        Ok(keep(Object::MegolmOutbound(GroupSession::from_pickle(pickle))))
+        Ok(keep(GroupSession::from_pickle(pickle)))
     })
 }
 
@@ -69,7 +78,7 @@ fn megolm_outbound_unpickle(blob: Robj, key: Robj) -> Robj {
 fn megolm_inbound_new(session_key: Robj) -> Robj {
     answer(|| {
         let key = arguments::text(&session_key, "session_key")?;
-        Ok(keep(Object::MegolmInbound(megolm::inbound(&key)?)))
+        Ok(keep(megolm::inbound(&key)?))
     })
 }
 
@@ -129,7 +138,7 @@ fn megolm_inbound_unpickle(blob: Robj, key: Robj) -> Robj {
         let blob = arguments::text(&blob, "blob")?;
         let pickle = InboundGroupSessionPickle::from_encrypted(&blob, pickle_key(&key)?)
             .or_fail(Kind::Pickle, "The Megolm session cannot be unpickled")?;
-        Ok(keep(Object::MegolmInbound(InboundGroupSession::from_pickle(pickle))))
+        Ok(keep(InboundGroupSession::from_pickle(pickle)))
     })
 }
 

@@ -10,8 +10,12 @@ use crate::{
     account::pickle_key,
     answer::{answer, raw, record, string},
     arguments,
-    handle::{Object, keep, with},
+    handle::{Held, keep, with},
 };
+
+impl Held for Session {
+    const NAME: &'static str = "an Olm session";
+}
 
 #[extendr]
 fn olm_outbound(account: Robj, identity_key: Robj, one_time_key: Robj) -> Robj {
@@ -19,7 +23,7 @@ fn olm_outbound(account: Robj, identity_key: Robj, one_time_key: Robj) -> Robj {
         let identity_key = keys::curve25519(&arguments::text(&identity_key, "peer_curve25519")?)?;
         let one_time_key = keys::curve25519(&arguments::text(&one_time_key, "peer_otk")?)?;
         with(&account, |account: &mut Account| {
-            Ok(keep(Object::Olm(olm::outbound(account, identity_key, one_time_key)?.into())))
+            Ok(keep(olm::outbound(account, identity_key, one_time_key)?))
         })
     })
 }
@@ -35,7 +39,7 @@ fn olm_inbound(account: Robj, identity_key: Robj, body: Robj) -> Robj {
         with(&account, |account: &mut Account| {
             let opened = olm::inbound(account, identity_key, &message)?;
             let plaintext = raw(&opened.plaintext);
-            let session = keep(Object::Olm(opened.session.into()));
+            let session = keep(opened.session);
             Ok(record([("session", session), ("plaintext", plaintext)]))
         })
     })
@@ -83,7 +87,7 @@ fn olm_session_unpickle(blob: Robj, key: Robj) -> Robj {
         let blob = arguments::text(&blob, "blob")?;
         let pickle = SessionPickle::from_encrypted(&blob, pickle_key(&key)?)
             .or_fail(Kind::Pickle, "The Olm session cannot be unpickled")?;
-        Ok(keep(Object::Olm(Session::from_pickle(pickle).into())))
+        Ok(keep(Session::from_pickle(pickle)))
     })
 }
 

@@ -12,12 +12,17 @@ use crate::{
     answer::{answer, optional_string, record, string, strings},
     arguments,
     clock::now,
-    handle::{Object, keep, with},
+    handle::{Held, keep, with},
     machine::on,
 };
 
 /// A secret that was fetched: R holds a handle and not its text.
 pub(crate) struct Secret(Zeroizing<String>);
+
+impl Held for Secret {
+    const NAME: &'static str = "a secret";
+    const OUTLIVES_FORK: bool = true;
+}
 
 /// What a caller gave to open secret storage with.
 pub(crate) struct Given {
@@ -119,7 +124,7 @@ fn secret_storage_fetch(
         let storage = secret_storage(&account_data)?;
         let given = Given::read(&recovery_key, &passphrase)?;
         let secret = storage.fetch(&arguments::text(&name, "name")?, given.secret()?)?;
-        Ok(secret.map_or_else(|| ().into(), |text| keep(Object::Secret(Secret(text)))))
+        Ok(secret.map_or_else(|| ().into(), |text| keep(Secret(text))))
     })
 }
 

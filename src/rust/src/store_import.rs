@@ -13,12 +13,16 @@ use crate::{
     answer::{answer, number, record, strings},
     arguments,
     clock::now,
-    handle::{Object, keep, with},
+    handle::{Held, keep, with},
     machine::on,
 };
 
 /// A store of mx.client that was read; none once it was imported.
 pub(crate) struct Foreign(Option<MxClientStore>);
+
+impl Held for Foreign {
+    const NAME: &'static str = "a store of another package";
+}
 
 impl Foreign {
     fn store(&self) -> Result<&MxClientStore> {
@@ -35,7 +39,7 @@ fn mx_client_store_read(directory: Robj) -> Robj {
     answer(|| {
         let directory = arguments::text(&directory, "from")?;
         let store = read_mx_client_store(Path::new(&directory))?;
-        Ok(keep(Object::Foreign(Foreign(Some(store)))))
+        Ok(keep(Foreign(Some(store))))
     })
 }
 
