@@ -69,23 +69,14 @@ differing_secrets <- function(
   if (is.null(given)) {
     return(NULL)
   }
-  data <- now[["storage"]][["account_data"]]
-  opened <- core(
-    secret_storage_key(data, given[["recovery_key"]], given[["passphrase"]]),
-    call = call
-  )
+  storage <- with_secret(now[["storage"]][["handle"]], given, call)
+  opened <- core(secret_storage_key(storage), call = call)
   if (opened != now[["storage"]][["default_key"]]) {
     return(NULL)
   }
   # An older key is kept, for the version that it opens.
-  judged <- machine_judge_backup_key(
-    machine,
-    data,
-    given[["recovery_key"]],
-    given[["passphrase"]]
-  )
-  core(judged, call = call)
-  due <- held_secrets_due(machine, now[["storage"]], given, call)
+  core(machine_judge_backup_key(machine, storage), call = call)
+  due <- core(machine_seal_held_secrets(machine, storage), call = call)
   differing <- due[["type"]] %in% now[["storage"]][["secrets"]]
   if (any(differing)) {
     names <- names(secret_names)[secret_names %in% due[["type"]][differing]]
@@ -99,16 +90,6 @@ differing_secrets <- function(
       "Put those of this device there, which are the ones the server shows."
     )[[1]])
   }
-}
-
-held_secrets_due <- function(machine, storage, given, call = caller_env()) {
-  sealed <- machine_seal_held_secrets(
-    machine,
-    storage[["account_data"]],
-    given[["recovery_key"]],
-    given[["passphrase"]]
-  )
-  core(sealed, call = call)
 }
 
 tell_repairs <- function(problems) {
@@ -128,7 +109,14 @@ tell_repairs <- function(problems) {
 
 # First what is here becomes whole, then what is stored. A step that fails does not
 # stop the next one; without what opens secret storage, there is none.
-mend <- function(client, machine, given, password, problems) {
+mend <- function(
+  client,
+  machine,
+  given,
+  password,
+  problems,
+  call = caller_env()
+) {
   due <- problems[["problem"]][problems[["mendable"]]]
   step <- function(problems, code) {
     if (any(problems %in% due)) {
@@ -157,14 +145,7 @@ mend <- function(client, machine, given, password, problems) {
       "backup_missing",
       "backup_unfinished"
     ),
-    function() {
-      mx_crypto_setup(
-        client,
-        given[["recovery_key"]],
-        given[["passphrase"]],
-        password = password
-      )
-    }
+    function() set_up_crypto(client, machine, given, FALSE, password, call)
   )
   step(
     c("backup_key_missing_here", "private_keys_under_other_key"),
@@ -180,7 +161,8 @@ mend <- function(client, machine, given, password, problems) {
   step("backup_unused", function() core(machine_enable_backup(machine, TRUE)))
   step(c("private_keys_not_stored", "stored_keys_differ"), function() {
     given <- storage_secret(client, given)
-    due <- held_secrets_due(machine, secret_storage(client), given)
+    due <- machine_seal_held_secrets(machine, open_storage(client, given))
+    due <- core(due)
     put_account_data(client, due[["type"]], due[["content"]])
   })
   step(c("backup_behind", "backup_unused"), function() mx_backup_upload(client))

@@ -78,43 +78,8 @@ mx_crypto_setup <- function(
   given <- check_given(recovery_key, passphrase)
   check_flag(reset)
   check_string(password, null = TRUE)
-  status <- own_identity(client, machine)
-  steps <- character()
-  done <- function(step) {
-    cli::cli_alert_success("{step}")
-    steps <<- c(steps, step)
-  }
-  if (identical(status[["under_way"]], "overtaken")) {
-    core(machine_abandon_identity(machine))
-    status[["under_way"]] <- NULL
-  }
-  opened <- FALSE
-  goes_on <- !is.null(status[["under_way"]])
-  makes <- goes_on || reset || is.null(status[["master_key"]])
-  if (makes) {
-    if (!goes_on) {
-      make_identity(client, machine, given, reset)
-      done("made an identity")
-    }
-    publish_identity(client, machine, status, password, done)
-  } else if (!"self_signing" %in% status[["held"]]) {
-    open_identity(client, machine, given)
-    opened <- TRUE
-    done("took the identity from secret storage")
-  }
-  if (!own_identity(client, machine)[["device_signed"]]) {
-    sign_device(client, machine)
-    done("signed this device")
-  }
-  key_backup <- set_up_backup(client, machine, given, done)
-  if (opened) {
-    offer_sign_out(client, password)
-  }
-  setup <- new_crypto_setup(client, machine, steps, key_backup)
-  if (makes && !is.null(setup[["recovery_key"]])) {
-    tell_recovery_key()
-  }
-  if (length(steps) > 0L) setup else invisible(setup)
+  setup <- set_up_crypto(client, machine, given, reset, password)
+  if (length(setup[["steps"]]) > 0L) setup else invisible(setup)
 }
 
 #' @rdname mx_crypto_setup
@@ -132,6 +97,53 @@ mx_cross_signing_reset <- function(
   )
 }
 
+set_up_crypto <- function(
+  client,
+  machine,
+  given,
+  reset,
+  password,
+  call = caller_env()
+) {
+  status <- own_identity(client, machine, call)
+  steps <- character()
+  done <- function(step) {
+    cli::cli_alert_success("{step}")
+    steps <<- c(steps, step)
+  }
+  if (identical(status[["under_way"]], "overtaken")) {
+    core(machine_abandon_identity(machine), call = call)
+    status[["under_way"]] <- NULL
+  }
+  opened <- FALSE
+  goes_on <- !is.null(status[["under_way"]])
+  makes <- goes_on || reset || is.null(status[["master_key"]])
+  if (makes) {
+    if (!goes_on) {
+      make_identity(client, machine, given, reset, call)
+      done("made an identity")
+    }
+    publish_identity(client, machine, status, password, done, call)
+  } else if (!"self_signing" %in% status[["held"]]) {
+    open_identity(client, machine, given, call)
+    opened <- TRUE
+    done("took the identity from secret storage")
+  }
+  if (!own_identity(client, machine, call)[["device_signed"]]) {
+    sign_device(client, machine, call)
+    done("signed this device")
+  }
+  key_backup <- set_up_backup(client, machine, given, done, call)
+  if (opened) {
+    offer_sign_out(client, password)
+  }
+  setup <- new_crypto_setup(client, machine, steps, key_backup)
+  if (makes && !is.null(setup[["recovery_key"]])) {
+    tell_recovery_key()
+  }
+  setup
+}
+
 # Secret storage that is there already is used: a new one in its place would lock
 # other clients out of what it holds.
 make_identity <- function(client, machine, given, reset, call = caller_env()) {
@@ -141,32 +153,22 @@ make_identity <- function(client, machine, given, reset, call = caller_env()) {
   # is replaced. Where nobody knows whether there is one, none is made yet.
   is_none <- is.null(backup[["version"]]) && is.null(backup[["failure"]])
   back_up <- !identical(shown[["backup_wanted"]], FALSE) && (reset || is_none)
-  storage <- if (!reset) shown
-  if (is.null(storage[["default_key"]])) {
-    if (!reset) {
-      open_legacy_backup(client, machine, shown, given, backup, call)
-    }
-    storage <- NULL
-    given[["recovery_key"]] <- NULL
-  } else {
+  new_key <- reset || is.null(shown[["default_key"]])
+  if (!new_key) {
     given <- storage_secret(client, given, call)
+  } else if (!reset) {
+    open_legacy_backup(client, machine, shown, given, backup, call)
   }
-  made <- machine_make_identity(
-    machine,
-    storage[["account_data"]],
-    given[["recovery_key"]],
-    given[["passphrase"]],
-    reset,
-    back_up
-  )
+  storage <- with_secret(shown[["handle"]], given, call)
+  made <- machine_make_identity(machine, storage, new_key, reset, back_up)
   core(made, call = call)
 }
 
 # An account without secret storage may have a key backup from before there was
 # any. What opens it is given; its key goes into the new secret storage.
 open_legacy_backup <- function(client, machine, storage, given, backup, call) {
-  is_key <- !is.null(given[["recovery_key"]])
-  if (!is_key && (is.null(given[["passphrase"]]) || !backup[["legacy"]])) {
+  is_key <- given[["recovery_key"]]
+  if (!is_key && !(given[["passphrase"]] && backup[["legacy"]])) {
     return(invisible())
   }
   opened <- if (!is.null(backup[["version"]])) {
@@ -240,8 +242,8 @@ is_identity_shown <- function(client, machine, call) {
 }
 
 store_identity <- function(client, machine, call = caller_env()) {
-  shown <- account_data(client, call)
-  data <- core(machine_identity_account_data(machine, shown), call = call)
+  storage <- read_storage(client, call)
+  data <- core(machine_identity_account_data(machine, storage), call = call)
   if (length(data[["type"]]) == 0L) {
     mx_abort(
       "Another client has made secret storage meanwhile. Use its recovery key.",
@@ -253,7 +255,7 @@ store_identity <- function(client, machine, call = caller_env()) {
 }
 
 open_identity <- function(client, machine, given, call = caller_env()) {
-  storage <- secret_storage(client)
+  storage <- secret_storage(client, call)
   if (is.null(storage[["default_key"]])) {
     mx_abort(
       c(
@@ -270,13 +272,8 @@ open_identity <- function(client, machine, given, call = caller_env()) {
     )
   }
   given <- storage_secret(client, given, call)
-  imported <- machine_import_identity(
-    machine,
-    storage[["account_data"]],
-    given[["recovery_key"]],
-    given[["passphrase"]]
-  )
-  core(imported, call = call)
+  opened <- with_secret(storage[["handle"]], given, call)
+  core(machine_import_identity(machine, opened), call = call)
 }
 
 sign_device <- function(client, machine, call = caller_env()) {

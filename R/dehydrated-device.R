@@ -90,13 +90,7 @@ mx_dehydrated_device_rehydrate <- function(
     return(invisible(data.frame(none)))
   }
   given <- storage_secret(client, given)
-  opened <- dehydrated_device_open(
-    stored,
-    account_data(client),
-    given[["recovery_key"]],
-    given[["passphrase"]]
-  )
-  opened <- core(opened)
+  opened <- core(dehydrated_device_open(stored, open_storage(client, given)))
   # What could keep it from being replaced shows before anything is read.
   made <- if (replace) make_dehydrated_device(client, machine, given)
   batches <- rehydrate(client, machine, opened)
@@ -164,23 +158,14 @@ make_dehydrated_device <- function(
   given,
   call = caller_env()
 ) {
-  recovery_key <- given[["recovery_key"]]
-  passphrase <- given[["passphrase"]]
-  data <- account_data(client, call)
-  key <- machine_seal_dehydration_key(machine, data, recovery_key, passphrase)
-  key <- core(key, call = call)
+  storage <- open_storage(client, given, call)
+  key <- core(machine_seal_dehydration_key(machine, storage), call = call)
   if (!is.null(key)) {
     put_account_data(client, "org.matrix.msc3814", key, call)
     # The key that the server shows then is used, whoever put it there.
-    data <- account_data(client, call)
+    storage <- open_storage(client, given, call)
   }
-  made <- machine_make_dehydrated_device(
-    machine,
-    data,
-    recovery_key,
-    passphrase
-  )
-  core(made, call = call)
+  core(machine_make_dehydrated_device(machine, storage), call = call)
 }
 
 # Success is what the server shows then: to a device that does not show as signed

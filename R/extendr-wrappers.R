@@ -110,13 +110,13 @@ machine_note_approval <- function(handle, path, body, session) .Call(wrap__machi
 
 canonical_json <- function(text) .Call(wrap__canonical_json, text)
 
-machine_seal_dehydration_key <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_seal_dehydration_key, handle, account_data, recovery_key, passphrase)
+machine_seal_dehydration_key <- function(handle, storage) .Call(wrap__machine_seal_dehydration_key, handle, storage)
 
 # The id of a new one, and what puts it on the server.
-machine_make_dehydrated_device <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_make_dehydrated_device, handle, account_data, recovery_key, passphrase)
+machine_make_dehydrated_device <- function(handle, storage) .Call(wrap__machine_make_dehydrated_device, handle, storage)
 
 # Its id, and a handle that reads what it was sent.
-dehydrated_device_open <- function(stored, account_data, recovery_key, passphrase) .Call(wrap__dehydrated_device_open, stored, account_data, recovery_key, passphrase)
+dehydrated_device_open <- function(stored, storage) .Call(wrap__dehydrated_device_open, stored, storage)
 
 machine_receive_dehydrated_events <- function(handle, device, body) .Call(wrap__machine_receive_dehydrated_events, handle, device, body)
 
@@ -146,21 +146,22 @@ handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
 
 machine_identity_status <- function(handle) .Call(wrap__machine_identity_status, handle)
 
-# Makes an identity, with a new key of secret storage or with the one there is.
-machine_make_identity <- function(handle, account_data, recovery_key, passphrase, reset, back_up) .Call(wrap__machine_make_identity, handle, account_data, recovery_key, passphrase, reset, back_up)
+# Makes an identity, with a new key of secret storage, from the passphrase that was given if there
+# is one, or with the key there is.
+machine_make_identity <- function(handle, storage, new_key, reset, back_up) .Call(wrap__machine_make_identity, handle, storage, new_key, reset, back_up)
 
 # Makes secret storage for the identity there is.
-machine_make_secret_storage <- function(handle, passphrase) .Call(wrap__machine_make_secret_storage, handle, passphrase)
+machine_make_secret_storage <- function(handle, new_passphrase) .Call(wrap__machine_make_secret_storage, handle, new_passphrase)
 
 machine_abandon_identity <- function(handle) .Call(wrap__machine_abandon_identity, handle)
 
-machine_identity_account_data <- function(handle, account_data) .Call(wrap__machine_identity_account_data, handle, account_data)
+machine_identity_account_data <- function(handle, storage) .Call(wrap__machine_identity_account_data, handle, storage)
 
 machine_signing_keys_upload <- function(handle, auth) .Call(wrap__machine_signing_keys_upload, handle, auth)
 
 machine_identity_published <- function(handle) .Call(wrap__machine_identity_published, handle)
 
-machine_import_identity <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_import_identity, handle, account_data, recovery_key, passphrase)
+machine_import_identity <- function(handle, storage) .Call(wrap__machine_import_identity, handle, storage)
 
 machine_signatures_upload <- function(handle) .Call(wrap__machine_signatures_upload, handle)
 
@@ -222,18 +223,18 @@ machine_enable_backup <- function(handle, enabled) .Call(wrap__machine_enable_ba
 
 machine_hurry_backup <- function(handle) .Call(wrap__machine_hurry_backup, handle)
 
-machine_make_backup <- function(handle, replaces, account_data, recovery_key, passphrase) .Call(wrap__machine_make_backup, handle, replaces, account_data, recovery_key, passphrase)
+machine_make_backup <- function(handle, replaces, storage) .Call(wrap__machine_make_backup, handle, replaces, storage)
 
-machine_seal_backup_key <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_seal_backup_key, handle, account_data, recovery_key, passphrase)
+machine_seal_backup_key <- function(handle, storage) .Call(wrap__machine_seal_backup_key, handle, storage)
 
 machine_backup_key_stored <- function(handle) .Call(wrap__machine_backup_key_stored, handle)
 
 machine_backup_upload <- function(handle) .Call(wrap__machine_backup_upload, handle)
 
-machine_open_backup <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_open_backup, handle, account_data, recovery_key, passphrase)
+machine_open_backup <- function(handle, storage) .Call(wrap__machine_open_backup, handle, storage)
 
 # Finds out whether secret storage holds the key of the backup.
-machine_judge_backup_key <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_judge_backup_key, handle, account_data, recovery_key, passphrase)
+machine_judge_backup_key <- function(handle, storage) .Call(wrap__machine_judge_backup_key, handle, storage)
 
 # The versions before the current one that may be asked for.
 machine_older_backups <- function(handle) .Call(wrap__machine_older_backups, handle)
@@ -471,27 +472,36 @@ machine_note_members_changed <- function(handle, room_id) .Call(wrap__machine_no
 
 machine_note_own_membership <- function(handle, room_id, membership) .Call(wrap__machine_note_own_membership, handle, room_id, membership)
 
+# What opens secret storage, for as long as one call lasts.
+storage_secret_new <- function(recovery_key, passphrase) .Call(wrap__storage_secret_new, recovery_key, passphrase)
+
+# Secret storage in the response to an initial sync.
+secret_storage_read <- function(account_data) .Call(wrap__secret_storage_read, account_data)
+
+# The same secret storage, with what opens it.
+secret_storage_with <- function(storage, given) .Call(wrap__secret_storage_with, storage, given)
+
 # Its default key, the secrets under that, and its keys, as columns.
-secret_storage_describe <- function(account_data) .Call(wrap__secret_storage_describe, account_data)
+secret_storage_describe <- function(storage) .Call(wrap__secret_storage_describe, storage)
 
 # The id of the key that what was given opens.
-secret_storage_key <- function(account_data, recovery_key, passphrase) .Call(wrap__secret_storage_key, account_data, recovery_key, passphrase)
+secret_storage_key <- function(storage) .Call(wrap__secret_storage_key, storage)
 
 # A handle of a secret, or `NULL` where there is none of this name.
-secret_storage_fetch <- function(account_data, name, recovery_key, passphrase) .Call(wrap__secret_storage_fetch, account_data, name, recovery_key, passphrase)
+secret_storage_fetch <- function(storage, name) .Call(wrap__secret_storage_fetch, storage, name)
 
 secret_text <- function(handle) .Call(wrap__secret_text, handle)
 
-machine_seal_secret <- function(handle, account_data, name, value, recovery_key, passphrase) .Call(wrap__machine_seal_secret, handle, account_data, name, value, recovery_key, passphrase)
+machine_seal_secret <- function(handle, storage, name, value) .Call(wrap__machine_seal_secret, handle, storage, name, value)
 
 # What secret storage lacks of the private keys that are here.
-machine_seal_held_secrets <- function(handle, account_data, recovery_key, passphrase) .Call(wrap__machine_seal_held_secrets, handle, account_data, recovery_key, passphrase)
+machine_seal_held_secrets <- function(handle, storage) .Call(wrap__machine_seal_held_secrets, handle, storage)
 
-machine_key_change_under_way <- function(handle, account_data) .Call(wrap__machine_key_change_under_way, handle, account_data)
+machine_key_change_under_way <- function(handle, storage) .Call(wrap__machine_key_change_under_way, handle, storage)
 
-machine_begin_key_change <- function(handle, account_data, recovery_key, passphrase, new_passphrase) .Call(wrap__machine_begin_key_change, handle, account_data, recovery_key, passphrase, new_passphrase)
+machine_begin_key_change <- function(handle, storage, new_passphrase) .Call(wrap__machine_begin_key_change, handle, storage, new_passphrase)
 
-machine_key_change_writes <- function(handle, account_data) .Call(wrap__machine_key_change_writes, handle, account_data)
+machine_key_change_writes <- function(handle, storage) .Call(wrap__machine_key_change_writes, handle, storage)
 
 ed25519_verify <- function(public_keys, messages, signatures) .Call(wrap__ed25519_verify, public_keys, messages, signatures)
 

@@ -290,13 +290,8 @@ bullets <- function(lines) {
 # Takes the private key from secret storage, or from what opens the backup itself.
 join_backup <- function(client, machine, storage, given, call = caller_env()) {
   given <- storage_secret(client, given, call)
-  opened <- machine_open_backup(
-    machine,
-    storage[["account_data"]],
-    given[["recovery_key"]],
-    given[["passphrase"]]
-  )
-  core(opened, call = call)
+  opened <- with_secret(storage[["handle"]], given, call)
+  core(machine_open_backup(machine, opened), call = call)
 }
 
 # The private key first: to this store, to secret storage, and then the backup that
@@ -305,21 +300,9 @@ join_backup <- function(client, machine, storage, given, call = caller_env()) {
 # that key: the server may be wrong when it returns no backup.
 make_backup <- function(client, machine, given, replace, call = caller_env()) {
   given <- storage_secret(client, given, call)
-  begun <- machine_make_backup(
-    machine,
-    replace,
-    secret_storage(client, call)[["account_data"]],
-    given[["recovery_key"]],
-    given[["passphrase"]]
-  )
-  core(begun, call = call)
-  sealed <- machine_seal_backup_key(
-    machine,
-    account_data(client, call),
-    given[["recovery_key"]],
-    given[["passphrase"]]
-  )
-  content <- core(sealed, call = call)
+  storage <- open_storage(client, given, call)
+  core(machine_make_backup(machine, replace, storage), call = call)
+  content <- core(machine_seal_backup_key(machine, storage), call = call)
   name <- if (!is.null(content)) secret_names[["backup"]]
   put_account_data(client, name, content, call)
   core(machine_backup_key_stored(machine), call = call)

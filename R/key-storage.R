@@ -18,13 +18,8 @@ key_storage_now <- function(
   if (is_backup_key_doubtful(now)) {
     given <- secret_at_hand(client, given, call)
     if (!is.null(given)) {
-      judged <- machine_judge_backup_key(
-        machine,
-        now[["storage"]][["account_data"]],
-        given[["recovery_key"]],
-        given[["passphrase"]]
-      )
-      core(judged, call = call)
+      opened <- with_secret(now[["storage"]][["handle"]], given, call)
+      core(machine_judge_backup_key(machine, opened), call = call)
       now[["backup"]] <- core(machine_backup_status(machine), call = call)
     }
   }

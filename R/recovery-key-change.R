@@ -57,24 +57,16 @@ mx_recovery_key_change <- function(
   check_string(new_passphrase, null = TRUE)
   status <- own_identity(client, machine)
   storage <- secret_storage(client)
-  data <- storage[["account_data"]]
   nothing_to_open <- is.null(storage[["default_key"]]) &&
-    is.null(recovery_key) &&
-    is.null(passphrase)
+    is.null(given[["handle"]])
   if (nothing_to_open || identical(status[["under_way"]], "unstored")) {
     return(set_up_recovery(client, machine, new_passphrase))
   }
-  if (!core(machine_key_change_under_way(machine, data))) {
+  if (!core(machine_key_change_under_way(machine, storage[["handle"]]))) {
     given <- storage_secret(client, given)
   }
-  begun <- machine_begin_key_change(
-    machine,
-    data,
-    given[["recovery_key"]],
-    given[["passphrase"]],
-    new_passphrase
-  )
-  core(begun)
+  opened <- with_secret(storage[["handle"]], given)
+  core(machine_begin_key_change(machine, opened, new_passphrase))
   finish_key_change(client, machine)
   recovery_key_made(client, machine)
 }
@@ -105,8 +97,8 @@ recovery_key_made <- function(client, machine) {
 # no other client is at work.
 finish_key_change <- function(client, machine, call = caller_env()) {
   for (round in 1:8) {
-    data <- account_data(client, call)
-    due <- core(machine_key_change_writes(machine, data), call = call)
+    storage <- read_storage(client, call)
+    due <- core(machine_key_change_writes(machine, storage), call = call)
     if (length(due[["type"]]) == 0L) {
       return(invisible())
     }

@@ -30,24 +30,56 @@ account_data_filter <- function() {
   unclass(mxc_json(list(room = list(rooms = list()), presence = nothing)))
 }
 
-# Secret storage as the server shows it: the account data, the `default_key` (NULL
-# where there is none), the names of the `secrets` under it, and the `keys`.
+# Secret storage as the server shows it now, in the core: a handle.
+read_storage <- function(client, call = caller_env()) {
+  core(secret_storage_read(account_data(client, call)), call = call)
+}
+
+# The same, described: its `handle`, the `default_key` (NULL where there is none),
+# the names of the `secrets` under it, and the `keys`.
 secret_storage <- function(client, call = caller_env()) {
-  data <- account_data(client, call)
-  described <- core(secret_storage_describe(data), call = call)
-  c(list(account_data = data), described)
+  handle <- read_storage(client, call)
+  described <- core(secret_storage_describe(handle), call = call)
+  c(list(handle = handle), described)
+}
+
+# A handle of secret storage, with what opens it.
+with_secret <- function(storage, given, call = caller_env()) {
+  secret <- given[["handle"]]
+  if (is.null(secret)) {
+    return(storage)
+  }
+  core(secret_storage_with(storage, secret), call = call)
+}
+
+# Secret storage as the server shows it now, with what opens it.
+open_storage <- function(client, given, call = caller_env()) {
+  with_secret(read_storage(client, call), given, call)
 }
 
 check_given <- function(recovery_key, passphrase, call = caller_env()) {
-  list(
-    recovery_key = check_string(recovery_key, null = TRUE, call = call),
-    passphrase = check_string(passphrase, null = TRUE, call = call)
+  new_given(
+    check_string(recovery_key, null = TRUE, call = call),
+    check_string(passphrase, null = TRUE, call = call),
+    call
   )
+}
+
+# What opens secret storage, made once a call: a handle of it, because deriving a key
+# from a passphrase takes long, and which of the two were given. Without either the
+# handle is NULL.
+new_given <- function(recovery_key, passphrase = NULL, call = caller_env()) {
+  is_key <- !is.null(recovery_key)
+  is_passphrase <- !is.null(passphrase)
+  handle <- if (is_key || is_passphrase) {
+    core(storage_secret_new(recovery_key, passphrase), call = call)
+  }
+  list(handle = handle, recovery_key = is_key, passphrase = is_passphrase)
 }
 
 # A recovery key or a passphrase: given, or found where a bot can leave it.
 storage_secret <- function(client, given, call = caller_env()) {
-  if (!is.null(given[["recovery_key"]]) || !is.null(given[["passphrase"]])) {
+  if (!is.null(given[["handle"]])) {
     return(given)
   }
   found <- find_secret("recovery_key", client[["user_id"]], call)
@@ -63,7 +95,7 @@ storage_secret <- function(client, given, call = caller_env()) {
       call = call
     )
   }
-  list(recovery_key = found)
+  new_given(found, call = call)
 }
 
 # What opens secret storage, if it was given or is found; else NULL.

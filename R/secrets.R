@@ -52,12 +52,7 @@ mx_secret_fetch <- function(
   check_client(client)
   name <- check_string(name)
   given <- storage_secret(client, check_given(recovery_key, passphrase))
-  found <- core(secret_storage_fetch(
-    account_data(client),
-    name,
-    given[["recovery_key"]],
-    given[["passphrase"]]
-  ))
+  found <- core(secret_storage_fetch(open_storage(client, given), name))
   if (!is.null(found)) new_handle(found, "mx_secret")
 }
 
@@ -75,14 +70,8 @@ mx_secret_store <- function(
   value <- check_string(value)
   given <- storage_secret(client, check_given(recovery_key, passphrase))
   own_identity(client, machine)
-  content <- core(machine_seal_secret(
-    machine,
-    account_data(client),
-    name,
-    value,
-    given[["recovery_key"]],
-    given[["passphrase"]]
-  ))
+  storage <- open_storage(client, given)
+  content <- core(machine_seal_secret(machine, storage, name, value))
   put_account_data(client, if (!is.null(content)) name, content)
   invisible(!is.null(content))
 }

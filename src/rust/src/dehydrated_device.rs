@@ -9,7 +9,7 @@ use crate::{
     clock::now,
     handle::{Held, keep, with},
     machine::on,
-    secret_storage::{Given, secret_storage},
+    secret_storage::{Storage, on_storage},
 };
 
 impl Held for Rehydration {
@@ -17,52 +17,33 @@ impl Held for Rehydration {
 }
 
 #[extendr]
-fn machine_seal_dehydration_key(
-    handle: Robj,
-    account_data: Robj,
-    recovery_key: Robj,
-    passphrase: Robj,
-) -> Robj {
-    on(&handle, |machine| {
-        let storage = secret_storage(&account_data)?;
-        let given = Given::read(&recovery_key, &passphrase)?;
-        let content = machine.seal_dehydration_key(&storage, given.secret()?)?;
+fn machine_seal_dehydration_key(handle: Robj, storage: Robj) -> Robj {
+    on_storage(&handle, &storage, |machine, storage| {
+        let content = machine.seal_dehydration_key(&storage.contents, storage.secret()?)?;
         Ok(optional_string(content.as_deref()))
     })
 }
 
 /// The id of a new one, and what puts it on the server.
 #[extendr]
-fn machine_make_dehydrated_device(
-    handle: Robj,
-    account_data: Robj,
-    recovery_key: Robj,
-    passphrase: Robj,
-) -> Robj {
-    on(&handle, |machine| {
-        let storage = secret_storage(&account_data)?;
-        let given = Given::read(&recovery_key, &passphrase)?;
-        let (device_id, body) = machine.make_dehydrated_device(&storage, given.secret()?)?;
+fn machine_make_dehydrated_device(handle: Robj, storage: Robj) -> Robj {
+    on_storage(&handle, &storage, |machine, storage| {
+        let secret = storage.secret()?;
+        let (device_id, body) = machine.make_dehydrated_device(&storage.contents, secret)?;
         Ok(record([("device_id", string(&device_id)), ("body", string(&body))]))
     })
 }
 
 /// Its id, and a handle that reads what it was sent.
 #[extendr]
-fn dehydrated_device_open(
-    stored: Robj,
-    account_data: Robj,
-    recovery_key: Robj,
-    passphrase: Robj,
-) -> Robj {
+fn dehydrated_device_open(stored: Robj, storage: Robj) -> Robj {
     answer(|| {
-        let storage = secret_storage(&account_data)?;
-        let given = Given::read(&recovery_key, &passphrase)?;
         let stored = arguments::body(&stored, "stored")?;
-        let device = Rehydration::open(&storage, given.secret()?, &stored)?;
+        let device = with(&storage, |storage: &mut Storage| {
+            Rehydration::open(&storage.contents, storage.secret()?, &stored)
+        })?;
         let device_id = string(&device.device_id);
-        let handle = keep(device);
-        Ok(record([("device_id", device_id), ("handle", handle)]))
+        Ok(record([("device_id", device_id), ("handle", keep(device))]))
     })
 }
 

@@ -11,7 +11,7 @@ use crate::{
     arguments,
     clock::now,
     machine::on,
-    secret_storage::{Given, secret_storage, types_and_contents},
+    secret_storage::{on_storage, passphrase_to_set, types_and_contents},
 };
 
 #[extendr]
@@ -31,36 +31,33 @@ fn machine_identity_status(handle: Robj) -> Robj {
     })
 }
 
-/// Makes an identity, with a new key of secret storage or with the one there is.
+/// Makes an identity, with a new key of secret storage, from the passphrase that was given if there
+/// is one, or with the key there is.
 #[extendr]
 fn machine_make_identity(
     handle: Robj,
-    account_data: Robj,
-    recovery_key: Robj,
-    passphrase: Robj,
+    storage: Robj,
+    new_key: Robj,
     reset: Robj,
     back_up: Robj,
 ) -> Robj {
-    on(&handle, |machine| {
+    on_storage(&handle, &storage, |machine, storage| {
         let reset = arguments::flag(&reset, "reset")?;
         let back_up = arguments::flag(&back_up, "back_up")?;
-        let given = Given::read(&recovery_key, &passphrase)?;
-        if account_data.is_null() {
-            let storage = Storage::New { passphrase: given.passphrase.as_deref() };
-            return machine.make_identity(now(), &storage, reset, back_up);
-        }
-        let storage = &secret_storage(&account_data)?;
-        let storage = Storage::Existing { storage, secret: given.secret()? };
+        let storage = if arguments::flag(&new_key, "new_key")? {
+            Storage::New { passphrase: storage.passphrase() }
+        } else {
+            Storage::Existing { storage: &storage.contents, secret: storage.secret()? }
+        };
         machine.make_identity(now(), &storage, reset, back_up)
     })
 }
 
 /// Makes secret storage for the identity there is.
 #[extendr]
-fn machine_make_secret_storage(handle: Robj, passphrase: Robj) -> Robj {
+fn machine_make_secret_storage(handle: Robj, new_passphrase: Robj) -> Robj {
     on(&handle, |machine| {
-        let given = Given::read(&().into(), &passphrase)?;
-        machine.make_secret_storage(now(), given.passphrase.as_deref())
+        machine.make_secret_storage(now(), passphrase_to_set(&new_passphrase)?.as_ref())
     })
 }
 
@@ -70,10 +67,9 @@ fn machine_abandon_identity(handle: Robj) -> Robj {
 }
 
 #[extendr]
-fn machine_identity_account_data(handle: Robj, account_data: Robj) -> Robj {
-    on(&handle, |machine| {
-        let data = machine.identity_account_data(now(), &secret_storage(&account_data)?)?;
-        Ok(types_and_contents(&data))
+fn machine_identity_account_data(handle: Robj, storage: Robj) -> Robj {
+    on_storage(&handle, &storage, |machine, storage| {
+        Ok(types_and_contents(&machine.identity_account_data(now(), &storage.contents)?))
     })
 }
 
@@ -91,15 +87,9 @@ fn machine_identity_published(handle: Robj) -> Robj {
 }
 
 #[extendr]
-fn machine_import_identity(
-    handle: Robj,
-    account_data: Robj,
-    recovery_key: Robj,
-    passphrase: Robj,
-) -> Robj {
-    on(&handle, |machine| {
-        let given = Given::read(&recovery_key, &passphrase)?;
-        machine.import_identity(now(), &secret_storage(&account_data)?, given.secret()?)
+fn machine_import_identity(handle: Robj, storage: Robj) -> Robj {
+    on_storage(&handle, &storage, |machine, storage| {
+        machine.import_identity(now(), &storage.contents, storage.secret()?)
     })
 }
 

@@ -19,7 +19,7 @@ use crate::{
     arguments,
     clock::now,
     machine::on,
-    secret_storage::{Given, secret_storage},
+    secret_storage::on_storage,
 };
 
 /// How many keys R takes in at once.
@@ -99,31 +99,17 @@ fn machine_hurry_backup(handle: Robj) -> Robj {
 }
 
 #[extendr]
-fn machine_make_backup(
-    handle: Robj,
-    replaces: Robj,
-    account_data: Robj,
-    recovery_key: Robj,
-    passphrase: Robj,
-) -> Robj {
-    on(&handle, |machine| {
+fn machine_make_backup(handle: Robj, replaces: Robj, storage: Robj) -> Robj {
+    on_storage(&handle, &storage, |machine, storage| {
         let replaces = arguments::flag(&replaces, "replaces")?;
-        let given = Given::read(&recovery_key, &passphrase)?;
-        let storage = secret_storage(&account_data)?;
-        machine.make_backup(now(), replaces, Some((&storage, given.secret()?)))
+        machine.make_backup(now(), replaces, Some((&storage.contents, storage.secret()?)))
     })
 }
 
 #[extendr]
-fn machine_seal_backup_key(
-    handle: Robj,
-    account_data: Robj,
-    recovery_key: Robj,
-    passphrase: Robj,
-) -> Robj {
-    on(&handle, |machine| {
-        let given = Given::read(&recovery_key, &passphrase)?;
-        let content = machine.seal_backup_key(&secret_storage(&account_data)?, given.secret()?)?;
+fn machine_seal_backup_key(handle: Robj, storage: Robj) -> Robj {
+    on_storage(&handle, &storage, |machine, storage| {
+        let content = machine.seal_backup_key(&storage.contents, storage.secret()?)?;
         Ok(optional_string(content.as_deref()))
     })
 }
@@ -139,29 +125,17 @@ fn machine_backup_upload(handle: Robj) -> Robj {
 }
 
 #[extendr]
-fn machine_open_backup(
-    handle: Robj,
-    account_data: Robj,
-    recovery_key: Robj,
-    passphrase: Robj,
-) -> Robj {
-    on(&handle, |machine| {
-        let given = Given::read(&recovery_key, &passphrase)?;
-        machine.open_backup(now(), &secret_storage(&account_data)?, given.secret()?)
+fn machine_open_backup(handle: Robj, storage: Robj) -> Robj {
+    on_storage(&handle, &storage, |machine, storage| {
+        machine.open_backup(now(), &storage.contents, storage.secret()?)
     })
 }
 
 /// Finds out whether secret storage holds the key of the backup.
 #[extendr]
-fn machine_judge_backup_key(
-    handle: Robj,
-    account_data: Robj,
-    recovery_key: Robj,
-    passphrase: Robj,
-) -> Robj {
-    on(&handle, |machine| {
-        let given = Given::read(&recovery_key, &passphrase)?;
-        machine.judge_backup_key(now(), &secret_storage(&account_data)?, given.secret()?)
+fn machine_judge_backup_key(handle: Robj, storage: Robj) -> Robj {
+    on_storage(&handle, &storage, |machine, storage| {
+        machine.judge_backup_key(now(), &storage.contents, storage.secret()?)
     })
 }
 

@@ -20,6 +20,7 @@ use crate::{
     primitives::{
         canonical_json::{Json, Object},
         keys::encode_base64,
+        passphrase::Passphrase,
         recovery_key,
         secret_storage::StorageKey,
     },
@@ -47,7 +48,7 @@ pub enum StorageSecret<'a> {
     /// The key, as it was written down.
     RecoveryKey(&'a str),
     /// What the key is derived from.
-    Passphrase(&'a str),
+    Passphrase(&'a Passphrase),
 }
 
 /// A description of a key, as people see it.
@@ -415,9 +416,12 @@ mod tests {
         let how = r#""passphrase":{"algorithm":"m.pbkdf2","salt":"x","iterations":1}"#;
         let weak = ALGORITHM.replace('}', &format!(",{how}}}"));
         let unproven = storage(&[default_key("a"), ("m.secret_storage.key.a", weak)]);
-        let passphrase = StorageSecret::Passphrase("the eagle lands");
-        assert!(unproven.open(passphrase).is_ok());
-        let refused = unproven.open_default(passphrase).err().map(|error| error.kind);
+        let passphrase = Passphrase::new("the eagle lands");
+        assert!(unproven.open(StorageSecret::Passphrase(&passphrase)).is_ok());
+        let refused = unproven
+            .open_default(StorageSecret::Passphrase(&passphrase))
+            .err()
+            .map(|error| error.kind);
         assert_eq!(refused, Some(Kind::SecretStorage));
         let second = storage(&[
             default_key("a"),

@@ -20,6 +20,7 @@ use crate::{
         canonical_json::{Json, Numbers, Object},
         cross_signing::{SigningKey, Usage},
         key_backup::SECRET,
+        passphrase::Passphrase,
         secret_storage::StorageKey,
     },
     store::records::{NewIdentity, PrivateKeys},
@@ -30,7 +31,7 @@ pub enum Storage<'a> {
     /// A key that is made: from a passphrase, or at random.
     New {
         /// The passphrase.
-        passphrase: Option<&'a str>,
+        passphrase: Option<&'a Passphrase>,
     },
     /// The key that secret storage has.
     Existing {
@@ -104,7 +105,11 @@ impl Machine {
     ///
     /// # Errors
     /// [`Kind::Identity`] when not all of its private keys are here, or another one is being made.
-    pub fn make_secret_storage(&mut self, now: Millis, passphrase: Option<&str>) -> Result<()> {
+    pub fn make_secret_storage(
+        &mut self,
+        now: Millis,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<()> {
         let made = NewKey::make(passphrase)?;
         self.work(now, |work| {
             let mut own = identity::own_identity(work)?;

@@ -18,6 +18,7 @@ use crate::{
         cross_signing::{SigningKey, Usage},
         key_backup::SECRET,
         keys::encode_base64,
+        passphrase::Passphrase,
         seal::random_bytes,
         secret_storage::StorageKey,
     },
@@ -34,7 +35,7 @@ pub(super) struct NewKey {
 
 impl NewKey {
     /// From a passphrase, or at random.
-    pub(super) fn make(passphrase: Option<&str>) -> Result<Self> {
+    pub(super) fn make(passphrase: Option<&Passphrase>) -> Result<Self> {
         let (key, mut description) = match passphrase {
             Some(passphrase) => StorageKey::new_from_passphrase(passphrase)?,
             None => (StorageKey::random()?, Object::new()),
@@ -139,7 +140,7 @@ impl Machine {
         now: Millis,
         storage: &SecretStorage,
         secret: Option<StorageSecret<'_>>,
-        new_passphrase: Option<&str>,
+        new_passphrase: Option<&Passphrase>,
     ) -> Result<()> {
         // Slow, where there are passphrases: not while the store waits.
         let opened = secret.map(|secret| storage.open(secret)).transpose();
@@ -230,7 +231,7 @@ impl KeyChange {
     }
 
     /// Whoever names a passphrase must not come to believe that another key is that.
-    fn check_passphrase(&self, passphrase: Option<&str>) -> Result<()> {
+    fn check_passphrase(&self, passphrase: Option<&Passphrase>) -> Result<()> {
         let Some(passphrase) = passphrase else { return Ok(()) };
         let description = Json::parse_object(&self.description)?;
         let key = StorageKey::from_passphrase(passphrase, &description);

@@ -15,7 +15,7 @@ use super::{
     canonical_json::{Json, Object},
     contained,
     keys::{curve25519, decode_base64, encode_base64, private_key},
-    passphrase::{self, ITERATIONS},
+    passphrase::{ITERATIONS, Passphrase},
     seal::random_bytes,
 };
 use crate::error::{Error, Kind, OrFail, Result};
@@ -60,7 +60,7 @@ impl BackupKey {
     /// # Errors
     /// [`Kind::KeyBackup`] when the `auth_data` asks for what is not computed: other lengths, or
     /// iterations without end.
-    pub fn from_passphrase(passphrase: &str, auth_data: &Object) -> Result<Option<Self>> {
+    pub fn from_passphrase(passphrase: &Passphrase, auth_data: &Object) -> Result<Option<Self>> {
         let Some(salt) = auth_data.get(SALT) else { return Ok(None) };
         let salt = salt.as_str().filter(|salt| !salt.is_empty());
         let salt = salt.ok_or_else(|| refused(format!("The key backup has no text as {SALT}.")))?;
@@ -69,7 +69,7 @@ impl BackupKey {
         let iterations = iterations.and_then(|n| u32::try_from(n).ok());
         match iterations.filter(|n| ITERATIONS.contains(n)) {
             Some(iterations) if bits == Some(256) => {
-                passphrase::key(passphrase, salt.as_bytes(), iterations).map(|key| Some(Self(key)))
+                passphrase.key(salt, iterations).map(|key| Some(Self(key)))
             }
             _ => Err(refused(format!(
                 "The passphrase of the key backup is to be used in an unknown way: \
@@ -193,12 +193,13 @@ mod tests {
         let auth_data = |rest: &str| {
             Json::parse_object(&format!(r#"{{"private_key_salt":"saltsaltsalt"{rest}}}"#)).unwrap()
         };
-        let key = |rest| BackupKey::from_passphrase("correct horse battery", &auth_data(rest));
+        let passphrase = Passphrase::new("correct horse battery");
+        let key = |rest| BackupKey::from_passphrase(&passphrase, &auth_data(rest));
         let public = |rest| key(rest).unwrap().unwrap().public().to_base64();
         let expected = "YL0qyUa4bKptPtaD4hti8ggE7M5pMpl0Al+C3snLVzk";
         assert_eq!(public(r#","private_key_iterations":1000"#), expected);
         assert_eq!(public(r#","private_key_iterations":1000,"private_key_bits":256"#), expected);
-        assert!(BackupKey::from_passphrase("x", &Object::new()).unwrap().is_none());
+        assert!(BackupKey::from_passphrase(&passphrase, &Object::new()).unwrap().is_none());
         // Rule 35.
         for odd in [
             "",

@@ -12,7 +12,7 @@ use super::{
     aes_hmac::{authenticate, cipher, random_iv},
     canonical_json::{Json, Object},
     keys::{decode_base64, encode_base64},
-    passphrase::{self, ITERATIONS, NEW_ITERATIONS},
+    passphrase::{ITERATIONS, NEW_ITERATIONS, Passphrase},
     seal::random_bytes,
 };
 use crate::error::{Error, Kind, OrFail, Result};
@@ -47,7 +47,7 @@ impl StorageKey {
     /// # Errors
     /// [`Kind::SecretStorage`] when the description says nothing of a passphrase, or asks for what
     /// is not computed: other algorithms and lengths, or iterations without end.
-    pub fn from_passphrase(passphrase: &str, description: &Object) -> Result<Self> {
+    pub fn from_passphrase(passphrase: &Passphrase, description: &Object) -> Result<Self> {
         let how = description
             .get("passphrase")
             .and_then(Json::as_object)
@@ -64,14 +64,14 @@ impl StorageKey {
         let iterations = iterations.filter(|n| ITERATIONS.contains(n)).ok_or_else(|| {
             refused("The iterations of the passphrase are missing, or too many to be meant.")
         })?;
-        Ok(Self(passphrase::key(passphrase, salt.as_bytes(), iterations)?))
+        Ok(Self(passphrase.key(salt, iterations)?))
     }
 
     /// A new key from `passphrase`, with the part of its description that says how.
     ///
     /// # Errors
     /// [`Kind::Internal`] when the system gives no random bytes.
-    pub fn new_from_passphrase(passphrase: &str) -> Result<(Self, Object)> {
+    pub fn new_from_passphrase(passphrase: &Passphrase) -> Result<(Self, Object)> {
         let how = Object::from([
             ("algorithm".into(), Json::String("m.pbkdf2".into())),
             ("bits".into(), Json::Integer(256)),
@@ -246,7 +246,8 @@ mod tests {
             ))
             .unwrap()
         };
-        let key = |part: &str| StorageKey::from_passphrase("it is", &described(part));
+        let key =
+            |part: &str| StorageKey::from_passphrase(&Passphrase::new("it is"), &described(part));
         let usual = key(r#""iterations":1000"#).unwrap();
         assert_eq!(usual.as_bytes(), key(r#""iterations":1000,"bits":256"#).unwrap().as_bytes());
         assert_ne!(usual.as_bytes(), key(r#""iterations":1001"#).unwrap().as_bytes());
@@ -262,6 +263,6 @@ mod tests {
         ] {
             assert_eq!(key(bad).err().map(|e| e.kind), Some(Kind::SecretStorage), "{bad}");
         }
-        assert!(StorageKey::from_passphrase("it is", &Object::new()).is_err());
+        assert!(StorageKey::from_passphrase(&Passphrase::new("it is"), &Object::new()).is_err());
     }
 }
