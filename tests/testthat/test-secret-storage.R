@@ -286,3 +286,35 @@ test_that("whatever account data a server shows, it is a classed error", {
     })
   }
 })
+
+test_that("what opens secret storage is made once a call, and R does not hold it", {
+  word <- paste("correct", "horse", "battery")
+  given <- check_given(NULL, word)
+  expect_nowhere(word, given)
+  expect_nowhere(strange_key, check_given(strange_key, NULL))
+  homeserver <- mx_demo_homeserver()
+  made <- 0
+  real <- storage_secret_new
+  local_replaced("storage_secret_new", function(...) {
+    made <<- made + 1
+    real(...)
+  })
+  once <- function(code) {
+    made <<- 0
+    suppressMessages(code)
+    expect_identical(made, 1)
+  }
+  client <- function() mx_demo_client(homeserver, "alice", verified = FALSE)
+  # Each remembers the keys that were derived from its passphrase.
+  once(mx_crypto_setup(client(), passphrase = word))
+  once(mx_crypto_setup(client(), passphrase = word))
+  alice <- client()
+  once(mx_crypto_repair(alice, passphrase = word, ask = FALSE))
+  once(mx_dehydrated_device_create(alice, passphrase = word))
+  once(mx_dehydrated_device_rehydrate(alice, passphrase = word))
+  mx_backup_delete(alice)
+  once(mx_backup_enable(alice, passphrase = word))
+  once(mx_secret_store(alice, "org.example.token", "v", passphrase = word))
+  once(mx_secret_fetch(alice, "org.example.token", passphrase = word))
+  once(mx_recovery_key_change(alice, passphrase = word))
+})
