@@ -39,6 +39,13 @@ pub struct OlmPayload {
     pub device_keys: Option<(DeviceKeys, String)>,
 }
 
+impl OlmPayload {
+    /// A member of its content that is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.content.get(name).and_then(Json::as_str)
+    }
+}
+
 /// Judges `plaintext`, which came in an event of `sender` from the device that owns `sender_key`.
 ///
 /// # Errors

@@ -117,7 +117,7 @@ impl Rehydration {
         {
             return Ok(None);
         }
-        let text = |name: &str| payload.content.get(name)?.as_str().map(str::to_owned);
+        let text = |name: &str| payload.text(name).map(str::to_owned);
         Ok(text("room_id").zip(text("session_id")))
     }
 }

@@ -124,24 +124,15 @@ pub(super) fn keep_exported(
     source: KeySource,
     forwarder: Option<&str>,
 ) -> Result<Keeping> {
-    keep_session(
-        work,
-        InboundSession {
-            room_id: exported.room_id,
-            session_id: exported.session.session_id(),
-            number: 0,
-            session: exported.session,
-            sender: None,
-            sender_key: exported.sender_key,
-            sender_signing_key: exported.sender_signing_key,
-            source,
-            forwarder: forwarder.map(str::to_owned),
-            // Whoever shares a bundle says of each key in it that it may be shared.
-            shared_history: exported.shared_history || source == KeySource::Bundle,
-            changed: 0,
-            first_read: 0,
-        },
-    )
+    let session = InboundSession {
+        sender_key: exported.sender_key,
+        sender_signing_key: exported.sender_signing_key,
+        forwarder: forwarder.map(str::to_owned),
+        // Whoever shares a bundle says of each key in it that it may be shared.
+        shared_history: exported.shared_history || source == KeySource::Bundle,
+        ..InboundSession::new(exported.room_id, exported.session, source)
+    };
+    keep_session(work, session)
 }
 
 /// The session that is kept already and `offered` may join: that of the same sender; or, where

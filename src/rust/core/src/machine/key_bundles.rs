@@ -140,8 +140,7 @@ pub(super) fn receive_key_bundle(
     if payload.device_keys.is_none() {
         return Err(discarded("its device does not introduce itself"));
     }
-    let room_id = payload.content.get("room_id").and_then(Json::as_str);
-    let room_id = room_id.filter(|room_id| identifier::is_sound(room_id));
+    let room_id = payload.text("room_id").filter(|room_id| identifier::is_sound(room_id));
     let room_id = room_id.ok_or_else(|| discarded("it is for no room"))?;
     let file = payload.content.get("file").and_then(Json::as_object);
     let file = EncryptedFile::read(file.ok_or_else(|| discarded("it has no file"))?)

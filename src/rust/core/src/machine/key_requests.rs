@@ -19,9 +19,7 @@ use crate::{
         olm_payload::OlmPayload,
         trust::{self, Trust},
     },
-    primitives::{
-        account::MEGOLM, canonical_json::Json, keys::encode_base64, megolm, seal::random_bytes,
-    },
+    primitives::{account::MEGOLM, keys::encode_base64, megolm, seal::random_bytes},
     store::{
         Query, Record,
         records::{BackupRequest, Device, InboundSession, KeyRequest, KeySource, WaitingEvent},
@@ -102,29 +100,37 @@ pub(super) fn own_verified_devices(work: &Work<'_>) -> Result<Vec<Device>> {
     Ok(devices)
 }
 
+/// The device of ours that sent `payload`, over Olm from the device that owns `sender_key`, if it
+/// is verified and among those that were asked.
+pub(super) fn asked_sender(
+    work: &Work<'_>,
+    payload: &OlmPayload,
+    sender_key: &str,
+    asked: &[String],
+) -> Result<Option<Device>> {
+    if payload.sender != work.own.user_id {
+        return Ok(None);
+    }
+    let signing_key = payload.signing_key.to_base64();
+    Ok(own_verified_devices(work)?.into_iter().find(|device| {
+        device.identity_key == sender_key
+            && device.signing_key == signing_key
+            && asked.contains(&device.device_id)
+    }))
+}
+
 /// Takes in a key that one of our own devices hands on: only one we asked for, and asked it.
 pub(super) fn receive_forwarded_key(
     work: &mut Work<'_>,
     payload: &OlmPayload,
     sender_key: &str,
 ) -> Result<()> {
-    let text = |name: &str| {
-        payload
-            .content
-            .get(name)
-            .and_then(Json::as_str)
-            .ok_or_else(|| discarded(&format!("it has no {name}")))
-    };
+    let text =
+        |name: &str| payload.text(name).ok_or_else(|| discarded(&format!("it has no {name}")));
     let (room_id, session_id) = (text("room_id")?, text("session_id")?);
     let request: Option<KeyRequest> = work.tx.get(&[room_id.into(), session_id.into()])?;
     let request = request.ok_or_else(|| discarded("nobody asked for it"))?;
-    let signing_key = payload.signing_key.to_base64();
-    let asked = |device: &Device| {
-        let has_keys = device.identity_key == sender_key && device.signing_key == signing_key;
-        has_keys && request.asked.contains(&device.device_id)
-    };
-    let forwarder = own_verified_devices(work)?.into_iter().find(asked);
-    let forwarder = forwarder.filter(|_| payload.sender == work.own.user_id);
+    let forwarder = asked_sender(work, payload, sender_key, &request.asked)?;
     let forwarder =
         forwarder.ok_or_else(|| discarded("it does not come from a device that was asked"))?;
     if text("algorithm")? != MEGOLM {
@@ -134,25 +140,14 @@ pub(super) fn receive_forwarded_key(
     if session.session_id() != session_id {
         return Err(discarded("it is not of its session"));
     }
-    inbound_sessions::keep_session(
-        work,
-        InboundSession {
-            room_id: room_id.to_owned(),
-            session_id: session_id.to_owned(),
-            number: 0,
-            session,
-            // The event it was asked for may be of anybody who names the session.
-            sender: None,
-            sender_key: text("sender_key")?.to_owned(),
-            sender_signing_key: text("sender_claimed_ed25519_key")?.to_owned(),
-            source: KeySource::Forwarded,
-            forwarder: Some(forwarder.device_id),
-            shared_history: false,
-            changed: 0,
-            first_read: 0,
-        },
-    )
-    .map(drop)
+    // Without a sender: the event it was asked for may be of anybody who names the session.
+    let session = InboundSession {
+        sender_key: text("sender_key")?.to_owned(),
+        sender_signing_key: text("sender_claimed_ed25519_key")?.to_owned(),
+        forwarder: Some(forwarder.device_id),
+        ..InboundSession::new(room_id.to_owned(), session, KeySource::Forwarded)
+    };
+    inbound_sessions::keep_session(work, session).map(drop)
 }
 
 /// Asks our verified devices for the keys that are still missing.

@@ -144,12 +144,8 @@ pub(super) fn keys_claim_answered(
                 keep_olm_session(
                     work,
                     &OlmSession {
-                        identity_key: device.identity_key.clone(),
                         peer: peer_of(&device),
-                        session_id: session.session_id(),
-                        session,
-                        last_received_at: work.now,
-                        receive_only: false,
+                        ..OlmSession::new(device.identity_key.clone(), session, work.now)
                     },
                 )?;
                 effects::push(work, Effect::OlmSessionOpened { device: Box::new(device) });
@@ -321,14 +317,7 @@ pub(super) fn decrypt<'a>(
                 Some(at) => (at, olm::decrypt(&mut sessions[at].session, message)?),
                 None => {
                     let opened = olm::inbound(account()?, sender_key, inner)?;
-                    sessions.push(OlmSession {
-                        identity_key: sender_key.to_base64(),
-                        peer: Peer::Unproven,
-                        session_id: opened.session.session_id(),
-                        session: opened.session,
-                        last_received_at: now,
-                        receive_only: false,
-                    });
+                    sessions.push(OlmSession::new(sender_key.to_base64(), opened.session, now));
                     (sessions.len() - 1, opened.plaintext)
                 }
             }

@@ -237,23 +237,15 @@ fn new_outbound_session(work: &mut Work<'_>, room: &Room) -> Result<OutboundSess
         work.tx.delete_where::<KeyShare>(&of_old)?;
     }
     let session = megolm::outbound();
-    inbound_sessions::keep_session(
-        work,
-        InboundSession {
-            room_id: room.room_id.clone(),
-            session_id: session.session_id(),
-            number: 0,
-            session: megolm::inbound(&session.session_key().to_base64())?,
-            sender: Some(work.own.user_id.clone()),
-            sender_key: work.own.identity_key.clone(),
-            sender_signing_key: work.own.signing_key.clone(),
-            source: KeySource::Own,
-            forwarder: None,
-            shared_history: rooms::shares_history(room),
-            changed: 0,
-            first_read: 0,
-        },
-    )?;
+    let reading = megolm::inbound(&session.session_key().to_base64())?;
+    let reading = InboundSession {
+        sender: Some(work.own.user_id.clone()),
+        sender_key: work.own.identity_key.clone(),
+        sender_signing_key: work.own.signing_key.clone(),
+        shared_history: rooms::shares_history(room),
+        ..InboundSession::new(room.room_id.clone(), reading, KeySource::Own)
+    };
+    inbound_sessions::keep_session(work, reading)?;
     Ok(OutboundSession {
         room_id: room.room_id.clone(),
         session_id: session.session_id(),
@@ -323,7 +315,7 @@ pub(super) fn receive_room_key(
     sender_key: &str,
 ) -> Result<Keeping> {
     let text = |name: &str| {
-        payload.content.get(name).and_then(Json::as_str).ok_or_else(|| {
+        payload.text(name).ok_or_else(|| {
             Error::new(Kind::Megolm, format!("A room key is discarded: it has no {name}."))
         })
     };
@@ -349,23 +341,14 @@ pub(super) fn receive_room_key(
     }
     // The devices of whoever gives us keys are wanted when their messages are judged.
     tracking::track(work, &payload.sender)?;
-    inbound_sessions::keep_session(
-        work,
-        InboundSession {
-            room_id: text("room_id")?.to_owned(),
-            session_id: session.session_id(),
-            number: 0,
-            session,
-            sender: Some(payload.sender.clone()),
-            sender_key: sender_key.to_owned(),
-            sender_signing_key: payload.signing_key.to_base64(),
-            source: KeySource::Direct,
-            forwarder: None,
-            shared_history: is_shareable(&payload.content),
-            changed: 0,
-            first_read: 0,
-        },
-    )
+    let session = InboundSession {
+        sender: Some(payload.sender.clone()),
+        sender_key: sender_key.to_owned(),
+        sender_signing_key: payload.signing_key.to_base64(),
+        shared_history: is_shareable(&payload.content),
+        ..InboundSession::new(room_id.to_owned(), session, KeySource::Direct)
+    };
+    inbound_sessions::keep_session(work, session)
 }
 
 /// Whether the maker of a session lets it go to those who are invited later. Other clients use names

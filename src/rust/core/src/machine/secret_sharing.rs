@@ -27,7 +27,7 @@ use crate::{
     },
     store::{
         Query, Record,
-        records::{Device, Identity, Lane, ReceivedSecretRequest, SecretRequest},
+        records::{Identity, Lane, ReceivedSecretRequest, SecretRequest},
     },
 };
 
@@ -97,24 +97,13 @@ pub(super) fn receive_secret(
     payload: &OlmPayload,
     sender_key: &str,
 ) -> Result<()> {
-    let text = |name: &str| {
-        payload
-            .content
-            .get(name)
-            .and_then(Json::as_str)
-            .ok_or_else(|| discarded(&format!("it has no {name}")))
-    };
+    let text =
+        |name: &str| payload.text(name).ok_or_else(|| discarded(&format!("it has no {name}")));
     let (request_id, secret) = (text("request_id")?, text("secret")?);
     let requests = work.tx.select::<SecretRequest>(&Query::all())?;
     let request = requests.into_iter().find(|request| request.request_id == request_id);
     let mut request = request.ok_or_else(|| discarded("nobody asked for it"))?;
-    let devices = key_requests::own_verified_devices(work)?;
-    let signing_key = payload.signing_key.to_base64();
-    let asked = |device: &&Device| {
-        let has_keys = device.identity_key == sender_key && device.signing_key == signing_key;
-        has_keys && request.asked.contains(&device.device_id)
-    };
-    let giver = devices.iter().find(asked).filter(|_| payload.sender == work.own.user_id);
+    let giver = key_requests::asked_sender(work, payload, sender_key, &request.asked)?;
     let giver = giver.ok_or_else(|| discarded("its giver is no device that was asked"))?;
     take_secret(work, &request.name, secret)?;
     // Whoever gave it needs no word that it is not wanted any more.

@@ -8,7 +8,7 @@ use crate::{
     judgement::{identifier, keys_query},
     store::{
         mx_client::{MxClientStore, ReadingSession},
-        records::{InboundSession, KeySource, OlmSession, OwnAccount, Peer},
+        records::{InboundSession, KeySource, OlmSession, OwnAccount},
     },
 };
 
@@ -102,14 +102,8 @@ impl Machine {
             let own = bind_account(tx, user_id, device_id)?;
             super::within(tx, own, now, |work| {
                 for (identity_key, session) in olm {
-                    work.tx.put(&OlmSession {
-                        identity_key,
-                        peer: Peer::Unproven,
-                        session_id: session.session_id(),
-                        session,
-                        last_received_at: 0,
-                        receive_only: true,
-                    })?;
+                    let session = OlmSession::new(identity_key, session, 0);
+                    work.tx.put(&OlmSession { receive_only: true, ..session })?;
                 }
                 inbound.into_iter().try_for_each(|session| keep_imported(work, session))
             })
@@ -119,29 +113,18 @@ impl Machine {
 
 fn keep_imported(work: &mut Work<'_>, imported: ReadingSession) -> Result<()> {
     let own = work.own.clone();
-    let (sender, sender_key, signing_key) = if imported.own {
+    let (sender, sender_key, sender_signing_key) = if imported.own {
         (Some(own.user_id), own.identity_key, own.signing_key)
     } else {
         (imported.sender, String::new(), imported.sender_signing_key)
     };
-    inbound_sessions::keep_session(
-        work,
-        InboundSession {
-            room_id: imported.room_id,
-            session_id: imported.session.session_id(),
-            number: 0,
-            session: imported.session,
-            sender,
-            sender_key,
-            sender_signing_key: signing_key,
-            source: KeySource::Imported,
-            forwarder: None,
-            shared_history: false,
-            changed: 0,
-            first_read: 0,
-        },
-    )
-    .map(drop)
+    let session = InboundSession {
+        sender,
+        sender_key,
+        sender_signing_key,
+        ..InboundSession::new(imported.room_id, imported.session, KeySource::Imported)
+    };
+    inbound_sessions::keep_session(work, session).map(drop)
 }
 
 #[cfg(test)]

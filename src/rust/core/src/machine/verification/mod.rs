@@ -168,23 +168,11 @@ impl Machine {
     ) -> Result<VerificationStatus> {
         self.work(now, |work| {
             outcome::check_can_verify(work, user_id)?;
+            let number = work.tx.take_number("verification")?;
             let mut flow = Verification {
-                number: work.tx.take_number("verification")?,
-                flow_id: None,
-                user_id: user_id.to_owned(),
-                device_id: None,
                 room_id: room_id.map(str::to_owned),
                 requested_here: true,
-                asked: Vec::new(),
-                request: None,
-                methods: Vec::new(),
-                deadline: now + PATIENCE,
-                keys: None,
-                code: None,
-                waiting: Vec::new(),
-                seen: Vec::new(),
-                phase: Phase::Requested,
-                owed: None,
+                ..Verification::new(number, user_id, now + PATIENCE)
             };
             if room_id.is_none() {
                 flow.flow_id = Some(encode_base64(&random_bytes::<15>()?));

@@ -190,23 +190,14 @@ fn receive_request(
     if !for_us || full {
         return Ok(());
     }
+    let number = work.tx.take_number("verification")?;
+    let deadline = (asked_at + PATIENCE).min(work.now + PROMPT);
     let mut flow = Verification {
-        number: work.tx.take_number("verification")?,
         flow_id: Some(flow_id.to_owned()),
-        user_id: origin.sender.to_owned(),
         device_id: Some(request.from_device),
         room_id: origin.room.map(|(room_id, _)| room_id.to_owned()),
-        requested_here: false,
-        asked: Vec::new(),
-        request: None,
         methods: request.methods,
-        deadline: (asked_at + PATIENCE).min(work.now + PROMPT),
-        keys: None,
-        code: None,
-        waiting: Vec::new(),
-        seen: Vec::new(),
-        phase: Phase::Requested,
-        owed: None,
+        ..Verification::new(number, origin.sender, deadline)
     };
     // A device that asks twice at a time is confused, or somebody plays it.
     let of_same = |other: &&Verification| {
@@ -237,23 +228,11 @@ fn unknown_transaction(work: &mut Work<'_>, origin: &Origin<'_>, flow_id: &str) 
     {
         return Ok(());
     }
+    let number = work.tx.take_number("verification")?;
     let mut flow = Verification {
-        number: work.tx.take_number("verification")?,
         flow_id: Some(flow_id.to_owned()),
-        user_id: origin.sender.to_owned(),
         device_id: Some("*".to_owned()),
-        room_id: None,
-        requested_here: false,
-        asked: Vec::new(),
-        request: None,
-        methods: Vec::new(),
-        deadline: work.now,
-        keys: None,
-        code: None,
-        waiting: Vec::new(),
-        seen: Vec::new(),
-        phase: Phase::Requested,
-        owed: None,
+        ..Verification::new(number, origin.sender, work.now)
     };
     verification::settle(work, &mut flow, Err(Cancel::UnknownTransaction.into()))
 }

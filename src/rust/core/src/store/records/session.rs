@@ -63,6 +63,20 @@ pub struct OlmSession {
     pub receive_only: bool,
 }
 
+impl OlmSession {
+    /// One whose device no payload has named yet.
+    pub fn new(identity_key: String, session: Session, last_received_at: i64) -> Self {
+        Self {
+            identity_key,
+            peer: Peer::Unproven,
+            session_id: session.session_id(),
+            session,
+            last_received_at,
+            receive_only: false,
+        }
+    }
+}
+
 impl Record for OlmSession {
     const TABLE: Table =
         Table { name: "olm_session", key: &["identity_key", "session_id"], plain: &["user_id"] };
@@ -146,6 +160,26 @@ pub struct InboundSession {
     /// read none.
     #[serde(default)]
     pub first_read: i64,
+}
+
+impl InboundSession {
+    /// One of which nobody says who made it, and that was not kept yet.
+    pub fn new(room_id: String, session: InboundGroupSession, source: KeySource) -> Self {
+        Self {
+            room_id,
+            session_id: session.session_id(),
+            number: 0,
+            session,
+            sender: None,
+            sender_key: String::new(),
+            sender_signing_key: String::new(),
+            source,
+            forwarder: None,
+            shared_history: false,
+            changed: 0,
+            first_read: 0,
+        }
+    }
 }
 
 impl Record for InboundSession {

@@ -46,6 +46,30 @@ pub struct Verification {
     pub owed: Option<Owed>,
 }
 
+impl Verification {
+    /// One that the other side has asked for, in no room and with no device yet.
+    pub fn new(number: i64, user_id: &str, deadline: i64) -> Self {
+        Self {
+            number,
+            flow_id: None,
+            user_id: user_id.to_owned(),
+            device_id: None,
+            room_id: None,
+            requested_here: false,
+            asked: Vec::new(),
+            request: None,
+            methods: Vec::new(),
+            deadline,
+            keys: None,
+            code: None,
+            waiting: Vec::new(),
+            seen: Vec::new(),
+            phase: Phase::Requested,
+            owed: None,
+        }
+    }
+}
+
 /// Keys as they were when a verification began. Whatever the server says later, they are meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedKeys {
