@@ -8,12 +8,9 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
-    judgement::{
-        key_backup::BackupVersion,
-        secret_storage::{OpenStorage, SecretStorage, StorageSecret},
-    },
+    judgement::secret_storage::{OpenStorage, SecretStorage, StorageSecret},
     primitives::key_backup::{BackupKey, SECRET},
-    store::records::KeyBackup,
+    store::records::{BackupVersion, KeyBackup},
 };
 
 /// How many versions before the current one may be asked for.

@@ -8,14 +8,11 @@ use super::{
 };
 use crate::{
     error::Result,
-    judgement::{
-        key_backup::BackupVersion,
-        trust::{self, Trust},
-    },
+    judgement::trust::{self, Trust},
     primitives::keys::ed25519,
     store::{
         Query,
-        records::{BackupFailure, InboundSession, KeyBackup},
+        records::{BackupFailure, BackupVersion, InboundSession, KeyBackup},
     },
 };
 

@@ -11,10 +11,9 @@ use super::{
 };
 use crate::{
     error::Result,
-    judgement::key_backup::BackupVersion,
     store::{
         Query,
-        records::{Ask, BackupFailure, InboundSession},
+        records::{Ask, BackupFailure, BackupVersion, InboundSession},
     },
 };
 

@@ -206,9 +206,9 @@ pub(super) fn note_description(work: &Work<'_>, room_id: &str, change: StateChan
         StateChange::Encryption(settings) => set_encryption(work, room_id, settings),
         StateChange::Name(name) => change_room(work, room_id, |room| room.name = name),
         StateChange::Alias(alias) => change_room(work, room_id, |room| room.alias = alias),
-        StateChange::HistoryVisibility(_)
-        | StateChange::Member(..)
-        | StateChange::Tombstone(_) => Ok(()),
+        StateChange::HistoryVisibility(_) | StateChange::Member(..) | StateChange::Tombstone(_) => {
+            Ok(())
+        }
     }
 }
 

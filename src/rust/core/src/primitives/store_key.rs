@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::{keys, seal::random_bytes};
-use crate::error::{Error, Kind, OrFail, Result};
+use crate::error::{Error, Kind, Result};
 
 const LENGTH: usize = 32;
 
