@@ -63,7 +63,7 @@ impl ModelServer {
     }
 
     /// Everyone in an encrypted room with a user, but for that user.
-    fn sharing(&self, me: &str, at: u64) -> BTreeSet<&str> {
+    pub(crate) fn sharing(&self, me: &str, at: u64) -> BTreeSet<&str> {
         let rooms = self.encrypted_rooms(me, at);
         let mut users: BTreeSet<&str> =
             rooms.flat_map(|room| room.members_who(Membership::Join, at)).collect();

@@ -26,6 +26,7 @@
 
 mod account_data;
 mod accounts;
+mod behaviour;
 mod cross_signing;
 mod dehydrated_devices;
 mod device_lists;
@@ -64,6 +65,7 @@ mod visibility;
 use std::collections::{BTreeMap, BTreeSet};
 
 use accounts::User;
+pub use behaviour::{Behaviour, Deviation};
 use device_lists::Change;
 pub use http::{Request, Response};
 use room::Room;
@@ -84,6 +86,7 @@ pub struct ModelServer {
     device_changes: Vec<Change>,
     files: Vec<Vec<u8>>,
     seen: Seen,
+    behaviour: Behaviour,
 }
 
 impl ModelServer {
@@ -101,6 +104,7 @@ impl ModelServer {
             device_changes: Vec::new(),
             files: Vec::new(),
             seen: Seen::default(),
+            behaviour: Behaviour::default(),
         }
     }
 
@@ -108,10 +112,7 @@ impl ModelServer {
     /// clock of its own). Whatever the bytes, there is an answer.
     pub fn handle(&mut self, now_ms: u64, request: &Request) -> Response {
         self.seen.push(&request.body);
-        match self.route(&http::Call::new(now_ms, request)) {
-            Ok(body) => Response { status: 200, body: body.to_string() },
-            Err(error) => error.into_response(),
-        }
+        self.respond(now_ms, request)
     }
 
     /// The request bodies received so far, oldest first: everything an observer of the server

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::error::Reply;
 use crate::http::Call;
-use crate::{ModelServer, Request};
+use crate::{Deviation, ModelServer, Request};
 
 impl ModelServer {
     /// Keeps the body as a file.
@@ -18,10 +18,15 @@ impl ModelServer {
     pub fn file(&mut self, request: &Request) -> Option<&[u8]> {
         let call = Call::new(0, request);
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
-        let ["_matrix", "client", "v1", "media", "download", server, id] = path.as_slice() else {
-            return None;
+        let is_old = self.behaviour().has(Deviation::NoAuthenticatedMedia);
+        let (server, id) = match path.as_slice() {
+            ["_matrix", "client", "v1", "media", "download", server, id] if !is_old => {
+                self.authenticate(&call).ok()?;
+                (server, id)
+            }
+            ["_matrix", "media", "v3", "download", server, id] if is_old => (server, id),
+            _ => return None,
         };
-        self.authenticate(&call).ok()?;
         let number: usize = id.strip_prefix("file")?.parse().ok()?;
         let file = self.files.get(number.checked_sub(1)?)?;
         (*server == self.name && call.method == "GET").then_some(file)

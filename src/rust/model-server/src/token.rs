@@ -79,6 +79,12 @@ impl ModelServer {
         Ok(caller)
     }
 
+    /// The user whose token it is, whether or not it has expired.
+    pub(crate) fn user_with(&self, token: &str) -> Option<String> {
+        let id = self.tokens.access.get(token)?;
+        self.tokens.grants.get(id).map(|grant| grant.caller.user.clone())
+    }
+
     /// New tokens, as the fields of a login answer.
     pub(crate) fn grant(&mut self, caller: &Caller, now: u64, refreshable: bool) -> Object {
         self.grant_after(caller, now, refreshable, None)

@@ -17,6 +17,9 @@
 //! that too once the server is mended. The server refuses some events, also in a later call than the one that
 //! promised them.
 //!
+//! The server acts as Synapse, as Synapse with workers, as the Conduit family or as Dendrite, or differs
+//! from the specification in ways drawn at random: all must hold with each of them.
+//!
 //! In some runs the server turns round what it delivers, or says that it reaches nobody. Then it can
 //! keep messages from people, who are told, and all but the second must still hold.
 //!
@@ -37,12 +40,14 @@ use chance::Chance;
 use database::Kill;
 use device::{Device, SIDE_WORK};
 use mxcrypt_core::store::records::LocalTrust;
-use mxcrypt_model_server::ModelServer;
+use mxcrypt_model_server::{Behaviour, Deviation, ModelServer};
 use serde_json::{Value, json};
 
 const STEPS: usize = 120;
 /// A day in 2027: what was written without a clock is older than any bound.
 const TODAY: i64 = 1_800_000_000_000;
+/// When all workers of a server know what was uploaded today.
+const SETTLED: i64 = TODAY + 10_000;
 
 /// A message that was promised to be sent, and who must, and who must not, read it.
 struct Promise {
@@ -75,6 +80,8 @@ struct World {
 fn invariants_hold_for_every_seed() {
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("SIMULATION_SEED") {
+        let behaviour = draw_behaviour(&mut Chance::new(seed));
+        println!("the server differs in {:?}", behaviour.deviations().collect::<Vec<_>>());
         return run(seed);
     }
     let seeds = number("SIMULATION_SEEDS").unwrap_or(300);
@@ -108,6 +115,7 @@ fn run(seed: u64) {
 impl World {
     fn new(chance: &mut Chance) -> Self {
         let mut server = ModelServer::new("sim");
+        server.behave(draw_behaviour(chance));
         let users = 2 + chance.below(2);
         let names: Vec<String> = (0..users).map(|n| format!("user{n}")).collect();
         for name in names.iter().map(String::as_str).chain(["guest", "leaver", "stranger"]) {
@@ -128,9 +136,11 @@ impl World {
         let room_id = make_room(&mut server, chance, &devices, &outsiders[0]);
         // Everyone's keys are on the server, and everyone has synced, before anybody speaks. What
         // was said before a first sync is history, which nobody promises to hand over.
-        for device in devices.iter_mut().chain(&mut outsiders) {
-            device.sync(&mut server, TODAY, None);
-            device.pump(&mut server, TODAY, None);
+        for now in [TODAY, SETTLED] {
+            for device in devices.iter_mut().chain(&mut outsiders) {
+                device.sync(&mut server, now, None);
+                device.pump(&mut server, now, None);
+            }
         }
         devices[0].make_backup(&mut server);
         let hostile = chance.one_in(4);
@@ -141,7 +151,7 @@ impl World {
         }
         Self {
             server,
-            now: TODAY + 1,
+            now: SETTLED + 1,
             room_id,
             devices,
             promises: Vec::new(),
@@ -198,6 +208,15 @@ impl World {
                 let mut device = Device::login(&mut self.server, self.now, &name);
                 device.hostile = self.hostile;
                 device.catch_up(&mut self.server, self.now);
+                let behaviour = self.server.behaviour();
+                if [Deviation::KeysComeLate, Deviation::LimitsWithoutTime]
+                    .iter()
+                    .any(|late| behaviour.has(*late))
+                {
+                    // Before others can hear of its keys it was promised nothing.
+                    self.now += 60_000;
+                    device.catch_up(&mut self.server, self.now);
+                }
                 device.failing = self.devices[0].failing.clone();
                 self.devices.push(device);
             }
@@ -391,12 +410,22 @@ impl World {
             let answer =
                 self.devices[0].call(&mut self.server, self.now, "GET", &page, Value::Null);
             let answer: Value = serde_json::from_str(&answer.body).unwrap();
-            events.extend(answer["chunk"].as_array().unwrap().iter().cloned());
-            match answer["end"].as_str() {
+            let chunk = answer["chunk"].as_array().unwrap();
+            events.extend(chunk.iter().cloned());
+            match answer["end"].as_str().filter(|_| !chunk.is_empty()) {
                 Some(end) => from = format!("&from={end}"),
                 None => return events,
             }
         }
+    }
+}
+
+/// How the server differs: as a server that there is, or in some ways or other.
+fn draw_behaviour(chance: &mut Chance) -> Behaviour {
+    let kinds = ["synapse", "synapse", "synapse_workers", "conduit", "dendrite"];
+    match kinds.get(chance.below(kinds.len() + 1)) {
+        Some(kind) => Behaviour::of_kind(kind).unwrap(),
+        None => Behaviour::new(Deviation::ALL.into_iter().filter(|_| chance.one_in(3))),
     }
 }
 
