@@ -10,6 +10,8 @@ mod accounts;
 #[cfg(test)]
 mod cross_signing;
 #[cfg(test)]
+mod deviations;
+#[cfg(test)]
 mod device_lists;
 #[cfg(test)]
 mod key_backup;
