@@ -124,6 +124,9 @@ demo_new <- function(server_name) .Call(wrap__demo_new, server_name)
 
 demo_handle <- function(demo, method, path, token, body) .Call(wrap__demo_handle, demo, method, path, token, body)
 
+# Makes the server act as another kind of homeserver.
+demo_behave <- function(demo, kind) .Call(wrap__demo_behave, demo, kind)
+
 # Every request body the server has seen, as raw vectors.
 demo_requests <- function(demo) .Call(wrap__demo_requests, demo)
 

@@ -1,7 +1,8 @@
 //! The model homeserver, as an in-process transport.
 
 use extendr_api::prelude::*;
-use mxcrypt_model_server::{ModelServer, Request};
+use mxcrypt_core::{Error, Kind};
+use mxcrypt_model_server::{Behaviour, ModelServer, Request};
 
 use crate::{
     answer::{answer, number, raw, record},
@@ -45,6 +46,20 @@ fn demo_handle(demo: Robj, method: Robj, path: Robj, token: Robj, body: Robj) ->
     })
 }
 
+/// Makes the server act as another kind of homeserver.
+#[extendr]
+fn demo_behave(demo: Robj, kind: Robj) -> Robj {
+    answer(|| {
+        let kind = arguments::text(&kind, "kind")?;
+        let unknown = || Error::new(Kind::Argument, format!("`{kind}` is no kind of homeserver."));
+        let behaviour = Behaviour::of_kind(&kind).ok_or_else(unknown)?;
+        with(&demo, |server: &mut ModelServer| {
+            server.behave(behaviour);
+            Ok(Robj::from(()))
+        })
+    })
+}
+
 /// Every request body the server has seen, as raw vectors.
 #[extendr]
 fn demo_requests(demo: Robj) -> Robj {
@@ -60,5 +75,6 @@ extendr_module! {
     mod demo;
     fn demo_new;
     fn demo_handle;
+    fn demo_behave;
     fn demo_requests;
 }
