@@ -230,7 +230,7 @@ dehydrated_device_request <- function(
   ) {
     return(NULL)
   }
-  if (identical(code, "M_UNRECOGNIZED")) {
+  if (is_unbuilt(answer)) {
     mx_abort(
       "The server does not know dehydrated devices (MSC3814).",
       "mx_error_dehydrated_device",

@@ -444,6 +444,18 @@ errcode_of <- function(body) {
   if (is_string(code)) error_code(code)
 }
 
+# Whether the server has no such endpoint. Dendrite said so in plain text before
+# 0.10, and a proxy that lets only some paths through still does: a 404 without an
+# error code, which is no word about the thing that was asked for.
+# https://github.com/matrix-org/dendrite/issues/2739
+is_unbuilt <- function(answer) {
+  code <- errcode_of(json_body(answer))
+  status <- answer[["status"]]
+  identical(code, "M_UNRECOGNIZED") ||
+    status == 405L ||
+    (status == 404L && is.null(code))
+}
+
 is_verdict <- function(answer) {
   !is.null(errcode_of(json_body(answer)))
 }

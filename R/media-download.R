@@ -323,9 +323,7 @@ media_path <- function(address, version) {
 
 # Whether the other version is worth a try.
 knows_not <- function(answer, version) {
-  status <- answer[["status"]]
-  unknown <- identical(errcode_of(json_body(answer)), "M_UNRECOGNIZED")
-  status == 405L || (status == 404L && (unknown || version == "v3"))
+  is_unbuilt(answer) || (answer[["status"]] == 404L && version == "v3")
 }
 
 # Gives a file its name, and returns its path. `used` holds the paths of this call.
