@@ -15,6 +15,20 @@ demo_pair <- function(encrypted = TRUE, verified = TRUE, ...) {
   list(homeserver = homeserver, alice = alice, bob = bob, room = room)
 }
 
+# The kinds of homeserver that the demo homeserver can act as.
+homeserver_kinds <- c("synapse", "synapse_workers", "conduit", "dendrite")
+
+homeserver_like <- function(kind) {
+  homeserver <- mx_demo_homeserver()
+  act_like(homeserver, kind)
+  homeserver
+}
+
+act_like <- function(homeserver, kind) {
+  server <- the[["homeservers"]][[demo_address(homeserver)]]
+  core(demo_behave(server, kind))
+}
+
 # Messages, read or not.
 messages <- function(events) {
   events[events$type %in% c("m.room.message", "m.room.encrypted"), ]
