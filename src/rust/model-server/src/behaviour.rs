@@ -263,10 +263,12 @@ impl ModelServer {
                 let end = if call.query("dir") == Some("f") { self.position } else { 0 };
                 body["end"] = json!(format!("s{end}"));
             }
-            ["room_keys", "keys"] if call.method == "GET" && self.has(EmptyBackupIs404) => {
-                if body["rooms"].as_object().is_some_and(Map::is_empty) {
-                    return Error::new(404, "M_UNKNOWN", "No room_keys found").into_response();
-                }
+            ["room_keys", "keys"]
+                if self.has(EmptyBackupIs404)
+                    && call.method == "GET"
+                    && body["rooms"].as_object().is_some_and(Map::is_empty) =>
+            {
+                return Error::new(404, "M_UNKNOWN", "No room_keys found").into_response();
             }
             _ => {}
         }
