@@ -40,6 +40,12 @@
 #'
 #' public <- mx_room_create(alice, public = TRUE, alias = "help")
 #' mx_room_join(bob, "https://matrix.to/#/%23help:demo")
+#'
+#' club <- mx_room_create(alice)
+#' mx_room_set_state(alice, club, "m.room.join_rules", list(join_rule = "knock"))
+#' mx_room_knock(bob, club, reason = "to help")
+#' mx_room_invite(alice, club, bob$user_id)
+#' mx_room_join(bob, club)
 #' @export
 mx_room_join <- function(client, room, via = NULL, reason = NULL) {
   machine <- machine_of(check_client(client))
