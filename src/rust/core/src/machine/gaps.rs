@@ -4,16 +4,10 @@
 //! are held back, and the missing ones fetched in order, so that a room is handed over in order and
 //! no event is lost in silence. State is taken in at once, held back or not.
 
-use super::{
-    Work,
-    inbox::{self, notice},
-    pump::Pump,
-    request_table::Body,
-    timeline,
-};
+use super::{Work, inbox, pump::Pump, request_table::Body, timeline};
 use crate::{
     error::Result,
-    judgement::{identifier::is_segment, messages_page::MessagesPage},
+    judgement::{identifier::is_segment, messages_page::MessagesPage, utd_reason::UtdReason},
     store::{
         Query, Record,
         records::{Ask, HeldPart, HeldTimeline},
@@ -111,7 +105,7 @@ pub(super) fn give_up_gap(
     why: &str,
 ) -> Result<()> {
     let message = format!("Events are missing here and cannot be fetched: {why}.");
-    inbox::hand_over(work, notice(room_id, "", "gap", &message))?;
+    inbox::hand_over(work, inbox::missing(room_id, UtdReason::Gap.because(message)))?;
     close_gap(work, room_id, number)
 }
 

@@ -301,8 +301,3 @@ pub(super) fn missing(room_id: &str, why: Unreadable) -> Event {
         ..Event::default()
     }
 }
-
-/// The same for `gaps`, which names its reason by the code.
-pub(super) fn notice(room_id: &str, _sender: &str, code: &str, message: &str) -> Event {
-    missing(room_id, Unreadable { code: code.to_owned(), message: message.to_owned() })
-}
