@@ -7,6 +7,12 @@ cd "$(dirname "$0")/../.tools/build"
 unset NOT_CRAN
 export _R_CHECK_CRAN_INCOMING_=FALSE _R_CHECK_SYSTEM_CLOCK_=FALSE
 export _R_CHECK_FORCE_SUGGESTS_=false
+# --as-cran asks CRAN who maintains packages that are suggested and not installed.
+export R_CRAN_WEB=file://$PWD/cran
+mkdir -p cran/web/packages
+Rscript --vanilla -e '
+  known <- installed.packages(fields = "Maintainer")[, c("Package", "Maintainer")]
+  saveRDS(as.data.frame(known), "cran/web/packages/packages.rds")'
 check() {
   echo "== R CMD check, $1 =="
   mkdir -p "$2"
