@@ -1,4 +1,4 @@
-//! What an event says of its attachment: the file that it shows, not the thumbnail.
+//! The attachment of an event: its file, not the thumbnail.
 //!
 //! Specification: client-server API, "m.room.message msgtypes" and "Sticker messages".
 

@@ -1,4 +1,4 @@
-//! What a server answers that wants to know who it is that asks.
+//! The response of a server that wants the user to authenticate.
 //!
 //! Specification: client-server API, "User-Interactive Authentication API".
 
@@ -32,7 +32,7 @@ pub enum Page {
     Refused,
 }
 
-/// Reads the body of an answer with status 401; none when it is no demand for authentication. The
+/// Reads the body of a response with status 401; none when it does not demand authentication. The
 /// flow that is followed is the first of which the caller is `able` to do each stage, else the
 /// first.
 pub fn challenge(body: &[u8], able: &[String]) -> Option<Challenge> {

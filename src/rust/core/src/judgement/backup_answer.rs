@@ -1,9 +1,9 @@
-//! The keys of a backup as the server hands them out: all of them in one answer.
+//! The keys of a backup as the server returns them: all of them in one response.
 //!
-//! Specification: client-server API, end-to-end encryption, "Server-side key backups". An answer may be
-//! as large as the history of an account, so it is read as it comes and written as parts, which are
-//! taken in one by one. A name that stands twice is read twice: keys are judged one by one, and none
-//! replaces a better one.
+//! Specification: client-server API, end-to-end encryption, "Server-side key backups". A response may be as
+//! large as the history of an account, so it is read as it comes and written as parts, which are processed
+//! one by one. A name that stands twice is read twice: keys are judged one by one, and none replaces a better
+//! one.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ impl Part {
     }
 }
 
-/// What was asked for.
+/// Which keys were requested.
 #[derive(Clone, Copy)]
 pub enum Scope<'a> {
     /// All keys.
@@ -49,11 +49,11 @@ pub enum Scope<'a> {
     Session(&'a str, &'a str),
 }
 
-/// Writes the keys of an answer to `GET /room_keys/keys…` to `file`, a line for at most `most` of a
-/// room, and says how many there are.
+/// Writes the keys of a response to `GET /room_keys/keys…` to `file`, a line for at most `most`
+/// keys of a room. Returns how many keys there are.
 ///
 /// # Errors
-/// [`Kind::Answer`] when it is no such answer, or cannot be read or written.
+/// [`Kind::Answer`] when it is no such response, or cannot be read or written.
 pub fn write_parts(
     answer: impl BufRead,
     scope: Scope<'_>,

@@ -1,4 +1,4 @@
-//! A user's cross-signing keys, as a server tells them.
+//! A user's cross-signing keys, as a server returns them.
 //!
 //! Specification: client-server API, end-to-end encryption, "Cross-signing".
 
@@ -64,7 +64,7 @@ pub fn is_signed_by(object: &Object, user_id: &str, key: Ed25519PublicKey) -> bo
 /// Judges the response to `POST /keys/signatures/upload`.
 ///
 /// # Errors
-/// [`Kind::Answer`] when it is none, or names a signature that the server did not take.
+/// [`Kind::Answer`] when it is no such response, or names a signature that the server rejected.
 pub fn check_signatures_taken(body: &str) -> Result<()> {
     let response: UniqueMap<Json> =
         read_object(body).or_fail(Kind::Answer, "The answer to a signature")?;

@@ -1,4 +1,4 @@
-//! What a server answers about a dehydrated device.
+//! The responses about a dehydrated device.
 //!
 //! MSC3814, "Rehydrating a device".
 
@@ -21,7 +21,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Reads the answer to `GET /dehydrated_device`.
+    /// Reads the response to `GET /dehydrated_device`.
     ///
     /// # Errors
     /// [`Kind::Answer`] when it is none.
@@ -44,13 +44,13 @@ impl Stored {
 pub struct Events {
     /// The events, each as it came.
     pub events: Vec<Box<RawValue>>,
-    /// What the next of them are asked for with; none after the last. That there are no events says
+    /// The token that requests the next events; none after the last. That there are no events says
     /// nothing.
     pub next_batch: Option<String>,
 }
 
 impl Events {
-    /// Reads the answer to `GET /dehydrated_device/{device_id}/events`.
+    /// Reads the response to `GET /dehydrated_device/{device_id}/events`.
     ///
     /// # Errors
     /// [`Kind::Answer`] when it is none.

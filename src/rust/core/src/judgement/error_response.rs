@@ -1,7 +1,7 @@
-//! A response that is no success, or none: whether it judges the request, or says nothing of it.
+//! Error responses, and missing ones: whether they are a verdict on the request.
 //!
-//! Specification: client-server API, "Standard error response". A proxy before the homeserver answers with
-//! what it likes.
+//! Specification: client-server API, "Standard error response". A proxy in front of the homeserver may
+//! respond with anything.
 
 use super::members::Members;
 
@@ -23,7 +23,7 @@ const FINAL: &[&str] = &[
     "M_INCOMPATIBLE_ROOM_VERSION",
     "M_USER_DEACTIVATED",
 ];
-/// Error codes that say nothing of the request itself.
+/// Error codes that say nothing about the request itself: it may succeed later.
 const PASSING: &[&str] =
     &["M_LIMIT_EXCEEDED", "M_CONSENT_NOT_GIVEN", "M_RESOURCE_LIMIT_EXCEEDED", "M_UNRECOGNIZED"];
 /// How much of an error text is kept, in characters.
@@ -31,14 +31,14 @@ const LONGEST_ERROR: usize = 1000;
 /// The HTTP status of a request that is too large.
 const TOO_LARGE: u16 = 413;
 
-/// A response that is no success, or none.
+/// A response that is not a success, or the lack of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
     /// The HTTP status; zero where no response came.
     pub status: u16,
     /// The error code; `M_UNKNOWN` where there is none.
     pub code: String,
-    /// What the server says, or what is to be said for it.
+    /// The error text of the server, or ours in place of it.
     pub message: String,
     has_code: bool,
 }
@@ -63,23 +63,23 @@ impl ErrorResponse {
         }
     }
 
-    /// The homeserver refused the request, and would refuse it again. Anything else passes: the page of
-    /// a proxy, a limit, terms that are to be agreed to, and codes that are not known here.
+    /// The homeserver refused the request, and would refuse it again. Anything else is temporary: the page of
+    /// a proxy, a limit, terms that must be agreed to, and codes that are not known here.
     pub fn is_final(&self) -> bool {
         (400..500).contains(&self.status) && FINAL.contains(&self.code.as_str())
     }
 
-    /// The homeserver says what is wrong with the request, and not a proxy before it.
+    /// The error is about the request and from the homeserver, not from a proxy in front of it.
     pub fn is_about_request(&self) -> bool {
         self.has_code && !PASSING.contains(&self.code.as_str())
     }
 
-    /// The homeserver, or a proxy before it, takes smaller requests only.
+    /// The homeserver, or a proxy in front of it, accepts smaller requests only.
     pub fn is_too_large(&self) -> bool {
         self.status == TOO_LARGE || self.is_final() && self.code == "M_TOO_LARGE"
     }
 
-    /// What was asked for does not exist.
+    /// The requested resource does not exist.
     pub fn is_absence(&self) -> bool {
         self.status == 404 && self.code == "M_NOT_FOUND"
     }

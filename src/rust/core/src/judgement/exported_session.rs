@@ -1,8 +1,8 @@
 //! A Megolm session as key exports and key backups hold it.
 //!
 //! Specification: client-server API, end-to-end encryption, "`ExportedSessionData`" and
-//! "`BackedUpSessionData`". Nothing in it is signed: whoever wrote it may have made up all of it, but
-//! for one thing, that the session has the id it is kept under.
+//! "`BackedUpSessionData`". Nothing in it is signed: its author may have made up all of it. One
+//! thing can be checked: the session has the id it is kept under.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ pub struct ExportedSession {
     pub sender_key: String,
     /// The Ed25519 key of that device; empty where nobody says.
     pub sender_signing_key: String,
-    /// Its maker is said to agree that it is shared with those invited later.
+    /// Its sender is said to allow sharing it with users who are invited later.
     pub shared_history: bool,
 }
 

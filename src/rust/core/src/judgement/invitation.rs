@@ -1,4 +1,4 @@
-//! An invitation: stripped state events, which the server of whoever invites has made.
+//! An invitation: stripped state events, made by the server of the user who invites.
 //!
 //! Specification: client-server API, "Stripped state".
 

@@ -1,4 +1,4 @@
-//! The key backup as the server shows it: its version, who signed it, and what is in it.
+//! The key backup as the server returns it: its version, who signed it, and what is in it.
 //!
 //! Specification: client-server API, end-to-end encryption, "Server-side key backups".
 
@@ -19,7 +19,7 @@ use crate::{
     store::records::BackupVersion,
 };
 
-/// How many signatures are looked at: a server may show as many as it likes.
+/// How many signatures are looked at: a server may return as many as it likes.
 const MOST_SIGNATURES: usize = 100;
 
 /// A signature of a backup.
@@ -32,10 +32,10 @@ pub struct BackupSignature {
 }
 
 impl BackupVersion {
-    /// Reads the answer to `GET /room_keys/version`.
+    /// Reads the response to `GET /room_keys/version`.
     ///
     /// # Errors
-    /// [`Kind::Answer`] when it is no such answer.
+    /// [`Kind::Answer`] when it is no such response.
     pub fn read(text: &str) -> Result<Self> {
         let what = "The version of the key backup";
         let mut answer: UniqueMap<Json> = read_object(text).or_fail(Kind::Answer, what)?;
@@ -51,11 +51,11 @@ impl BackupVersion {
         Ok(Self { version, algorithm, auth_data: auth_data.text()?, count })
     }
 
-    /// Reads the response to `GET /room_keys/version`: none where the server says that there is no
-    /// backup. Otherwise the error code and what is wrong: any other response says nothing.
+    /// Reads the response to `GET /room_keys/version`: `None` if the server reports that there is
+    /// no backup. Any other response says nothing about the backup, and is an error.
     ///
     /// # Errors
-    /// The error code of the server, or one of ours, and what is wrong.
+    /// The error code of the server, or one of ours, and the error text.
     pub fn read_response(status: u16, body: &str) -> Result<Option<Self>, (String, String)> {
         if status == 200 {
             let bad = |error: Error| ("MXCRYPT_BAD_ANSWER".to_owned(), error.message);
@@ -145,8 +145,8 @@ impl BackupVersion {
     }
 }
 
-/// What is encrypted of a session. The server's own words about it (from which message on it reads,
-/// how often it was forwarded) count for nothing.
+/// The encrypted part of a backed-up session. What the server adds (the first index, how often the
+/// session was forwarded) is ignored.
 ///
 /// # Errors
 /// [`Kind::Answer`]

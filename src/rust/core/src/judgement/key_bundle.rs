@@ -1,4 +1,4 @@
-//! A bundle of room keys that somebody shares with whom they invite.
+//! A bundle of room keys that a user shares with those they invite.
 //!
 //! Specification: client-server API, end-to-end encryption, "`RoomKeyBundle`".
 

@@ -1,4 +1,4 @@
-//! The answer to `POST /keys/claim`.
+//! The response to `POST /keys/claim`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ impl Answer {
     /// Reads `text`.
     ///
     /// # Errors
-    /// [`Kind::Answer`] when it is no such answer at all.
+    /// [`Kind::Answer`] when it is no such response.
     pub fn read(text: &str) -> Result<Self> {
         let body: Body<'_> =
             read_object(text).or_fail(Kind::Answer, "The answer to /keys/claim")?;

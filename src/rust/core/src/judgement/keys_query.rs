@@ -1,4 +1,4 @@
-//! The answer to `POST /keys/query`.
+//! The response to `POST /keys/query`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
     primitives::{canonical_json::Json, parallel},
 };
 
-/// A device the server told of: its keys, or why they are refused.
+/// A device the server returned: its keys, or why they are refused.
 #[derive(Debug)]
 pub struct Verdict {
     /// The owner.
@@ -47,7 +47,7 @@ pub struct Identity {
     pub name_taken: bool,
 }
 
-/// What the server told.
+/// What the server returned.
 #[derive(Debug)]
 pub struct Answer {
     /// The users it knows something of, or knows to have no devices. Of others it says nothing: their
@@ -128,10 +128,10 @@ struct Owner {
     taken_names: BTreeSet<String>,
 }
 
-/// Judges `text` as an answer about `asked`. Users nobody asked for are left out.
+/// Judges `text` as the response about the users `asked`. Other users in it are left out.
 ///
 /// # Errors
-/// [`Kind::Answer`] when it is no such answer at all.
+/// [`Kind::Answer`] when it is no such response.
 pub fn judge(text: &str, asked: &BTreeSet<String>) -> Result<Answer> {
     let body: Body<'_> = read_object(text).or_fail(Kind::Answer, "The answer to /keys/query")?;
     let cross_signing = CrossSigning::new(&body);

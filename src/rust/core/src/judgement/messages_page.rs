@@ -46,8 +46,8 @@ impl<'a> MessagesPage<'a> {
     }
 }
 
-/// When events were sent, as the server says: the earliest time and the latest. None where no event
-/// says so.
+/// The earliest and the latest time at which events were sent, according to the server, in
+/// milliseconds since 1970. None if no event has a time.
 pub fn times(events: &[Result<RoomEvent<'_>>]) -> Option<(i64, i64)> {
     let times = events.iter().flatten().map(|event| event.origin_server_ts);
     let mut times = times.filter(|time| *time != NO_TIME);

@@ -1,7 +1,8 @@
 //! What the server says, judged over its own text.
 //!
-//! Every byte of an answer may be chosen by an adversary. These functions read it once, refuse what
-//! does not hold, and hand on typed verdicts. One bad device, key or event never spoils the others.
+//! Every byte of a response may be chosen by an adversary. These functions read it once, refuse
+//! what does not hold, and return typed verdicts. One bad device, key or event never spoils the
+//! others.
 
 pub mod attachment;
 pub mod authentication;

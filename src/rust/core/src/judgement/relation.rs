@@ -48,7 +48,7 @@ pub fn refusal(
     if original.event_type != event_type {
         return Some("other_type");
     }
-    // The server could write it, in the name of whoever wrote the original.
+    // The server could write it, in the name of the original's author.
     if original.encrypted && !encrypted {
         return Some("not_encrypted");
     }

@@ -1,7 +1,7 @@
 //! Whether the tombstone of a room counts, and what the room that replaces it says of it.
 //!
-//! State of a room is the word of servers. These rules keep a member from sending others elsewhere
-//! who may not upgrade the room; they do not keep the own server from it.
+//! The state of a room is the word of servers. These rules stop a member without the power to
+//! upgrade the room from sending others elsewhere; they do not stop our own server.
 //!
 //! Specification: client-server API, "Room Upgrades", `m.room.power_levels`; room version 12, "Room
 //! creators".
@@ -38,8 +38,8 @@ struct State<'a> {
 /// The tombstone in `body`, the response to `GET /rooms/{roomId}/state`; none where there is none.
 ///
 /// # Errors
-/// [`Kind::Answer`] when it is no list of events, or when two events, or an event that cannot be
-/// read, stand where one decides.
+/// [`Kind::Answer`] when it is no list of events, or when an event that decides is there twice or
+/// cannot be read.
 pub fn upgrade(body: &str) -> Result<Option<Upgrade>> {
     let state = deciding_state(body)?;
     let Some(tombstone) = state.get(TOMBSTONE) else { return Ok(None) };

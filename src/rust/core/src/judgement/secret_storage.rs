@@ -1,8 +1,8 @@
 //! Secret storage as the account data of a user shows it: its keys, its secrets, and which key a
 //! recovery key or passphrase opens.
 //!
-//! Specification: client-server API, "Secrets". Whatever is here a server may have left out, put
-//! back or made up; only what opens under a key that it does not have is its owner's.
+//! Specification: client-server API, "Secrets". A server may have left out, put back or made up any
+//! of it; only what opens under a key that the server does not have is its owner's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -82,10 +82,10 @@ struct Events<'a> {
 }
 
 impl SecretStorage {
-    /// Reads the answer to an initial sync. An entry that is no event is left out.
+    /// Reads the response to an initial sync. An entry that is no event is left out.
     ///
     /// # Errors
-    /// [`Kind::Answer`] when this is no such answer.
+    /// [`Kind::Answer`] when this is no such response.
     pub fn read(sync: &str) -> Result<Self> {
         let sync: Sync<'_> =
             read_object(sync).or_fail(Kind::Answer, "The account data cannot be read")?;
@@ -113,7 +113,8 @@ impl SecretStorage {
         };
         let wanted = flag(BACKUP_WANTED, "enabled");
         let declined = flag(BACKUP_DECLINED, "disabled");
-        // Some clients write only one of them. Whoever declined must not find their keys backed up.
+        // Some clients write only one of them. A user who declined must not find their keys backed
+        // up.
         if declined == Some(true) { Some(false) } else { wanted.or(declined.map(|no| !no)) }
     }
 

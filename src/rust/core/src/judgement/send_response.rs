@@ -27,7 +27,7 @@ pub fn content_uri(body: &str) -> Result<String> {
     })
 }
 
-/// Checks the response to `PUT /room_keys/keys`. What is something else says of no key that it is there.
+/// Checks the response to `PUT /room_keys/keys`. Any other body does not prove that a key is there.
 ///
 /// # Errors
 /// [`Kind::Answer`] when it is none.

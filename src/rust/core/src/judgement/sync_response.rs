@@ -1,8 +1,8 @@
-//! The answer to `GET /sync`, taken apart.
+//! The response to `GET /sync`, read part by part.
 //!
 //! Parts are read one by one: a room, an event or a count that cannot be read is named in
-//! [`SyncResponse::problems`] and costs nothing else. Only an answer without a new token is refused
-//! whole, because nothing of it could be committed.
+//! [`SyncResponse::problems`] and costs nothing else. Only a response without a new token is
+//! refused whole, because nothing of it could be committed.
 
 use std::{borrow::Cow, collections::BTreeMap};
 

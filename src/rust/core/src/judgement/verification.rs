@@ -133,7 +133,7 @@ pub enum Message {
     },
     /// A method begins.
     Start(Start),
-    /// SAS: the choices of whoever did not begin it.
+    /// SAS: the choices of the side that did not begin it.
     Accept(Accept),
     /// SAS: the public half of the agreement.
     Key {
@@ -177,7 +177,7 @@ pub struct Start {
     pub secret: Option<String>,
 }
 
-/// What whoever begins SAS can do. Only what is known here is kept.
+/// What the side that begins SAS can do. Only what is known here is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// The best way to authenticate keys.
