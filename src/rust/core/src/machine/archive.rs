@@ -1,7 +1,7 @@
 //! The archive: what a user wants to keep of rooms, sealed like all that is kept here.
 //!
-//! Whatever is handed over of an archived room is kept, and so is its history, see `archive_history`. An event is
-//! kept once, under its id. What is redacted is redacted here, too.
+//! Whatever is delivered of an archived room is kept, and so is its history, see `archive_history`. An event
+//! is kept once, under its id. What is redacted is redacted here, too.
 
 use std::collections::HashSet;
 
@@ -34,8 +34,8 @@ pub struct ArchiveStatus {
 }
 
 impl Machine {
-    /// Archives a room from now on. A `retention` or a `largest_media` that is given replaces the one there
-    /// was; of an inner `None`, events are kept for ever.
+    /// Archives a room from now on. A `retention` (milliseconds) or a `largest_media` (bytes) that is given
+    /// replaces the former one; an inner `None` keeps events for ever.
     ///
     /// # Errors
     /// Those of the store.
@@ -197,8 +197,8 @@ fn is_longer(retention: Option<Millis>, before: Option<Millis>) -> bool {
     before.is_some_and(|before| retention.is_none_or(|retention| retention > before))
 }
 
-/// Whether an event, or what it edits, was redacted before it came: history is read from its end, and a server
-/// may show what it was.
+/// Whether an event, or what it edits, was redacted before it came: history is read from its end, and a
+/// server may return its original content.
 fn is_redacted(work: &Work<'_>, event: &Event, event_id: &str) -> Result<bool> {
     let is_noted = |event_id: &str| {
         let key = [event.room_id.as_str().into(), event_id.into()];
@@ -252,7 +252,7 @@ fn read_again(work: &Work<'_>, room_id: &str) -> Result<()> {
 }
 
 /// Whether an event says more than what is known under its id. The first that could be read stays, whatever
-/// the server shows later, unless it was redacted.
+/// the server returns later, unless it was redacted.
 fn is_better(event: &Event, known: &Event) -> bool {
     if known.redacted {
         return false;

@@ -30,9 +30,9 @@ pub struct ArchivedPage {
 }
 
 impl Machine {
-    /// Keeps what stands in `body`, the page of messages of `room_id` that begins at `from`, and where older
-    /// ones begin. None if the page is not wanted any more: another process was faster, or the user no longer
-    /// archives the room.
+    /// Keeps the events in `body`, the page of messages of `room_id` that begins at `from`, and the token of
+    /// the next older page. None if the page is not wanted any more: another process was faster, or the user
+    /// no longer archives the room.
     ///
     /// # Errors
     /// [`crate::Kind::Answer`] when `body` is no such page.
@@ -71,7 +71,7 @@ impl Machine {
         })
     }
 
-    /// Has the keys of events looked for that could not be read. Returns how many events wait.
+    /// Starts a search for the keys of events that could not be read. Returns how many events wait.
     ///
     /// # Errors
     /// Those of the store.

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// So often the server may fail to give a file, and it is asked no more.
+/// After so many failures a file is not requested any more.
 const MOST_TRIES: u8 = 3;
 
 /// Why a file was not kept. It is no failure that passes.

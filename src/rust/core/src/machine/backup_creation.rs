@@ -47,7 +47,7 @@ impl Machine {
         self.seal_secret(storage, secret, SECRET, &key)
     }
 
-    /// Takes in that the key of the backup being made is in secret storage.
+    /// Records that the key of the backup being made is in secret storage.
     ///
     /// # Errors
     /// Those of the store.

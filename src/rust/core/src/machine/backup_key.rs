@@ -13,17 +13,17 @@ use crate::{
     store::records::{BackupVersion, KeyBackup},
 };
 
-/// How many versions before the current one may be asked for.
+/// How many versions before the current one may be requested.
 const MOST_OLDER: u64 = 20;
 
 impl Machine {
-    /// Takes the private key of the backup: `secret` is that key, or a passphrase of the backup's own, or
-    /// it opens secret storage, which holds the key. A key that is not of the version that the server
-    /// shows is kept too: it may read an older version.
+    /// Takes the private key of the backup: `secret` is that key, or a passphrase of the backup's own, or it
+    /// opens secret storage, which holds the key. A key that is not of the version that the server returns is
+    /// kept too: it may read an older version.
     ///
     /// # Errors
     /// [`Kind::RecoveryKey`], [`Kind::SecretStorage`] when the storage does not open;
-    /// [`Kind::KeyBackup`] when it does not hold the key of the backup that the server shows.
+    /// [`Kind::KeyBackup`] when it does not hold the key of the backup that the server returns.
     pub fn open_backup(
         &mut self,
         now: Millis,
@@ -45,7 +45,7 @@ impl Machine {
         Err(another_key())
     }
 
-    /// Finds out whether secret storage holds the key of the version that the server shows, where
+    /// Finds out whether secret storage holds the key of the version that the server returns, where
     /// `secret` opens it. [`BackupStatus::misfit`] says what was found.
     ///
     /// # Errors
@@ -142,19 +142,19 @@ fn no_key_of_its_own(secret: StorageSecret<'_>, version: Option<&BackupVersion>)
     Error::new(Kind::RecoveryKey, format!("{what} The account has no secret storage."))
 }
 
-/// Takes in the private key of the backup, in base64, from a place that our user trusts: secret
-/// storage, or a verified device. It must be that of the version that the server shows; where
+/// Accepts the private key of the backup, in base64, from a place that our user trusts: secret
+/// storage, or a verified device. It must be that of the version that the server returns; where
 /// that is not known yet, it is compared as soon as it is.
 ///
 /// # Errors
-/// [`Kind::KeyBackup`] when it is another's.
+/// [`Kind::KeyBackup`] when it is not the key of that version.
 pub(super) fn take_backup_key(work: &Work<'_>, text: &str) -> Result<()> {
     let key = BackupKey::from_base64(text)?;
     if take_key(work, key, None)? { Ok(()) } else { Err(another_key()) }
 }
 
-/// The same for a key; whether it is of the version. `digest` is that of the secret in secret
-/// storage that it comes from.
+/// The same for a key. Returns whether it belongs to the current version, as far as is known.
+/// `digest` is that of the secret in secret storage that it comes from.
 fn take_key(work: &Work<'_>, key: BackupKey, digest: Option<String>) -> Result<bool> {
     let mut backup = key_backup(work)?;
     match &backup.version {

@@ -1,7 +1,7 @@
-//! Keys come from the backup: those that an event waits for, one at a time, or all.
+//! Restores keys from the backup: those that an event waits for, one at a time, or all.
 //!
-//! Specification: client-server API, end-to-end encryption, "Server-side key backups". Whoever has the
-//! public key, which the server has, can put keys there. They are judged, and prove nothing.
+//! Specification: client-server API, end-to-end encryption, "Server-side key backups". Anyone with the public
+//! key, such as the server, can put keys there. They are judged, and prove nothing.
 
 use std::str;
 
@@ -40,8 +40,8 @@ const LONGEST_PAUSE: Millis = 12 * HOUR;
 pub type RestoredKey = (String, Option<String>);
 
 impl Machine {
-    /// Takes in keys of a room in the backup, and says what became of each. They are of an `older`
-    /// version, or of the current one.
+    /// Imports keys of a room from the backup, and returns what became of each. They belong to an
+    /// `older` version, or to the current one.
     ///
     /// # Errors
     /// [`Kind::KeyBackup`] when the key of the version is not here.
@@ -76,8 +76,8 @@ impl Machine {
     }
 }
 
-/// Has a key looked for in the backup that an event waits for. With `patient`, not at once: it
-/// may come by itself.
+/// Starts a search in the backup for a key that an event waits for. With `patient` the search
+/// begins later: the key may come by itself.
 pub(super) fn search_backup(
     work: &mut Work<'_>,
     room_id: &str,
@@ -116,7 +116,8 @@ pub(super) fn key_may_come(work: &Work<'_>, reason: UtdReason, sent_at: Millis) 
     Ok(is_missing && is_new && sync_position::sync_token(work)?.is_some())
 }
 
-/// What was not in the backup may be in this one.
+/// Searches again for all missing keys: the key of the backup is new, or it fits another version
+/// now.
 pub(super) fn search_backup_anew(work: &Work<'_>) -> Result<()> {
     for request in work.tx.select::<BackupRequest>(&Query::all())? {
         work.tx.put(&BackupRequest { tries: 0, retry_at: 0, ..request })?;
@@ -124,7 +125,7 @@ pub(super) fn search_backup_anew(work: &Work<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Takes in what the backup has of a key that was looked for, if anything.
+/// Processes the response to the search for a key: what the backup has of it, if anything.
 pub(super) fn backup_searched(
     work: &mut Work<'_>,
     room_id: &str,
@@ -147,7 +148,7 @@ pub(super) fn backup_searched(
     work.tx.put(&request)
 }
 
-/// Takes in that the search for a key failed. It moves behind the others.
+/// Records that the search for a key failed. It moves behind the others.
 pub(super) fn backup_search_failed(work: &Work<'_>, room_id: &str, session_id: &str) -> Result<()> {
     let request: Option<BackupRequest> = work.tx.get(&[room_id.into(), session_id.into()])?;
     let Some(request) = request else { return Ok(()) };
@@ -155,7 +156,7 @@ pub(super) fn backup_search_failed(work: &Work<'_>, room_id: &str, session_id: &
     work.tx.put(&BackupRequest { retry_at, ..request })
 }
 
-/// Takes in a key of the backup; says why not, if it is refused.
+/// Imports a key of the backup. Returns the reason if it is refused.
 fn take_backed_up_key(
     work: &mut Work<'_>,
     key: &BackupKey,
@@ -173,7 +174,7 @@ fn take_backed_up_key(
     })
 }
 
-/// Why an event that waits for its key waits, where the backup has something to do with it.
+/// Why an event waits for its key, where the state of the backup is part of the reason.
 pub(super) fn why_not_in_backup(work: &Work<'_>, event: &Event) -> Result<Option<Unreadable>> {
     let reason = UtdReason::of(event).filter(|reason| reason.waits_for_key());
     let (Some(reason), Some(session_id)) = (reason, &event.session_id) else {

@@ -57,7 +57,7 @@ pub struct SignatureReport {
 /// How far the backup is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BackupStatus {
-    /// The version that the server showed last.
+    /// The version that the server returned last.
     pub version: Option<BackupVersion>,
     /// Why it cannot be worked with, if it cannot.
     pub refused: Option<String>,
@@ -73,7 +73,7 @@ pub struct BackupStatus {
     pub key_stored: bool,
     /// The one being made replaces every other.
     pub replaces: bool,
-    /// Why the server did not say which version there is, when it was asked last.
+    /// Why the last request for the version failed, if it did.
     pub failure: Option<BackupFailure>,
     /// It has a passphrase of its own: it was made before there was secret storage.
     pub has_passphrase: bool,
@@ -88,7 +88,7 @@ pub struct BackupStatus {
 }
 
 impl Machine {
-    /// How far the backup is, by what the server was last heard to show.
+    /// How far the backup is, by what the server last returned.
     ///
     /// # Errors
     /// Those of the store.
@@ -163,7 +163,7 @@ pub(super) fn backup_signatures(
     Ok(report.collect())
 }
 
-/// Whether keys may go to the backup: whoever has its private key reads all of them.
+/// Whether keys may go to the backup: anyone who has its private key can read all of them.
 pub(super) fn is_backup_trusted(work: &Work<'_>, backup: &KeyBackup) -> Result<bool> {
     let Some(version) = backup.version.as_ref().filter(|shown| shown.public_key().is_ok()) else {
         return Ok(false);

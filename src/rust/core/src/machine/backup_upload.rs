@@ -1,4 +1,4 @@
-//! Keys go to the backup: a batch at a time, beside everything else.
+//! Uploads keys to the backup: a batch at a time, beside everything else.
 //!
 //! Each session that is kept, or becomes better, takes a number that rises
 //! ([`InboundSession::changed`]); the backup remembers the number it has come to. So a session that
@@ -79,7 +79,7 @@ fn next_to_back_up(work: &Work<'_>, backup: &mut KeyBackup) -> Result<Vec<Inboun
     Ok(Vec::new())
 }
 
-/// Takes in that the sessions up to the number `up_to` are in the backup, by the response `body`.
+/// Records that the sessions up to the number `up_to` are in the backup, by the response `body`.
 ///
 /// # Errors
 /// [`Kind::Answer`] when it is no such response.
@@ -94,13 +94,13 @@ pub(super) fn backed_up(work: &Work<'_>, version: &str, up_to: i64, body: &str) 
     Ok(())
 }
 
-/// Takes in that the server refuses keys for good.
+/// Records that the server refuses keys for good.
 pub(super) fn back_up_refused(work: &Work<'_>) -> Result<()> {
     let backup = key_backup::key_backup(work)?;
     work.tx.put_single(&KeyBackup { rest_until: work.now + LONG_REST, ..backup })
 }
 
-/// Takes in that there is no such version of the backup any more.
+/// Records that there is no such version of the backup any more.
 pub(super) fn version_is_gone(work: &Work<'_>) -> Result<()> {
     let backup = key_backup::key_backup(work)?;
     work.tx.put_single(&KeyBackup { look: true, ..backup })

@@ -68,8 +68,8 @@ fn backup_version_is(work: &Work<'_>, shown: Option<BackupVersion>) -> Result<()
         if let Some(key) = backup.offered.take().filter(|key| version.is_of(key)) {
             backup.adopt(key);
         }
-        // An older version is the current one again. What goes there is read by whoever has its key, so
-        // a trusted signature must say that this is meant.
+        // An older version is the current one again. What goes there is read by anyone who has its key, so a
+        // trusted signature must say that this is meant.
         let others = backup.others.iter().find(|key| version.is_of(key)).cloned();
         if let Some(key) = others
             && !is_replaced(&backup, version)
@@ -103,9 +103,9 @@ fn backup_version_is(work: &Work<'_>, shown: Option<BackupVersion>) -> Result<()
     Ok(())
 }
 
-/// Asks which version the server has, again where keys cannot go to the one that it showed. A
-/// device that was verified asks its verifier for the key of the backup, and so has to know that
-/// there is one.
+/// Requests the version that the server has, also again where keys cannot go to the one that it
+/// returned. A device that was verified asks its verifier for the key of the backup, and so has to
+/// know that there is one.
 pub(super) fn look_at_backup(pump: &mut Pump<'_, '_>) -> Result<()> {
     let backup = key_backup(pump.work)?;
     let is_due = match backup.looked_at {

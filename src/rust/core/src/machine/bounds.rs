@@ -1,8 +1,8 @@
 //! What others can add has a bound, for each of them and for all together.
 //!
-//! Whoever may send us events can invent sessions, keys that are missing, and notices. One who does
-//! must not push out, or keep out, what others sent. So each sender has a share, of which the oldest
-//! goes first; a server that invents senders too meets the bound of all.
+//! Anyone who may send us events can invent sessions, keys that are missing, and notices. One who
+//! does must not push out, or keep out, what others sent. So each sender has a share, of which the
+//! oldest goes first; a server that invents senders too meets the bound of all.
 
 use std::collections::BTreeSet;
 
@@ -37,8 +37,8 @@ pub(super) trait OfSender: Record {
     }
 }
 
-/// Another sender whose event waits for a session. Whoever names a session first, before its own sender
-/// does, must not take the search for its key away with their own surplus.
+/// Another sender whose event waits for a session. A user who names a session before its own sender does must
+/// not end the search for its key when their own surplus is deleted.
 fn another_sender(
     work: &Work<'_>,
     room_id: &str,

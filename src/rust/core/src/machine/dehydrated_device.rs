@@ -38,8 +38,8 @@ const MOST_IDLE: u32 = 100;
 /// How many events are read: a server can invent them without end.
 const MOST_EVENTS: usize = 1_000_000;
 
-/// A dehydrated device that was opened. What it reads is saved, and its ratchets are not: the server
-/// keeps the events, and whoever did not come to the end of them begins again.
+/// A dehydrated device that was opened. What it reads is saved, and its ratchets are not: the
+/// server keeps the events, and a process that did not reach the end of them starts over.
 pub struct Rehydration {
     /// Its name.
     pub device_id: String,
@@ -58,18 +58,19 @@ pub struct RehydratedKeys {
     pub keys: Vec<(String, String)>,
     /// What could not be read, and was left out.
     pub problems: Vec<String>,
-    /// What the next events are asked for with; none after the last.
+    /// The token that requests the next events; none after the last.
     pub next_batch: Option<String>,
     /// The page held no events. Servers that do not leave out the token after the last event say so.
     pub empty: bool,
 }
 
 impl Rehydration {
-    /// Opens `stored`, the answer to `GET /dehydrated_device`.
+    /// Opens `stored`, the response to `GET /dehydrated_device`.
     ///
     /// # Errors
-    /// [`Kind::Answer`] when that is none; [`Kind::RecoveryKey`], [`Kind::SecretStorage`] when its
-    /// key cannot be had; [`Kind::DehydratedDevice`] when it does not open, or is another device.
+    /// [`Kind::Answer`] when it is no such response; [`Kind::RecoveryKey`], [`Kind::SecretStorage`]
+    /// when its key cannot be had; [`Kind::DehydratedDevice`] when it does not open, or is another
+    /// device.
     pub fn open(storage: &SecretStorage, secret: StorageSecret<'_>, stored: &str) -> Result<Self> {
         let stored = Stored::read(stored)?;
         let account = key(storage, secret)?.open(&stored.device_data)?;
@@ -171,12 +172,12 @@ impl Machine {
         })
     }
 
-    /// Takes in `body`, events that a dehydrated device was sent: the room keys in them are kept
-    /// together.
+    /// Processes `body`, events that a dehydrated device was sent: the room keys in them are kept
+    /// in one transaction.
     ///
     /// # Errors
     /// [`Kind::Answer`] when these are no events, or a server gives them without end. After any
-    /// error the device has to be opened anew.
+    /// error the device has to be opened again.
     pub fn receive_dehydrated_events(
         &mut self,
         now: Millis,

@@ -49,7 +49,7 @@ impl Machine {
         })
     }
 
-    /// Begins to track users, and has the devices of all of them asked for anew.
+    /// Starts to track users, and requests the devices of all of them again.
     ///
     /// # Errors
     /// [`Kind::Argument`] when one is no user id.
@@ -98,7 +98,7 @@ impl Machine {
     }
 }
 
-/// Takes in the answer to `/keys/query` about `asked`.
+/// Applies the response to `/keys/query` about `asked`.
 pub(super) fn keys_query_answered(
     work: &mut Work<'_>,
     asked: &[(String, u64)],
@@ -106,7 +106,8 @@ pub(super) fn keys_query_answered(
 ) -> Result<()> {
     let users: BTreeSet<String> = asked.iter().map(|(user, _)| user.clone()).collect();
     let mut answer = keys_query::judge(body, &users)?;
-    // A user who is not outdated was answered for since: a late response must not undo that.
+    // For a user who is not outdated a newer response was applied since: a late one must not undo
+    // it.
     let mut late = BTreeSet::new();
     for user_id in &users {
         let list: Option<DeviceList> = work.tx.get(&[user_id.as_str().into()])?;
@@ -132,7 +133,7 @@ fn take_keys_answer(
     for (user_id, generation) in asked {
         let of_user = verdicts.extract_if(.., |verdict| verdict.user_id == *user_id).collect();
         // The user's server was not reached, or their part could not be read. Neither says that
-        // they have no devices: what is known stays, and is asked for again.
+        // they have no devices: what is known stays, and is requested again.
         if !answer.users.contains(user_id) {
             tracking::user_not_reached(work, user_id)?;
         } else {
@@ -147,7 +148,7 @@ fn clear_outdated(work: &Work<'_>, user_id: &str, generation: u64) -> Result<()>
     let Some(mut list) = work.tx.get::<DeviceList>(&[user_id.into()])? else { return Ok(()) };
     list.failures = 0;
     list.retry_at = 0;
-    // A newer mark means that the user changed again while this question was under way.
+    // A newer mark means that the user changed again while this request was under way.
     list.outdated = list.generation != generation;
     work.tx.put(&list)
 }
@@ -174,7 +175,7 @@ fn take_devices(work: &mut Work<'_>, user_id: &str, verdicts: Vec<Verdict>) -> R
 }
 
 /// Remembers the devices whose keys are refused: they can read nothing, and their owner and the
-/// senders should hear of it. Says whether they are others than before.
+/// senders should hear of it. Returns whether they differ from those before.
 fn note_refused(work: &Work<'_>, user_id: &str, verdicts: &[Verdict]) -> Result<bool> {
     let Some(mut list) = work.tx.get::<DeviceList>(&[user_id.into()])? else {
         return Ok(false);
@@ -197,7 +198,7 @@ fn note_refused(work: &Work<'_>, user_id: &str, verdicts: &[Verdict]) -> Result<
     Ok(true)
 }
 
-/// Says whether this changed who can be given a room key, or under which key.
+/// Returns whether this changed who can be given a room key, or under which key.
 fn take_device(work: &mut Work<'_>, verdict: &Verdict) -> Result<bool> {
     let Ok(keys) = &verdict.keys else { return Ok(false) };
     let known: Option<Device> =
@@ -209,14 +210,14 @@ fn take_device(work: &mut Work<'_>, verdict: &Verdict) -> Result<bool> {
     if let Some(mut device) = known.clone()
         && device.signing_key != signing_key
     {
-        // Another device took this one's name, or the server plays it. What is known stays.
+        // Another device took this one's name, or the server pretends so. What is known stays.
         let news = !device.key_changed;
         device.key_changed = true;
         work.tx.put(&device)?;
         return Ok(news);
     }
     let identity_key = keys.identity_key.to_base64();
-    // What became of one-time keys is about a device with both of its keys.
+    // What is recorded of claimed one-time keys holds only while both keys are the same.
     let same_keys = known.as_ref().filter(|known| known.identity_key == identity_key);
     let device = Device {
         user_id: verdict.user_id.clone(),
@@ -273,7 +274,8 @@ pub(super) fn own_keys_conflict(work: &Work<'_>) -> Result<Option<Error>> {
     Ok(conflict.map(|reason| Error::new(Kind::OwnKeys, reason)))
 }
 
-/// Those who wait ask by themselves: a user for whom the request fails keeps nobody else waiting.
+/// Requests that a caller waits for are made on their own: a user for whom the request fails keeps
+/// nobody else waiting.
 pub(super) fn request_awaited(pump: &mut Pump<'_, '_>) -> Result<()> {
     let caller = pump.awaited.users.iter().cloned().collect();
     let rooms = std::mem::take(&mut pump.unknown).into_iter();
@@ -288,15 +290,15 @@ pub(super) fn request_awaited(pump: &mut Pump<'_, '_>) -> Result<()> {
     Ok(())
 }
 
-/// Asks for the devices of all other users that are outdated.
+/// Requests the devices of all other users that are outdated.
 pub(super) fn request(pump: &mut Pump<'_, '_>) -> Result<()> {
     let mut users = users_to_ask_for(pump)?;
     users.retain(|(user_id, _)| !pump.waiting.contains(user_id));
     query_devices_of(pump, users, Lane::Side)
 }
 
-/// One question a user at a time: an answer that is under way may already be older than the
-/// next mark.
+/// One request per user at a time: a response that is under way may already be older than the next
+/// mark.
 fn users_to_ask_for(pump: &Pump<'_, '_>) -> Result<Vec<(String, u64)>> {
     let asked: BTreeSet<String> = pump
         .busy

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// How many failures are remembered: each has a subject that may never be asked for again.
+/// How many failures are remembered: each has a subject that may never be requested again.
 const MOST_KEPT: i64 = 1000;
 /// A batch that failed is tried again in so many parts: one of its subjects may be the reason.
 const PARTS: usize = 8;
@@ -27,9 +27,9 @@ const PARTS: usize = 8;
 /// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// The number of the request; zero where it is told of later.
+    /// The number of the request; zero where it is reported later.
     pub number: i64,
-    /// What was asked.
+    /// The kind of the request.
     pub kind: String,
     /// What its failures are counted under.
     pub subject: String,
@@ -39,7 +39,7 @@ pub struct Trouble {
     pub status: u16,
     /// The error code of the server.
     pub code: String,
-    /// What the server says.
+    /// The error text.
     pub message: String,
 }
 
@@ -59,7 +59,7 @@ impl Trouble {
 }
 
 impl Failure {
-    /// What it is, for whoever waits.
+    /// The failure, as a caller who waits is told of it.
     pub(super) fn trouble(&self, room_id: Option<&str>) -> Trouble {
         Trouble {
             number: 0,
@@ -77,7 +77,7 @@ pub(super) fn failure(work: &Work<'_>, subject: &str) -> Result<Option<Failure>>
     work.tx.get(&[subject.into()])
 }
 
-/// Takes in that a request succeeded, or will not be made again.
+/// Records that a request succeeded, or will not be made again.
 pub(super) fn request_done(work: &Work<'_>, ask: &Ask) -> Result<()> {
     if work.tx.count::<Failure>(&Query::all())? == 0 {
         return Ok(());
@@ -98,7 +98,7 @@ pub(super) fn is_its_fault(work: &Work<'_>, subject: &str, trouble: &Trouble) ->
     Ok(failure(work, subject)?.is_some_and(|before| before.failed_at < position.committed_at))
 }
 
-/// Has a request wait, and says how often it failed by now.
+/// Delays a request, and returns how often it has failed by now.
 pub(super) fn note_failure(
     work: &Work<'_>,
     subject: &str,

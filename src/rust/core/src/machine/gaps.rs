@@ -1,8 +1,8 @@
 //! Gaps in timelines.
 //!
 //! A sync that leaves events out commits the gap together with its token. The events behind the gap
-//! are held back, and the missing ones fetched in order, so that a room is handed over in order and
-//! no event is lost in silence. State is taken in at once, held back or not.
+//! are held back, and the missing ones fetched in order, so that a room is delivered in order and
+//! no event is lost in silence. State is applied at once, also that of events which are held back.
 
 use super::{Work, inbox, pump::Pump, request_table::Body, timeline};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 /// A gap of more events than this is given up, and a row says so.
 const LARGEST_GAP: usize = 20_000;
 
-/// Takes in the timeline of a room, after a gap that begins at `gap_from` if there is one.
+/// Processes the timeline of a room, after a gap that begins at `gap_from` if there is one.
 pub(super) fn take_timeline(
     work: &mut Work<'_>,
     room_id: &str,
@@ -60,7 +60,7 @@ pub(super) fn open_gaps(work: &Work<'_>) -> Result<Vec<Ask>> {
     Ok(asks)
 }
 
-/// Takes in a page of `GET /rooms/…/messages` that was asked for from `asked_from` on.
+/// Processes a page of `GET /rooms/…/messages` that was requested from `asked_from` on.
 pub(super) fn gap_answered(
     work: &mut Work<'_>,
     room_id: &str,
@@ -73,7 +73,7 @@ pub(super) fn gap_answered(
     let Some(HeldTimeline { part: HeldPart::Gap { from, to, fetched }, .. }) = gap else {
         return Ok(());
     };
-    // Another process may have taken in this page already.
+    // Another process may have processed this page already.
     if from != asked_from {
         return Ok(());
     }
@@ -109,7 +109,7 @@ pub(super) fn give_up_gap(
     close_gap(work, room_id, number)
 }
 
-/// Hands over what stood behind a gap, up to the next one.
+/// Delivers what was held back behind a gap, up to the next one.
 fn close_gap(work: &mut Work<'_>, room_id: &str, number: i64) -> Result<()> {
     work.tx.delete::<HeldTimeline>(&[room_id.into(), number.into()])?;
     for part in work.tx.select::<HeldTimeline>(&Query::equal("room_id", room_id))? {

@@ -1,4 +1,4 @@
-//! Reads the history of a room, without handing it to consumers.
+//! Reads the history of a room, without delivering it to consumers.
 
 use std::collections::{HashMap, HashSet};
 
@@ -119,7 +119,7 @@ pub(super) fn read_one(
     }
 }
 
-/// Reads an event; its key is looked for in the backup where it is missing.
+/// Reads an event. If its key is missing, a search in the backup starts.
 pub(super) fn read_or_search(
     work: &mut Work<'_>,
     room_id: &str,

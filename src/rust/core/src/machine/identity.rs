@@ -16,18 +16,18 @@ use crate::{
 /// What has become of an identity that was made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnderWay {
-    /// The server shows what it showed when the identity was made: it can be published.
+    /// The server returns what it returned when the identity was made: it can be published.
     Resumable,
-    /// The server shows it already.
+    /// The server returns it already.
     Published,
-    /// The server has shown it before: it is only to be put into secret storage.
+    /// The server has returned it before: it is only to be put into secret storage.
     Unstored,
-    /// The server shows another, which somebody else made meanwhile.
+    /// The server returns another, which somebody else made meanwhile.
     Overtaken,
 }
 
 impl UnderWay {
-    /// What has become of `new`, where the server shows the master key `shown`.
+    /// What has become of `new`, where the server returns the master key `shown`.
     pub(super) fn of(new: &NewIdentity, shown: Option<&String>) -> Self {
         let made = new.private.master.as_ref().map(SigningKey::public);
         match shown {
@@ -52,11 +52,11 @@ impl UnderWay {
 /// How far our own identity is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityStatus {
-    /// The master key the server shows.
+    /// The master key the server returns.
     pub published: Option<String>,
     /// It is another than the one that was pinned.
     pub changed: bool,
-    /// Why what the server shows is no identity at all, if it is none.
+    /// Why what the server returns is no identity at all, if it is none.
     pub refused: Option<String>,
     /// Whether the private master, self-signing and user-signing keys of it are held here.
     pub held: [bool; 3],
@@ -69,7 +69,7 @@ pub struct IdentityStatus {
 }
 
 impl Machine {
-    /// How far our own identity is, by what the server was last heard to show.
+    /// How far our own identity is, by what the server last returned.
     ///
     /// # Errors
     /// Those of the store.
@@ -131,7 +131,7 @@ impl Machine {
         self.read(|work| Ok(own_identity(work)?.recovery_key.map(|key| recovery_key::encode(&key))))
     }
 
-    /// Takes in that the owner has saved the recovery key. It is forgotten here.
+    /// Records that the owner has saved the recovery key. It is forgotten here.
     ///
     /// # Errors
     /// Those of the store.

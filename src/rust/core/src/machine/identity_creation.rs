@@ -1,8 +1,8 @@
 //! An identity that is made here, and secret storage for it.
 //!
-//! It is made, saved, and then published: private parts to secret storage, public parts, signatures.
-//! After a crash at any step the same keys go on. The identity that there is already can be put into
-//! secret storage in the same way.
+//! It is made, saved, and then published: private parts to secret storage, public parts,
+//! signatures. After a crash at any step the same keys are used again. The identity that there is
+//! already can be put into secret storage in the same way.
 
 use zeroize::Zeroizing;
 
@@ -43,9 +43,9 @@ pub enum Storage<'a> {
 }
 
 impl Machine {
-    /// Makes an identity and saves it, with `back_up` the key of a new backup too. One that is under
-    /// way is gone on with instead. Without `reset` none is made where the server shows one, also one
-    /// that does not hold.
+    /// Makes an identity and saves it; with `back_up`, the key of a new backup too. One that is
+    /// under way is resumed instead. Without `reset` none is made where the server returns one,
+    /// even one that is not valid.
     ///
     /// # Errors
     /// [`Kind::Identity`] when there is one; [`Kind::RecoveryKey`], [`Kind::SecretStorage`] when the storage does not open.
@@ -100,8 +100,8 @@ impl Machine {
         })
     }
 
-    /// Makes secret storage for the identity there is, from a passphrase or at random, and saves its
-    /// key. What is under way is gone on with instead.
+    /// Makes secret storage for the identity there is, from a passphrase or at random, and saves
+    /// its key. What is under way is resumed instead.
     ///
     /// # Errors
     /// [`Kind::Identity`] when not all of its private keys are here, or another one is being made.
@@ -154,8 +154,9 @@ impl Machine {
     }
 
     /// The account data of the identity under way, as types and contents, in the order in which
-    /// they are to be put: the default key last, when everything is there. None are left, and the
-    /// identity is under way no more, where another client has made secret storage for it meanwhile.
+    /// they are to be put: the default key last, when everything is there. If another client has
+    /// made secret storage for the identity meanwhile, none are left, and the identity is no longer
+    /// under way.
     ///
     /// # Errors
     /// [`Kind::Internal`] when no identity is under way.
@@ -231,7 +232,7 @@ impl Machine {
         })
     }
 
-    /// Takes in that the server has the public parts. The identity is ours from now on.
+    /// Records that the server has the public parts. The identity is ours from now on.
     ///
     /// # Errors
     /// [`Kind::Internal`] when no identity is under way.

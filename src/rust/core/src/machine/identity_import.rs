@@ -16,7 +16,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`Kind::RecoveryKey`] when the key is mistyped or another's; [`Kind::SecretStorage`] when a
-    /// secret does not open; [`Kind::Identity`] when one is not of the identity the server shows.
+    /// secret does not open; [`Kind::Identity`] when one is not of the identity the server returns.
     pub fn import_identity(
         &mut self,
         now: Millis,
@@ -56,7 +56,7 @@ impl Machine {
                 opened.needed(&Usage::SelfSigning.secret_name())?;
             }
             if found.contains(&Usage::Master) && shown.changed() {
-                // Whoever has the private part says whose identity it is.
+                // The private part proves whose identity it is.
                 let pinned = shown.master_key.clone();
                 work.tx.put(&Identity { pinned, ..shown })?;
             }

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Stands for the sender of a session where nobody says who made it.
+/// Stands for the sender of a session whose creator nobody names.
 const NOBODY: &str = "";
 
 /// What became of a session that came.
@@ -41,12 +41,12 @@ pub enum Keeping {
 /// Keeps a session, unless the one that is there reads as much. The events that waited for it are
 /// read later in the transaction.
 ///
-/// Sessions are kept by their sender too. Whoever was given a session key can hand it on in
-/// their own name, also before its maker does: that must neither replace the maker's nor keep
-/// it out.
+/// Sessions are kept by their sender too. A user who was given a session key can forward it in
+/// their own name, even before its creator does: that must neither replace the creator's row nor
+/// keep it out.
 ///
-/// If both keys belong to one ratchet, the lower index is kept, whoever gives it, and the origin that
-/// is proven better. A key of another ratchet replaces one that proved nothing.
+/// If both keys belong to one ratchet, the lower index is kept, whatever its source, and the
+/// better-proven source. A key of another ratchet replaces one that proved nothing.
 pub(super) fn keep_session(work: &mut Work<'_>, mut offered: InboundSession) -> Result<Keeping> {
     // Then this is all that the backup has of it, too.
     let backed_up = offered.source == KeySource::Backup;
@@ -77,7 +77,7 @@ pub(super) fn keep_session(work: &mut Work<'_>, mut offered: InboundSession) -> 
     put_session(work, offered, backed_up)
 }
 
-/// Whether `offered` is known better to be the session of its name than `kept` is: it came from the
+/// Whether `offered` is better proven to be the session of this id than `kept`: it came from the
 /// sender; or neither did, and it reads an event that waits, which proves its ratchet. Only the
 /// sender can sign a message of the session.
 fn proves_more(
@@ -117,7 +117,7 @@ fn reads_waiting(work: &Work<'_>, session: &mut InboundSession) -> Result<bool> 
     Ok(false)
 }
 
-/// Keeps a session of which its file, backup or bundle, and nothing else, says who made it.
+/// Keeps a session whose creator is named only by its file, backup or bundle.
 pub(super) fn keep_exported(
     work: &mut Work<'_>,
     exported: ExportedSession,
@@ -128,7 +128,7 @@ pub(super) fn keep_exported(
         sender_key: exported.sender_key,
         sender_signing_key: exported.sender_signing_key,
         forwarder: forwarder.map(str::to_owned),
-        // Whoever shares a bundle says of each key in it that it may be shared.
+        // Sharing a key in a bundle says that it may be shared.
         shared_history: exported.shared_history || source == KeySource::Bundle,
         ..InboundSession::new(exported.room_id, exported.session, source)
     };
@@ -202,8 +202,8 @@ fn put_session(
     Ok(Keeping::Taken)
 }
 
-/// The session that reads an event of `sender`: one that `sender` made; or else one of which
-/// nobody knows who made it, unless its device is known to be another user's.
+/// The session that reads an event of `sender`: one that `sender` made; or else one whose creator
+/// is unknown, unless its device is known to belong to another user.
 pub(super) fn session_of<'w>(
     work: &'w mut Work<'_>,
     room_id: &str,
@@ -220,7 +220,7 @@ pub(super) fn session_of<'w>(
             return Ok(None);
         }
     }
-    // The devices of whoever is said to have made it are wanted when its messages are judged.
+    // The devices of its alleged creator are needed when its messages are judged.
     tracking::track(work, sender)?;
     match work.read.get(&place(NOBODY)) {
         Some(session) if is_of_another(work, session, sender)? => Ok(None),

@@ -1,4 +1,4 @@
-//! Hands events over, at least once, to each consumer at its own pace. An event whose handler keeps
+//! Delivers events, at least once, to each consumer at its own pace. An event whose handler keeps
 //! failing is set aside, and an event of its own reports it.
 
 use super::{
@@ -59,8 +59,8 @@ impl Machine {
         })
     }
 
-    /// Notes that `consumer` was given the events up to `number`. This is the last step of handing
-    /// over: a process that ends before it is given the same events again.
+    /// Notes that `consumer` was given the events up to `number`. This is the last step of the
+    /// delivery: a process that ends before it is given the same events again.
     ///
     /// # Errors
     /// Those of the store.
@@ -141,7 +141,7 @@ impl Machine {
         self.read(|work| work.tx.last_number("inbox"))
     }
 
-    /// The events from `first` to `last`, for whoever has not taken them through a consumer.
+    /// The events from `first` to `last`, for a caller who does not take them through a consumer.
     ///
     /// # Errors
     /// Those of the store.
@@ -235,9 +235,9 @@ fn note_given(work: &Work<'_>, rows: &[InboxRow]) -> Result<()> {
     }
 }
 
-/// Hands over an event that waited for its key: in the row `row`, which says that it waits, as
-/// long as nobody was given that; `given` is the last row that somebody was. So a room is read in
-/// order, and nothing comes twice that never had to.
+/// Delivers an event that waited for its key: in place of the row `row`, which says that it waits,
+/// unless somebody was given that row already. `given` is the last row that anybody was given. So a
+/// room is read in order, and no event comes twice without need.
 pub(super) fn hand_over_late(work: &Work<'_>, row: i64, given: i64, event: Event) -> Result<()> {
     let waits: Option<InboxRow> = work.tx.get(&[row.into()])?;
     let is_of_it = |waits: &InboxRow| {

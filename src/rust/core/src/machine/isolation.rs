@@ -80,8 +80,8 @@ pub(super) fn isolated(
     let mut isolated = Isolated { admitted: Vec::new(), unsigned: Vec::new(), blocked: Vec::new() };
     for device in recipients::recipient_devices(work, users)? {
         let owner = user_trust::owner(work, &device.user_id)?;
-        // Whoever can make up a device could hide it in this way (MSC3814). It is nobody's mistake
-        // either, for which a mode would raise an error.
+        // Anyone who can make up a device could hide it in this way (MSC3814). It is nobody's
+        // mistake either, for which a mode would raise an error.
         if device.dehydrated && !trust::is_signed(&device, &owner) {
             continue;
         }

@@ -18,7 +18,7 @@ use crate::{
 /// How many keys of other versions are kept.
 const MOST_OTHERS: usize = 10;
 impl Machine {
-    /// Says whether keys of this device go to the backup.
+    /// Sets whether keys of this device go to the backup.
     ///
     /// # Errors
     /// Those of the store.

@@ -1,9 +1,9 @@
 //! History that is shared with those who are invited: a bundle of room keys, in an encrypted file.
 //!
-//! Specification: client-server API, end-to-end encryption, "Sharing keys between users". Room keys that
-//! their makers let go to later members are given to devices that their owner has signed, and to no
-//! others: a bundle tells what was said in months. One that comes is fetched only after its sender's
-//! invitation was accepted, so that nobody can have us fetch what they like.
+//! Specification: client-server API, end-to-end encryption, "Sharing keys between users". Room keys whose
+//! senders allow sharing with later members are given only to devices that their owner has signed: a bundle
+//! reveals what was said in months. A bundle of another user is fetched only after that user's invitation was
+//! accepted, so that nobody can make us fetch a file of their choice.
 
 use std::collections::BTreeMap;
 
@@ -39,19 +39,19 @@ use crate::{
 /// The types of the event: that of the specification, and the one from before it.
 pub(super) const BUNDLE: &str = "m.room_key_bundle";
 pub(super) const OLD_BUNDLE: &str = "io.element.msc4268.room_key_bundle";
-/// For how long after we came in keys of whoever invited us are taken.
+/// For how long after we joined, keys of the user who invited us are accepted.
 const WELCOME: Millis = 24 * HOUR;
-/// Whoever was not told of a bundle by then is not told.
+/// A user who was not told of a bundle by then is not told.
 const LIFETIME: Millis = HOUR;
-/// How many bundles of others are kept: whoever likes may tell of some.
+/// How many bundles of others are kept: anyone may announce some.
 const MOST_KEPT: i64 = 500;
 /// The largest bundle that is taken, in bytes: the keys of some hundred thousand sessions.
 const LARGEST: usize = 64 << 20;
 
 impl Machine {
-    /// Makes a bundle of the room keys of a room that may be shared. It is to be uploaded; its number
-    /// and ciphertext. None where there is no such key, or the room does not let those who come later
-    /// read what was before.
+    /// Makes a bundle of the room keys of a room that may be shared. Returns its number, and the
+    /// ciphertext to upload. None where there is no such key, or the room does not let those who
+    /// come later read what was before.
     ///
     /// # Errors
     /// Those of the store.
@@ -78,7 +78,7 @@ impl Machine {
         })
     }
 
-    /// Has the devices of users told of a bundle that was uploaded to `url`.
+    /// Tells the devices of users of a bundle that was uploaded to `url`.
     ///
     /// # Errors
     /// [`Kind::Answer`] when `url` is no address of a file.
@@ -131,7 +131,7 @@ fn signed_devices(work: &Work<'_>, user_id: &str) -> Result<Vec<Device>> {
     Ok(devices)
 }
 
-/// Takes in word of a bundle. It is not fetched yet.
+/// Records that a user shares a bundle. It is not fetched yet.
 pub(super) fn receive_key_bundle(
     work: &mut Work<'_>,
     payload: &OlmPayload,
@@ -158,7 +158,7 @@ pub(super) fn receive_key_bundle(
     work.tx.delete_where::<ReceivedBundle>(&old).map(drop)
 }
 
-/// Takes in a bundle that was fetched; one that does not hold is given up.
+/// Imports a bundle that was fetched; an invalid one is given up.
 pub(super) fn key_bundle_answered(
     work: &mut Work<'_>,
     room_id: &str,
@@ -178,7 +178,7 @@ pub(super) fn key_bundle_answered(
     Ok(())
 }
 
-/// Takes in that a bundle is not to be had. Servers forget files.
+/// Records that a bundle cannot be fetched. Servers delete files.
 pub(super) fn key_bundle_is_gone(
     work: &mut Work<'_>,
     room_id: &str,
@@ -282,7 +282,7 @@ pub(super) fn fetch_key_bundles(pump: &mut Pump<'_, '_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a bundle is of whoever invited us into the room that we are in.
+/// Whether a bundle is from the user who invited us, and we joined the room.
 fn is_of_host(bundle: &ReceivedBundle, room: &Room) -> bool {
     room.membership == Membership::Join && room.inviter.as_deref() == Some(bundle.sender.as_str())
 }

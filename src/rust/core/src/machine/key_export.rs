@@ -110,7 +110,7 @@ impl Machine {
         Ok(true)
     }
 
-    /// Takes in exported sessions, each by itself.
+    /// Imports exported sessions, each by itself.
     ///
     /// # Errors
     /// Those of the store.

@@ -30,10 +30,10 @@ use crate::{
 pub(super) const REQUEST: &str = "m.room_key_request";
 /// Most keys come by themselves, a little later than what they read.
 const PATIENCE: Millis = 10 * SECOND;
-/// After so long an answer is not to be hoped for, and not to be given.
+/// After so long a request is neither expected to be answered nor answered.
 pub(super) const LIFETIME: Millis = 7 * 24 * HOUR;
 
-/// Has a key asked for that an event of `sender` waits for, some time from now.
+/// Requests a key that an event of `sender` waits for, some time from now.
 pub(super) fn want_key(
     work: &mut Work<'_>,
     room_id: &str,
@@ -119,7 +119,8 @@ pub(super) fn asked_sender(
     }))
 }
 
-/// Takes in a key that one of our own devices hands on: only one we asked for, and asked it.
+/// Accepts a key that one of our own devices forwards: only one that we requested, and from that
+/// device.
 pub(super) fn receive_forwarded_key(
     work: &mut Work<'_>,
     payload: &OlmPayload,

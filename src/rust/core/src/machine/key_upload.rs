@@ -38,7 +38,7 @@ impl Machine {
         })
     }
 
-    /// What of our keys the server has.
+    /// Which of our keys the server has.
     ///
     /// # Errors
     /// Those of the store.
@@ -46,8 +46,8 @@ impl Machine {
         self.read(|work| key_upload(work))
     }
 
-    /// Has the device keys published anew. A server that ended a login may have forgotten the
-    /// device and its keys; keys that it still has, it takes again.
+    /// Publishes the device keys again. A server that ended a login may have forgotten the device
+    /// and its keys; keys that it still has, it takes again.
     ///
     /// # Errors
     /// Those of the store.
@@ -75,7 +75,7 @@ fn key_upload(work: &Work<'_>) -> Result<KeyUpload> {
     Ok(work.tx.get_single()?.unwrap_or_else(fresh))
 }
 
-/// Takes in what a sync said of our keys.
+/// Applies what a sync reports about our keys.
 pub(super) fn note_key_counts(
     work: &mut Work<'_>,
     count: Option<u64>,
@@ -144,7 +144,7 @@ fn upload_body(work: &mut Work<'_>, with_device_keys: bool) -> Result<String> {
     Json::Object(body).canonical(Numbers::Canonical)
 }
 
-/// Takes in that the server accepted the upload.
+/// Records that the server accepted the upload.
 pub(super) fn key_upload_accepted(work: &mut Work<'_>, body: &str) -> Result<()> {
     let count = judgement::key_upload::one_time_key_count(body)?;
     let mut upload = key_upload(work)?;
@@ -160,8 +160,8 @@ pub(super) fn key_upload_accepted(work: &mut Work<'_>, body: &str) -> Result<()>
     work.tx.put_single(&upload)
 }
 
-/// Takes in that the server will never accept the upload. Nothing more is uploaded then: to
-/// try again, with these keys or others, would be refused for ever.
+/// Records that the server will never accept the upload. Nothing more is uploaded then: to try
+/// again, with these keys or others, would be refused for ever.
 pub(super) fn key_upload_refused(work: &mut Work<'_>, reason: &str) -> Result<()> {
     let mut upload = key_upload(work)?;
     upload.conflict = Some(format!(

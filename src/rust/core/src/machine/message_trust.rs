@@ -16,10 +16,10 @@ use crate::{
 /// What becomes of messages of devices that no trusted owner signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsigned {
-    /// Where only signed devices get keys, they are handed over without what they say: anybody
-    /// could have written them who can add a device to a user.
+    /// If only signed devices get keys, they are delivered without their content: anyone who can
+    /// add a device to a user could have written them.
     AsTheModeSays,
-    /// They are handed over like others.
+    /// They are delivered like others.
     HandedOver,
 }
 
@@ -32,10 +32,10 @@ pub struct Edit {
     pub trust: Trust,
 }
 
-/// An event as it is handed over.
+/// An event as it is delivered.
 #[derive(Debug)]
 pub struct Handed {
-    /// Its place in the order of hand-over.
+    /// Its place in the order of delivery.
     pub number: i64,
     /// The event.
     pub event: Event,
@@ -90,8 +90,8 @@ pub(super) fn judged(
     let is_self = event.sender == work.own.user_id;
     let readable = event.encrypted && event.unreadable.is_none();
     let by_this_device = event.sender_key.as_deref() == Some(&work.own.identity_key);
-    // Of a key that came by way of another, the maker is somebody's word: whoever makes one up
-    // names a device that is signed. Held back would be what devices said that are gone.
+    // The creator of a key that came by way of another user is only claimed: a forger would name a
+    // signed device. To hold such messages back would only hit devices that are gone.
     let is_gone = !is_authentic && trust == Trust::UnknownDevice;
     if hold_back && readable && trust <= Trust::Unsigned && !is_gone && !by_this_device {
         event.content = "{}".to_owned();
@@ -118,7 +118,7 @@ pub(super) fn sending_device(work: &Work<'_>, event: &Event) -> Result<Option<De
     };
     let mut devices = work.tx.select::<Device>(&Query::equal("identity_key", key))?;
     devices.retain(|device| device.user_id == event.sender);
-    // Whoever adds a device to a user can copy one of the two keys.
+    // Anyone who adds a device to a user can copy one of the two keys.
     let claimed = event.sender_signing_key.as_ref();
     let at = devices.iter().position(|device| Some(&device.signing_key) == claimed);
     Ok(devices.into_iter().nth(at.unwrap_or(0)))

@@ -1,6 +1,6 @@
-//! The machine: what to save, what to ask of the server, what to answer. It never touches the
-//! network. [`Machine::requests`] says what must be asked now, [`Machine::replies`] takes in what
-//! was answered, and each call is one transaction of the store.
+//! The machine: what to save, and which requests to make. It never touches the network.
+//! [`Machine::requests`] returns the requests to make now, [`Machine::replies`] processes their
+//! responses, and each call is one transaction of the store.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | `key_bundles` | history that is shared with invited users |
 //! | `room_events`, `timeline`, `gaps`, `taken_events` | decrypts events, once, and keeps those that wait |
 //! | `key_export` | exported keys, out and in |
-//! | `rooms`, `devices`, `key_upload` | what is known of rooms, of devices, of our own keys |
+//! | `rooms`, `devices`, `own_account`, `key_upload` | what is known of rooms, of devices, of our own keys |
 //! | `tracking`, `device_lists` | whose devices are tracked, and what the server returned of them |
 //! | `identity`, `identity_creation`, `identity_import` | cross-signing: our own identity, made or taken from secret storage |
 //! | `user_trust`, `trust_decisions`, `trust_changes` | trust in users and devices: computed, decided, changed |
@@ -31,9 +31,9 @@
 //! | `uploads` | files that must be on the server before their event |
 //! | `event_size` | what is too large to be sent |
 //! | `outcomes`, `refusals` | messages that were sent, and those that will never be |
-//! | `request_table` | all requests: path, body, how each is backed off, what a response means |
+//! | `request_table`, `path` | all requests: path, body, how each is backed off, what a response means |
 //! | `requests`, `pump`, `failures` | which requests to perform now, and when those that failed are made again |
-//! | `replies` | who takes what came of them |
+//! | `replies` | which topic processes each response |
 //! | `inbox`, `history`, `relations`, `message_trust` | delivers events with the trust in them, reads old ones, judges edits |
 //! | `archive`, `archive_history`, `archive_media`, `archive_reading` | what a user wants to keep of rooms |
 //! | `store_import` | a device that moves here from another package |

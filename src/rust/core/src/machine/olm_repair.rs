@@ -128,7 +128,7 @@ pub(super) fn keys_were_lost(work: &mut Work<'_>, device: &Device) -> Result<()>
         return Ok(());
     }
     for share in lost {
-        // It stays on record: whoever may have a key is not forgotten.
+        // It stays on record: a device that may have a key is not forgotten.
         work.tx.put(&KeyShare { lost: true, ..share })?;
     }
     effects::push(work, Effect::RecipientsChanged { user_id: user_id.to_owned() });

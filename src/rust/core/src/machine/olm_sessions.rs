@@ -100,7 +100,7 @@ pub(super) fn claim_one_time_keys(
     Ok(())
 }
 
-/// Takes in that no key of a device could be claimed.
+/// Records that no key of a device could be claimed.
 pub(super) fn claim_failed(work: &Work<'_>, user_id: &str, device_id: &str) -> Result<()> {
     if let Some(mut device) = work.tx.get::<Device>(&[user_id.into(), device_id.into()])? {
         device.claim_retry_at = work.now + pause(device.claim_failures);
@@ -110,8 +110,8 @@ pub(super) fn claim_failed(work: &Work<'_>, user_id: &str, device_id: &str) -> R
     Ok(())
 }
 
-/// Takes in the answer to `/keys/claim` about `asked`: opens a session with each device that
-/// has a key that holds, and notes when to try the others again.
+/// Applies the response to `/keys/claim` about `asked`: opens a session with each device that has a
+/// key that holds, and notes when to try the others again.
 pub(super) fn keys_claim_answered(
     work: &mut Work<'_>,
     asked: &[(String, String)],
@@ -204,9 +204,9 @@ pub(super) fn proves_session(
     keep_olm_session(work, &OlmSession { peer, ..session })
 }
 
-/// Encrypts an event to each device that we have a session with, and saves the ratchets. What
-/// comes back are the contents of `m.room.encrypted` to-device events, as JSON text, in the
-/// order of `devices`; none where there is no session.
+/// Encrypts an event to each device that we have a session with, and saves the ratchets. Returns
+/// the contents of `m.room.encrypted` to-device events, as JSON text, in the order of `devices`;
+/// none where there is no session.
 pub(super) fn encrypt_to_devices(
     work: &mut Work<'_>,
     devices: &[Device],
@@ -259,8 +259,8 @@ pub(super) fn encrypt_to_devices(
     Ok(contents)
 }
 
-/// Decrypts a message of `sender` from the device that owns `sender_key`. The session, which is
-/// saved, and what it said.
+/// Decrypts a message of `sender` from the device that owns `sender_key`. Returns the session,
+/// which is saved, and the plaintext.
 ///
 /// # Errors
 /// [`Kind::Olm`]; nothing has changed then.
@@ -296,9 +296,9 @@ pub(super) fn own_signing_key(work: &Work<'_>) -> Result<Ed25519PublicKey> {
     keys::ed25519(&work.own.signing_key)
 }
 
-/// Decrypts a message from the device that owns `sender_key` with one of `sessions`, which are those
-/// with it, or with a new one that `account` opens and that is put behind them. Which one it was, and
-/// what it said.
+/// Decrypts a message from the device that owns `sender_key` with one of `sessions`, which are
+/// those with it, or with a new one that `account` opens and that is put behind them. Returns the
+/// index of that session in `sessions`, and the plaintext.
 ///
 /// # Errors
 /// [`Kind::Olm`]; nothing has changed then.

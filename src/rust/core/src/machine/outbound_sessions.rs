@@ -13,8 +13,7 @@ use crate::{
     store::records::OutboundSession,
 };
 
-/// Encrypts an event for a room, and saves the ratchet. What comes back is the content of
-/// `m.room.encrypted`.
+/// Encrypts an event for a room, and saves the ratchet. Returns the content of `m.room.encrypted`.
 pub(super) fn encrypt_room_event(
     work: &Work<'_>,
     session: &mut OutboundSession,

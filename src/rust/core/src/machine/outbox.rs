@@ -1,4 +1,5 @@
-//! What must reach the server: first in, first out a room, each under one transaction id for ever.
+//! What must reach the server: first in, first out per room, each under one transaction id for
+//! ever.
 //!
 //! A message waits as plaintext until it is its turn. Then it is encrypted, and saved with its
 //! bytes, before it is given to the transport; from then on only these bytes are sent, however
@@ -56,7 +57,7 @@ pub struct Message {
 }
 
 impl Machine {
-    /// Puts messages in the outbox, durably, and says their numbers.
+    /// Puts messages in the outbox, durably, and returns their numbers.
     ///
     /// # Errors
     /// [`Kind::Argument`], [`Kind::Json`] or [`Kind::TooLarge`] when one cannot be an event; then
@@ -77,7 +78,7 @@ impl Machine {
         let mut ids = BTreeSet::new();
         for (message, _) in &messages {
             check_message(message)?;
-            // The server would take one of the two, and answer as if it had taken both.
+            // The server would take one of the two, and respond as if it had taken both.
             if message.transaction_id.as_ref().is_some_and(|id| !ids.insert(id)) {
                 let message = "Two messages cannot have the same transaction id.";
                 return Err(Error::new(Kind::Argument, message));
@@ -102,7 +103,7 @@ impl Machine {
         })
     }
 
-    /// Puts a redaction in the outbox and says its number. `content` is JSON text.
+    /// Puts a redaction in the outbox and returns its number. `content` is JSON text.
     ///
     /// # Errors
     /// As [`Machine::send`].
@@ -124,8 +125,8 @@ impl Machine {
         })
     }
 
-    /// Puts a reaction to an event in the outbox and says its number. It goes out in the clear, also in
-    /// an encrypted room, as other clients send it. Nothing else can: what it says is made here.
+    /// Puts a reaction to an event in the outbox and returns its number. It goes out in the clear, also in an
+    /// encrypted room, as other clients send it. Nothing else can: what it says is made here.
     ///
     /// # Errors
     /// As [`Machine::send`].
@@ -140,7 +141,7 @@ impl Machine {
     }
 }
 
-/// What becomes of a message. A redaction is never encrypted, because the server must read it.
+/// How a message is kept here. A redaction is never encrypted, because the server must read it.
 fn body_of(message: Message, uploads: Vec<Upload>) -> Result<OutboxBody> {
     if message.event_type == REDACTION {
         let mut content = Json::parse_object(&message.content)?;
@@ -344,7 +345,7 @@ pub(super) fn tell_devices(
     enqueue(work, NO_ROOM, OutboxBody::ToDevice { event_type, content }).map(drop)
 }
 
-/// What was sent, and nobody came for, because a process ended, goes in the end.
+/// Deletes old outcomes that nobody came for, because a process ended.
 pub(super) fn forget_old_outcomes(work: &Work<'_>) -> Result<()> {
     let old = work.tx.last_number("outbox")? - KEPT_OUTCOMES;
     let sent = Query::equal("state", OutboxState::Sent.as_str()).until("number", old);

@@ -42,7 +42,7 @@ pub enum Outcome {
 }
 
 impl Machine {
-    /// What became of what bears these numbers.
+    /// What became of the messages with these numbers.
     ///
     /// # Errors
     /// Those of the store.
@@ -141,7 +141,7 @@ pub(super) fn sent(work: &Work<'_>, mut row: OutboxRow, event_id: &str) -> Resul
     row.state = OutboxState::Sent;
     row.event_id = Some(event_id.to_owned());
     row.attempted_at = work.now;
-    // The plaintext has done its duty.
+    // The plaintext is not needed any more.
     row.wire = None;
     if let OutboxBody::Event { content, .. } = &mut row.body {
         content.clear();
@@ -149,7 +149,7 @@ pub(super) fn sent(work: &Work<'_>, mut row: OutboxRow, event_id: &str) -> Resul
     work.tx.put(&row)
 }
 
-/// Takes in that the server accepted something, by its response `body`.
+/// Records that the server accepted something, by its response `body`.
 pub(super) fn send_accepted(work: &Work<'_>, number: i64, body: &str) -> Result<()> {
     let Some(row) = waiting(work, number)? else { return Ok(()) };
     if row.body.to_device().is_none() {
@@ -160,14 +160,14 @@ pub(super) fn send_accepted(work: &Work<'_>, number: i64, body: &str) -> Result<
     work.tx.delete::<OutboxRow>(&row.key())
 }
 
-/// Takes in that the server will never take something.
+/// Records that the server will never accept something.
 pub(super) fn send_refused(work: &Work<'_>, number: i64, code: &str, message: &str) -> Result<()> {
     let Some(row) = waiting(work, number)? else { return Ok(()) };
     match &row.body {
         // Nothing waits for it.
         OutboxBody::ToDevice { .. } => work.tx.delete::<OutboxRow>(&row.key()),
         OutboxBody::RoomKeys { .. } => {
-            // Whoever should have got it did not, so the session must not be used.
+            // A device that should have got it did not, so the session must not be used.
             outbound_sessions::end_outbound_session(work, &row.room_id)?;
             refuse_queued(work, &row.room_id, code, message)?;
             work.tx.delete::<OutboxRow>(&row.key())
@@ -182,8 +182,8 @@ fn waiting(work: &Work<'_>, number: i64) -> Result<Option<OutboxRow>> {
     Ok(row.filter(|row| row.state == OutboxState::Fixed))
 }
 
-/// A row that was certainly not sent may be encrypted anew, under a session that may have
-/// changed meanwhile.
+/// A row that was certainly not sent may be encrypted again, under a session that may have changed
+/// meanwhile.
 pub(super) fn not_attempted(work: &Work<'_>, number: i64) -> Result<()> {
     let Some(mut row) = waiting(work, number)? else { return Ok(()) };
     row.attempts = row.attempts.saturating_sub(1);
@@ -199,8 +199,8 @@ pub(super) fn not_attempted(work: &Work<'_>, number: i64) -> Result<()> {
     work.tx.put(&row)
 }
 
-/// An event of our own that comes back with a sync proves that it was sent, also when the
-/// answer to it was lost and the server has forgotten the transaction since.
+/// An event of our own that comes back with a sync proves that it was sent, also when the response
+/// to it was lost and the server has forgotten the transaction since.
 pub(super) fn recognise_own(work: &Work<'_>, room_id: &str, event: &RoomEvent<'_>) -> Result<()> {
     if event.sender != work.own.user_id {
         return Ok(());

@@ -37,8 +37,8 @@ impl Machine {
         self.store.transaction(|tx| tx.get_single())
     }
 
-    /// Binds this store to a user and device, or checks that it is bound to these. What the server
-    /// answers to `/account/whoami` decides who one is, not what a caller remembers.
+    /// Binds this store to a user and device, or checks that it is bound to these. The response to
+    /// `/account/whoami` decides who we are, not what a caller remembers.
     ///
     /// # Errors
     /// [`Kind::StoreBinding`] when it belongs to others.

@@ -1,9 +1,9 @@
 //! Requests out, replies in.
 //!
-//! [`Machine::requests`] says what must be asked of the server now, in the order in which it must
-//! be sent. Whoever performs them reports with [`Machine::replies`] and asks again, until nothing
-//! is left. Each request is leased for a while to the process that got it: another process does
-//! not repeat it meanwhile, and would do no harm if it did.
+//! [`Machine::requests`] returns the requests to make now, in the order in which they must be sent.
+//! The caller performs them, reports with [`Machine::replies`] and calls again, until nothing is
+//! left. Each request is leased for a while to the process that got it: another process does not
+//! repeat it meanwhile, and would do no harm if it did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ impl Awaited {
 pub struct WireRequest {
     /// The number to reply under.
     pub number: i64,
-    /// What it is about, for a message.
+    /// Its kind, for messages to people.
     pub kind: &'static str,
     /// The HTTP method.
     pub method: &'static str,
@@ -103,7 +103,7 @@ pub(super) struct Pump<'a, 'b> {
     pub(super) busy: Vec<Ask>,
     /// Users whose devices must be known before a room's messages go out.
     pub(super) unknown: BTreeMap<String, BTreeSet<String>>,
-    /// Users who are asked for because somebody waits, and so not with the others.
+    /// Users whose devices are requested because somebody waits, and so not with the others.
     pub(super) waiting: BTreeSet<String>,
     pub(super) out: Requests,
 }
@@ -195,7 +195,7 @@ impl<'a, 'b> Pump<'a, 'b> {
     }
 }
 
-/// Leases a request anew that is still being performed.
+/// Renews the lease of a request that is still being performed.
 pub(super) fn renew(work: &Work<'_>, number: i64) -> Result<()> {
     if let Some(request) = work.tx.get::<Request>(&[number.into()])? {
         work.tx.put(&Request { leased_until: work.now + LEASE, ..request })?;

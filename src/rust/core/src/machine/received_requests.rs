@@ -1,8 +1,8 @@
 //! Requests of other devices for room keys.
 //!
-//! Specification: client-server API, end-to-end encryption, "Key requests". Whoever answers one
-//! hands over what a room has said; so only devices that are verified as our own are answered, and
-//! those that were given the very key before.
+//! Specification: client-server API, end-to-end encryption, "Key requests". The key reveals what
+//! was said in a room; so only devices that are verified as our own get it, and those that were
+//! given the very key before.
 
 use std::collections::BTreeMap;
 
@@ -32,8 +32,8 @@ use crate::{
 /// How many requests of one user wait. Only users who were given keys may ask.
 const MOST_OF_USER: usize = 100;
 
-/// Takes in a request of another device, or takes it back. Whoever asks for nothing they could
-/// be given is not answered.
+/// Records a request of another device, or cancels it. A request for a key that the device can
+/// never get is ignored.
 pub(super) fn receive_key_request(work: &Work<'_>, sender: &str, content: &Object) -> Result<()> {
     let text = |object: &Object, name: &str| {
         let text = object.get(name).and_then(Json::as_str);

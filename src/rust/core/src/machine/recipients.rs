@@ -15,7 +15,7 @@ use crate::{
 /// that fails is sent again whole.
 pub(super) const DEVICES_PER_REQUEST: usize = 250;
 
-/// Lets every room of this user work out anew who gets its key.
+/// Makes every room of this user work out again who gets its key.
 pub(super) fn recipients_changed(work: &Work<'_>, user_id: &str) -> Result<()> {
     for member in work.tx.select::<Member>(&Query::equal("user_id", user_id))? {
         if let Some(mut room) = work.tx.get::<Room>(&[member.room_id.as_str().into()])? {

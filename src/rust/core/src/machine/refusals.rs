@@ -1,4 +1,4 @@
-//! Messages that will never be sent. Whoever waits for one is told by its outcome. Nobody may be
+//! Messages that will never be sent. A caller who waits for one is told by its outcome. Nobody may be
 //! waiting: the call that sent it ended when the network failed, or its process died. Then an event in the
 //! inbox tells of it, and the message stays until it is sent again or discarded.
 
@@ -78,8 +78,8 @@ impl Machine {
         })
     }
 
-    /// Has messages sent again that were refused. The caller waits for their outcomes, and for those of
-    /// the ones among them that are on their way.
+    /// Sends refused messages again. The caller waits for their outcomes, and for those of the ones among
+    /// them that are on their way.
     ///
     /// # Errors
     /// [`Kind::Argument`] when one is no message that was not sent.
@@ -91,7 +91,7 @@ impl Machine {
                     row.state = OutboxState::Queued;
                     (row.wire, row.refusal, row.attempts) = (None, None, 0);
                     row.first_attempted_at = 0;
-                    // Whether the room is encrypted by now is asked again.
+                    // Whether the room is encrypted by now is requested again.
                     if let OutboxBody::Event { plain_allowed, .. } = &mut row.body {
                         *plain_allowed = false;
                     }

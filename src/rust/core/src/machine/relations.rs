@@ -77,7 +77,7 @@ fn remember_facts(work: &Work<'_>, room_id: &str, event_id: &str, facts: Facts) 
             number: work.tx.take_number("original")?,
             facts: Some(facts),
         }),
-        // The server shows two events under one id: who could say which one is edited?
+        // The server returns two events under one id: who could say which one is edited?
         Some(known) if known.facts.as_ref().is_some_and(|known| *known != facts) => {
             work.tx.put(&Original { facts: None, ..known })
         }

@@ -1,5 +1,5 @@
-//! What came of requests: who takes each response, and what follows each refusal and failure. What a response
-//! means for a request is said in `request_table`.
+//! The outcomes of requests: which topic processes each response, and what follows each refusal and failure.
+//! `request_table` decides what a response means for a request.
 
 use super::{
     Machine, Millis, Work, backup_restore, backup_upload, backup_version, device_lists,
@@ -17,32 +17,32 @@ use crate::{
     },
 };
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// The server answered.
+    /// The server responded.
     Answer {
         /// The HTTP status.
         status: u16,
         /// The body.
         body: String,
     },
-    /// The server answered with what is no text.
+    /// The server responded with what is no text.
     File {
         /// The HTTP status.
         status: u16,
         /// The body.
         bytes: Vec<u8>,
     },
-    /// It was performed, and no answer came: the server may have acted or not.
+    /// It was performed, and no response came: the server may have acted or not.
     NoAnswer,
     /// It was not performed.
     NotTried,
 }
 
 impl Machine {
-    /// Takes in what came of requests, and says which failed. An answer that was replied to before, or
-    /// whose question was asked anew since, is ignored.
+    /// Processes the outcomes of requests, and returns the failures. An outcome that was reported before, or
+    /// whose request was made again since, is ignored.
     ///
     /// # Errors
     /// Those of the store.
@@ -59,7 +59,7 @@ impl Machine {
     }
 }
 
-/// Takes in a reply; says what the trouble is if the request is to be made again.
+/// Processes a reply. Returns the failure if the request is to be made again.
 fn take_reply(work: &mut Work<'_>, request: &Request, reply: Reply) -> Result<Option<Trouble>> {
     let ask = &request.ask;
     let (status, body) = match reply {
@@ -104,7 +104,7 @@ fn take_response(
         Meaning::TooLarge if !response.is_final() => return Ok(Some(trouble)),
         Meaning::Refused | Meaning::TooLarge => {
             let taken = refused(work, ask, &trouble);
-            // Of these nobody else tells.
+            // Nothing else reports failures of these.
             if taken.is_ok() && matches!(ask, Ask::BackUp { .. } | Ask::Signature { .. }) {
                 return Ok(Some(trouble));
             }
@@ -123,7 +123,7 @@ fn take_response(
     }
 }
 
-/// Who takes a response: `text`, or `bytes` where it may be no text.
+/// Which topic processes a response: `text`, or `bytes` where it may be no text.
 fn succeeded(work: &mut Work<'_>, ask: &Ask, text: &str, bytes: &[u8]) -> Result<()> {
     match ask {
         Ask::KeysUpload => key_upload::key_upload_accepted(work, text),
@@ -155,7 +155,7 @@ fn succeeded(work: &mut Work<'_>, ask: &Ask, text: &str, bytes: &[u8]) -> Result
     }
 }
 
-/// Who hears that what was asked for does not exist.
+/// Which topic learns that the requested resource does not exist.
 fn absent(work: &mut Work<'_>, ask: &Ask) -> Result<()> {
     match ask {
         Ask::Encryption { room_id, up_to } => {
@@ -180,7 +180,7 @@ fn smaller(work: &Work<'_>, ask: &Ask) -> Result<bool> {
     }
 }
 
-/// Who hears that a request will never succeed.
+/// Which topic learns that a request will never succeed.
 fn refused(work: &mut Work<'_>, ask: &Ask, trouble: &Trouble) -> Result<()> {
     let Trouble { code, message, .. } = trouble;
     match ask {
@@ -205,7 +205,7 @@ fn refused(work: &mut Work<'_>, ask: &Ask, trouble: &Trouble) -> Result<()> {
     }
 }
 
-/// Has a request wait that failed, and does what follows when it failed too often.
+/// Delays a request that failed, and does what follows when it failed too often.
 fn failed(work: &mut Work<'_>, ask: &Ask, trouble: &Trouble) -> Result<()> {
     let is_its_fault = failures::is_its_fault(work, &ask.subject(), trouble)?;
     let members = ask.members();

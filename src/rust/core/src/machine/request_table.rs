@@ -2,8 +2,8 @@
 //! it; how late its response may come; what its failures are counted under, and how it is divided after
 //! them; what a response means for it.
 //!
-//! A topic gives an [`Ask`] to the pump and writes no path. The pause after a failure is the same for all, and
-//! doubles (`failures`). `replies` says who takes a response.
+//! A topic gives an [`Ask`] to the pump and writes no path. The pause after a failure is the same for all,
+//! and doubles (`failures`). `replies` says which topic processes a response.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +29,9 @@ pub(super) const TRANSACTION_IDS_LAST: Millis = 12 * HOUR;
 const LATEST: Millis = 10 * MINUTE;
 /// How long the server may wait for other servers, in milliseconds.
 const FEDERATION_TIMEOUT: u64 = 10_000;
-/// How many users one `/keys/query` asks for.
+/// How many users one `/keys/query` is for.
 const USERS_PER_QUERY: usize = 250;
-/// How many devices one `/keys/claim` asks for: a user may have any number.
+/// How many devices one `/keys/claim` is for: a user may have any number.
 const DEVICES_PER_CLAIM: usize = 1000;
 /// How many keys go to the backup in one request.
 pub(super) const KEYS_PER_BACKUP: usize = 200;
@@ -39,11 +39,12 @@ pub(super) const KEYS_PER_BACKUP: usize = 200;
 pub(super) const HALVINGS: u32 = 8;
 /// How many events of a gap are fetched at a time.
 const EVENTS_PER_PAGE: &str = "200";
-/// So many failures of a user or device that was asked for alone, and the others go on without it.
+/// After so many failures of a user or device that was requested alone, the others go on without
+/// it.
 const PATIENCE: u32 = 3;
-/// So many responses that are no answer, some hours, and a gap is given up: the timeline behind it waits.
+/// After so many failed responses, some hours, a gap is given up: the timeline behind it waits.
 const GAP_PATIENCE: u32 = 30;
-/// So many failures that are answers, and a file is given up.
+/// After so many failures to which the server responded, a file is given up.
 const UPLOAD_PATIENCE: u32 = 10;
 /// What the transport says, in place of the server, of a file that is not there any more.
 const FILE_GONE: &str = "MXCRYPT_FILE_GONE";
@@ -64,13 +65,13 @@ pub(super) enum Body {
 /// What a response means for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// What was asked for.
+    /// The requested result.
     Success,
-    /// What was asked for does not exist. For keys that go to a backup: that version of it.
+    /// The requested resource does not exist. For keys that go to a backup: that version of it.
     Absent,
     /// It would be refused again.
     Refused,
-    /// The same for its size. A smaller one may be taken.
+    /// It would be refused again for its size. A smaller one may be taken.
     TooLarge,
     /// It is made again later.
     Failed,
@@ -130,7 +131,7 @@ impl Ask {
         })
     }
 
-    /// The body, where it follows from what is asked for.
+    /// The body, where it follows from the request.
     pub(super) fn implied_body(&self) -> Option<String> {
         let body = match self {
             Self::KeysQuery { users, .. } => {
@@ -225,7 +226,7 @@ impl Ask {
         }
     }
 
-    /// What the failures of each of its users or devices are counted under, once each was asked for alone.
+    /// What the failures of each of its users or devices are counted under, once each was requested alone.
     pub(super) fn members(&self) -> Vec<String> {
         match self {
             Self::KeysQuery { users, .. } => users.iter().map(|(user, _)| of_user(user)).collect(),
@@ -301,7 +302,7 @@ impl Ask {
     }
 }
 
-/// What the failures of a user who was asked for alone are counted under.
+/// What the failures of a user who was requested alone are counted under.
 pub(super) fn of_user(user_id: &str) -> String {
     format!("keys_query of {user_id}")
 }

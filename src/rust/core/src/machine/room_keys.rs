@@ -30,7 +30,7 @@ use crate::{
 
 /// How many keys of one sender are kept for rooms in which that user was not seen.
 const MOST_OF_STRANGER: usize = 500;
-/// Stands for the devices of a user that could not be asked for.
+/// Stands for the devices of a user that could not be requested.
 const ALL_DEVICES: &str = "*";
 
 /// Whether the current session of a room can encrypt.
@@ -38,7 +38,7 @@ const ALL_DEVICES: &str = "*";
 pub(super) enum Sharing {
     /// Everyone who should have its key was given it, as far as they could be reached.
     Done,
-    /// These users must be asked about their devices first.
+    /// The devices of these users must be requested first.
     WantsDevices(BTreeSet<String>),
     /// One-time keys of these devices must be claimed first.
     WantsOneTimeKeys(Vec<(String, String)>),
@@ -48,7 +48,7 @@ pub(super) enum Sharing {
     OnlyUnsigned,
     /// Verified users have devices that are not signed, and the isolation mode makes that an error.
     UnsignedOfVerified,
-    /// These users were verified, and the server shows another identity of them.
+    /// These users were verified, and the server returns another identity of them.
     Violation(Vec<String>),
 }
 
@@ -171,8 +171,8 @@ fn must_rotate(work: &Work<'_>, session: &OutboundSession, room: &Room) -> bool 
     let limits = room.encryption.as_ref().unwrap_or(&defaults);
     session.rotate
         || u64::from(session.session.message_index()) >= limits.rotation_messages
-        // One that has encrypted nothing is not too old for its first message: whoever may set the
-        // encryption of a room could name a period in which no key is shared, and silence it.
+        // One that has encrypted nothing is not too old for its first message: anyone who may set
+        // the encryption of a room could name a period in which no key is shared, and silence it.
         || (session.session.message_index() > 0
             && work.now - session.created_at >= limits.rotation_period)
         // A clock that was set back must not stretch a session's life.
@@ -308,7 +308,7 @@ fn stage_room_key(
     Ok(())
 }
 
-/// Takes in a room key that came over Olm from the device that owns `sender_key`.
+/// Processes a room key that came over Olm from the device that owns `sender_key`.
 pub(super) fn receive_room_key(
     work: &mut Work<'_>,
     payload: &OlmPayload,
@@ -339,7 +339,7 @@ pub(super) fn receive_room_key(
     if !is_member && work.tx.count::<InboundSession>(&of_sender)? >= MOST_OF_STRANGER {
         return Err(Error::new(Kind::Megolm, "A room key is discarded: its sender is no member."));
     }
-    // The devices of whoever gives us keys are wanted when their messages are judged.
+    // The devices of a user who gives us keys are needed when their messages are judged.
     tracking::track(work, &payload.sender)?;
     let session = InboundSession {
         sender: Some(payload.sender.clone()),
@@ -351,8 +351,8 @@ pub(super) fn receive_room_key(
     inbound_sessions::keep_session(work, session)
 }
 
-/// Whether the maker of a session lets it go to those who are invited later. Other clients use names
-/// from before version 1.19 of the specification.
+/// Whether the sender of a session allows sharing it with users who are invited later. Other
+/// clients use names from before version 1.19 of the specification.
 fn is_shareable(content: &Object) -> bool {
     let names = ["shared_history", "m.shared_history", "org.matrix.msc3061.shared_history"];
     names.iter().find_map(|name| content.get(*name)) == Some(&Json::Bool(true))

@@ -1,4 +1,4 @@
-//! What is known of rooms and their members, from sync and from asking.
+//! What is known of rooms and their members, from syncs and from requests.
 //!
 //! All of it is the server's word. It may add protection and never take it away: a room that was
 //! once encrypted stays so, and a member who was seen to leave ends the session.
@@ -42,7 +42,7 @@ impl Machine {
         self.work(now, |work| set_encryption(work, room_id, settings))
     }
 
-    /// Remembers that the members of a room changed in a way that sync has not told yet: someone
+    /// Remembers that the members of a room changed in a way that no sync has reported yet: someone
     /// was invited, or removed, by ourselves.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Machine {
         self.work(now, |work| outbound_sessions::end_outbound_session(work, room_id))
     }
 
-    /// Remembers our own membership, which an answer other than a sync has told.
+    /// Remembers our own membership, which a response other than a sync reported.
     ///
     /// # Errors
     /// Those of the store.
@@ -103,7 +103,7 @@ pub(super) fn change_room(
     work.tx.put(&room)
 }
 
-/// Takes in that we are in a room, were invited, or are out of it.
+/// Records that we joined a room, were invited to it, or are out of it.
 pub(super) fn set_own_membership(
     work: &Work<'_>,
     room_id: &str,
@@ -111,7 +111,7 @@ pub(super) fn set_own_membership(
 ) -> Result<()> {
     change_room(work, room_id, |room| {
         if room.membership != membership {
-            // What happened while we were away was not told.
+            // What happened while we were away was not reported.
             room.forget_members();
             room.recipients_generation += 1;
         }
@@ -124,7 +124,7 @@ pub(super) fn set_own_membership(
     }
 }
 
-/// Takes in a state event of a sync. With `limited`, events before it were left out.
+/// Applies a state event of a sync. With `limited`, events before it were left out.
 pub(super) fn note_state(
     work: &mut Work<'_>,
     room_id: &str,
@@ -154,8 +154,9 @@ pub(super) fn note_state(
     }
 }
 
-/// Takes in that a room was replaced. Who sends to it is told so; whether its tombstone counts is
-/// judged when somebody follows it. One that names no room takes back what another said.
+/// Records that a room was replaced. A user who sends to it is told so; whether its tombstone
+/// counts is judged when somebody follows it. A tombstone that names no room takes back an earlier
+/// one.
 fn note_tombstone(
     work: &Work<'_>,
     room_id: &str,
@@ -169,9 +170,9 @@ fn note_tombstone(
     })
 }
 
-/// Takes in that a state event of a room could not be read. It may have told that somebody left or
-/// was banned: the session ends, and everything it could have changed is asked for again. One that
-/// switches encryption on does so also where its content cannot be read.
+/// Records that a state event of a room could not be read. It may have reported that somebody left
+/// or was banned: the session ends, and everything it could have changed is requested again. One
+/// that switches encryption on does so also where its content cannot be read.
 pub(super) fn state_event_not_read(work: &Work<'_>, room_id: &str, text: &str) -> Result<()> {
     if let Some(settings) = room_state::unreadable_encryption(text)
         && room(work, room_id)?.encryption.is_none()
@@ -200,7 +201,7 @@ fn note_own_join(work: &Work<'_>, room_id: &str, at: i64) -> Result<()> {
     change_room(work, room_id, |room| room.joined_at = Some(at))
 }
 
-/// Takes in what a room is called and how it is encrypted: of these an invitation tells too.
+/// Records what a room is called and how it is encrypted: an invitation reports these too.
 pub(super) fn note_description(work: &Work<'_>, room_id: &str, change: StateChange) -> Result<()> {
     match change {
         StateChange::Encryption(settings) => set_encryption(work, room_id, settings),
@@ -212,7 +213,7 @@ pub(super) fn note_description(work: &Work<'_>, room_id: &str, change: StateChan
     }
 }
 
-/// Remembers that a room is encrypted from an event that no sync told as state: one of a gap, or of the
+/// Remembers that a room is encrypted from an event that no sync reported as state: one of a gap, or of the
 /// history. What is known is newer than such an event.
 pub(super) fn note_old_encryption(
     work: &Work<'_>,
@@ -269,8 +270,8 @@ fn set_member(
     let known: Option<Member> = work.tx.get(&[room_id.into(), user_id.into()])?;
     let known = known.map(|member| member.membership);
     let present = |m: Membership| matches!(m, Membership::Join | Membership::Invite);
-    // Whoever leaves may hold the key. In a part of a timeline with a gap before it, whoever is
-    // not in may have been in meanwhile, also those who are invited now.
+    // A user who leaves may hold the key. After a gap, a user who is not joined may have been
+    // joined meanwhile, also one who is invited now.
     let may_have_left = limited && membership != Membership::Join;
     if may_have_left || !present(membership) && known.is_some_and(present) {
         outbound_sessions::end_outbound_session(work, room_id)?;
@@ -283,15 +284,15 @@ fn set_member(
     change_room(work, &room_id, |room| room.recipients_generation += 1)
 }
 
-/// Takes in that members came with a sync, after the list was fetched at an older token: the
-/// list and the sync may have crossed, so the list is fetched again before it is relied on.
+/// Records that members came with a sync, after the list was fetched at an older token: the list
+/// and the sync may have crossed, so the list is fetched again before it is relied on.
 pub(super) fn members_came_with_sync(
     work: &Work<'_>,
     room_id: &str,
     since: Option<&str>,
 ) -> Result<()> {
     change_room(work, room_id, |room| {
-        // So may an answer that is still on its way.
+        // So may a response that is still on its way.
         room.members_generation += 1;
         if room.members_fetched_at.as_deref() == Some(since.unwrap_or_default()) {
             room.members_known = false;
@@ -299,7 +300,7 @@ pub(super) fn members_came_with_sync(
     })
 }
 
-/// Takes in the answer to `GET /rooms/…/members`, asked in `generation`.
+/// Applies the response to `GET /rooms/…/members`, requested in `generation`.
 pub(super) fn members_answered(
     work: &mut Work<'_>,
     room_id: &str,
@@ -308,7 +309,8 @@ pub(super) fn members_answered(
 ) -> Result<()> {
     let known = room(work, room_id)?;
     if known.members_generation != generation || known.members_known {
-        // Somebody may have left since, whom this answer still shows: it is asked again, or was answered.
+        // Somebody may have left since whom this response still lists. The list is requested again, or is
+        // known.
         return Ok(());
     }
     let members = room_state::members(body)?;
@@ -332,7 +334,7 @@ pub(super) fn members_answered(
     })
 }
 
-/// Takes in the answer to a question about the history visibility; 404 means the default.
+/// Applies the response about the history visibility; 404 means the default.
 pub(super) fn history_visibility_answered(
     work: &Work<'_>,
     room_id: &str,
@@ -340,7 +342,7 @@ pub(super) fn history_visibility_answered(
 ) -> Result<()> {
     let visibility = body.map(room_state::history_visibility).transpose()?.flatten();
     if room(work, room_id)?.visibility_known {
-        // A sync has told it since.
+        // A sync has reported it since.
         return Ok(());
     }
     set_history_visibility(work, room_id, visibility)

@@ -1,9 +1,8 @@
 //! Private keys that our own devices give each other.
 //!
-//! Specification: client-server API, secrets, "Sharing". A device that was verified has its
-//! identity from another device in this way. Only devices that are verified as our own are asked and
-//! answered, over Olm; and what comes is taken only where it was asked for, and is the private part of
-//! what the server shows.
+//! Specification: client-server API, secrets, "Sharing". A device that was verified has its identity from
+//! another device in this way. Only devices that are verified as our own are asked and answered, over Olm;
+//! and what comes is taken only where it was asked for, and is the private part of what the server returns.
 
 use serde_json::{json, value::to_raw_value};
 use zeroize::Zeroizing;
@@ -35,7 +34,7 @@ use crate::{
 const ASK_AGAIN: Millis = 24 * HOUR;
 /// The type of a request.
 pub(super) const REQUEST: &str = "m.secret.request";
-/// The type of an answer.
+/// The type of a response.
 pub(super) const SEND: &str = "m.secret.send";
 /// A new device asks at once when its verification is done, which its verifier may hear a little
 /// later. After this its request is forgotten.
@@ -91,7 +90,7 @@ fn take_secret(work: &mut Work<'_>, name: &str, secret: &str) -> Result<()> {
     trust_changes::telling(work, &users, |work| user_trust::put_own_identity(work, &own))
 }
 
-/// Takes in a secret that came over Olm from the device that owns `sender_key`.
+/// Processes a secret that came over Olm from the device that owns `sender_key`.
 pub(super) fn receive_secret(
     work: &mut Work<'_>,
     payload: &OlmPayload,
@@ -106,12 +105,12 @@ pub(super) fn receive_secret(
     let giver = key_requests::asked_sender(work, payload, sender_key, &request.asked)?;
     let giver = giver.ok_or_else(|| discarded("its giver is no device that was asked"))?;
     take_secret(work, &request.name, secret)?;
-    // Whoever gave it needs no word that it is not wanted any more.
+    // The device that gave it needs no cancellation.
     request.asked.retain(|device_id| *device_id != giver.device_id);
     work.tx.put(&request)
 }
 
-/// Takes in a request of another device of ours, or takes it back.
+/// Records a request of another device of ours, or cancels it.
 pub(super) fn receive_secret_request(
     work: &Work<'_>,
     sender: &str,

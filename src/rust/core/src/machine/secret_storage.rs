@@ -1,7 +1,7 @@
 //! Secret storage: secrets are put there, and its key is changed.
 //!
-//! Nothing is written before the cross-signing keys in it were compared with those the server
-//! shows: what is not of our identity must not be encrypted anew as if it were.
+//! Nothing is written before the cross-signing keys in it were compared with those that the server
+//! returns: what is not of our identity must not be encrypted again as if it were.
 
 use zeroize::Zeroizing;
 
@@ -53,7 +53,7 @@ impl Machine {
     /// # Errors
     /// [`Kind::RecoveryKey`] when `secret` is not the default key; [`Kind::SecretStorage`] when
     /// this is no place for a secret, or something in secret storage does not open;
-    /// [`Kind::Identity`] when a cross-signing key is not the one the server shows.
+    /// [`Kind::Identity`] when a cross-signing key is not the one the server returns.
     pub fn seal_secret(
         &mut self,
         storage: &SecretStorage,
@@ -84,8 +84,8 @@ impl Machine {
     }
 
     /// The account data by which secret storage holds the private keys that are on this device,
-    /// those of the identity and of the backup that the server shows, as types and contents: what it
-    /// lacks, or holds another value for.
+    /// those of the identity and of the backup that the server returns, as types and contents: what
+    /// it lacks, or holds another value for.
     ///
     /// # Errors
     /// [`Kind::RecoveryKey`] when `secret` is not the default key; [`Kind::SecretStorage`] when that
@@ -129,12 +129,12 @@ impl Machine {
     }
 
     /// Makes a new key for secret storage, from a passphrase or at random, and saves it. A change
-    /// that is under way is gone on with instead, and needs no `secret`.
+    /// that is under way is resumed instead, and needs no `secret`.
     ///
     /// # Errors
     /// [`Kind::RecoveryKey`] when `secret` does not open it, or another passphrase is under way;
-    /// [`Kind::SecretStorage`] when a secret does not open and would be lost;
-    /// [`Kind::Identity`] when a cross-signing key is not the one the server shows.
+    /// [`Kind::SecretStorage`] when a secret does not open and would be lost; [`Kind::Identity`]
+    /// when a cross-signing key is not the one the server returns.
     pub fn begin_key_change(
         &mut self,
         now: Millis,
@@ -180,7 +180,7 @@ impl Machine {
     }
 
     /// The account data that is to be put next for the change under way, as types and contents.
-    /// None: it is done, by what the server shows.
+    /// None: it is done, by what the server returns.
     ///
     /// # Errors
     /// As [`Machine::begin_key_change`].
@@ -230,7 +230,8 @@ impl KeyChange {
         self.retired.iter().any(|retired| retired == key_id)
     }
 
-    /// Whoever names a passphrase must not come to believe that another key is that.
+    /// A caller who names a passphrase must not come to believe that it opens a key made from
+    /// another one.
     fn check_passphrase(&self, passphrase: Option<&Passphrase>) -> Result<()> {
         let Some(passphrase) = passphrase else { return Ok(()) };
         let description = Json::parse_object(&self.description)?;
@@ -244,9 +245,9 @@ impl KeyChange {
         ))
     }
 
-    /// What is to be put next, by what the server shows: the new key beside the old one, then the
+    /// What is to be put next, by what the server returns: the new key beside the old one, then the
     /// default key, and then nothing stays that a retired key opens. So secrets can be read at any
-    /// moment by whoever has the default key, and a step that was lost is taken again.
+    /// moment by anyone who has the default key, and a step that was lost is taken again.
     fn writes(&self, work: &Work<'_>, storage: &SecretStorage) -> Result<Vec<(String, Object)>> {
         let switched = storage.default_key() == Some(&self.key_id);
         let mut writes = Vec::new();
@@ -289,7 +290,7 @@ impl KeyChange {
         let old = storage.with_key(&self.old_key_id, key(&self.old_key));
         let (in_new, in_old) = (new.secret(name), old.secret(name)?);
         let value = match &in_new {
-            // As long as everybody reads the old copy, the new one is made anew.
+            // As long as everybody reads the old copy, the new one is made again.
             _ if !switched => in_old.as_ref(),
             // The iv of a copy is not authenticated: a server can turn it into another text.
             Ok(Some(value)) if in_old.as_ref().is_none_or(|old| old == value) => Some(value),
@@ -331,8 +332,8 @@ fn held_secrets(work: &Work<'_>) -> Result<Vec<(String, Zeroizing<String>)>> {
     Ok(secrets)
 }
 
-/// A private cross-signing key must be that of the identity the server shows, which must be
-/// the pinned one.
+/// A private cross-signing key must be that of the identity the server returns, which must be the
+/// pinned one.
 fn check_secret(work: &Work<'_>, name: &str, value: &str) -> Result<()> {
     if !name.starts_with("m.cross_signing.") {
         return Ok(());

@@ -93,7 +93,7 @@ pub(super) fn divide(work: &Work<'_>, number: i64) -> Result<bool> {
     Ok(true)
 }
 
-/// Takes in that something was not sent.
+/// Records that something was not sent.
 pub(super) fn send_failed(work: &Work<'_>, number: i64) -> Result<()> {
     let Some(row) = work.tx.get::<OutboxRow>(&[number.into()])? else { return Ok(()) };
     let is_side = matches!(row.body, OutboxBody::ToDevice { .. });

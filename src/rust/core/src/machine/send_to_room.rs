@@ -151,7 +151,7 @@ fn send_encrypted(
     let isolation =
         if readers.demanded { Isolation::All } else { isolation::isolation(pump.work)? };
     match room_keys::share_room_key(pump.work, room, readers, isolation)? {
-        // They are asked for after all rooms had their turn.
+        // They are requested after all rooms had their turn.
         Sharing::WantsDevices(users) => {
             pump.unknown.insert(room_id.to_owned(), users);
             return Ok(());
@@ -252,7 +252,7 @@ fn ask_encryption(pump: &mut Pump<'_, '_>, room_id: &str) -> Result<()> {
     pump.ask(Ask::Encryption { room_id: room_id.to_owned(), up_to }, Body::Implied)
 }
 
-/// Asks what is not known of an encrypted room, and says whether something is missing.
+/// Requests what is not known of an encrypted room. Returns whether something is missing.
 fn ask_about(pump: &mut Pump<'_, '_>, room: &Room) -> Result<bool> {
     let room_id = room.room_id.clone();
     if !room.visibility_known {
@@ -272,7 +272,7 @@ fn messages_left(room: &Room, session: &OutboundSession) -> usize {
     usize::try_from(most.saturating_sub(used)).unwrap_or(usize::MAX)
 }
 
-/// Takes in the answer to a question about the encryption of a room; 404 means none.
+/// Applies the response about the encryption of a room; 404 means none.
 pub(super) fn encryption_answered(
     work: &mut Work<'_>,
     room_id: &str,

@@ -41,8 +41,8 @@ fn usable(mut session: ReadingSession) -> Result<ReadingSession, (String, Error)
     Err((place, Error::new(Kind::Megolm, "It is for no room.")))
 }
 
-/// Checks that what the server shows of the device `device_id` of `user_id`, in `body`, the answer to
-/// `/keys/query`, are the keys in `store`; or that it knows none yet.
+/// Checks that `body`, the response to `/keys/query`, has the keys in `store` for the device
+/// `device_id` of `user_id`, or none yet.
 ///
 /// # Errors
 /// [`Kind::Answer`]; [`Kind::OwnKeys`] when they are others.
@@ -72,9 +72,9 @@ pub fn check_published(
 }
 
 impl Machine {
-    /// Takes in the device in `store`, which is `device_id` of `user_id`: all of it, or nothing. What
-    /// it encrypted with encrypts no more: Olm and Megolm sessions read what is still to come and
-    /// what was said before, and new ones are made to send.
+    /// Imports the device in `store`, which is `device_id` of `user_id`: all of it, or nothing. Its
+    /// sessions encrypt no more: they decrypt past and future messages, and new ones are made to
+    /// send.
     ///
     /// # Errors
     /// [`Kind::StoreBinding`] when a device is here already; [`Kind::StoreForeign`] when the other

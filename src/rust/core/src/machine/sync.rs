@@ -1,4 +1,4 @@
-//! Takes in the answer to `GET /sync`, whole or not at all.
+//! Applies the response to `GET /sync`, whole or not at all.
 
 use super::{
     Machine, Millis, Work, archive, gaps, inbox, key_upload, reactions, relations, rooms,
@@ -19,7 +19,7 @@ use crate::{
 /// What a sync brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncReport {
-    /// Another process was faster: its answer stands, and this one was thrown away whole.
+    /// Another process was faster: its response was applied, and this one was discarded whole.
     pub stale: bool,
     /// The numbers of the events it put in the inbox: from this one,
     pub first: i64,
@@ -49,11 +49,11 @@ impl Machine {
         })
     }
 
-    /// Takes in `body`, the answer to a sync that went on from `since`. Keys, sessions, events and
+    /// Applies `body`, the response to a sync that went on from `since`. Keys, sessions, events and
     /// the new token are committed together.
     ///
     /// # Errors
-    /// [`Kind::Answer`] when `body` is no answer to a sync. Nothing has changed then.
+    /// [`Kind::Answer`] when `body` is no response to a sync. Nothing has changed then.
     pub fn receive_sync(
         &mut self,
         now: Millis,

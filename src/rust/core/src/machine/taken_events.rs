@@ -14,8 +14,8 @@ use crate::{
 /// How many events are remembered: more than the largest gap holds, and what came meanwhile.
 const MOST_TAKEN: i64 = 50_000;
 
-/// Whether an event of a timeline was not taken in yet. From now on it was. An id that stands for
-/// another event than before is new: the server must not hide one by naming it like an older one.
+/// Whether an event of a timeline is new. From now on it is not. An id that stands for another
+/// event than before is new: the server must not hide one by naming it like an older one.
 pub(super) fn is_new(work: &Work<'_>, room_id: &str, event: &RoomEvent<'_>) -> Result<bool> {
     let (room_id, event_id, digest) = (room_id.to_owned(), event.event_id.clone(), digest(event));
     let key = [room_id.as_str().into(), event_id.as_str().into(), digest.as_str().into()];

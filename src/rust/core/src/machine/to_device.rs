@@ -21,7 +21,7 @@ use crate::{
     store::{Query, records::Device},
 };
 
-/// Takes in one to-device event.
+/// Processes one to-device event.
 ///
 /// # Errors
 /// Why it was discarded. A failure of the store is an error of another kind than
@@ -115,7 +115,7 @@ fn is_of_dehydrated_device(work: &Work<'_>, sender: &str, content: &Object) -> R
 fn dispatch(work: &mut Work<'_>, (payload, sender_key): (OlmPayload, String)) -> Result<()> {
     match payload.event_type.as_str() {
         "m.room_key" => room_keys::receive_room_key(work, &payload, &sender_key).map(drop),
-        // Word that our last messages could not be read.
+        // A notice that our last messages could not be read.
         "m.dummy" => {
             let signing_key = payload.signing_key.to_base64();
             match devices::device_with(work, &payload.sender, &sender_key, &signing_key)? {

@@ -1,4 +1,4 @@
-//! Whose devices are tracked, and whose must be asked for.
+//! Whose devices are tracked, and whose must be requested.
 //!
 //! Specification: client-server API, end-to-end encryption, "Tracking the device list for a user".
 
@@ -27,7 +27,7 @@ pub(super) fn is_due(at: Millis, now: Millis) -> bool {
     at <= now || at > now + LONGEST_PAUSE
 }
 
-/// Begins to track `user_id`, unless that was done before, and says what is known.
+/// Begins to track `user_id`, unless that was done before, and returns what is known.
 pub(super) fn track(work: &Work<'_>, user_id: &str) -> Result<DeviceList> {
     if let Some(list) = work.tx.get(&[user_id.into()])? {
         return Ok(list);
@@ -44,8 +44,8 @@ pub(super) fn track(work: &Work<'_>, user_id: &str) -> Result<DeviceList> {
     Ok(list)
 }
 
-/// Of all users together, and never given twice: a user who is tracked again must not be answered
-/// for by what was asked before.
+/// Of all users together, and never given twice: the response to an earlier request must not count
+/// for a user who is tracked again.
 pub(super) fn next_generation(work: &Work<'_>) -> Result<u64> {
     Ok(work.tx.take_number("device list")?.unsigned_abs())
 }
@@ -57,7 +57,7 @@ pub(super) fn mark_outdated(work: &Work<'_>, user_id: &str) -> Result<()> {
         list.generation = next_generation(work)?;
         list.retry_at = 0;
         work.tx.put(&list)?;
-        // Nothing goes to the user's rooms before the question is answered.
+        // Nothing goes to the user's rooms before the devices are known again.
         effects::push(work, Effect::RecipientsChanged { user_id: user_id.to_owned() });
     }
     Ok(())
@@ -79,7 +79,7 @@ pub(super) fn untrack(work: &Work<'_>, user_id: &str) -> Result<()> {
     work.tx.delete::<DeviceList>(&[user_id.into()])
 }
 
-/// The users to ask for now, each with the generation of the question.
+/// The users whose devices to request now, each with the generation of the request.
 pub(super) fn outdated_users(work: &Work<'_>) -> Result<Vec<(String, u64)>> {
     let outdated = work.tx.select::<DeviceList>(&Query::equal("outdated", 1))?;
     let due = outdated.into_iter().filter(|list| is_due(list.retry_at, work.now));

@@ -11,8 +11,8 @@ use crate::{
 };
 
 impl Machine {
-    /// Accepts the identity that the server shows of a user now, verified or not. That the user had
-    /// another one that was verified is forgotten.
+    /// Accepts the identity that the server returns for a user now, verified or not. That the user
+    /// had another one that was verified is forgotten.
     ///
     /// # Errors
     /// [`Kind::Identity`] when there is none.
@@ -28,8 +28,8 @@ impl Machine {
         })
     }
 
-    /// Takes in what our user decided about a device, whose fingerprint the caller has compared if it
-    /// is to be relied on.
+    /// Applies what our user decided about a device, whose fingerprint the caller has compared if
+    /// it is to be relied on.
     ///
     /// # Errors
     /// [`Kind::Identity`] when the device is not known, or has another fingerprint.

@@ -39,7 +39,7 @@ impl Machine {
         })
     }
 
-    /// Says that a request is still being performed, so that no other process takes it for one of a dead
+    /// Records that a request is still being performed, so that no other process takes it for one of a dead
     /// process: an upload may take long.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Machine {
     }
 }
 
-/// Has the next file of a message uploaded. Says whether there is one to wait for.
+/// Starts the upload of the next file of a message. Returns whether there is one to wait for.
 pub(super) fn upload_next(pump: &mut Pump<'_, '_>, row: &OutboxRow) -> Result<bool> {
     let Some(upload) = row.body.uploads().first() else { return Ok(false) };
     let (number, file, room_id) = (row.number, upload.file.clone(), row.room_id.clone());
@@ -77,7 +77,7 @@ pub(super) fn refuse_exposed(
     Ok(others)
 }
 
-/// Takes in where the server has put a file.
+/// Records where the server has put a file.
 pub(super) fn uploaded(work: &Work<'_>, number: i64, file: &str, body: &str) -> Result<()> {
     let uri = send_response::content_uri(body)?;
     let Some(mut row) = waiting(work, number, file)? else { return Ok(()) };
@@ -88,9 +88,9 @@ pub(super) fn uploaded(work: &Work<'_>, number: i64, file: &str, body: &str) -> 
     work.tx.put(&row)
 }
 
-/// Takes in that an upload failed too often. One that only fails is given up: something before the server may
-/// refuse it for ever, with a page of its own, and its room waits. What says that the server is away, or
-/// busy, is no such failure.
+/// Records that an upload failed too often. One that only fails is given up: a proxy in front of the server
+/// may refuse it for ever, with a page of its own, and its room waits. A response that says that the server
+/// is away, or busy, is no such failure.
 pub(super) fn upload_failed(
     work: &Work<'_>,
     number: i64,
@@ -108,7 +108,7 @@ pub(super) fn upload_failed(
     }
 }
 
-/// Takes in that the server will never have a file.
+/// Records that the server will never have a file.
 pub(super) fn upload_refused(
     work: &Work<'_>,
     number: i64,

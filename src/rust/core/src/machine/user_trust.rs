@@ -28,7 +28,7 @@ use crate::{
 /// What is known of the identity of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserTrust {
-    /// The master key the server shows.
+    /// The master key the server returns.
     pub master_key: Option<String>,
     /// It is the one that was pinned, and we verified it, or it is ours.
     pub verified: bool,
@@ -43,7 +43,7 @@ pub struct UserTrust {
 pub struct DeviceTrust {
     /// The trust.
     pub trust: Trust,
-    /// The identity that the server shows of its owner signed it.
+    /// The identity that the server returns for its owner signed it.
     pub signed_by_owner: bool,
     /// So did an identity that we verified, or that is ours.
     pub cross_signing_verified: bool,
@@ -62,8 +62,8 @@ impl Machine {
     /// whose master key the caller has compared.
     ///
     /// # Errors
-    /// [`Kind::Identity`] when the server shows another master key than the one that was compared,
-    /// or when our own identity cannot sign.
+    /// [`Kind::Identity`] when the server returns another master key than the one that was
+    /// compared, or when our own identity cannot sign.
     pub fn user_signature_upload(&mut self, user_id: &str, master_key: &str) -> Result<String> {
         self.read(|work| user_signature(work, user_id, master_key))
     }
@@ -155,7 +155,7 @@ pub(super) fn own_master_signature(work: &mut Work<'_>, master_key: &str) -> Res
     signature_body(&user_id, master_key, master)
 }
 
-/// A private key of ours that is of the identity the server shows.
+/// A private key of ours that is of the identity the server returns.
 fn signing_key(work: &Work<'_>, usage: Usage) -> Result<SigningKey> {
     let mut own = identity::own_identity(work)?;
     let ours = identity::identity(work, &work.own.user_id)?;
@@ -182,7 +182,7 @@ pub(super) fn trust_in_user(work: &Work<'_>, user_id: &str) -> Result<UserTrust>
     })
 }
 
-/// Takes in the identity a server shows of a user. The first one is pinned; another one is
+/// Records the identity that a server returns for a user. The first one is pinned; another one is
 /// remembered beside it, and counts for nothing until it is accepted.
 pub(super) fn take_identity(work: &Work<'_>, shown: keys_query::Identity) -> Result<()> {
     if shown.user_id == work.own.user_id {
@@ -198,7 +198,7 @@ pub(super) fn take_identity(work: &Work<'_>, shown: keys_query::Identity) -> Res
     let master_key = found.master.to_base64();
     let first = || known.as_ref().map_or_else(|| master_key.clone(), |k| k.pinned.clone());
     let pinned = match identity::own_identity(work)?.private.master {
-        // Our own identity is the one whose private part is here, whatever a server shows.
+        // Our own identity is the one whose private part is here, whatever a server returns.
         Some(master) if shown.user_id == work.own.user_id => master.public(),
         _ => first(),
     };
@@ -220,7 +220,7 @@ pub(super) fn take_identity(work: &Work<'_>, shown: keys_query::Identity) -> Res
     put_identity(work, &identity)
 }
 
-/// An identity; accepted, if it is verified: whoever signed a master key has accepted it.
+/// An identity; accepted, if it is verified: our user accepted a master key by signing it.
 fn accepted(work: &Work<'_>, identity: Identity) -> Result<Identity> {
     Ok(if is_verified(work, &identity)? {
         Identity { was_verified: true, pinned: identity.master_key.clone(), ..identity }
@@ -230,7 +230,7 @@ fn accepted(work: &Work<'_>, identity: Identity) -> Result<Identity> {
 }
 
 /// Keeps our own identity. Those that it vouches for count as verified from now on, and not from
-/// when a server shows them again: it could show others then.
+/// when a server returns them again: it could show others then.
 pub(super) fn put_own_identity(work: &Work<'_>, own: &OwnIdentity) -> Result<()> {
     work.tx.put_single(own)?;
     for known in work.tx.select::<Identity>(&Query::all())? {

@@ -1,4 +1,4 @@
-//! Word of other devices that we get no room key of theirs.
+//! Notices of other devices that they give us no room key.
 
 use super::{
     Work,

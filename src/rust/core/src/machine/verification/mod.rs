@@ -49,7 +49,7 @@ const PATIENCE: Millis = 10 * MINUTE;
 const PROMPT: Millis = 2 * MINUTE;
 /// How many verifications that ended are remembered.
 const MOST_ENDED: usize = 50;
-/// How many are under way at most: whoever likes may ask for one.
+/// How many are under way at most: anyone may request one.
 const MOST_OPEN: usize = 200;
 
 /// What is known of a verification.
@@ -202,7 +202,7 @@ impl Machine {
             }
             flow.phase = Phase::Ready;
             flow.deadline = now + PATIENCE;
-            // Whoever began without a request waits for the next message already.
+            // The side that began without a request already waits for the next message.
             if flow.waiting.is_empty() {
                 messages::send_ready(work, flow)
             } else {
@@ -240,7 +240,7 @@ impl Machine {
         shown.ok_or_else(|| not_now("It has ended already."))
     }
 
-    /// Takes in what the other side's QR code holds, which our user scanned.
+    /// Processes the content of the other side's QR code, which our user scanned.
     ///
     /// # Errors
     /// [`Kind::Verification`] when none can be scanned now, [`Kind::QrCode`] when `bytes` are not those
@@ -254,7 +254,8 @@ impl Machine {
         self.step(now, number, |work, flow| qr::their_code_scanned(work, flow, bytes))
     }
 
-    /// Takes in whether our user sees the same as the other, or sees that the other scanned our code.
+    /// Records whether our user sees the same as the other, or sees that the other scanned our
+    /// code.
     ///
     /// # Errors
     /// [`Kind::Verification`] when there is nothing to confirm.
@@ -387,7 +388,7 @@ fn keys_of(work: &Work<'_>, flow: &Verification) -> Step<FixedKeys> {
     let device = device.filter(usable);
     let device = device.ok_or(Cancel::KeyMismatch)?;
     let identity = identity::identity(work, &flow.user_id)?;
-    // One name for two keys: whoever verifies one could be shown the other.
+    // One name for two keys: anyone who verifies one could be shown the other.
     if identity.as_ref().is_some_and(|identity| identity.name_taken) {
         return Err(Cancel::KeyMismatch.into());
     }

@@ -31,7 +31,7 @@ pub(super) fn check_can_verify(work: &Work<'_>, user_id: &str) -> Result<()> {
     ))
 }
 
-/// Whether this device holds a private key of our identity, which is the one the server shows.
+/// Whether this device holds a private key of our identity, which is the one the server returns.
 fn can_sign(work: &Work<'_>, usage: Usage) -> Result<bool> {
     let own = identity::own_identity(work)?;
     let shown = identity::identity(work, &work.own.user_id)?;
@@ -41,7 +41,7 @@ fn can_sign(work: &Work<'_>, usage: Usage) -> Result<bool> {
 
 /// Our user was convinced, and the other side proved that it holds these of its keys.
 pub(super) fn conclude(work: &mut Work<'_>, flow: &mut Verification, proven: Proven) -> Step {
-    // What was verified must still be what the server shows.
+    // What was verified must still be what the server returns.
     if flow.keys != Some(verification::keys_of(work, flow)?) {
         return Err(Cancel::KeyMismatch.into());
     }
@@ -61,7 +61,7 @@ pub(super) fn conclude(work: &mut Work<'_>, flow: &mut Verification, proven: Pro
     Ok(())
 }
 
-/// Another device of ours proved that the identity the server shows is ours.
+/// Another device of ours proved that the identity the server returns is ours.
 fn rely_on_own_identity(work: &mut Work<'_>, flow: &Verification) -> Result<()> {
     let Some(shown) = identity::identity(work, &flow.user_id)? else { return Ok(()) };
     let mut own = identity::own_identity(work)?;
@@ -133,8 +133,8 @@ pub(super) fn upload_signatures(pump: &mut Pump<'_, '_>) -> Result<()> {
         }
         match owed_signature(pump.work, &flow, owed) {
             Ok(body) => pump.ask(ask, Body::Json(body))?,
-            // The server shows other keys by now, or ours are gone: nothing was verified.
-            // Or it shows a key that cannot be signed. Neither may stop other requests.
+            // The server returns other keys by now, or ours are gone: nothing was verified. Or it
+            // returns a key that cannot be signed. Neither may stop other requests.
             Err(error) if matches!(error.kind, Kind::Identity | Kind::Json) => {
                 flow.owed = None;
                 verification::settle(pump.work, &mut flow, Err(Stop::Cancel(Cancel::KeyMismatch)))?;

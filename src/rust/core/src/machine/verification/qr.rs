@@ -1,8 +1,8 @@
 //! The steps of QR codes.
 //!
-//! Specification: client-server API, end-to-end encryption, "QR codes". A code holds a key of whoever
-//! shows it, and what they take for a key of whoever scans it, who compares both with what they know.
-//! The secret in it says that it was scanned; that it was scanned by whom our user sees, our user says.
+//! Specification: client-server API, end-to-end encryption, "QR codes". A code holds a key of the side that
+//! shows it, and what this side takes for a key of the side that scans it, which compares both with what it
+//! knows. The secret in it proves that it was scanned; our user confirms that the right person scanned it.
 
 use zeroize::Zeroizing;
 
@@ -97,8 +97,8 @@ fn ready_for_codes<'a>(
     Ok((flow_id, keys))
 }
 
-/// The two keys in a code, which is shown by whoever has the keys `shows` to whoever has `scans`. Of
-/// whoever knows it for their own the master key is given, and none otherwise.
+/// The two keys in a code that the side with the keys `shows` displays to the side with the keys
+/// `scans`. The code has a side's master key only where that side knows it to be its own.
 fn keys_in_code(
     mode: Mode,
     shows: &FixedKeys,

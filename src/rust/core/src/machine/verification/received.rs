@@ -31,7 +31,7 @@ const MOST_OPEN_OF_USER: usize = 10;
 const MOST_OPEN_OF_STRANGERS: usize = 50;
 /// How many messages of one verification may wait.
 const MOST_WAITING: usize = 5;
-/// How many answers to messages of unknown verifications may wait to be sent.
+/// How many responses to messages of unknown verifications may wait to be sent.
 const MOST_ANSWERS: usize = 50;
 
 /// Where a message came, and from whom.
@@ -42,7 +42,7 @@ pub(in crate::machine) struct Origin<'a> {
     pub(in crate::machine) room: Option<(&'a str, Millis)>,
 }
 
-/// Takes in an event of a room, if it is of a verification.
+/// Processes an event of a room, if it belongs to a verification.
 pub(in crate::machine) fn note_verification(work: &mut Work<'_>, event: &Event) -> Result<()> {
     let Some(event_id) = &event.event_id else { return Ok(()) };
     let is_message = event.event_type == "m.room.message";
@@ -67,7 +67,7 @@ pub(in crate::machine) fn note_verification(work: &mut Work<'_>, event: &Event) 
     receive_verification(work, &origin, event_id, REQUEST, &content)
 }
 
-/// Takes in a to-device event of a verification.
+/// Processes a to-device event of a verification.
 pub(in crate::machine) fn receive_verification_to_device(
     work: &mut Work<'_>,
     sender: &str,
@@ -151,7 +151,7 @@ fn receive_first(
     }
 }
 
-/// Somebody wants to verify. Our user is asked; nothing is answered before.
+/// Somebody wants to verify. Our user is asked; nothing is sent before.
 fn receive_request(
     work: &mut Work<'_>,
     origin: &Origin<'_>,
@@ -199,7 +199,7 @@ fn receive_request(
         methods: request.methods,
         ..Verification::new(number, origin.sender, deadline)
     };
-    // A device that asks twice at a time is confused, or somebody plays it.
+    // A device that asks twice at a time is confused, or somebody impersonates it.
     let of_same = |other: &&Verification| {
         !other.has_ended()
             && !other.requested_here
@@ -284,15 +284,15 @@ fn take(
         Message::Mac(mac) => sas::sas_mac(work, flow, &mac),
         Message::Done => match flow.phase {
             Phase::Reciprocated(proven) => outcome::conclude(work, flow, proven),
-            // Whoever scanned may say so before our user has confirmed.
+            // The side that scanned may say so before our user has confirmed.
             Phase::Scanned(_) => Ok(()),
-            // Whether it is done here, our own check of its keys says.
+            // Whether it is done here is decided by our own check of its keys.
             _ => Err(Cancel::UnexpectedMessage.into()),
         },
     }
 }
 
-/// Takes in what waited for keys, or for our user.
+/// Processes messages that waited for keys, or for our user.
 pub(super) fn take_waiting(work: &mut Work<'_>, flow: &mut Verification) -> Step {
     for (event_type, content) in std::mem::take(&mut flow.waiting) {
         let content = Json::parse_object(&content)?;

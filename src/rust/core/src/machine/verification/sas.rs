@@ -1,8 +1,8 @@
 //! The steps of SAS.
 //!
 //! Specification: client-server API, end-to-end encryption, "Short Authentication String (SAS)
-//! verification". Whoever accepts has to commit to a key before they see the other: so nobody who
-//! stands between the two can choose keys that look the same to both.
+//! verification". The side that accepts has to commit to a key before it sees the other: so nobody
+//! between the two can choose keys that look the same to both.
 
 use super::{
     Step,
@@ -153,7 +153,7 @@ pub(super) fn compared(work: &mut Work<'_>, flow: &mut Verification, is_same: bo
 }
 
 /// The other side authenticates its keys. They are those that were fixed in the beginning, whatever
-/// the server shows under their names by now.
+/// the server returns under their names by now.
 pub(super) fn sas_mac(work: &mut Work<'_>, flow: &mut Verification, mac: &Mac) -> Step {
     let Phase::Sas(under_way) = &flow.phase else {
         return Err(Cancel::UnexpectedMessage.into());
