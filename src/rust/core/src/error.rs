@@ -39,11 +39,11 @@ pub enum Kind {
     KeyExport,
     /// A QR code cannot be made, is not found in an image, or does not hold what it should.
     QrCode,
-    /// The server shows another identity of this user than the one this store knows.
+    /// The server returns another identity of this user than the one this store knows.
     Identity,
     /// A verification cannot go on, or not in this way.
     Verification,
-    /// The server's answer is not what the specification promises.
+    /// The server's response is not what the specification promises.
     Answer,
     /// The room cannot be sent to: left, unknown, or encrypted in an unknown way.
     Room,

@@ -3,8 +3,8 @@
 //! * [`primitives`] wrap vodozemac and RustCrypto: account, Olm, Megolm, signatures, sealing.
 //! * [`judgement`] turns JSON text of a server into typed verdicts. The server is the adversary.
 //! * [`store`] is one contract over rows that are sealed before they reach a database.
-//! * [`machine`] says what to save, what to ask of the server and what to answer: requests come
-//!   out, responses go in, and every step is one transaction of the store.
+//! * [`machine`] decides what to save and which requests to make: requests come out, responses go
+//!   in, and every step is one transaction of the store.
 
 #![forbid(unsafe_code)]
 

@@ -37,7 +37,7 @@ pub fn encrypt(bytes: &mut [u8]) -> Result<FileKey> {
     Ok(FileKey { key, iv, sha256: Sha256::digest(&*bytes).into() })
 }
 
-/// Encrypts what `plain` gives into `encrypted`, in blocks. Says how many bytes there were.
+/// Encrypts what `plain` gives into `encrypted`, in blocks. Returns how many bytes there were.
 ///
 /// # Errors
 /// [`Kind::Attachment`] when it cannot be read or written; as [`encrypt`].
@@ -63,8 +63,8 @@ pub fn decrypt(file_key: &FileKey, bytes: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// Decrypts what `encrypted` gives into `plain`, in blocks. Whoever calls keeps what came to `plain`
-/// to itself until this says that the hash holds: until then anybody may have written it.
+/// Decrypts what `encrypted` gives into `plain`, in blocks. The caller must not use what is in
+/// `plain` before this succeeds: until the hash holds, anybody may have written it.
 ///
 /// # Errors
 /// As [`decrypt`]; [`Kind::Attachment`] when it cannot be read or written.
@@ -83,7 +83,7 @@ pub fn decrypt_stream(
     compare(file_key, hash.finalize().into())
 }
 
-/// Gives all of `from` to `take`, in blocks, and says how many bytes there were.
+/// Gives all of `from` to `take`, in blocks, and returns how many bytes there were.
 fn each_block(
     from: &mut impl Read,
     mut take: impl FnMut(&mut [u8]) -> io::Result<()>,

@@ -1,8 +1,8 @@
 //! Room keys for the server to keep, under a key it does not have.
 //!
-//! Specification: client-server API, end-to-end encryption, "Server-side key backups". Whoever has
-//! the public key can encrypt, and the MAC covers nothing: libolm computed it over the empty string,
-//! and everybody has to do the same. So what comes out of a backup is anybody's word.
+//! Specification: client-server API, end-to-end encryption, "Server-side key backups". Anyone who
+//! has the public key can encrypt, and the MAC covers nothing: libolm computed it over the empty
+//! string, and everybody has to do the same. So what comes out of a backup is anybody's word.
 
 use serde::{Deserialize, Serialize};
 use vodozemac::{

@@ -471,7 +471,8 @@ mod tests {
         assert!(message(open(&version_2, "x")).contains("version 2"));
     }
 
-    /// Counter mode lets whoever can change the file between two readings of it change what is in it.
+    /// Counter mode lets anyone who can change the file between two readings of it change what is
+    /// in it.
     #[test]
     fn what_is_read_is_what_was_authenticated() {
         let text = vec![b'x'; 2 * BLOCK];

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::error::{Kind, OrFail, Result};
 
-/// What others may ask us to iterate: between a guess a second of the fastest machines, and a minute
-/// of the slowest.
+/// How many iterations a server or file may ask for. Without an upper bound it could keep us busy
+/// for ever: the most take a minute on the slowest machines.
 pub const ITERATIONS: RangeInclusive<u32> = 1..=10_000_000;
 /// How often a new passphrase is iterated.
 pub const NEW_ITERATIONS: u32 = 500_000;

@@ -1,7 +1,8 @@
 //! QR codes of verification: what is in them.
 //!
-//! Specification: client-server API, end-to-end encryption, "QR codes". Whoever shows one says in it
-//! which keys they have and believe in; whoever scans it compares these with what they know.
+//! Specification: client-server API, end-to-end encryption, "QR codes". The side that shows one
+//! states in it which keys it has and believes in; the side that scans it compares these with what
+//! it knows.
 
 use zeroize::Zeroizing;
 
@@ -16,8 +17,8 @@ const SHORTEST_SECRET: usize = 8;
 /// Who verifies whom with a code, and so whose the keys in it are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Another user. The first key is the master key of whoever shows the code; the second is what
-    /// they take for the master key of the other.
+    /// Another user. The first key is the master key of the user who shows the code; the second is
+    /// what they take for the master key of the other.
     User = 0,
     /// Another device of ours, by a device that trusts our master key. The first key is that master
     /// key; the second is what it takes for the Ed25519 key of the other device.
@@ -52,7 +53,7 @@ pub struct QrCode {
     pub first_key: [u8; 32],
     /// See [`Mode`].
     pub second_key: [u8; 32],
-    /// Proves to whoever shows the code that it was scanned: random, 8 bytes or more.
+    /// Proves to the side that shows the code that it was scanned: random, 8 bytes or more.
     pub secret: Zeroizing<Vec<u8>>,
 }
 

@@ -48,8 +48,8 @@ impl EphemeralKey {
     }
 }
 
-/// What whoever accepts says of their key before it is shown: who began cannot then choose a key
-/// by it. `start` is the content of `m.key.verification.start`.
+/// The commitment of the side that accepts to its key, sent before the key: the side that began
+/// cannot choose its own key by it. `start` is the content of `m.key.verification.start`.
 ///
 /// # Errors
 /// [`Kind::Json`] when that is not canonical.

@@ -1,4 +1,4 @@
-//! The store key: 32 bytes on which everything at rest hangs.
+//! The store key: 32 bytes that the keys of all sealed rows are derived from.
 
 use zeroize::Zeroizing;
 

@@ -21,7 +21,7 @@ use crate::{
 /// How much is read of a file that says it has no size, as those of `/proc` do.
 const MOST_OF_UNSIZED: u64 = 64 * 1024 * 1024;
 
-/// The size of a file that can be sent. A pipe or a device could keep whoever opens it for ever.
+/// The size of a file that can be sent. To open a pipe or a device could block for ever.
 ///
 /// # Errors
 /// [`Kind::Attachment`] when it is none.
@@ -43,8 +43,8 @@ pub fn open(path: &Path) -> Result<impl Read + use<>> {
     Ok(file.take(if size == 0 { MOST_OF_UNSIZED } else { size }))
 }
 
-/// Encrypts what `from` gives into a new file that only its owner may read. Says how many bytes there
-/// were.
+/// Encrypts what `from` gives into a new file that only its owner may read. Returns how many bytes
+/// there were.
 ///
 /// # Errors
 /// [`Kind::Attachment`] when it cannot be read or written; there is no file then.
@@ -55,8 +55,8 @@ pub fn encrypt(from: &mut impl Read, to: &Path) -> Result<(FileKey, u64)> {
     Ok(encrypted)
 }
 
-/// Copies what `from` gives into a new file that only its owner may read. Says how many bytes there
-/// were.
+/// Copies what `from` gives into a new file that only its owner may read. Returns how many bytes
+/// there were.
 ///
 /// # Errors
 /// As [`encrypt`].

@@ -140,7 +140,7 @@ pub trait Database: Send {
     /// Writes a row, in place of the one with its key if there is one.
     fn put(&self, table: &Table, key: &[Value], plain: &[Value], body: &[u8]) -> Result<()>;
 
-    /// Deletes rows and says how many. Their bytes are overwritten, not only unlinked.
+    /// Deletes rows and returns how many. Their bytes are overwritten, not only unlinked.
     fn delete(&self, table: &Table, query: &Query) -> Result<usize>;
 
     /// Finds rows, in the order of their keys.
@@ -160,7 +160,8 @@ pub trait Database: Send {
     /// The number that was taken last; zero before the first.
     fn last_number(&self, counter: &'static str) -> Result<i64>;
 
-    /// Remembers that the index `message_index` of `session` stands for `tag`, unless it stands
-    /// for one already. Says the tag that stands now: if it is another, the index was replayed.
+    /// Remembers that the index `message_index` of `session` stands for `tag`, unless it stands for
+    /// one already. Returns the tag that it now stands for: if it is another, the index was
+    /// replayed.
     fn remember_index(&self, session: i64, message_index: u32, tag: &[u8; 16]) -> Result<[u8; 16]>;
 }

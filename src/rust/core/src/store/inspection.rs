@@ -1,5 +1,5 @@
-//! What a person wants to know of the place of a store when something is wrong. Nothing of the
-//! store is changed, and no key is needed.
+//! Checks of the place where a store lies, for diagnosis. They need no key, and change nothing in
+//! the store.
 
 use std::{
     fs, io,

@@ -204,7 +204,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Deletes records and says how many.
+    /// Deletes records and returns how many.
     ///
     /// # Errors
     /// [`Kind::Store`]
@@ -283,8 +283,8 @@ impl Transaction<'_> {
         self.database.last_number(counter)
     }
 
-    /// Binds an index of a session to an event, for ever. Says whether the index is free or stands
-    /// for this very event; if not, it is a replay.
+    /// Binds an index of a session to an event, for ever. Returns whether the index was free or
+    /// stands for this very event; if not, it is a replay.
     ///
     /// # Errors
     /// [`Kind::Store`]

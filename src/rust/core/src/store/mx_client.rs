@@ -1,8 +1,8 @@
 //! The store of the R package mx.client: `pickle.key`, `account.pickle`, `sessions.json`. It is read
 //! and never written.
 //!
-//! Its pickles are vodozemac's. It saved ratchets after it had sent what they encrypted, so that those
-//! that send may stand before what was sent: none of them may send again.
+//! Its pickles are vodozemac's. mx.client saved ratchets after it had sent what they encrypted. A saved
+//! ratchet may be older than what was sent, so none of them may encrypt again.
 //!
 //! What it says of rooms and users is not judged here, see `machine/store_import.rs`.
 
@@ -27,7 +27,7 @@ use crate::{
 };
 
 const KEY: &str = "pickle.key";
-/// Its presence tells such a store.
+/// The file that such a store is recognised by.
 pub(super) const ACCOUNT: &str = "account.pickle";
 const SESSIONS: &str = "sessions.json";
 

@@ -107,7 +107,7 @@ impl Sqlite {
 
 fn configure(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     connection.busy_timeout(LOCK_LIMIT)?;
-    // A plan must not depend on the value that is bound: SQLite would compile the statement anew
+    // A plan must not depend on the value that is bound: SQLite would compile the statement again
     // for each.
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let journal = if file_system::shares_memory(path) { "WAL" } else { "DELETE" };

@@ -45,7 +45,7 @@ impl Single for OwnAccount {
     const NAME: &'static str = "account";
 }
 
-/// What of the account's keys the server has.
+/// Which of the account's keys the server has.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct KeyUpload {
     /// The device keys were uploaded.
@@ -77,12 +77,12 @@ impl Single for KeyUpload {
     const NAME: &'static str = "key upload";
 }
 
-/// How far the server's stream of events was taken in.
+/// How far the server's stream of events was processed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SyncPosition {
     /// The token of the next sync; none before the first.
     pub token: Option<String>,
-    /// When the last answer was committed, in milliseconds since 1970.
+    /// When the last response was committed, in milliseconds since 1970.
     pub committed_at: i64,
 }
 

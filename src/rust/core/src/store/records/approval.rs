@@ -18,7 +18,7 @@ pub struct Approval {
 /// The approvals that are awaited, by the path of the request.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Approvals {
-    /// One a path: an attempt that was begun anew takes the place of the one before.
+    /// One per path: an attempt that was begun again takes the place of the one before.
     pub pending: BTreeMap<String, Approval>,
 }
 

@@ -1,4 +1,4 @@
-//! Events on their way to whoever listens.
+//! Events on their way to consumers.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct Unreadable {
     pub message: String,
 }
 
-/// An event as it is handed over.
+/// An event as it is delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The room.
@@ -52,7 +52,7 @@ pub struct Event {
     /// The event it takes back, if it is a redaction.
     #[serde(default)]
     pub redacts: Option<String>,
-    /// The event it says it replaces. Whether it does is judged at hand-over.
+    /// The event it says it replaces. Whether it does is judged at delivery.
     #[serde(default)]
     pub replaces: Option<String>,
 }
@@ -93,7 +93,7 @@ pub struct Original {
     pub event_id: String,
     /// Its place in the order of reading.
     pub number: i64,
-    /// Its facts; none when the server showed two events under one id.
+    /// Its facts; none when the server returned two events under one id.
     pub facts: Option<Facts>,
 }
 
@@ -110,7 +110,7 @@ impl Record for Original {
     }
 }
 
-/// An event of a timeline that was taken in.
+/// An event of a timeline that was processed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenEvent {
     /// The room.
@@ -143,7 +143,7 @@ impl Record for TakenEvent {
 /// An event in the inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboxRow {
-    /// The place in the order of hand-over.
+    /// The place in the order of delivery.
     pub number: i64,
     /// The event.
     pub event: Event,
@@ -175,7 +175,7 @@ pub struct Consumer {
     pub name: String,
     /// The last event that was dealt with.
     pub cursor: i64,
-    /// The last event that was handed over; dealt with once the next ones are asked for.
+    /// The last event that was delivered; dealt with once the next ones are asked for.
     pub handed: i64,
     /// The event its handler is working on.
     #[serde(default)]
@@ -244,7 +244,7 @@ impl Record for WaitingEvent {
     }
 }
 
-/// A part of a timeline that cannot be handed over yet.
+/// A part of a timeline that cannot be delivered yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldPart {

@@ -14,7 +14,7 @@ use crate::{
 pub struct Identity {
     /// The user.
     pub user_id: String,
-    /// The master key the server shows now, unpadded base64.
+    /// The master key the server returns now, unpadded base64.
     pub master_key: String,
     /// The object of the master key, with the signatures on it.
     pub master: String,
@@ -25,19 +25,19 @@ pub struct Identity {
     /// The master key that counts as this user's: the first one seen, or one that was accepted
     /// since.
     pub pinned: String,
-    /// The pinned identity was verified. If the server shows another then, nothing is sent to this
-    /// user before it is settled.
+    /// The pinned identity was verified. If the server returns another then, nothing is sent to
+    /// this user before it is settled.
     #[serde(default)]
     pub was_verified: bool,
     /// When the first one was seen.
     pub first_seen_at: i64,
-    /// The server shows a device of this user that bears the name of a cross-signing key.
+    /// The server returns a device of this user that bears the name of a cross-signing key.
     #[serde(default)]
     pub name_taken: bool,
 }
 
 impl Identity {
-    /// The server shows another identity than the one that was pinned.
+    /// The server returns another identity than the one that was pinned.
     pub fn changed(&self) -> bool {
         self.master_key != self.pinned
     }
@@ -102,7 +102,7 @@ impl PrivateKeys {
 pub struct NewIdentity {
     /// Its private parts, all three.
     pub private: PrivateKeys,
-    /// The master key the server showed when it was made.
+    /// The master key the server returned when it was made.
     pub replaces: Option<String>,
     /// The id of the key of secret storage.
     pub key_id: String,
@@ -122,7 +122,7 @@ pub struct OwnIdentity {
     /// The master key that another device of ours proved to be ours.
     #[serde(default)]
     pub proven_master: Option<String>,
-    /// Why the identity that the server shows is refused, if it is.
+    /// Why the identity that the server returns is refused, if it is.
     #[serde(default)]
     pub refused: Option<String>,
     /// A recovery key that its owner has not said to have saved.

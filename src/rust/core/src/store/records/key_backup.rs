@@ -7,7 +7,7 @@ use crate::{
     store::{Record, Single, Table, Value},
 };
 
-/// A version of the backup, as the server shows it: read and judged in `judgement::key_backup`.
+/// A version of the backup, as the server returns it: read and judged in `judgement::key_backup`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackupVersion {
     /// Its id.
@@ -20,7 +20,7 @@ pub struct BackupVersion {
     pub count: i64,
 }
 
-/// A backup that was made and is not on the server yet. After a crash it goes on with the same key.
+/// A backup that was made and is not on the server yet. After a crash the same key is used again.
 #[derive(Serialize, Deserialize)]
 pub struct NewBackup {
     /// Its private key.
@@ -31,7 +31,7 @@ pub struct NewBackup {
     pub stored: bool,
 }
 
-/// Why the server did not say which backup there is.
+/// Why the request for the current version of the backup failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupFailure {
     /// The HTTP status; zero where no response came.
@@ -45,14 +45,14 @@ pub struct BackupFailure {
 /// What this device knows of the backup, and does about it.
 #[derive(Default, Serialize, Deserialize)]
 pub struct KeyBackup {
-    /// The version that the server showed last; none where there is no backup.
+    /// The version that the server returned last; none where there is no backup.
     pub version: Option<BackupVersion>,
-    /// When it was asked for; zero before the first time.
+    /// When it was requested; zero before the first time.
     pub looked_at: i64,
-    /// It is to be asked for.
+    /// It is to be requested.
     pub look: bool,
-    /// A private key. It opens the backup only if it is that of `version`: what a server shows
-    /// does not have it forgotten.
+    /// A private key. It opens the backup only if it is that of `version`: it is kept whatever the
+    /// server returns.
     pub private: Option<BackupKey>,
     /// One that came from our own user or device before the version was known.
     pub offered: Option<BackupKey>,
@@ -66,7 +66,7 @@ pub struct KeyBackup {
     pub unnumbered_done: bool,
     /// Until then nothing more is put there, so that a sync is not kept waiting.
     pub rest_until: i64,
-    /// Why the server did not say which version there is, when it was asked last.
+    /// Why the last request for the version failed, if it did.
     pub failure: Option<BackupFailure>,
     /// Private keys that are not of `version`, newest last. They may be of older versions.
     #[serde(default)]
@@ -100,7 +100,7 @@ pub struct BackupRequest {
     pub wanted_at: i64,
     /// How often it was not there.
     pub tries: u32,
-    /// It is not asked for before this time.
+    /// It is not requested before this time.
     pub retry_at: i64,
     /// Why what the backup has of it was refused.
     pub refused: Option<String>,

@@ -179,13 +179,13 @@ impl Record for OutboxRow {
     }
 }
 
-/// What a request is about, and so how its answer is taken in.
+/// The kind of a request, and so how its response is processed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// Publish keys of this device.
     KeysUpload,
-    /// The devices of users, each with the generation of the question.
+    /// The devices of users, each with the generation of the request.
     KeysQuery {
         /// User ids and generations.
         users: Vec<(String, u64)>,
@@ -205,7 +205,7 @@ pub enum Ask {
     Encryption {
         /// The room.
         room_id: String,
-        /// The last event that was queued when this was asked.
+        /// The last event that was queued when this was requested.
         up_to: i64,
     },
     /// Who may read the history of a room.
@@ -217,7 +217,7 @@ pub enum Ask {
     Members {
         /// The room.
         room_id: String,
-        /// How often its members had changed when this was asked.
+        /// How often its members had changed when this was requested.
         generation: u64,
     },
     /// The next part of a gap in a timeline.
@@ -299,7 +299,7 @@ pub enum Lane {
     Side,
     /// The messages of this room.
     Room(String),
-    /// Whoever called for it.
+    /// The caller who requested it.
     Caller,
 }
 

@@ -44,8 +44,7 @@ pub struct Room {
     pub name: Option<String>,
     /// Its canonical alias.
     pub alias: Option<String>,
-    /// We are in it by the word of a call, and no sync has told of it: what comes with the first one is
-    /// from before.
+    /// We joined it by a call, and no sync has reported it yet: what comes with the first one is from before.
     #[serde(default)]
     pub unsynced: bool,
     /// When we came in, by our server's clock.
@@ -66,10 +65,10 @@ pub struct Room {
     pub visibility_known: bool,
     /// The list of members is complete and current.
     pub members_known: bool,
-    /// The sync token at which the members were fetched. A sync answer that was under way then
-    /// may tell of older changes after newer ones.
+    /// The sync token at which the members were fetched. A sync response that was under way then
+    /// may report older changes after newer ones.
     pub members_fetched_at: Option<String>,
-    /// Rises when a member comes or goes, or may have: an answer to an older question says nothing.
+    /// Rises when a member comes or goes, or may have: a response to an older request says nothing.
     #[serde(default)]
     pub members_generation: u64,
     /// Rises when a member or a device of a member comes or goes.

@@ -104,7 +104,7 @@ pub enum KeySource {
     Backup,
     /// From a key export, or a store of another package. Who made it is what that says.
     Imported,
-    /// From whoever invited us. Who made it is what they say.
+    /// From the user who invited us. Who made it is what they say.
     Bundle,
 }
 
@@ -150,7 +150,7 @@ pub struct InboundSession {
     /// The device of ours that handed it on, or the user who shared it, if one did.
     #[serde(default)]
     pub forwarder: Option<String>,
-    /// Its maker agrees that it is shared with those invited later.
+    /// Its sender allows sharing it with users who are invited later.
     pub shared_history: bool,
     /// Rises with each session that is kept or becomes better: what is above the number that the key
     /// backup has come to is not backed up. Zero: it came from there.
