@@ -70,7 +70,7 @@ fn attachment_encrypt_file(from: Robj, to: Robj) -> Robj {
     })
 }
 
-/// Copies what stands at `from`, a path or a raw vector, into a new file, and says its size.
+/// Copies what stands at `from`, a path or a raw vector, into a new file, and returns its size.
 #[extendr]
 fn attachment_copy_file(from: Robj, to: Robj) -> Robj {
     answer(|| {

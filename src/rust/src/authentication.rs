@@ -10,7 +10,7 @@ use crate::{
     machine::on,
 };
 
-/// Judges the body of an answer with status 401: what it demands, or `NULL`.
+/// Judges the body of a response with status 401: what it demands, or `NULL`.
 #[extendr]
 fn judge_challenge(body: Robj, able: Robj) -> Robj {
     answer(|| {

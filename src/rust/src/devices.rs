@@ -70,7 +70,7 @@ fn machine_refused_devices(handle: Robj, user_ids: Robj) -> Robj {
     })
 }
 
-/// Takes in what the user decided about a device: "verified", "blocked" or "unset".
+/// Applies what the user decided about a device: "verified", "blocked" or "unset".
 #[extendr]
 fn machine_set_local_trust(
     handle: Robj,

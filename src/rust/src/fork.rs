@@ -12,7 +12,7 @@ thread_local! {
     static PROCESS: Cell<u32> = Cell::new(process::id());
 }
 
-/// Seeds the generator anew in a process that it was not seeded in.
+/// Seeds the generator again in a process that it was not seeded in.
 pub(crate) fn notice() -> Result<()> {
     let here = process::id();
     if PROCESS.get() != here {

@@ -1,4 +1,4 @@
-//! Events that are handed over, for R.
+//! The delivery of events, for R.
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{

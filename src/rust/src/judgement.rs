@@ -85,7 +85,7 @@ fn judge_one_time_keys(
     })
 }
 
-/// Judges the answer to `/keys/claim` about some devices: a key, or the reason, a row each.
+/// Judges the response to `/keys/claim` about some devices: a key, or the reason, a row each.
 #[extendr]
 fn judge_keys_claim(body: Robj, user_ids: Robj, device_ids: Robj, signing_keys: Robj) -> Robj {
     answer(|| {
@@ -103,7 +103,7 @@ fn judge_keys_claim(body: Robj, user_ids: Robj, device_ids: Robj, signing_keys: 
     })
 }
 
-/// Whether the answer to `/keys/query` names a device, good or not.
+/// Whether the response to `/keys/query` names a device, good or not.
 #[extendr]
 fn judge_known_device(body: Robj, user_id: Robj, device_id: Robj) -> Robj {
     answer(|| {

@@ -22,7 +22,7 @@ use crate::{
     secret_storage::on_storage,
 };
 
-/// How many keys R takes in at once.
+/// How many keys R restores at once.
 const PART: usize = 500;
 
 /// The response to `GET /room_keys/version`; without one the status is zero.
@@ -139,7 +139,7 @@ fn machine_judge_backup_key(handle: Robj, storage: Robj) -> Robj {
     })
 }
 
-/// The versions before the current one that may be asked for.
+/// The versions before the current one that may be requested.
 #[extendr]
 fn machine_older_backups(handle: Robj) -> Robj {
     on(&handle, |machine| {
@@ -161,8 +161,8 @@ fn machine_older_backup_restored(handle: Robj, version: Robj) -> Robj {
     })
 }
 
-/// The keys of an answer in a file, in parts that are taken in one by one: another file, a line
-/// each. How many keys there are.
+/// Writes the keys of a response in a file to another file, in parts that are restored one by one,
+/// a line each. Returns how many keys there are.
 #[extendr]
 fn key_backup_parts(from: Robj, room_id: Robj, session_id: Robj, to: Robj) -> Robj {
     answer(|| {
@@ -181,7 +181,8 @@ fn key_backup_parts(from: Robj, room_id: Robj, session_id: Robj, to: Robj) -> Ro
     })
 }
 
-/// Takes in keys of the current version, or of an older one: the response that describes it.
+/// Restores keys of the current version, or of an older one: `older` is the response that describes
+/// it.
 #[extendr]
 fn machine_restore_keys(handle: Robj, part: Robj, older: Robj) -> Robj {
     on(&handle, |machine| {

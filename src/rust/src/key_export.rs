@@ -99,8 +99,8 @@ fn key_import_open(path: Robj, given: Robj) -> Robj {
     })
 }
 
-/// Takes in some more sessions: what became of them, and how much of the file is read. `NULL` at the
-/// end.
+/// Imports some more sessions. Returns what became of them, and how much of the file is read.
+/// `NULL` at the end.
 #[extendr]
 fn machine_import_keys(handle: Robj, import: Robj) -> Robj {
     on(&handle, |machine| {

@@ -14,8 +14,8 @@ use crate::{
     handle::{Held, keep, with},
 };
 
-/// An open store. R forks its process (`parallel::mclapply`); a child must not touch the
-/// connection of its parent, not even to close it, and opens the store anew.
+/// An open store. R forks its process (`parallel::mclapply`); a child must not touch the connection
+/// of its parent, not even to close it, and opens the store again.
 pub(crate) struct OpenMachine {
     location: Location,
     machine: ManuallyDrop<Option<Machine>>,
@@ -33,7 +33,7 @@ impl OpenMachine {
         Ok(Self { location, machine, process: process::id() })
     }
 
-    /// The machine in this process, opened anew if it is another's or was closed.
+    /// The machine in this process, opened again if it is another's or was closed.
     fn here(&mut self) -> Result<&mut Machine> {
         if self.process != process::id() {
             parallel::limit_threads(1);

@@ -63,7 +63,7 @@ fn machine_key_upload(handle: Robj) -> Robj {
     })
 }
 
-/// Has the device keys published anew, for a login that is new.
+/// Publishes the device keys again, after a new login.
 #[extendr]
 fn machine_publish_anew(handle: Robj) -> Robj {
     on(&handle, |machine| machine.publish_anew(now()))

@@ -1,4 +1,4 @@
-//! What the machine takes in and asks for, for R.
+//! The requests of the machine and their outcomes, and syncs, for R.
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
@@ -83,7 +83,7 @@ fn machine_renew(handle: Robj, request: Robj) -> Robj {
     on(&handle, |machine| machine.renew(now(), arguments::whole(&request, "request")?))
 }
 
-/// `statuses` are those of HTTP; 0 stands for no answer, -1 for not tried.
+/// `statuses` are those of HTTP; 0 stands for no response, -1 for not tried.
 #[extendr]
 fn machine_replies(handle: Robj, numbers: Robj, statuses: Robj, bodies: Robj) -> Robj {
     on(&handle, |machine| {
