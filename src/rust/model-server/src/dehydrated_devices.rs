@@ -9,7 +9,7 @@ use crate::http::Call;
 use crate::json::Fields;
 use crate::token::Caller;
 
-/// How many events one answer holds, as with Synapse.
+/// How many events one response holds, as with Synapse.
 const BATCH: usize = 100;
 
 /// Which of the devices of a user it is, and what it is restored from.

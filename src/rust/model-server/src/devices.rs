@@ -20,7 +20,7 @@ pub(crate) struct Device {
     pub(crate) one_time_keys: OneTimeKeys,
     /// To-device messages not yet acknowledged, by their position in the stream.
     pub(crate) inbox: BTreeMap<u64, Value>,
-    /// Answers to requests with a transaction id, by their path.
+    /// Responses to requests with a transaction id, by their path.
     pub(crate) answers: BTreeMap<Vec<String>, Value>,
 }
 
@@ -82,8 +82,8 @@ impl ModelServer {
         self.user_of(caller)?.devices.get_mut(&caller.device).ok_or_else(gone)
     }
 
-    /// Answers a repeated request, one with the same path and so the same transaction id, as it
-    /// was answered the first time, and does nothing else.
+    /// Repeats the first response to a request that is made again (the same path, and so the same
+    /// transaction id), and does nothing else.
     pub(crate) fn once(
         &mut self,
         call: &Call,

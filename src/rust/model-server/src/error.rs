@@ -1,4 +1,4 @@
-//! Error answers, with the codes and status numbers that Synapse gives.
+//! Error responses, with the codes and status numbers that Synapse gives.
 
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use crate::room::{Membership, NOW};
 use crate::token::Caller;
 
 impl ModelServer {
-    /// Who knocks is outside of the room, as after leaving it, until somebody invites them.
+    /// A user who knocks is outside of the room, as after leaving it, until somebody invites them.
     pub(crate) fn knock(&mut self, me: &Caller, room: &str, call: &Call) -> Reply {
         let body = call.object_or_empty()?;
         let id = self.resolve_room(room)?;

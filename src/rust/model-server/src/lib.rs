@@ -1,8 +1,8 @@
 //! A small Matrix homeserver that lives inside the process.
 //!
-//! [`ModelServer`] answers the part of the client-server API that an end-to-end encrypted client
-//! leans on, without a network, a clock or randomness: the same requests always get the same
-//! answers. It carries simulations of the crypto core, and examples that must run anywhere. It is
+//! [`ModelServer`] serves the part of the client-server API that an end-to-end encrypted client
+//! needs, without a network, a clock or randomness: the same requests always get the same
+//! responses. It carries simulations of the crypto core, and examples that must run anywhere. It is
 //! no homeserver for people: passwords are kept as they came, and there is no federation.
 //!
 //! ```
@@ -108,8 +108,8 @@ impl ModelServer {
         }
     }
 
-    /// Answers one request at the time `now_ms` (milliseconds since the epoch; the server has no
-    /// clock of its own). Whatever the bytes, there is an answer.
+    /// Responds to one request at the time `now_ms` (milliseconds since the epoch; the server has
+    /// no clock of its own). Whatever the bytes, there is a response.
     pub fn handle(&mut self, now_ms: u64, request: &Request) -> Response {
         self.seen.push(&request.body);
         self.respond(now_ms, request)

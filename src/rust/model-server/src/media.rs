@@ -13,7 +13,7 @@ impl ModelServer {
         Ok(json!({"content_uri": format!("mxc://{}/file{}", self.name, self.files.len())}))
     }
 
-    /// The file that `request` asks for, in place of an answer in JSON; none if it asks for no file
+    /// The file that `request` asks for, in place of a JSON response; none if it asks for no file
     /// that is there, or nobody who is signed in asks.
     pub fn file(&mut self, request: &Request) -> Option<&[u8]> {
         let call = Call::new(0, request);

@@ -115,7 +115,8 @@ impl ModelServer {
         let known = self.rooms.get(room).ok_or_else(outside)?;
         content.insert("membership".to_owned(), Value::from(membership.name()));
         let content = check_content(content)?;
-        // A request that is made again, its answer lost, must not fail for having succeeded.
+        // A request that is made again because its response was lost must not fail for having
+        // succeeded.
         if let Some(current) = known.state_event(MEMBER, target, NOW)
             && current.sender == me.user
             && current.content == content

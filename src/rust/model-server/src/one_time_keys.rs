@@ -90,7 +90,7 @@ pub(crate) fn algorithm(id: &str) -> Result<&str, Error> {
     parts.map(|(algorithm, _)| algorithm).ok_or_else(invalid)
 }
 
-/// Whether two uploads are of one key. A client may have signed it anew.
+/// Whether two uploads are of one key. A client may have signed it again.
 fn same(old: &Value, new: &Value) -> bool {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {

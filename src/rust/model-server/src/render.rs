@@ -19,14 +19,14 @@ const STRIPPED: [&str; 7] = [
 ];
 
 impl Room {
-    /// An event for an answer that names the room elsewhere.
+    /// An event for a response that names the room elsewhere.
     pub(crate) fn render(&self, event: &Event, reader: &Caller) -> Value {
         let mut shown = bare(event);
         shown["unsigned"] = self.unsigned(event, reader);
         shown
     }
 
-    /// An event for an answer that does not, with its bundled aggregations.
+    /// An event for a response that does not, with its bundled aggregations.
     pub(crate) fn render_whole(&self, event: &Event, reader: &Caller) -> Value {
         let mut shown = self.render(event, reader);
         shown["room_id"] = Value::from(self.id.as_str());
@@ -93,7 +93,7 @@ impl Room {
         unsigned
     }
 
-    /// What an invitation shows of the room.
+    /// The state of the room that an invitation carries.
     pub(crate) fn stripped_state(&self, invitation: &Event) -> Vec<Value> {
         let at = invitation.position;
         let state = STRIPPED.iter().filter_map(|kind| self.state_event(kind, "", at));

@@ -164,7 +164,7 @@ impl Room {
 }
 
 impl ModelServer {
-    /// Adds an event to a room, whoever sends it: what may be sent is decided before.
+    /// Adds an event to a room. Whether its sender may send it was decided before.
     pub(crate) fn append(
         &mut self,
         room: &str,

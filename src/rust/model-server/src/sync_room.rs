@@ -12,7 +12,7 @@ use crate::token::Caller;
 const MAX_HEROES: usize = 5;
 
 impl ModelServer {
-    /// The news of a room and the section of the answer they go to; none when there are none.
+    /// The news of a room and the section of the response they go to; none when there are none.
     pub(crate) fn sync_room(
         &self,
         room: &Room,
@@ -26,7 +26,7 @@ impl ModelServer {
             Membership::Invite if is_news || request.full_state => {
                 Some(("invite", json!({"invite_state": {"events": room.stripped_state(own)}})))
             }
-            // A client that begins anew has nothing to leave.
+            // A client that starts over has nothing to leave.
             Membership::Leave | Membership::Ban if is_news && request.since.is_some() => {
                 Some(("leave", self.sync_left(room, me, own, request)))
             }

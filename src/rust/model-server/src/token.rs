@@ -44,7 +44,7 @@ struct Grant {
     access: String,
     expires_at: Option<u64>,
     /// The grant this one was refreshed from. It stays good until this one is used, for the case
-    /// that the answer with the new tokens was lost.
+    /// that the response with the new tokens was lost.
     parent: Option<u64>,
 }
 
@@ -85,7 +85,7 @@ impl ModelServer {
         self.tokens.grants.get(id).map(|grant| grant.caller.user.clone())
     }
 
-    /// New tokens, as the fields of a login answer.
+    /// New tokens, as the fields of a login response.
     pub(crate) fn grant(&mut self, caller: &Caller, now: u64, refreshable: bool) -> Object {
         self.grant_after(caller, now, refreshable, None)
     }
