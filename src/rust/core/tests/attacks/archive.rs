@@ -1,4 +1,4 @@
-//! The archive: kept once, in order, whatever the server shows, and redacted where others redact.
+//! The archive: kept once, in order, whatever the server returns, and redacted where others redact.
 
 use std::collections::HashMap;
 
@@ -186,7 +186,7 @@ fn what_is_redacted_is_gone_with_its_edits_and_stays_so() {
     bob.sync(&mut scene);
     assert_eq!(texts(&mut bob, &room_id, 100), ["", "", ""]);
     assert_eq!(searched(&mut bob, &room_id), Vec::<String>::new());
-    // The server shows again what it was.
+    // The server returns the original content again.
     let read = bob.machine.archive_page(scene.now, &room_id, None, &old.to_string());
     assert!(read.unwrap().is_some());
     assert_eq!(texts(&mut bob, &room_id, 100), ["", "", ""]);
@@ -195,7 +195,7 @@ fn what_is_redacted_is_gone_with_its_edits_and_stays_so() {
     assert!(row.unwrap()[0].event.redacted);
 }
 
-/// In whichever order they are seen, and whatever the server shows of them.
+/// In whichever order they are seen, and whatever the server returns of them.
 #[test]
 fn what_was_redacted_stays_so_in_every_order() {
     let (mut scene, mut alice, _, room_id) = archived_room();

@@ -228,8 +228,8 @@ fn a_session_that_another_hands_on_stays_its_makers_in_the_backup() {
     }
 }
 
-/// The server plants a key under the name of a session that nobody gave this device yet. What that one
-/// cannot read waits for the true one, whoever brings it.
+/// The server plants a key under the name of a session that nobody gave this device yet. What that one cannot
+/// read waits for the true one, whatever its source.
 #[test]
 fn a_planted_key_does_not_lose_the_event() {
     for by_export in [false, true] {

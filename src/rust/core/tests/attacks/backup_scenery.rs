@@ -80,7 +80,7 @@ pub fn sign_device(scene: &mut Scene, who: &mut Person) {
     refresh(scene, who);
 }
 
-/// Asks for the devices and the identity of its own user.
+/// Requests the devices and the identity of its own user.
 pub fn refresh(scene: &mut Scene, who: &mut Person) {
     who.machine.refresh_devices(scene.now, std::slice::from_ref(&who.user)).unwrap();
     assert_eq!(who.pump(scene), []);

@@ -9,7 +9,7 @@ use crate::{
     scene::room_key,
 };
 
-/// An answer that was lost, and one that comes twice.
+/// A response that was lost, and one that comes twice.
 #[test]
 fn a_batch_whose_answer_is_lost_goes_again() {
     let mut s = scenery();

@@ -1,4 +1,4 @@
-//! Whoever likes may send to us: what is kept of it has a bound.
+//! Anyone may send to us: what is kept of it has a bound.
 
 use mxcrypt_core::{
     machine::Reply,
@@ -196,7 +196,7 @@ fn old_olm_messages_are_forgotten() {
     assert_eq!(read(&mut bob), 1);
 }
 
-/// A response to a question from before a user was tracked anew says nothing of them now.
+/// A response to a request from before a user was tracked again says nothing of them now.
 #[test]
 fn a_user_who_is_tracked_again_is_not_answered_for_by_what_was_asked_before() {
     let (mut scene, mut alice, bob, room_id) = pair();

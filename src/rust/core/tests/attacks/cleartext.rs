@@ -54,7 +54,7 @@ fn a_permission_to_send_in_the_clear_does_not_last() {
     assert!(!sent_in_the_clear(&scene, "a secret"));
 }
 
-/// The event that encrypts a room stands in a gap. The server shows it there, and says later that there is
+/// The event that encrypts a room stands in a gap. The server returns it there, and says later that there is
 /// none.
 #[test]
 fn a_room_that_was_seen_encrypted_in_a_gap_stays_so() {

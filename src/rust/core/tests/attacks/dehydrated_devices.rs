@@ -97,7 +97,7 @@ impl Scenery {
         opened.map_err(|error| error.kind)
     }
 
-    /// The account of the device, in the hands of whoever opened it.
+    /// The account of the device, in the hands of the process that opened it.
     fn account(&self) -> Account {
         let secret = StorageSecret::RecoveryKey(&self.recovery_key);
         let key = self.storage.fetch(SECRET, secret).unwrap().unwrap();
@@ -193,7 +193,8 @@ fn the_keys_that_it_was_sent_are_kept_as_from_their_maker() {
         assert_eq!(session.sender.as_deref(), Some(MALLORY));
         assert_eq!(session.sender_key, mallory.account.curve25519_key().to_base64());
     }
-    // Whoever begins anew finds the same, and changes nothing; also where one event is missing.
+    // A process that starts over finds the same, and changes nothing; also where one event is
+    // missing.
     assert_eq!(own.receive(&events).keys, keys);
     assert_eq!(own.receive(&events[1..]).keys, keys[1..]);
     assert_eq!(own.sessions().len(), 2);

@@ -279,12 +279,12 @@ fn a_message_that_nobody_could_read_is_refused() {
     assert!(matches!(outcome, Outcome::Refused { code, .. } if code == "MXCRYPT_REACHES_NOBODY"));
 }
 
-/// An answer that is no answer changes nothing, and is reported.
+/// A malformed response changes nothing, and is reported.
 #[test]
 fn malformed_answers_change_nothing() {
     for kind in ["keys_query", "keys_claim", "members", "send"] {
         for body in ["", "[]", "null", "{\"chunk\":7}", "\u{0}", "{\"event_id\":7}"] {
-            // These two have only optional parts: an empty object is an empty answer.
+            // These two have only optional parts: an empty object is an empty response.
             let (mut scene, mut alice, mut bob, room_id) = pair();
             let number = alice.queue(&scene, &room_id, "hello");
             let mut spoiled = 0;
@@ -306,7 +306,7 @@ fn malformed_answers_change_nothing() {
     }
 }
 
-/// The late answer to an old question must neither clear a newer mark nor bring back old devices.
+/// The late response to an old request must neither clear a newer mark nor bring back old devices.
 #[test]
 fn a_late_answer_to_a_question_asked_anew_is_ignored() {
     let (mut scene, mut alice, bob, _) = pair();
@@ -328,7 +328,7 @@ fn a_late_answer_to_a_question_asked_anew_is_ignored() {
     assert_eq!(alice.machine.outdated(&bob_user).unwrap(), bob_user);
     alice.pump(&mut scene);
     assert_eq!(alice.machine.devices(&bob_user).unwrap().len(), 2);
-    // After the lease ran out and the question was asked anew: nothing is taken.
+    // After the lease ran out and the request was made again: nothing is taken.
     alice.machine.refresh_devices(scene.now, &bob_user).unwrap();
     let slow = alice.machine.requests(scene.now).unwrap().requests;
     scene.now += 60_000;

@@ -188,7 +188,7 @@ fn a_key_of_another_session_or_algorithm_is_discarded() {
     assert_eq!(scenery.alice_reads(), ["one"]);
 }
 
-/// Whoever hands on a key that reads nothing does not keep the maker's own out.
+/// A user who forwards a key that reads nothing does not keep the creator's own out.
 #[test]
 fn a_poisoned_key_gives_way_to_its_makers() {
     let mut scenery = Scenery::new();
@@ -248,7 +248,7 @@ fn what_a_proven_key_does_not_read_does_not_wait() {
     assert_eq!(scenery.waits(), [""; 0]);
 }
 
-/// Mallory posts junk that names Bob's session before Bob's event is seen: the key is asked for on her
+/// Mallory posts junk that names Bob's session before Bob's event is seen: the key is requested on her
 /// account, and is not hers.
 #[test]
 fn a_forwarded_key_has_no_owner() {
@@ -277,7 +277,7 @@ fn a_forwarded_key_has_no_owner() {
     assert_eq!(scenery.said(1, None).event.key_source, Some(KeySource::Direct));
 }
 
-/// Earlier versions kept it under the name of whoever had named the session.
+/// Earlier versions kept it under the name of the user who had named the session.
 #[test]
 fn a_forwarded_key_of_an_old_store_loses_its_owner() {
     let mut scenery = Scenery::new();
@@ -307,7 +307,7 @@ fn a_forwarded_key_of_an_old_store_loses_its_owner() {
     assert_eq!(scenery.alice_reads(), ["(sender_mismatch)"]);
 }
 
-/// Nor does it take the place of what the maker gave.
+/// Nor does it take the place of what the creator gave.
 #[test]
 fn a_poisoned_key_does_not_replace_its_makers() {
     let mut scenery = Scenery::new();
@@ -336,8 +336,8 @@ fn a_lower_index_of_a_makers_own_key_stays_the_makers() {
     assert_eq!((first.key_source, first.forwarder), (Some(KeySource::Direct), None));
 }
 
-/// The maker's own word is worth more than the phone's, and takes nothing away: neither what can be
-/// read, nor the memory of which event stands at an index.
+/// The creator's own word is worth more than the phone's, and takes nothing away: neither what can
+/// be read, nor the memory of which event stands at an index.
 #[test]
 fn a_key_that_was_handed_on_becomes_its_makers() {
     for later in [false, true] {

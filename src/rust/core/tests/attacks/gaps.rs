@@ -12,7 +12,7 @@ fn missing(person: &mut Person) -> Vec<String> {
     told.filter_map(|row| row.event.unreadable.as_ref().map(|why| why.message.clone())).collect()
 }
 
-/// As mx_room_join() does: the answer to the join is noted before the next sync.
+/// As mx_room_join() does: the response to the join is noted before the next sync.
 #[test]
 fn what_was_before_a_noted_join_is_no_gap() {
     use mxcrypt_core::store::records::Membership;

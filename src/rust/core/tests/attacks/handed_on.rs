@@ -117,7 +117,7 @@ fn an_export_holds_the_session_of_its_maker() {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].room_id.as_deref(), Some(&*room_id));
         assert_eq!(found[0].sender_key, Some(handed_on.zoes_key()));
-        // It is one ratchet: the lower index is true, whoever gave it.
+        // It is one ratchet: the lower index is true, whatever its source.
         let session = &found[0].verdict.as_ref().unwrap().session;
         assert_eq!(session.first_known_index(), 0);
     }

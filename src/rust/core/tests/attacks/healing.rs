@@ -62,7 +62,7 @@ fn a_broken_session_is_replaced_and_the_key_given_again() {
     assert_eq!(sessions[0], sessions[1]);
 }
 
-/// Whoever can send garbage must not make us claim one-time keys all day.
+/// Anyone who can send garbage must not make us claim one-time keys all day.
 #[test]
 fn a_session_is_replaced_once_an_hour_at_most() {
     let (mut scene, mut alice, mut bob, room_id) = pair();

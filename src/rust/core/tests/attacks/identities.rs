@@ -29,7 +29,7 @@ pub fn make_identity(scene: &mut Scene, person: &mut Person) {
     ask_about(scene, person, &[&person.user.clone()], |response| response);
 }
 
-/// Has `person` ask for the keys of `users`; the server may tamper with the answer.
+/// Makes `person` request the keys of `users`; the server may tamper with the response.
 pub fn ask_about(
     scene: &mut Scene,
     person: &mut Person,
@@ -82,7 +82,7 @@ fn a_false_master_key_above_our_own_signing_key_vouches_for_nobody() {
     let trust = alice.machine.user_trust(&[a.clone(), b.clone()]).unwrap();
     assert!(trust[0].changed && !trust[0].verified);
     assert!(trust[1].master_key.is_some() && !trust[1].verified);
-    // Nor is it taken for ours later, when Bob is asked for alone.
+    // Nor is it taken for ours later, when Bob is requested alone.
     ask_about(&mut scene, &mut alice, &[&b], |response| response);
     let trust = alice.machine.user_trust(std::slice::from_ref(&b)).unwrap();
     assert!(!trust[0].verified && !trust[0].was_verified);

@@ -23,7 +23,7 @@ use crate::{
     scene::{Forger, Person, parse},
 };
 
-/// The server shows a version of its own, and waits for the keys.
+/// The server returns a version of its own, and waits for the keys.
 fn is_given_nothing(s: &mut Scenery, auth_data: Value) {
     let made = json!({"algorithm": ALGORITHM, "auth_data": auth_data});
     post(&mut s.scene, &s.phone, "room_keys/version", made);
@@ -81,7 +81,7 @@ fn nothing_goes_to_a_backup_that_is_not_trusted() {
     }
 }
 
-/// Whoever has the password can make an identity, and a backup that it signs.
+/// Anyone who has the password can make an identity, and a backup that it signs.
 #[test]
 fn nothing_goes_to_the_backup_of_an_identity_that_replaced_ours() {
     let mut s = scenery();
@@ -197,7 +197,7 @@ fn the_key_of_another_backup_is_refused() {
     let error = laptop.machine.open_backup(s.scene.now, &s.storage, secret).unwrap_err();
     assert_eq!(error.kind, Kind::KeyBackup);
     assert!(!laptop.machine.backup_status().unwrap().key_held);
-    // What a server shows does not have the key forgotten.
+    // The key is kept whatever a server returns.
     look(&mut s.scene, &mut s.phone);
     assert!(!s.phone.machine.backup_status().unwrap().key_held);
     s.scene.call(Some(&s.phone.token), "DELETE", "room_keys/version/2", Value::Null);
@@ -245,7 +245,8 @@ fn a_verified_device_of_ours_gives_the_key_of_the_backup() {
     assert!(laptop.machine.backup_status().unwrap().key_held);
 }
 
-/// The server shows a version that Alice's devices have no key of, and the one before is still there.
+/// The server returns a version that Alice's devices have no key of, and the one before is still
+/// there.
 #[test]
 fn a_key_of_an_older_version_reads_that_and_nothing_of_the_newer() {
     let mut s = scenery();
@@ -330,7 +331,7 @@ fn a_version_that_is_not_told_stops_nothing() {
     }
 }
 
-/// A new backup was made because the key of the old one is known to somebody. The server shows the old one.
+/// A new backup was made because the key of the old one is known to somebody. The server returns the old one.
 #[test]
 fn no_key_goes_to_a_backup_that_was_replaced() {
     let mut s = scenery();

@@ -397,7 +397,7 @@ fn a_server_that_is_away_is_asked_again_and_a_newer_bundle_counts() {
     assert!(ask(&scene, &mut bob).is_none());
     scene.now += 2_000;
     let asked = ask(&scene, &mut bob).unwrap();
-    // A newer one is told of meanwhile: the answer about the older one is about nothing.
+    // A newer one is told of meanwhile: the response about the older one is ignored.
     tell(&mut scene, &mut host, &mut bob, content);
     let empty = Reply::File { status: 200, bytes: vec![255] };
     assert_eq!(bob.machine.replies(scene.now, vec![(asked.number, empty)]).unwrap(), Vec::new());

@@ -1,4 +1,4 @@
-//! What comes with keys that were exported: whoever wrote them may have made them up.
+//! What comes with keys that were exported: their author may have made them up.
 
 use mxcrypt_core::{
     judgement::{
@@ -187,7 +187,8 @@ fn a_key_that_another_handed_on_does_not_keep_the_imported_one_out() {
     assert_eq!(laptop.new_texts(), ["one"]);
 }
 
-/// Rule 21. Nothing binds an imported session to its maker but the device that is said to be his.
+/// Rule 21. Nothing binds an imported session to its creator but the device that is said to be
+/// theirs.
 #[test]
 fn a_message_of_a_device_that_is_known_as_anothers_is_not_read() {
     let Scenery { mut scene, phone, mut laptop, mut bob, room_id } = scenery();

@@ -147,7 +147,7 @@ fn others_are_given_what_they_were_given_before_and_nothing_else() {
     laptop.sync(&mut scene);
 }
 
-/// Rule 42: whoever guesses the name of a request cannot take it back for another.
+/// Rule 42: a device that guesses the id of a request cannot cancel it for another.
 #[test]
 fn a_request_is_taken_back_by_whoever_made_it() {
     let Scenery { mut scene, mut phone, mut laptop, bob, .. } = scenery();
@@ -187,7 +187,7 @@ fn a_key_is_not_asked_for_for_ever() {
     assert_eq!(was_said(&scene, "requesting_device_id"), 0);
 }
 
-/// Whoever asked has the key by now, or is gone.
+/// The device that asked has the key by now, or is gone.
 #[test]
 fn an_old_request_is_forgotten() {
     for server_is_away in [false, true] {

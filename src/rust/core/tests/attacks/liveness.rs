@@ -41,7 +41,7 @@ fn sync(scene: &mut Scene, token: &str, machine: &mut Machine) {
     machine.receive_sync(scene.now, since.as_deref(), &answer.body).unwrap();
 }
 
-/// When a batch of requests is answered, and how.
+/// When the responses to a batch of requests come, and which.
 type Batch = (i64, Vec<(i64, Reply)>);
 
 /// Two processes on one store wait for the same message. A query of devices takes longer than a lease,
@@ -98,8 +98,8 @@ fn two_processes_do_not_take_each_others_answers_away() {
     assert!(sent_within_ten_minutes(2, 12_000), "two processes, slow");
 }
 
-/// Whoever may set the encryption of a room sets a period in which no key can be shared. What it says
-/// holds all the same: the next message has a key of its own.
+/// Anyone who may set the encryption of a room sets a period in which no key can be shared. What it
+/// says holds all the same: the next message has a key of its own.
 #[test]
 fn a_short_rotation_period_does_not_silence_a_room() {
     let encryption = json!({"algorithm": MEGOLM, "rotation_period_ms": 1});
@@ -180,7 +180,7 @@ fn a_pause_of_a_clock_that_was_ahead_ends() {
     assert!(texts.contains(&"two".to_owned()), "{texts:?}");
 }
 
-/// The server took a message and its answer was lost. The network stays away for two days, in which it is
+/// The server took a message and its response was lost. The network stays away for two days, in which it is
 /// tried again and again; by then the server has forgotten the transaction.
 #[test]
 fn an_old_message_is_looked_for_however_often_it_was_tried() {
@@ -270,7 +270,7 @@ fn a_device_that_the_server_cannot_serve_silences_no_room() {
     assert!(matches!(outcome, Outcome::Sent { .. }), "{outcome:?}");
 }
 
-/// The device keys are to be published anew while one-time keys are under way.
+/// The device keys are to be published again while one-time keys are under way.
 #[test]
 fn an_upload_without_device_keys_does_not_publish_them() {
     let (scene, mut alice, ..) = two(json!({"algorithm": MEGOLM}));

@@ -122,7 +122,7 @@ fn a_key_under_another_id_is_refused() {
     assert_eq!(bob.new_texts(), ["(unknown_session)"]);
 }
 
-/// Rule 20, and fault C22: whoever was given a key can hand it on, and gains nothing by it.
+/// Rule 20, and fault C22: anyone who was given a key can hand it on, and gains nothing by it.
 #[test]
 fn a_key_that_is_handed_on_neither_replaces_nor_blocks_its_makers() {
     for mallory_first in [true, false] {

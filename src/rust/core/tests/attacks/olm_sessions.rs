@@ -286,7 +286,7 @@ fn strangers_notices_do_not_keep_a_repair_out() {
     let repairs = |bob: &Person, query| kept::<OlmRepair>(bob, &query).len();
     assert_eq!(repairs(&bob, Query::equal("is_stranger", 1)), 100);
     assert_eq!(repairs(&bob, Query::equal("user_id", alice.user.as_str())), 11);
-    // The strangers' server does not answer.
+    // The strangers' server does not respond.
     bob.pump_with(&mut scene, |kind, mut response| {
         if kind == "keys_query" {
             let mut answer = parse(&response.body);

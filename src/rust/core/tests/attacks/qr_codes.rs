@@ -78,7 +78,7 @@ fn who_scans_and_who_shows_verify_each_other_in_every_mode() {
     });
 }
 
-/// The key in each slot is compared with what whoever scans knows.
+/// The key in each slot is compared with what the side that scans knows.
 #[test]
 fn a_wrong_key_in_either_slot_ends_it() {
     for slot in 0..2 {
@@ -95,7 +95,7 @@ fn a_wrong_key_in_either_slot_ends_it() {
     }
 }
 
-/// The answer to a query, with an identity that the server made for a user.
+/// The response to a query, with an identity that the server made for a user.
 fn with_identity(key: &SigningKey, user: &str, response: Response) -> Response {
     let mut answer = parse(&response.body);
     answer["master_keys"][user] = value(key.published(user, Usage::Master));
@@ -104,7 +104,7 @@ fn with_identity(key: &SigningKey, user: &str, response: Response) -> Response {
     Response { body: answer.to_string(), ..response }
 }
 
-/// The man in the middle: the server shows one side an identity of its own making for the other.
+/// The man in the middle: the server returns to one side an identity of its own making for the other.
 #[test]
 fn an_identity_that_the_server_made_is_not_the_one_in_the_code() {
     for (victim, shows) in [(FIRST, FIRST), (FIRST, SECOND)] {
@@ -121,7 +121,7 @@ fn an_identity_that_the_server_made_is_not_the_one_in_the_code() {
     }
 }
 
-/// A server that answers in the name of a device it has put there itself: the code has that device's key.
+/// A server that responds in the name of a device it has put there itself: the code has that device's key.
 #[test]
 fn a_ready_in_the_name_of_another_device_shows_in_the_code() {
     let mut pair = Pair::devices();
@@ -204,7 +204,7 @@ fn a_start_of_another_device_or_method_is_refused() {
     assert_eq!(code, "m.unknown_method");
 }
 
-/// Whoever could not see a code cannot say that they scanned it.
+/// A side that could not see a code cannot say that it scanned it.
 #[test]
 fn nothing_is_scanned_that_is_not_shown() {
     let mut pair = Pair::devices();
@@ -591,7 +591,7 @@ fn what_the_code_did_not_prove_is_not_signed() {
     assert_eq!(pair.trust(SECOND), Trust::Unsigned);
 }
 
-/// What whoever scans sends is the secret of the code, and nothing of the keys.
+/// The side that scans sends the secret of the code, and nothing of the keys.
 #[test]
 fn a_scan_is_told_by_the_secret_alone() {
     let mut pair = Pair::devices();

@@ -106,7 +106,7 @@ fn a_plain_message_of_unknown_fate_is_not_repeated_in_an_encrypted_room() {
     let mut alice = scene.person("alice");
     let room_id = scene.room_with(&mut [&mut alice], Value::Null);
     let number = alice.queue(&scene, &room_id, "said once");
-    // The message is given to the transport, and no answer comes.
+    // The message is given to the transport, and no response comes.
     for _ in 0..2 {
         for request in alice.machine.requests(scene.now).unwrap().requests {
             let reply = match request.kind {

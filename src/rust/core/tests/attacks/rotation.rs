@@ -169,7 +169,7 @@ fn a_member_invited_a_moment_ago_is_included() {
 }
 
 /// A sync that was under way when the members were fetched may tell of older changes after newer
-/// ones: whoever left in between must not come back by it.
+/// ones: a member who left in between must not come back by it.
 #[test]
 fn a_sync_that_crossed_the_list_of_members_brings_nobody_back() {
     let (mut scene, mut alice, mut bob, room_id) = usual();
@@ -273,8 +273,8 @@ fn when_a_device_is_blocked() {
     assert_eq!(reads.last().map(String::as_str), Some("hello"));
 }
 
-/// Whoever is invited from then on may read what is said, or may not any more: what was said so far
-/// keeps to what held then.
+/// A user who is invited from then on may read what is said, or may not any more: what was said so
+/// far keeps to what held then.
 #[test]
 fn when_others_may_read_the_history() {
     let (mut scene, mut alice, mut bob, room_id) = usual();
@@ -300,7 +300,8 @@ fn when_others_may_read_the_history() {
     assert!(kept(&bob, &shared) && !kept(&bob, &joined));
 }
 
-/// Whoever is not in after a gap may have been in meanwhile: also who is invited again by then.
+/// A user who is not joined after a gap may have been joined meanwhile: also one who is invited
+/// again by then.
 #[test]
 fn when_someone_is_invited_in_a_gap() {
     let (mut scene, mut alice, _, room_id) = usual();
@@ -321,7 +322,7 @@ fn when_someone_is_invited_in_a_gap() {
     assert_ne!(session(&mut alice, &mut scene, &room_id), first);
 }
 
-/// An answer about members that was on its way while somebody left still shows them.
+/// A response about members that was on its way while somebody left still lists them.
 #[test]
 fn for_members_who_left_while_they_were_asked_for() {
     let (mut scene, mut alice, mut bob, room_id) = usual();
@@ -347,7 +348,7 @@ fn for_members_who_left_while_they_were_asked_for() {
     assert!(history.events[0].event.unreadable.is_some());
 }
 
-/// What a sync tells of who may read is newer than an answer that was on its way.
+/// What a sync reports about who may read is newer than a response that was on its way.
 #[test]
 fn an_answer_about_visibility_that_a_sync_overtook_is_ignored() {
     let (mut scene, alice, _, room_id) = usual();

@@ -200,7 +200,7 @@ impl Person {
         store.transaction(f).unwrap()
     }
 
-    /// Has the version of the backup asked for, as if it had not been for long.
+    /// Makes the version of the backup due to be requested, as if it had not been for long.
     pub fn wants_backup_version(&self) {
         self.look(|tx| {
             let backup: KeyBackup = tx.get_single()?.unwrap_or_default();
@@ -212,7 +212,7 @@ impl Person {
         self.machine.identity_keys().unwrap().curve25519.to_base64()
     }
 
-    /// The answer to the next sync, as the server gives it, and the token it goes on from.
+    /// The response to the next sync, as the server gives it, and the token it goes on from.
     pub fn sync_answer(&mut self, scene: &mut Scene) -> (Option<String>, Value) {
         let since = self.machine.sync_token().unwrap();
         let query = since.as_ref().map_or_else(String::new, |since| format!("?since={since}"));
@@ -224,7 +224,7 @@ impl Person {
         self.sync_with(scene, |_| {})
     }
 
-    /// A sync whose answer the server has tampered with.
+    /// A sync whose response the server has tampered with.
     pub fn sync_with(&mut self, scene: &mut Scene, tamper: impl FnOnce(&mut Value)) -> SyncReport {
         self.now = scene.now;
         let (since, mut answer) = self.sync_answer(scene);
@@ -236,7 +236,7 @@ impl Person {
         self.pump_with(scene, |_, response| response)
     }
 
-    /// Performs what is due; the server may tamper with answers, by what was asked. What failed before is
+    /// Performs what is due; the server may tamper with responses, by their requests. What failed before is
     /// tried once more.
     pub fn pump_with(
         &mut self,
@@ -490,7 +490,7 @@ pub fn two(encryption: Value) -> (Scene, Person, Person, String) {
     (scene, alice, bob, room_id)
 }
 
-/// Has the server answer a request that a machine made.
+/// Makes the server respond to a request of a machine.
 pub fn handle(
     scene: &mut Scene,
     token: &str,

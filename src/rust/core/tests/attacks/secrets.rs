@@ -69,7 +69,7 @@ fn set_trust(person: &mut Person, device_id: &str, fingerprint: &str, local: Loc
     person.machine.set_local_trust(person.now, &user, device_id, Some(fingerprint), local).unwrap();
 }
 
-/// Asks for one's own devices, and nothing else that is due.
+/// Requests one's own devices, and nothing else that is due.
 fn ask(scene: &mut Scene, person: &mut Person) {
     let user = person.user.clone();
     ask_about(scene, person, &[&user], |response| response);
@@ -107,9 +107,9 @@ fn a_verified_device_is_given_the_private_keys() {
     verify(&mut scene, &mut phone, &mut laptop);
     exchange(&mut scene, &mut [&mut laptop, &mut phone]);
     assert_eq!(held(&mut laptop), [true; 3]);
-    // The only one who was asked has answered; nobody is told that it is not wanted any more.
+    // The only one who was asked has answered; nobody is sent a cancellation.
     assert_eq!(was_said(&scene, "request_cancellation"), 0);
-    // Whom the identity vouches for is verified from now on, whatever the server shows next.
+    // Whom the identity vouches for is verified from now on, whatever the server returns next.
     let bobs = laptop.machine.user_trust(&["@bob:here".into()]).unwrap().remove(0);
     assert!(bobs.verified && bobs.was_verified);
     assert!(

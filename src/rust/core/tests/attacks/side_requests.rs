@@ -63,8 +63,8 @@ fn odd_responses() -> Vec<Response> {
     odd
 }
 
-/// Whatever the key upload, the backup and the search in it are answered: messages go out, and what
-/// failed is not tried again at once.
+/// Whatever the responses to the key upload, the backup and the search in it are: messages go out,
+/// and what failed is not tried again at once.
 #[test]
 fn side_requests_that_fail_keep_no_message_from_being_sent() {
     for response in odd_responses() {
@@ -81,7 +81,7 @@ fn side_requests_that_fail_keep_no_message_from_being_sent() {
             real
         });
         assert!(is_sent(&outcome), "{response:?}");
-        // A 400 aside, what a server answers an upload with 200 and nonsense is unreadable too.
+        // A 400 aside, a response with status 200 and nonsense to an upload is unreadable too.
         assert_eq!(asked.len(), 2, "{response:?}: {asked:?}");
         assert_eq!(troubles.len(), 2, "{response:?}");
         // The next call leaves them alone, also after a restart.
@@ -258,14 +258,14 @@ fn a_withheld_notice_that_is_not_taken_holds_up_nothing() {
     assert_eq!(alice.look(|tx| tx.count::<OutboxRow>(&Query::equal("state", "fixed"))), 0);
 }
 
-/// A server that fails for one user: the others are asked for without that user.
+/// A server that fails for one user: the others are requested without that user.
 #[test]
 fn a_user_whose_devices_cannot_be_asked_for_holds_up_only_that_users_rooms() {
     let (mut scene, mut alice, mut bob, room_id) = two();
     let mut carol = scene.person("carol");
     let other = scene.room(&mut [&mut alice, &mut carol]);
     let poisoned = |request: &str| request.contains("@carol:here");
-    // What is asked is seen by what is answered.
+    // The responses tell which requests were made.
     let tamper = move |kind: &str, real: Response| {
         if kind == "keys_query" && poisoned(&real.body) { error(500, "") } else { real }
     };
@@ -611,7 +611,8 @@ fn a_refused_reaction_or_redaction_is_told_and_sent_again() {
     assert!(alice.machine.react(scene.now, &room_id, &event_id, &large).is_err());
 }
 
-/// Whoever waits is told by the outcome, and by nothing else; a process that died does not wait.
+/// A caller who waits is told by the outcome, and by nothing else; a process that died does not
+/// wait.
 #[test]
 fn a_refusal_is_told_once() {
     let (mut scene, mut alice, _, room_id) = two();

@@ -18,7 +18,7 @@ fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
 }
 
-/// More than a sync holds: the rest is fetched, and handed over in order, once.
+/// More than a sync holds: the rest is fetched, and delivered in order, once.
 #[test]
 fn a_gap_is_filled_in_order() {
     let (mut scene, mut alice, mut bob, room_id) = pair();
@@ -341,7 +341,7 @@ fn two_processes_share_one_ratchet() {
     assert_eq!(bob.reads(&mut scene), numbers(0..20));
 }
 
-/// A lost answer: the same bytes under the same transaction id, and one event.
+/// A lost response: the same bytes under the same transaction id, and one event.
 #[test]
 fn what_was_sent_and_not_answered_is_sent_again_byte_for_byte() {
     let (mut scene, mut alice, mut bob, room_id) = pair();
@@ -364,7 +364,7 @@ fn what_was_sent_and_not_answered_is_sent_again_byte_for_byte() {
     assert_eq!(bob.reads(&mut scene), ["0", "1"]);
 }
 
-/// A message that certainly was not sent is encrypted anew, after the key changed meanwhile.
+/// A message that certainly was not sent is encrypted again, after the key changed meanwhile.
 #[test]
 fn what_was_not_tried_is_encrypted_anew() {
     let (mut scene, mut alice, mut bob, room_id) = pair();

@@ -156,7 +156,7 @@ fn a_list_of_members_without_ourselves_is_not_taken() {
     }
 }
 
-/// A user of whom a response says nothing readable has the devices that are known, and is asked for
+/// A user of whom a response says nothing readable has the devices that are known, and is requested
 /// again.
 #[test]
 fn an_unreadable_list_of_devices_is_no_empty_one() {
@@ -198,7 +198,8 @@ fn an_unreadable_list_of_devices_is_no_empty_one() {
     }
 }
 
-/// Somebody's devices changed, and the server's word of whose cannot be read: everybody is asked for.
+/// Somebody's devices changed, and the server's word of whose cannot be read: everybody's devices
+/// are requested.
 #[test]
 fn an_unreadable_list_of_changed_users_has_all_asked_for() {
     for lists in [json!([]), json!({"changed": "x"}), json!({"changed": [7]})] {

@@ -85,7 +85,7 @@ fn other_key() -> String {
     vodozemac::Curve25519PublicKey::from(&vodozemac::Curve25519SecretKey::new()).to_base64()
 }
 
-/// The server stands in the middle, and gives a key of its own to whoever has committed.
+/// The server stands in the middle, and gives a key of its own to the side that has committed.
 #[test]
 fn a_key_that_is_replaced_on_its_way_to_who_began_breaks_the_commitment() {
     let (code, trust) = tampered(FIRST, "key", |content| content["key"] = json!(other_key()));
@@ -107,7 +107,7 @@ fn a_key_that_is_replaced_on_its_way_to_who_accepted_shows_in_what_is_compared()
     });
     let seen = [FIRST, SECOND].map(|place| pair.status(place).sas.unwrap());
     assert_ne!(seen[0], seen[1]);
-    // Whoever says so all the same is caught by the MACs.
+    // A side that says so all the same is caught by the MACs.
     pair.confirm(FIRST, true);
     pair.confirm(SECOND, true);
     pair.exchange();
@@ -325,7 +325,7 @@ fn a_verification_runs_out_ten_minutes_after_both_agreed() {
     let mut pair = Pair::devices();
     pair.come_to_compare(FIRST, FIRST);
     pair.scene.now += 10 * MINUTE + 1;
-    // Whoever comes too late is told so, and the other side too.
+    // A device that comes too late is told so, and the other side too.
     pair.confirm(SECOND, true);
     assert_eq!(pair.code(SECOND), "m.timeout");
     pair.exchange();

@@ -86,7 +86,7 @@ impl Disk {
         self.rows_read.load(Ordering::Relaxed)
     }
 
-    /// Says whether the process dies at this commit.
+    /// Returns whether the process dies at this commit.
     fn burns(&self) -> Option<Kill> {
         let mut fuse = self.fuse.lock().unwrap();
         match &mut *fuse {

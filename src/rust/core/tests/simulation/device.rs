@@ -35,7 +35,7 @@ pub struct Device {
     machine: Machine,
     /// Another process at work on the same store.
     second: Machine,
-    /// Answers that are still on their way to this device.
+    /// Responses that are still on their way to this device.
     late: Vec<(i64, Reply)>,
     late_syncs: Vec<(Option<String>, String)>,
     /// The events its user was shown, by event id: readable text, or none.
@@ -44,7 +44,7 @@ pub struct Device {
     pub deaths: usize,
     /// Its server turns round what it delivers, and says that it reaches nobody.
     pub hostile: bool,
-    /// Kinds of requests that its server never answers well.
+    /// Kinds of requests with which its server never succeeds.
     pub failing: Vec<&'static str>,
     /// Its messages that an event told it were refused, by their numbers.
     pub told: BTreeMap<i64, String>,
@@ -321,7 +321,7 @@ impl Device {
         }
     }
 
-    /// One sync, whose answer may be lost, late or doubled.
+    /// One sync, whose response may be lost, late or doubled.
     pub fn sync(&mut self, server: &mut ModelServer, now: i64, mut faults: Faults<'_>) {
         self.now = now;
         let machine = &mut self.machine;
@@ -485,7 +485,7 @@ fn body_of(content: &str) -> String {
     content["body"].as_str().unwrap_or_default().to_owned()
 }
 
-/// An answer to `/keys/query` of a server that could not reach one.
+/// A response to `/keys/query` of a server that could not reach one.
 fn unreachable(body: &str) -> String {
     let mut answer: Value = serde_json::from_str(body).unwrap();
     for part in ["device_keys", "master_keys", "self_signing_keys"] {
@@ -495,7 +495,7 @@ fn unreachable(body: &str) -> String {
     answer.to_string()
 }
 
-/// An answer to `/sync` whose to-device events a hostile server has turned round.
+/// A response to `/sync` whose to-device events a hostile server has turned round.
 fn turned_round(body: &str) -> String {
     let mut answer: Value = serde_json::from_str(body).unwrap();
     if let Some(events) = answer["to_device"]["events"].as_array_mut() {
@@ -523,7 +523,7 @@ pub fn call(
         body: if body.is_null() { Vec::new() } else { body.to_string().into_bytes() },
     };
     let response = server.handle(now as u64, &request);
-    // Whoever is told to wait comes back.
+    // A client that is told to wait comes back.
     if response.status == 429 { server.handle(now as u64, &request) } else { response }
 }
 

@@ -1,9 +1,9 @@
 //! A simulation: machines and a model homeserver in one process, from a seed.
 //!
-//! Answers are lost after the server acted, doubled, late, partial and out of order; events of members
-//! cannot be read; processes are killed at every commit and begun anew, and two share each store.
-//! People come, go, sign in with new devices, block devices and rely on their own. In the end everything heals, and then these must
-//! hold:
+//! Responses are lost after the server acted, doubled, late, partial and out of order; events of members
+//! cannot be read; processes are killed at every commit and restarted, and two share each store. People come,
+//! go, sign in with new devices, block devices and rely on their own. In the end everything heals, and then
+//! these must hold:
 //!
 //! * no ratchet index was used for two plaintexts;
 //! * every device that was entitled to a message has been shown it, readable;
@@ -13,8 +13,8 @@
 //! * a device that lost its disk reads all that it could, from its key backup;
 //! * nothing secret is in what the server saw.
 //!
-//! In some runs the server never answers what is side work: all of it but the last must still hold, and
-//! that too once the server is mended. The server refuses some events, also in a later call than the one that
+//! In some runs the server never succeeds with side work: all of it but the last must still hold, and that
+//! too once the server is repaired. The server refuses some events, also in a later call than the one that
 //! promised them.
 //!
 //! The server acts as Synapse, as Synapse with workers, as the Conduit family or as Dendrite, or differs
@@ -63,7 +63,7 @@ struct World {
     room_id: String,
     devices: Vec<Device>,
     promises: Vec<Promise>,
-    /// How many devices there were before the first message: whoever comes later is known to those only
+    /// How many devices there were before the first message: a device that comes later is known only to those
     /// who heard of it.
     first_devices: usize,
     /// A device that comes and goes, and whether it is in the room.
@@ -135,7 +135,7 @@ impl World {
         devices.push(Device::login(&mut server, TODAY, "guest"));
         let room_id = make_room(&mut server, chance, &devices, &outsiders[0]);
         // Everyone's keys are on the server, and everyone has synced, before anybody speaks. What
-        // was said before a first sync is history, which nobody promises to hand over.
+        // was said before a first sync is history, which nobody promises to deliver.
         for now in [TODAY, SETTLED] {
             for device in devices.iter_mut().chain(&mut outsiders) {
                 device.sync(&mut server, now, None);

@@ -108,7 +108,7 @@ fn refreshable_tokens_expire_softly_and_are_refreshed() {
 
     let refresh = json!({"refresh_token": login["refresh_token"]});
     let fresh = expect_ok(world.ask_as(None, "POST", "refresh", refresh.clone()));
-    // The answer may be lost: the old refresh token is good until the new tokens are used.
+    // The response may be lost: the old refresh token is good until the new tokens are used.
     let again = expect_ok(world.ask_as(None, "POST", "refresh", refresh.clone()));
     assert_ne!(fresh["access_token"], again["access_token"]);
     let renewed = Device { token: text(&again["access_token"]), ..alice.clone() };

@@ -94,7 +94,7 @@ fn joining_takes_an_invitation_or_a_public_room() {
     assert_eq!(outsider, refused(403, "M_FORBIDDEN"));
 
     world.invite(&alice, &private, &bob.user);
-    // An answer may be lost: the same request again is no error, and no second event.
+    // A response may be lost: the same request again is no error, and no second event.
     let invitation = world.sync(&bob, "")["next_batch"].clone();
     world.invite(&alice, &private, &bob.user);
     assert_eq!(world.sync(&bob, "")["next_batch"], invitation);
