@@ -80,7 +80,7 @@ attachment_size <- function(path) .Call(wrap__attachment_size, path)
 # Encrypts what stands at `from`, a path or a raw vector, into a new file: its size, and what opens it.
 attachment_encrypt_file <- function(from, to) .Call(wrap__attachment_encrypt_file, from, to)
 
-# Copies what stands at `from`, a path or a raw vector, into a new file, and says its size.
+# Copies what stands at `from`, a path or a raw vector, into a new file, and returns its size.
 attachment_copy_file <- function(from, to) .Call(wrap__attachment_copy_file, from, to)
 
 # Decrypts the file at `from` into a new one. `file` is an `EncryptedFile` as JSON text.
@@ -101,7 +101,7 @@ media_address <- function(url) .Call(wrap__media_address, url)
 # The picture that stands at `from`, a path or a raw vector, or `NULL`.
 picture_of <- function(from) .Call(wrap__picture_of, from)
 
-# Judges the body of an answer with status 401: what it demands, or `NULL`.
+# Judges the body of a response with status 401: what it demands, or `NULL`.
 judge_challenge <- function(body, able) .Call(wrap__judge_challenge, body, able)
 
 machine_pending_approval <- function(handle, path, body) .Call(wrap__machine_pending_approval, handle, path, body)
@@ -141,7 +141,7 @@ machine_devices <- function(handle, user_ids) .Call(wrap__machine_devices, handl
 # Devices of users whose keys are refused, and why.
 machine_refused_devices <- function(handle, user_ids) .Call(wrap__machine_refused_devices, handle, user_ids)
 
-# Takes in what the user decided about a device: "verified", "blocked" or "unset".
+# Applies what the user decided about a device: "verified", "blocked" or "unset".
 machine_set_local_trust <- function(handle, user_id, device_id, fingerprint, local) .Call(wrap__machine_set_local_trust, handle, user_id, device_id, fingerprint, local)
 
 # What a handle holds, for printing. Says why if it cannot be used.
@@ -239,7 +239,7 @@ machine_open_backup <- function(handle, storage) .Call(wrap__machine_open_backup
 # Finds out whether secret storage holds the key of the backup.
 machine_judge_backup_key <- function(handle, storage) .Call(wrap__machine_judge_backup_key, handle, storage)
 
-# The versions before the current one that may be asked for.
+# The versions before the current one that may be requested.
 machine_older_backups <- function(handle) .Call(wrap__machine_older_backups, handle)
 
 # Whether a key of this version is here.
@@ -247,11 +247,12 @@ machine_opens_backup <- function(handle, version) .Call(wrap__machine_opens_back
 
 machine_older_backup_restored <- function(handle, version) .Call(wrap__machine_older_backup_restored, handle, version)
 
-# The keys of an answer in a file, in parts that are taken in one by one: another file, a line
-# each. How many keys there are.
+# Writes the keys of a response in a file to another file, in parts that are restored one by one,
+# a line each. Returns how many keys there are.
 key_backup_parts <- function(from, room_id, session_id, to) .Call(wrap__key_backup_parts, from, room_id, session_id, to)
 
-# Takes in keys of the current version, or of an older one: the response that describes it.
+# Restores keys of the current version, or of an older one: `older` is the response that describes
+# it.
 machine_restore_keys <- function(handle, part, older) .Call(wrap__machine_restore_keys, handle, part, older)
 
 # A bundle to be uploaded: its number and bytes. NULL where there is nothing to share.
@@ -267,10 +268,10 @@ judge_device_keys <- function(texts, user_ids, device_ids, required) .Call(wrap_
 # Judges a one-time key: the key, or the reason, a row each.
 judge_one_time_keys <- function(key_ids, texts, signing_keys, user_ids, device_ids) .Call(wrap__judge_one_time_keys, key_ids, texts, signing_keys, user_ids, device_ids)
 
-# Judges the answer to `/keys/claim` about some devices: a key, or the reason, a row each.
+# Judges the response to `/keys/claim` about some devices: a key, or the reason, a row each.
 judge_keys_claim <- function(body, user_ids, device_ids, signing_keys) .Call(wrap__judge_keys_claim, body, user_ids, device_ids, signing_keys)
 
-# Whether the answer to `/keys/query` names a device, good or not.
+# Whether the response to `/keys/query` names a device, good or not.
 judge_known_device <- function(body, user_id, device_id) .Call(wrap__judge_known_device, body, user_id, device_id)
 
 machine_begin_export <- function(handle, path, given, rooms) .Call(wrap__machine_begin_export, handle, path, given, rooms)
@@ -283,8 +284,8 @@ key_export_end <- function(export, replace) .Call(wrap__key_export_end, export, 
 
 key_import_open <- function(path, given) .Call(wrap__key_import_open, path, given)
 
-# Takes in some more sessions: what became of them, and how much of the file is read. `NULL` at the
-# end.
+# Imports some more sessions. Returns what became of them, and how much of the file is read.
+# `NULL` at the end.
 machine_import_keys <- function(handle, import) .Call(wrap__machine_import_keys, handle, import)
 
 key_export_encrypt <- function(text, given, rounds) .Call(wrap__key_export_encrypt, text, given, rounds)
@@ -406,7 +407,7 @@ machine_set_one_time_key_target <- function(handle, n) .Call(wrap__machine_set_o
 
 machine_key_upload <- function(handle) .Call(wrap__machine_key_upload, handle)
 
-# Has the device keys published anew, for a login that is new.
+# Publishes the device keys again, after a new login.
 machine_publish_anew <- function(handle) .Call(wrap__machine_publish_anew, handle)
 
 # Leases the right to renew the login: a number, or NULL while another process has it.
@@ -436,7 +437,7 @@ machine_requests <- function(handle, room_id, user_ids, kinds, since) .Call(wrap
 # Says that a request is still being performed.
 machine_renew <- function(handle, request) .Call(wrap__machine_renew, handle, request)
 
-# `statuses` are those of HTTP; 0 stands for no answer, -1 for not tried.
+# `statuses` are those of HTTP; 0 stands for no response, -1 for not tried.
 machine_replies <- function(handle, numbers, statuses, bodies) .Call(wrap__machine_replies, handle, numbers, statuses, bodies)
 
 qr_encode <- function(mode_name, flow_id, first, second, secret) .Call(wrap__qr_encode, mode_name, flow_id, first, second, secret)
