@@ -77,10 +77,10 @@ machine_archived_files <- function(handle) .Call(wrap__machine_archived_files, h
 # How many bytes a file has, if it is one that can be sent.
 attachment_size <- function(path) .Call(wrap__attachment_size, path)
 
-# Encrypts what stands at `from`, a path or a raw vector, into a new file: its size, and what opens it.
+# Encrypts `from`, a path or a raw vector, into a new file: its size, and what opens it.
 attachment_encrypt_file <- function(from, to) .Call(wrap__attachment_encrypt_file, from, to)
 
-# Copies what stands at `from`, a path or a raw vector, into a new file, and returns its size.
+# Copies `from`, a path or a raw vector, into a new file, and returns its size.
 attachment_copy_file <- function(from, to) .Call(wrap__attachment_copy_file, from, to)
 
 # Decrypts the file at `from` into a new one. `file` is an `EncryptedFile` as JSON text.
@@ -98,7 +98,7 @@ attachment_decrypt <- function(ciphertexts, files) .Call(wrap__attachment_decryp
 # The server and the id of an address in a content repository.
 media_address <- function(url) .Call(wrap__media_address, url)
 
-# The picture that stands at `from`, a path or a raw vector, or `NULL`.
+# The picture in `from`, a path or a raw vector, or `NULL`.
 picture_of <- function(from) .Call(wrap__picture_of, from)
 
 # Judges the body of a response with status 401: what it demands, or `NULL`.

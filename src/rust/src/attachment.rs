@@ -59,7 +59,7 @@ pub(crate) fn key_of(file: &str) -> Result<FileKey> {
     EncryptedFile::read_key(&file)
 }
 
-/// Encrypts what stands at `from`, a path or a raw vector, into a new file: its size, and what opens it.
+/// Encrypts `from`, a path or a raw vector, into a new file: its size, and what opens it.
 #[extendr]
 fn attachment_encrypt_file(from: Robj, to: Robj) -> Robj {
     answer(|| {
@@ -70,7 +70,7 @@ fn attachment_encrypt_file(from: Robj, to: Robj) -> Robj {
     })
 }
 
-/// Copies what stands at `from`, a path or a raw vector, into a new file, and returns its size.
+/// Copies `from`, a path or a raw vector, into a new file, and returns its size.
 #[extendr]
 fn attachment_copy_file(from: Robj, to: Robj) -> Robj {
     answer(|| {
@@ -150,7 +150,7 @@ fn media_address(url: Robj) -> Robj {
     })
 }
 
-/// The picture that stands at `from`, a path or a raw vector, or `NULL`.
+/// The picture in `from`, a path or a raw vector, or `NULL`.
 #[extendr]
 fn picture_of(from: Robj) -> Robj {
     answer(|| {

@@ -18,8 +18,8 @@ pub struct Invitation<'a> {
 }
 
 impl<'a> Invitation<'a> {
-    /// Reads the events in `state`, of an invitation of `user_id`. What cannot be read of them is left
-    /// out: the invitation stands without.
+    /// Reads the events in `state`, of an invitation of `user_id`. What cannot be read of them is left out:
+    /// the invitation is valid without it.
     pub fn read(state: &'a [String], user_id: &str) -> Self {
         let mut invitation = Self::default();
         for text in state {

@@ -96,8 +96,8 @@ pub struct Bundled<'a> {
 }
 
 impl<'a> Bundled<'a> {
-    /// Reads what came with an event, in its `unsigned`. Anything odd is nothing: the event stands
-    /// without.
+    /// Reads what came with an event, in its `unsigned`. Anything malformed is ignored: the event
+    /// is read without it.
     pub fn of(unsigned: &Members<'a>) -> Self {
         let relations = unsigned.object("m.relations").unwrap_or_default();
         let latest = relations.object(THREAD).and_then(|thread| thread.raw("latest_event"));

@@ -3,8 +3,8 @@
 //! The state of a room is the word of servers. These rules stop a member without the power to
 //! upgrade the room from sending others elsewhere; they do not stop our own server.
 //!
-//! Specification: client-server API, "Room Upgrades", `m.room.power_levels`; room version 12, "Room
-//! creators".
+//! Specification: client-server API, "Room Upgrades", `m.room.power_levels`; room version 12,
+//! "Authorisation rules".
 
 use std::collections::BTreeMap;
 

@@ -16,9 +16,9 @@ pub enum UtdReason {
     BeforeJoin,
     /// It was sent before this device was signed in.
     BeforeDevice,
-    /// So it was, and there is no key backup.
+    /// It was sent before this device was signed in, and there is no key backup.
     NoBackup,
-    /// So it was, and the key of the key backup is not here.
+    /// It was sent before this device was signed in, and the key of the key backup is not here.
     BackupLocked,
     /// The key backup is searched for its key.
     BackupPending,

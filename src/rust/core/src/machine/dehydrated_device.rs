@@ -112,7 +112,7 @@ impl Rehydration {
         }
         let signing_key = self.account.ed25519_key();
         let payload = to_device::judge_payload(work, &plaintext, &sender, sender_key, signing_key)?;
-        // Whatever else it was sent, it was sent as a device that could answer.
+        // Other events need a device that can respond.
         if payload.event_type != "m.room_key"
             || room_keys::receive_room_key(work, &payload, &identity_key)? == Keeping::Contradicts
         {

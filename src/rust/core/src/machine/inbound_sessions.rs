@@ -34,7 +34,7 @@ pub enum Keeping {
     Taken,
     /// The one that was there reads as much.
     Known,
-    /// It has the name of one that is there, and is another ratchet.
+    /// It has the id of one that is there, and is another ratchet.
     Contradicts,
 }
 

@@ -47,8 +47,8 @@ pub(super) fn remember_read(work: &Work<'_>, tag: String) -> Result<()> {
     work.tx.delete_where::<OlmMessageSeen>(&old).map(drop)
 }
 
-/// Notes that a device of `user_id`, who says so, and we have lost our sessions: a new one is made,
-/// at most once an hour.
+/// Notes that our sessions with a device, which `user_id` claims to own, are broken: a new one is
+/// made, at most once an hour.
 pub(super) fn olm_is_broken(work: &mut Work<'_>, user_id: &str, identity_key: &str) -> Result<()> {
     let known: Option<OlmRepair> = work.tx.get(&[user_id.into(), identity_key.into()])?;
     if known.is_some_and(|repair| repair.is_due || was_repaired_lately(work, &repair)) {

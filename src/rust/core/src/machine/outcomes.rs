@@ -155,7 +155,7 @@ pub(super) fn send_accepted(work: &Work<'_>, number: i64, body: &str) -> Result<
     if row.body.to_device().is_none() {
         return sent(work, row, &send_response::event_id(body)?);
     }
-    // A session counts as shared once.
+    // Once the row is gone the session counts as shared: only a response of the homeserver will do.
     send_response::acknowledged(body)?;
     work.tx.delete::<OutboxRow>(&row.key())
 }

@@ -101,8 +101,8 @@ fn send_events_again(pump: &mut Pump<'_, '_>, room_id: &str, events: Vec<OutboxR
 fn send_plain(pump: &mut Pump<'_, '_>, room: &Room, queued: Vec<OutboxRow>) -> Result<()> {
     let mut rows = Vec::new();
     for row in queued {
-        // Also what stands behind something that goes out in the clear: the room may be encrypted
-        // by now, and an event may be one that must be encrypted anywhere.
+        // Also events behind one that goes out in the clear: the room may be encrypted by now, and
+        // an event may be one that must be encrypted anywhere.
         if let OutboxBody::Event { plain_allowed, demand_encryption, .. } = row.body
             && (!plain_allowed
                 || demand_encryption
@@ -117,7 +117,7 @@ fn send_plain(pump: &mut Pump<'_, '_>, room: &Room, queued: Vec<OutboxRow>) -> R
 }
 
 /// A row that goes out in the clear, with its bytes; none where no request can be made of it. It is
-/// refused then, so that what stands behind it goes on.
+/// refused then, so that the rows behind it are sent.
 fn fixed_plain(pump: &mut Pump<'_, '_>, mut row: OutboxRow) -> Result<Option<OutboxRow>> {
     match outbox::fix_plain(&mut row) {
         Ok(()) => Ok(Some(row)),

@@ -28,7 +28,7 @@ pub fn read_mx_client_store(directory: &Path) -> Result<MxClientStore> {
     Ok(store)
 }
 
-/// A session of a store of mx.client, or where it stands there and why it cannot be used.
+/// A session of a store of mx.client, or its place in that store and why it cannot be used.
 fn usable(mut session: ReadingSession) -> Result<ReadingSession, (String, Error)> {
     if identifier::is_sound(&session.room_id) {
         session.sender = session.sender.filter(|sender| identifier::is_user_id(sender));

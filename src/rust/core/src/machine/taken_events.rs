@@ -1,5 +1,5 @@
-//! Remembers the events of timelines, so that none is delivered twice. A server may repeat itself: in
-//! the next sync, or because the tokens of a gap are wrong and overlap what stands beside it.
+//! Remembers the events of timelines, so that none is delivered twice. A server may repeat itself:
+//! in the next sync, or because the tokens of a gap are wrong and overlap the events beside it.
 
 use sha2::{Digest, Sha256};
 

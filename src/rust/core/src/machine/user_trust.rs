@@ -45,7 +45,7 @@ pub struct DeviceTrust {
     pub trust: Trust,
     /// The identity that the server returns for its owner signed it.
     pub signed_by_owner: bool,
-    /// So did an identity that we verified, or that is ours.
+    /// An identity that we verified, or that is ours, signed it.
     pub cross_signing_verified: bool,
 }
 

@@ -289,7 +289,7 @@ fn keyed(
     Ok((cipher(first, iv)?, authenticate(last, &[])?))
 }
 
-/// What is authenticated is known only after they were done.
+/// The rounds must be computed before the file can be authenticated, so they are a stranger's word.
 fn check_rounds(rounds: u32) -> Result<()> {
     if ITERATIONS.contains(&rounds) {
         return Ok(());

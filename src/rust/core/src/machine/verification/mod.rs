@@ -43,9 +43,9 @@ use crate::{
     },
 };
 
-/// How long a request stands, and how long a verification may take once both agreed.
+/// How long a request is valid, and how long a verification may take once both agreed.
 const PATIENCE: Millis = 10 * MINUTE;
-/// How long a request that came stands at most.
+/// How long a received request is valid at most.
 const PROMPT: Millis = 2 * MINUTE;
 /// How many verifications that ended are remembered.
 const MOST_ENDED: usize = 50;

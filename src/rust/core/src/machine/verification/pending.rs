@@ -1,4 +1,4 @@
-//! What time changes of verifications, and what the server tells of requests and devices.
+//! Timeouts of verifications, and what the server reports about their requests and devices.
 
 use super::{outcome, received};
 use crate::{

@@ -62,7 +62,7 @@ pub struct KeyBackup {
     pub enabled: Option<bool>,
     /// The sessions up to this [`changed`](super::InboundSession::changed) are in it.
     pub done: i64,
-    /// So are those without a number.
+    /// The sessions without a number are in it, too.
     pub unnumbered_done: bool,
     /// Until then nothing more is put there, so that a sync is not kept waiting.
     pub rest_until: i64,

@@ -21,7 +21,7 @@ pub enum OutboxState {
     Sent,
     /// The server will never take it.
     Refused,
-    /// So it is, and an event has told of it, because nobody waited for it.
+    /// It was refused, and an event has reported it, because nobody waited for it.
     Told,
 }
 
