@@ -17,7 +17,8 @@ use crate::{
 /// A gap of more events than this is given up, and a row says so.
 const LARGEST_GAP: usize = 20_000;
 
-/// Processes the timeline of a room, after a gap that begins at `gap_from` if there is one.
+/// Processes the timeline of a room, after `gap`, the tokens where it begins and ends, if there is
+/// one.
 pub(super) fn take_timeline(
     work: &mut Work<'_>,
     room_id: &str,

@@ -148,7 +148,7 @@ pub struct ArchivedMedia {
 /// A file beside the store.
 #[derive(Serialize, Deserialize)]
 pub struct MediaFile {
-    /// Its name, which says nothing.
+    /// Its name, which reveals nothing of its content.
     pub name: String,
     /// How many bytes it has.
     pub size: u64,

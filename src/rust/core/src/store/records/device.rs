@@ -11,7 +11,7 @@ use crate::store::{Record, Table, Value};
 pub struct DeviceList {
     /// The user.
     pub user_id: String,
-    /// The devices must be asked for before they are relied on.
+    /// The devices must be requested before they are relied on.
     pub outdated: bool,
     /// Another one each time the list is marked as outdated, or tracked again, so that a response to an
     /// older request cannot clear a newer mark.
@@ -83,7 +83,7 @@ pub struct Device {
     pub key_changed: bool,
     /// How often in a row no one-time key could be had.
     pub claim_failures: u32,
-    /// No one-time key is asked for before this time.
+    /// No one-time key is claimed before this time.
     pub claim_retry_at: i64,
     /// It was told that no Olm session with it could be opened.
     #[serde(default)]

@@ -168,7 +168,7 @@ impl Single for Given {
     const NAME: &'static str = "given";
 }
 
-/// Someone who is handed events.
+/// A consumer of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consumer {
     /// The name.

@@ -24,7 +24,7 @@ pub struct Failure {
     pub status: u16,
     /// The error code.
     pub code: String,
-    /// What the server says.
+    /// The error text.
     pub message: String,
 }
 

@@ -29,7 +29,7 @@ impl Record for OlmMessageSeen {
 /// message cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OlmRepair {
-    /// Its owner, who says that they are broken.
+    /// Its owner, as this user claims.
     pub user_id: String,
     /// Its Curve25519 key.
     pub identity_key: String,

@@ -52,7 +52,7 @@ pub enum OutboxBody {
         demand_encryption: bool,
         /// Share the room key with these members only.
         audience: Option<BTreeSet<String>>,
-        /// After this was queued the server was asked, and said that the room is not encrypted.
+        /// After this was queued, the server reported that the room is not encrypted.
         plain_allowed: bool,
         /// It is of a verification, which goes also to users whose identity is not settled.
         #[serde(default)]

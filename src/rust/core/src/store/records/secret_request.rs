@@ -1,4 +1,4 @@
-//! Secrets that devices of one user ask each other for.
+//! Secrets that devices of one user request from each other.
 
 use serde::{Deserialize, Serialize};
 

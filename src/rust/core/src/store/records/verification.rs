@@ -21,9 +21,9 @@ pub struct Verification {
     pub device_id: Option<String>,
     /// The room it takes place in; none between devices.
     pub room_id: Option<String>,
-    /// This device asked for it.
+    /// This device requested it.
     pub requested_here: bool,
-    /// The devices that were asked, between devices.
+    /// The devices that the request was sent to, between devices.
     pub asked: Vec<String>,
     /// Our request in the outbox, in a room.
     pub request: Option<i64>,
@@ -47,7 +47,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// One that the other side has asked for, in no room and with no device yet.
+    /// One that the other side has requested, in no room and with no device yet.
     pub fn new(number: i64, user_id: &str, deadline: i64) -> Self {
         Self {
             number,
@@ -70,7 +70,8 @@ impl Verification {
     }
 }
 
-/// Keys as they were when a verification began. Whatever the server says later, they are meant.
+/// Keys as they were when a verification began. The verification is about these keys, whatever the
+/// server returns later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedKeys {
     /// The Ed25519 key of the other device.
