@@ -1,19 +1,20 @@
-#' Address of the page where you manage your account
+#' Account management page of your server
 #'
-#' A server that signs people in by OAuth 2.0 has its own web page for what is done to
-#' an account: signing out devices, resetting the identity, changing the profile.
+#' Returns the address of the web page on which a server that signs in by OAuth 2.0 lets
+#' you manage your account: sign out devices, reset your identity, change your profile.
 #' [mx_device_delete()] and [mx_cross_signing_reset()] raise an error of class
-#' `mx_error_approval` with an address there in `url`; once it was done, the same call
-#' goes on.
+#' `mx_error_approval` with an address there in `url`. When you have done it there, make
+#' the same call again.
 #'
 #' @param client A client.
 #' @param action What you want to do there: `"profile"`, `"devices_list"`,
 #'   `"device_view"`, `"device_delete"`, `"account_deactivate"` or
-#'   `"cross_signing_reset"`. Where the page has no place for it, its front is returned.
-#' @param device_id For which device, with `"device_view"` and `"device_delete"`.
+#'   `"cross_signing_reset"`. If the server has no page for it, or with `NULL`, the
+#'   address of the front page is returned.
+#' @param device_id The device, with `"device_view"` and `"device_delete"`.
 #' @return One string.
 #' @section Errors:
-#' `mx_error_account_page` when the server has no such page.
+#' `mx_error_account_page` when the server has no such page, `mx_error_network`.
 #' @references Client-server API, "Account management":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#oauth-20-account-management>
 #' @family sign-in
@@ -37,7 +38,7 @@ mx_account_url <- function(client, action = NULL, device_id = NULL) {
   account_url(client, action, device_id)
 }
 
-# The names of the specification, and those that servers of 2025 have for them.
+# The names in the specification, and older names that servers of 2025 use.
 account_actions <- list(
   profile = "org.matrix.profile",
   devices_list = c("org.matrix.devices_list", "org.matrix.sessions_list"),
@@ -71,8 +72,7 @@ account_url <- function(client, action, device_id, call = caller_env()) {
   paste0(page, if (grepl("?", page, fixed = TRUE)) "&" else "?", query)
 }
 
-# Whether the login of a client is one of OAuth 2.0: then its account is managed on the
-# server's page, and not by requests.
+# A login of OAuth 2.0 manages its account on the server's page, not by requests.
 has_account_page <- function(client) {
   identical(read_config(client[["path"]])[["method"]], "oauth")
 }

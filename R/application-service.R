@@ -1,11 +1,11 @@
-# Devices of an application service: made without a login, for bots of one's own
-# server. Each request says for whom it is made. Specification: application service
-# API, "Identity assertion" and "Server admin style permissions".
+# Devices of an application service: created without a login, for bots on your own
+# server. The token is good for every user of the service, so each request names the
+# user and device that it acts as. Specification: application service API, "Identity
+# assertion" and "Server admin style permissions".
 
 as_method <- "application_service"
 
-# Makes the device of `account`, and the user where there is none, and returns the
-# login.
+# Creates the device of `account`, registers the user if needed, and returns the login.
 service_login <- function(account, as_token, call = caller_env()) {
   session <- list(server = account[["server"]], token = as_token)
   user_id <- service_user(session, account[["user"]], call)
@@ -24,7 +24,7 @@ service_login <- function(account, as_token, call = caller_env()) {
     method = as_method,
     user_id = user_id,
     device_id = device_id,
-    # An older one is not taken away where something goes wrong now.
+    # If the sign-in fails later, only a device that is new is deleted again.
     is_new = answer[["status"]] == 201L
   )
 }
@@ -47,7 +47,7 @@ no_service_abort <- function(answer, call) {
   )
 }
 
-# The whole id of a user, of whom the local part may have been given.
+# The full user id; `user` may be its local part only.
 service_user <- function(session, user, call) {
   who <- http_json(session, "GET", api_path("account", "whoami"), call = call)
   own <- who[["user_id"]]
@@ -67,7 +67,8 @@ service_user <- function(session, user, call) {
   paste0("@", user, sub("^@[^:]*", "", own))
 }
 
-# A user who is there already stays as it is. The service's own user is made with it.
+# A user who exists already stays as it is; so does the service's own, whom the server
+# created.
 register_user <- function(session, user_id, call) {
   about <- list(
     type = "m.login.application_service",
@@ -88,7 +89,7 @@ register_user <- function(session, user_id, call) {
   }
 }
 
-# Ends the device: the token is the service's, and stays.
+# Deletes the device. There is no logout: the token belongs to the service, and stays.
 delete_service_device <- function(session, device_id, call = caller_env()) {
   path <- api_path("devices", device_id)
   answer <- http_perform(
@@ -108,7 +109,8 @@ delete_service_device <- function(session, device_id, call = caller_env()) {
 
 gone_codes <- c("M_NOT_FOUND", "M_UNKNOWN_DEVICE")
 
-# Whom a request is made for, as a part of its path; nothing where the token says it.
+# Adds to a path the user and device that a request acts as. Other tokens belong to one
+# device, and their paths stay as they are.
 acting_path <- function(session, path) {
   acts_as <- session[["acts_as"]]
   file <- session[["path"]]

@@ -1,9 +1,9 @@
 #' Path of a client's configuration file
 #'
 #' @param app The name of your program. Each has its own login and store.
-#' @return A path. The file is readable by its owner only; it holds the access
-#'   token and never a password. An environment variable overrides it: for the
-#'   app `my-app` that is `MY_APP_MATRIX_CONFIG`.
+#' @return A path. The file is readable by its owner only; it holds the access token
+#'   and the refresh token, if there is one, and never a password. An environment variable
+#'   overrides the path: for the app `my-app` that is `MY_APP_MATRIX_CONFIG`.
 #' @family sign-in
 #' @examples
 #' mx_client_config_path("my-app")

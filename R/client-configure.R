@@ -4,44 +4,50 @@
 #' and publishes the device's keys. Calling it again keeps the device: its
 #' identity is bound to its store, and other users remember it.
 #'
-#' How to sign in is up to the server ([mx_sign_in_methods()] asks it). Where it takes
-#' no password, or none is at hand, a person approves the sign-in in a browser, on any
-#' device: the address and a code are shown, and the call waits. A script that nobody
-#' watches gets them in an error of class `mx_error_approval`, with `url`, `user_code`
-#' and `expires_at`; once they are used, the same call goes on, also in another
-#' process. Later calls find the login there, and its access token is renewed by
-#' itself.
+#' The server decides how to sign in: see [mx_sign_in_methods()]. If it accepts no
+#' password, or none is found, a person approves the sign-in in a browser, on any
+#' device: the call shows an address and a code, and waits. A script without a console
+#' raises an error of class `mx_error_approval` with `url`, `user_code` and `expires_at`.
+#' When the sign-in was approved, the same call completes it, also in another process.
+#' Later calls reuse the login, and its access token is renewed automatically.
+#'
+#' Scripts can leave passwords and tokens in the environment, in files or in the keyring:
+#' see [mxcrypt_secrets]. Behind a proxy, or with a private certificate authority, see
+#' [mxcrypt_network].
 #'
 #' @param server The homeserver: its address (`https://matrix.example.org`), or
 #'   the server name of user ids (`example.org`), from which the address is
 #'   discovered. Or a demo homeserver, from [mx_demo_homeserver()].
-#' @param user The user id, or its local part. It can be left out where no password is
-#'   used: then it is whoever approves.
+#' @param user The user id, or its local part. Without a password it can be left out:
+#'   then it is the user who approves the sign-in.
 #' @param password The password. Better leave it out: it is then read from the
-#'   environment variable `MXCRYPT_PASSWORD` or the system keyring (service
-#'   `mxcrypt`), or asked for. It is not written to disk.
+#'   environment variable `MXCRYPT_PASSWORD` or another place of [mxcrypt_secrets], or
+#'   asked for. It is not written to disk.
 #' @param room A room to join and remember as `client$room_id`: an id or alias.
 #' @param app The name of your program; each has its own login and store.
 #' @param path Where to write the configuration, instead of the app's place.
-#' @param device_id The device to sign in as. Leave it out: a store that was
-#'   begun keeps its device, otherwise the server names a new one. With a store that
-#'   is new, a device that the server has keys of is refused: they were in another
+#' @param device_id The device to sign in as. Leave it out: a store that is in use
+#'   keeps its device, otherwise the device gets a new id. With a new store and a
+#'   password, a device that the server has keys of is refused: its keys are in another
 #'   store, and other users would not recognise the device under new ones. To find
-#'   that out, a second device is signed in for a moment.
+#'   that out, a second device is signed in for a moment. Without a password, a device
+#'   cannot be named for a new store.
 #' @param access_token Sign in with this token instead of a password. The server
-#'   says whose it is; the device must be the store's.
-#' @param refresh_token With `access_token`: what renews it when it expires.
-#' @param client_id With `refresh_token`, where it comes from an OAuth server: the
-#'   client that it was made for.
+#'   returns its user and device; the device must be the store's.
+#' @param refresh_token With `access_token`: the token that renews it when it expires.
+#' @param client_id With a `refresh_token` from an OAuth server: the id of the client
+#'   that it was issued to.
 #' @param method `"oauth"`, `"password"` or `"sso"`, to choose one: see
-#'   [mx_sign_in_methods()]. By default what was given decides; then a password from
-#'   the environment or the keyring; then what the server offers, in this order.
-#' @param as_token The token of an application service of your own server, from its
-#'   registration. `user` is one of its users, who is made if new, by default the
-#'   service's own; the device is made without a login. Needs a server of Matrix v1.17.
-#'   It is kept like an access token, and is good for all users of the service.
-#' @param login_token The token with which single sign-on ends, or the address that it
-#'   is in.
+#'   [mx_sign_in_methods()]. By default a `password` or `login_token` that was given is
+#'   used; then a password from [mxcrypt_secrets]; then what the server offers, in this
+#'   order.
+#' @param as_token The token of an application service on your own server, from its
+#'   registration file. `user` is one of its users, who is registered if new; by default
+#'   the service's own user. The device is created without a login. Needs a server of
+#'   Matrix v1.17. The token is kept like an access token, and is good for all users of
+#'   the service.
+#' @param login_token The token that single sign-on ends with, or the address that
+#'   contains it.
 #' @param store_dir The directory of the store, instead of the app's.
 #' @param device_name What other users see as the device's name.
 #' @param ca_file A file of certificate authorities (PEM), where the network or the
@@ -49,16 +55,20 @@
 #' @return A client, of class `mx_client`. It refers to the store and the
 #'   configuration and can be thrown away at any time.
 #' @section Errors:
-#' `mx_error_approval` (a person must approve; call again afterwards),
-#' `mx_error_oauth` (the OAuth server refused; `code` says why, as `"access_denied"`), `mx_error_sign_in` (the server cannot be signed
-#' in to like this; what it offers is in `offers`),
-#' `mx_error_store_binding` (the store belongs to another user or device; nobody
-#' is signed in then), `mx_error_store_missing` (the device has its keys in another
-#' store), `mx_error_password` (no password to be had),
-#' `mx_error_M_FORBIDDEN` (a wrong one), `mx_error_discovery` (no homeserver
-#' there), `mx_error_network`.
+#' * `mx_error_approval`: a person must approve; make the same call again afterwards.
+#' * `mx_error_oauth`: the OAuth server refused; `code` is why, such as `"access_denied"`.
+#' * `mx_error_sign_in`: the server does not sign in like this; `offers` is what it offers.
+#' * `mx_error_password`: no password was found. `mx_error_M_FORBIDDEN`: it is wrong.
+#' * `mx_error_secret`: a place of [mxcrypt_secrets] cannot be used.
+#' * `mx_error_store_binding`: the store belongs to another user or device; nobody was
+#'   signed in.
+#' * `mx_error_store_missing`: the device has its keys in another store.
+#' * `mx_error_discovery`: there is no homeserver at the address.
+#' * `mx_error_network`: no response. `mx_error_certificate` and `mx_error_proxy` are
+#'   kinds of it: see [mxcrypt_network].
 #' @references Client-server API, "Login", "OAuth 2.0 API" and "Server discovery":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#login>
+#' @seealso [mx_crypto_setup()], which makes the device verified.
 #' @family sign-in
 #' @examples
 #' homeserver <- mx_demo_homeserver(users = "alice")
@@ -139,8 +149,8 @@ check_sign_in <- function(method, password, login_token, call = caller_env()) {
   )
 }
 
-# A login that a person granted and that is good: a script that configures itself each
-# time it runs must not ask one each time.
+# The OAuth login in the configuration, if it is still good: a script that calls
+# mx_client_configure() each time it runs must not need a person each time.
 standing_login <- function(account, given, bound) {
   config <- tryCatch(
     read_config(account[["path"]]),
@@ -197,8 +207,8 @@ new_login <- function(account, given, bound, call = caller_env()) {
   sign_in(account, given, call)
 }
 
-# A login that was made elsewhere. Its refresh token is of use to those who know whom
-# it was made for: `client_id`, where it is of OAuth 2.0.
+# A login that was made elsewhere. OAuth 2.0 renews it only with the `client_id` that its
+# refresh token was issued to.
 given_login <- function(
   bare,
   access_token,
@@ -366,9 +376,9 @@ check_same_login <- function(user, device_id, bound, call = caller_env()) {
   }
 }
 
-# Before this device is signed in: from then on the server takes nothing from
-# whoever has its store, and to end the new login would delete its keys. Only a
-# login can ask for keys, so that of another device asks.
+# Checked before this device is signed in: that sign-in would end the login of the
+# process that has its store, and to end the new login would delete its keys. A request
+# for keys needs a login, so another device is signed in to make it.
 check_device_is_free <- function(
   bare,
   user,

@@ -1,8 +1,11 @@
 #' Load a configured client
 #'
+#' Reads the configuration that [mx_client_configure()] wrote. Call it at the start of
+#' every script.
+#'
 #' @param app The name of your program, as given to [mx_client_configure()].
 #' @param path The configuration file, instead of the app's.
-#' @return A client, of class `mx_client`. Nothing is asked of the server.
+#' @return A client, of class `mx_client`. No request is made.
 #' @section Errors:
 #' `mx_error_config` when there is no configuration.
 #' @family sign-in

@@ -5,12 +5,12 @@
 #' device and its keys, and until `mx_client_relogin()` every call that needs the
 #' server is an error of class `mx_error_signed_out`. The store keeps its keys.
 #'
-#' Where a person must approve in a browser, `mx_client_relogin()` works as
+#' If a person must approve in a browser, `mx_client_relogin()` works as
 #' [mx_client_configure()] does: it shows the address and waits, or raises
-#' `mx_error_approval` and goes on with the next call.
+#' `mx_error_approval`, and the next call completes the sign-in.
 #'
 #' A login that expires is renewed without asking where that is possible: by its
-#' refresh token, or by a password from the environment or the keyring. Processes
+#' refresh token, or by a password from [mxcrypt_secrets]. Processes
 #' that share a login renew it one at a time, and read what another has saved. A call
 #' whose login could not be renewed is an error of class `mx_error_renewal`, with the
 #' reason in `cause`. What it was to send stays in the outbox.
@@ -137,7 +137,7 @@ mx_logout <- function(client, ask = rlang::is_interactive()) {
     if (ask) logout_effect(client)
   )
   config <- read_config(client[["path"]])
-  # Whoever is signed out is not signed in by a code that was not entered yet.
+  # A code that a person enters later must not sign this device in again.
   forget_grant(client)
   end_login(client, config)
   config[login_fields] <- NULL
@@ -147,7 +147,7 @@ mx_logout <- function(client, ask = rlang::is_interactive()) {
   invisible()
 }
 
-# Ends a login where it was made. `login` has what is known of it.
+# Ends a login by the API that made it.
 end_login <- function(session, login, call = caller_env()) {
   if (identical(login[["method"]], as_method)) {
     return(delete_service_device(session, login[["device_id"]], call))
@@ -164,7 +164,7 @@ end_login <- function(session, login, call = caller_env()) {
   oauth_revoke(config, tokens, call)
 }
 
-# A login that the server does not know any more is signed out: the response to an
+# A token that the server no longer knows counts as signed out: the response to an
 # earlier try may have been lost.
 sign_out <- function(session, call = caller_env()) {
   path <- api_path("logout")

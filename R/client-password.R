@@ -5,7 +5,7 @@ quiet_password <- function(user_id, call = caller_env()) {
   find_secret("password", user_id, call)
 }
 
-# A secret that somebody types, if there is somebody.
+# A secret that is typed in. NULL where nobody can type, such as in a job.
 ask_secret <- function(prompt) {
   if (interactive() && requireNamespace("askpass", quietly = TRUE)) {
     askpass::askpass(prompt)

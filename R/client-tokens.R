@@ -15,7 +15,7 @@ session_token <- function(session) {
   tokens[["token"]] %||% find_secret("access_token", session[["user_id"]])
 }
 
-# What a configuration holds of a login.
+# The fields of a configuration that belong to its login. mx_logout() deletes them.
 login_fields <- c(
   "token",
   "refresh_token",
@@ -201,7 +201,8 @@ refresh_token <- function(client, call = caller_env()) {
   http_abort(answer, call = call)
 }
 
-# What a server says of a login, and nothing that only we say of one.
+# The fields of a login that a server may set. `method` and `issuer` are ours: a response
+# must not change where the refresh token is sent.
 told_login <- function(body) {
   login <- body[c("access_token", "refresh_token", "user_id", "device_id")]
   lasts <- body[["expires_in_ms"]]
@@ -209,10 +210,10 @@ told_login <- function(body) {
   Filter(Negate(is.null), login)
 }
 
-# Whether the server says that a refresh token is worth nothing any more. Synapse
-# answers M_FORBIDDEN for one that was used up; a server without refresh answers
-# M_UNRECOGNIZED; authentication services answer as OAuth 2.0 has it (RFC 6749,
-# section 5.2).
+# Whether the server reports that a refresh token is not valid any more. Synapse
+# responds with M_FORBIDDEN to one that was used up, a server without refresh with
+# M_UNRECOGNIZED, an authentication service with a code of OAuth 2.0 (RFC 6749, section
+# 5.2).
 ends_login <- function(body) {
   final <- c(
     "M_UNKNOWN_TOKEN",
@@ -265,8 +266,8 @@ restore_quietly <- function(client, call = caller_env()) {
   })
 }
 
-# Saves what a login or a refresh brought. What it does not say of the login stays:
-# a refresh may bring no new refresh token, and never says who made the old one.
+# Saves the tokens of a login or a refresh. Fields that the response lacks keep their
+# value: a refresh may return no new refresh token, and never returns the issuer.
 keep_login <- function(path, config, login) {
   config[["token"]] <- login[["access_token"]]
   config[c("signed_out_at", "expires_at")] <- NULL
@@ -281,9 +282,9 @@ keep_login <- function(path, config, login) {
   config
 }
 
-# Renews a login that is about to expire, so that no request is made in vain, and
-# returns the token to use. While the old one is good, a renewal that fails now can
-# wait; when it is not, the request says so.
+# Renews a login that is about to expire, and returns the token to use. If the renewal
+# fails, the old token is used: it may still be good, and if not, the response to the
+# request will tell.
 fresh_token <- function(session, used, call = caller_env()) {
   path <- session[["path"]]
   expires_at <- if (!is.null(path)) the[["tokens"]][[path]][["expires_at"]]

@@ -56,8 +56,8 @@ as_session <- function(x, call = caller_env()) {
 
 #' Session for requests of a client
 #'
-#' What is needed to talk to the server, without a store: functions that neither
-#' encrypt nor decrypt take it in place of a client.
+#' Returns what requests to the server need, without the store. Functions that neither
+#' encrypt nor decrypt accept it in place of a client.
 #'
 #' @param client A client, from [mx_client_configure()] or [mx_client_load()].
 #' @return An object of class `mx_session`: `server`, `user_id`, `device_id`.

@@ -2,8 +2,10 @@
 # device authorisation grant (RFC 8628). The specification has it under "Device
 # authorisation flow".
 #
-# What is awaited is kept in a file (0600) beside the configuration: a script without
-# a console raises the address, and its next run, in any process, goes on.
+# A sign-in that waits for approval is kept in a file (0600) beside the configuration. A
+# script without a console raises an error with the address; its next run, in any process,
+# reads the file and completes the sign-in. The file holds the device code, which is
+# enough to get the tokens once a person has approved.
 
 # A login for `account`: a list of `server`, `path`, `device_id` (of the store, or
 # NULL) and `device_name`.
@@ -16,7 +18,7 @@ device_grant <- function(account, call = caller_env()) {
   if (!is.null(login)) {
     return(login)
   }
-  # What was awaited may have come to its end just now.
+  # That request may have ended the pending sign-in.
   grant <- pending_grant(account) %||% begin_grant(account, call)
   if (!rlang::is_interactive()) {
     grant_abort(grant, call)
@@ -82,8 +84,8 @@ judge_grant <- function(answer, server, call) {
   )
 }
 
-# A person reads it aloud and types it: nothing that is longer, or that a terminal
-# would take for something else.
+# A person reads and types it, so it must be short; and a terminal prints it, so it must
+# have no control characters.
 is_user_code <- function(x) {
   is_string(x) && grepl("^[ -~]{1,64}$", x)
 }
@@ -92,8 +94,8 @@ pending_path <- function(account) {
   paste0(account[["path"]], ".pending")
 }
 
-# The sign-in that a person may have approved by now, or NULL. Another server's, or
-# that of another device, is none of this one.
+# The sign-in that a person may have approved by now, or NULL. One for another server or
+# another device does not count.
 pending_grant <- function(account) {
   grant <- tryCatch(
     read_config(pending_path(account)),
@@ -121,12 +123,12 @@ forget_grant <- function(account) {
   unlink(pending_path(account))
 }
 
-# In a later call: the login, or NULL where it is still awaited, or where the
-# server knows nothing of it any more. Then another is begun.
+# In a later call: the login; or NULL while nobody has approved it, or if the server no
+# longer knows it. In the latter case another sign-in is begun.
 poll_pending <- function(grant, account, call) {
   answer <- ask_for_tokens(grant, call)
   if (identical(oauth_code(answer), "slow_down")) {
-    # A person who has approved it should not be asked again.
+    # Without a second try, a sign-in that was approved would raise its address again.
     Sys.sleep(min(as.numeric(grant[["interval"]]), 25) + 5)
     answer <- ask_for_tokens(grant, call)
   }
@@ -147,7 +149,8 @@ ask_for_tokens <- function(grant, call) {
   oauth_post(grant[["token_endpoint"]], fields, call)
 }
 
-# The login in a response to a poll; NULL while it is awaited. RFC 8628, section 3.5.
+# The login in a response to a poll; NULL while nobody has approved it. RFC 8628, section
+# 3.5.
 granted_login <- function(answer, grant, account, call) {
   if (isTRUE(oauth_code(answer) %in% c("authorization_pending", "slow_down"))) {
     return(NULL)
@@ -167,7 +170,8 @@ granted_login <- function(answer, grant, account, call) {
   login <- oauth_login(answer, grant, call)
   check_scope(login, grant, call)
   grant[names(login)] <- login
-  # The code is used up: whoever is killed now would need a person again.
+  # The code is used up: if R were killed before the tokens are saved, a person would have
+  # to approve again.
   write_config(grant, pending_path(account))
   grant
 }
@@ -177,7 +181,7 @@ granted_login <- function(answer, grant, account, call) {
 check_scope <- function(login, grant, call) {
   asked <- strsplit(device_scope(grant[["device_id"]]), " ")[[1]]
   scope <- login[["scope"]] %||% device_scope(grant[["device_id"]])
-  # As it was called before it was stable.
+  # The prefix of servers from before Matrix v1.15.
   early <- "urn:matrix:org.matrix.msc2967."
   scope <- gsub(early, "urn:matrix:", scope, fixed = TRUE)
   if (all(asked %in% strsplit(scope, " ", fixed = TRUE)[[1]])) {

@@ -3,8 +3,8 @@
 
 device_grant_type <- "urn:ietf:params:oauth:grant-type:device_code"
 
-# The metadata of the OAuth server, or NULL where the homeserver has none: then it
-# signs in by the older API. Servers of 2025 know it by another name.
+# The metadata of the OAuth server, or NULL if the homeserver has none and signs in by
+# the older API. Servers of 2025 know the endpoint by its unstable name.
 oauth_metadata <- function(server, call = caller_env()) {
   paths <- c(
     api_path("auth_metadata", version = "v1"),
@@ -29,8 +29,8 @@ oauth_metadata <- function(server, call = caller_env()) {
   NULL
 }
 
-# Tokens go to these addresses: each must be one of the web, and no less safe than
-# that of the homeserver.
+# Tokens and codes are sent to these addresses: each must be https, or also http if the
+# homeserver itself is reached over http.
 judge_metadata <- function(answer, server, call) {
   metadata <- json_body(answer)
   needed <- c("issuer", "token_endpoint")
@@ -62,7 +62,7 @@ judge_metadata <- function(answer, server, call) {
 is_safe_address <- function(address, server) {
   scheme <- if (startsWith(server, "http://")) "https?" else "https"
   host <- "([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]+)?"
-  # Neither a user's name, which hides the host, nor a fragment.
+  # No user name, which would hide the host, and no fragment.
   pattern <- paste0("^", scheme, "://", host, "([/?][!\"$-~]*)?$")
   is_string(address) && nchar(address) <= 2000L && grepl(pattern, address)
 }
@@ -73,8 +73,8 @@ has_device_grant <- function(metadata) {
     device_grant_type %in% metadata[["grants"]]
 }
 
-# The metadata for a login that is there. Its tokens go to the server that made them,
-# and to no other that the homeserver names later.
+# The metadata for an existing login. Its refresh token goes only to the issuer that made
+# it: a homeserver that names another one later must not get it there.
 oauth_metadata_of <- function(config, call = caller_env()) {
   metadata <- oauth_metadata(config[["server"]], call)
   if (!identical(metadata[["issuer"]], config[["issuer"]])) {
@@ -109,8 +109,8 @@ oauth_post <- function(address, fields, call = caller_env()) {
   )
 }
 
-# The client is registered anew for each sign-in, as the specification wants it:
-# a server may forget a registration that nobody uses.
+# The client is registered again for each sign-in, as the specification requires:
+# a server may delete a registration that nobody uses.
 oauth_register <- function(metadata, client_name, call = caller_env()) {
   about <- list(
     client_name = client_name,
@@ -137,8 +137,8 @@ oauth_register <- function(metadata, client_name, call = caller_env()) {
   client_id
 }
 
-# The error code of a response, or NULL where it is none of OAuth (RFC 6749, section
-# 5.2): the page of a proxy.
+# The error code of a response (RFC 6749, section 5.2), or NULL for a response that is not
+# from an OAuth server, such as the page of a proxy.
 oauth_code <- function(answer) {
   code <- json_body(answer)[["error"]]
   is_code <- is_string(code) && grepl("^[a-z_]{1,100}$", code)
@@ -189,8 +189,8 @@ oauth_login <- function(answer, about, call) {
   Filter(Negate(is.null), kept)
 }
 
-# As text, which is what a configuration holds. What a server says of a time that
-# never comes is as good as nothing.
+# The time of expiry as text, for the configuration file. NULL if the server states none,
+# or one more than 30 years away.
 time_of_expiry <- function(seconds) {
   is_time <- is.numeric(seconds) && length(seconds) == 1L
   if (is_time && isTRUE(seconds >= 0 && seconds < 1e9)) {

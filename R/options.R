@@ -13,12 +13,14 @@
 #' | `mxcrypt.ca_file` | a file of certificate authorities: see [mxcrypt_network] | those of the system |
 #' | `mxcrypt.proxy` | the address of a proxy, `""` for none: see [mxcrypt_network] | that of the environment |
 #' | `mxcrypt.max_waiting` | bytes of files that may wait beside the store to be sent | 4e9 |
-#' | `mxcrypt.keyring` | whether passwords are looked for in the system keyring | in interactive sessions |
+#' | `mxcrypt.keyring` | whether secrets are looked for in the system keyring | in interactive sessions |
+#' | `mxcrypt.password`, `mxcrypt.recovery_key`, `mxcrypt.access_token`, `mxcrypt.store_key` | a secret, or a function that returns it: see [mxcrypt_secrets] | none |
 #'
-#' An option that makes no sense is an error of class `mx_error_argument` as soon as it
-#' is needed.
+#' @section Errors:
+#' An option with an invalid value is an error of class `mx_error_argument` in the first
+#' call that needs it, one of a secret an `mx_error_secret`.
 #' @name mxcrypt_options
-#' @seealso [mxcrypt_network] for the environment variables of a network.
+#' @seealso [mxcrypt_network] and [mxcrypt_secrets] for environment variables.
 #' @examples
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")

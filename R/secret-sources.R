@@ -1,12 +1,12 @@
-# Where a script can leave its secrets, and which of these places was used. The value
-# of a secret passes through here and is kept nowhere.
+# Where a script can leave its secrets, and which of these places was used. Nothing here
+# keeps the value of a secret.
 
-#' Give a script its secrets without a prompt
+#' Passwords, tokens and keys for scripts, without a prompt
 #'
-#' A bot, a scheduled job or a container has nobody who types. Leave each secret in
-#' one of the places below. An argument of a function comes first. Then the places
-#' are looked at in the order of the columns, and the first one that has the secret
-#' is used. [mx_doctor()] says which one was used, and never what was in it.
+#' In a bot, a scheduled job or a container nobody can type a password. Leave each secret
+#' in one of the places below. An argument of a function comes first. Then the places
+#' are read in the order of the columns, and the first one that has the secret
+#' is used. [mx_doctor()] reports which one was used, and never what was in it.
 #'
 #' \tabular{lllll}{
 #'   **secret** \tab **environment variable** \tab **file** \tab **option** \tab
@@ -21,27 +21,28 @@
 #'     `mxcrypt.store_key` \tab `mxcrypt-store-key`, the store directory \cr
 #' }
 #'
-#' * **File**: the variable holds the path of a file, as container secrets have it.
-#'   The file is text of at most 64 KiB, in UTF-8, or in UTF-16 with a byte order mark.
-#'   The mark, line ends at the end and one pair of quotes around the text are no part
-#'   of the secret. If a variable and its file are both set, they must hold the same.
+#' * **File**: the variable holds the path of a file, such as a Docker or Kubernetes
+#'   secret. The file is text of at most 64 KiB, in UTF-8, or in UTF-16 with a byte order
+#'   mark. The mark, trailing line ends and one pair of quotes around the text are not
+#'   part of the secret. If a variable and its file are both set, they must hold the same.
 #' * **Option**: one string, or a function without arguments that returns one or
-#'   `NULL`. The function is called each time the secret is needed: it can ask a
-#'   vault.
-#' * **Keyring**: needs the package keyring, and is asked at the console, or where
+#'   `NULL`. The function is called each time the secret is needed, so that it can read
+#'   a vault.
+#' * **Keyring**: needs the package keyring. It is used in interactive sessions, or if
 #'   `options(mxcrypt.keyring = TRUE)` is set.
 #'
-#' The access token is for a login without one of its own in the configuration file.
+#' The access token is used if the configuration file has none. So is a refresh token in
+#' the environment variable `MXCRYPT_REFRESH_TOKEN`, which has no other place.
 #' The store key is 32 bytes in base64. Without one, a new store writes its key to
 #' `pickle.key` in its directory. A store keeps the key that it was made with; the
-#' keyring is not asked for it where the directory has a `pickle.key`.
+#' keyring is not read for it if the directory has a `pickle.key`.
 #'
 #' @section Errors:
 #' `mx_error_secret`, when a place that you named cannot be used: a file that is
-#' missing, unreadable, empty, too large or not text, a variable that differs from its
-#' file, an option of another type or whose function fails. The message names the
-#' place. The condition has the class of the secret too: `mx_error_password`,
-#' `mx_error_recovery_key`, `mx_error_store_key_wrong`.
+#' missing, unreadable, empty, too large or not text; a variable that differs from its
+#' file; an option of another type, or whose function fails. The message names the
+#' place. The condition also has the class of errors about that secret:
+#' `mx_error_password`, `mx_error_recovery_key` or `mx_error_store_key_wrong`.
 #' @family sign-in
 #' @name mxcrypt_secrets
 #' @aliases secrets
@@ -59,7 +60,7 @@
 #' )
 #' Sys.unsetenv("MXCRYPT_PASSWORD_FILE")
 #'
-#' # A function is asked each time.
+#' # A function is called each time the password is needed.
 #' options(mxcrypt.password = function() "demo")
 #' mx_client_relogin(client)
 #' options(mxcrypt.password = NULL)
@@ -114,7 +115,8 @@ find_secret <- function(name, owner = NULL, call = caller_env()) {
   found[["value"]]
 }
 
-# What the doctor says of a secret. NULL where it was not looked for, or not found.
+# The place that a secret was found in, for mx_doctor(). NULL if it was not found, or not
+# looked for.
 secret_source <- function(name) {
   the[["secret_sources"]][[name]]
 }
@@ -191,8 +193,7 @@ secret_in_file <- function(place, call) {
 # The secret as `value`, or why there is none as `failure`. What R says about the file
 # is left out: it could quote what is in it.
 read_secret_file <- function(path) {
-  # As many bytes as there are: of a pipe, such as a shell's <(...), nobody knows the
-  # size.
+  # Not file.size() bytes: a pipe, such as a shell's <(...), has no size.
   bytes <- suppressWarnings(tryCatch(
     readBin(path, "raw", largest_secret_file + 1L),
     error = function(condition) NULL
@@ -295,7 +296,7 @@ keyring_secret <- function(service, user_id) {
   }
 }
 
-# It becomes a header: a line end in it would begin another one.
+# The token becomes a header: a line end in it would begin another header.
 check_found_token <- function(found, place, call) {
   if (!is_token(found[["value"]])) {
     secret_abort(

@@ -1,24 +1,24 @@
-#' How a server lets one sign in
+#' Sign-in methods of a server: OAuth, password, single sign-on
 #'
-#' Asks a homeserver which ways to sign in it offers, and says which of them
-#' [mx_client_configure()] can take.
+#' Lists the ways to sign in that [mx_client_configure()] knows, and which of them a
+#' homeserver offers.
 #'
 #' | `method` | what it is | what it needs |
 #' |---|---|---|
-#' | `"oauth"` | a code that a person enters in a browser, on any device | nothing |
+#' | `"oauth"` | a code that a person enters in a browser, on any device | a person, once |
 #' | `"password"` | user and password | `user`, and `password` or `MXCRYPT_PASSWORD` |
 #' | `"sso"` | single sign-on in a browser, which ends with a token that is pasted | `login_token` |
 #'
 #' `"oauth"` is the device authorisation grant of OAuth 2.0: a person is needed once,
-#' and the login is renewed without one. An access token that you have needs none of
-#' these: give it as `access_token`, or that of an application service as `as_token`.
+#' and the login is renewed without one. If you have an access token, no method is
+#' needed: give it as `access_token`, or that of an application service as `as_token`.
 #'
 #' @inheritParams mx_client_configure
-#' @return A data frame with a row for each way, the best first: `method`, and
-#'   `offered`, whether this server has it; `NA` where it does not say.
+#' @return A data frame with a row for each method, the preferred one first: `method`, and
+#'   `offered`, whether this server offers it; `NA` if that is not known.
 #' @section Errors:
-#' `mx_error_discovery` when there is no homeserver at the address;
-#' `mx_error_answer` when its answer cannot be read.
+#' `mx_error_discovery` when there is no homeserver at the address,
+#' `mx_error_answer` when its response cannot be read, `mx_error_network`.
 #' @references Client-server API, "Authentication API discovery":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#authentication-api-discovery>
 #' @family sign-in
@@ -59,7 +59,7 @@ login_flows <- function(server, call) {
     call = call
   )
   flows <- json_body(answer)[["flows"]]
-  # Where there is OAuth alone, the older API is not there.
+  # A server with OAuth alone does not have the older API.
   if (answer[["status"]] == 404L && is_verdict(answer)) {
     return(character())
   }
@@ -88,8 +88,8 @@ sign_in <- function(account, given, call = caller_env()) {
   login
 }
 
-# What was given decides. Otherwise a password that is at hand, because it needs no
-# person; then a code; then a password that is asked for.
+# An argument decides first. Then a password that is found without asking, because it
+# needs no person; then a code; then a password that is asked for.
 best_method <- function(account, given, call) {
   if (!is.null(given[["login_token"]])) {
     return("sso")
@@ -153,7 +153,8 @@ password_login <- function(account, password, call) {
       account[["device_name"]],
       call = call
     ),
-    # Also the code for a wrong password: a server that takes none should say so.
+    # A server without passwords may respond with M_FORBIDDEN, which reads like a wrong
+    # password.
     mx_error_http = function(condition) {
       offer <- tryCatch(
         sign_in_offer(account[["server"]], call),
@@ -195,7 +196,7 @@ token_login <- function(account, login_token, call) {
   body[["device_id"]] <- account[["device_id"]]
   name <- account[["device_name"]] %||% "mxcrypt (R)"
   body[["initial_device_display_name"]] <- name
-  # The token is good for once.
+  # The token can be used once.
   post_login(
     list(server = account[["server"]]),
     body,
