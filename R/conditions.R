@@ -6,18 +6,17 @@
 #' change.
 #'
 #' @section Network and server:
-#' * `mx_error_network`: No response: no connection, a time limit, a broken one.
-#' * `mx_error_certificate`: Also an `mx_error_network`: no certificate that is trusted.
-#'   See [mxcrypt_network].
-#' * `mx_error_proxy`: Also an `mx_error_network`: the proxy is away or refuses, or it
-#'   would read along. See [mxcrypt_network].
+#' * `mx_error_network`: No response: no connection, a time limit, a broken connection.
+#' * `mx_error_certificate`: Also an `mx_error_network`: the certificate of the server is
+#'   not trusted. See [mxcrypt_network].
+#' * `mx_error_proxy`: Also an `mx_error_network`: the proxy cannot be reached or refuses,
+#'   or it could read the access token. See [mxcrypt_network].
 #' * `mx_error_http`: The server refused a request. Fields: `status`, `errcode`,
 #'   `body`, `consent_uri`. Its code is a class too, such as `mx_error_M_FORBIDDEN`
 #'   or `mx_error_M_LIMIT_EXCEEDED`.
-#' * `mx_error_answer`: A response is not what the specification promises; often a
-#'   proxy gave it. Fields: `status`, `errcode`, `body`.
-#' * `mx_error_discovery`: There is no homeserver at the address, or nothing can be
-#'   asked of it.
+#' * `mx_error_answer`: A response is not what the specification promises; often it comes
+#'   from a proxy. Fields: `status`, `errcode`, `body`.
+#' * `mx_error_discovery`: There is no homeserver at the address, or it is no address.
 #' * `mx_error_uia`: The server asks for authentication that this package cannot do.
 #' * `mx_error_approval`: Approve the request at `url` in a browser, then make the same
 #'   call again. Also an `mx_error_uia` where the server asked for authentication.
@@ -25,7 +24,7 @@
 #'   was asked for.
 #'
 #' @section Signing in:
-#' * `mx_error_sign_in`: The server cannot be signed in to like this. Fields: `offers`.
+#' * `mx_error_sign_in`: The server does not sign in like this. Fields: `offers`.
 #' * `mx_error_approval`: A person must approve the sign-in at `url`, with `user_code`
 #'   until `expires_at`; then make the same call again.
 #' * `mx_error_oauth`: The OAuth server refused. Its code is in `code`, and with
@@ -35,11 +34,11 @@
 #' * `mx_error_config`: There is no usable configuration: see
 #'   [mx_client_configure()].
 #' * `mx_error_password`: A password is needed, and there is none.
-#' * `mx_error_secret`: A place that a secret was left in cannot be used: see
+#' * `mx_error_secret`: A variable, file or option for a secret cannot be used: see
 #'   [mxcrypt_secrets].
 #' * `mx_error_signed_out`: The login has ended: see [mx_client_relogin()].
 #' * `mx_error_renewal`: The access token could not be renewed now. The login
-#'   stands; `cause` is the error.
+#'   is still there; `cause` is the error.
 #'
 #' @section Sending and receiving:
 #' * `mx_error_refused`: A message will never be sent. Its code `errcode` is a class
@@ -57,7 +56,7 @@
 #'   the one that its sender encrypted.
 #' * `mx_error_file`: A file could not be read or written while it was transferred.
 #' * `mx_error_room`: There is no such room, or several, or it cannot be sent to.
-#' * `mx_error_upgrade`: A room was not upgraded, or in a way that does not count: see
+#' * `mx_error_upgrade`: A room was not upgraded, or the upgrade is not valid: see
 #'   [mx_room_follow()]. Fields: `reason`, `successor`.
 #' * `mx_error_batch`: Also an `mx_error_argument`: not a batch of
 #'   [mx_sync_update()], or an old one.
@@ -170,9 +169,9 @@
 #' )
 NULL
 
-# Conditions. Every error has class `mx_error`; what the core refuses and what
-# the server answers have classes below it. Messages may hold text of a server:
-# they are never formatted, neither by sprintf() nor by cli or glue.
+# Conditions. Every error has class `mx_error`, and a class for what the core or the
+# server refused. Messages may hold text of a server: they are never formatted, neither by
+# sprintf() nor by cli or glue.
 
 mx_abort <- function(message, class, ..., call = caller_env()) {
   abort(

@@ -9,16 +9,17 @@ direct_rooms <- function(client, call = caller_env()) {
   data.frame(core(direct_rooms_read(content), call = call))
 }
 
-# Raw JSON. Only the server's own word that there is none means an empty one: what
-# is taken for empty is written over.
+# Raw JSON. The list counts as empty only if the server itself reports that there is none:
+# an empty list is written over.
 direct_rooms_content <- function(client, call) {
   path <- account_data_path(client, "m.direct")
   answer <- http_perform(client, "GET", path, call = call)
   if (answer[["status"]] == 200L) {
     return(answer[["body"]])
   }
-  # Dendrite before 0.4 says M_FORBIDDEN with its 404; nobody is forbidden to read
-  # what is their own. https://github.com/matrix-org/dendrite/pull/1872
+  # Dendrite before 0.4 responds with 404 and M_FORBIDDEN where there is none; nobody is
+  # forbidden to read their own account data.
+  # https://github.com/matrix-org/dendrite/pull/1872
   code <- errcode_of(json_body(answer))
   is_none <- identical(code, "M_NOT_FOUND") ||
     (answer[["status"]] == 404L && identical(code, "M_FORBIDDEN"))
@@ -28,7 +29,7 @@ direct_rooms_content <- function(client, call) {
   http_abort(answer, call = call)
 }
 
-# Adds a room that is there. If this fails, the room is still there: a warning.
+# Adds an existing room to the list. A failure is only a warning: the room exists.
 add_direct_room <- function(client, user_ids, room_id, call = caller_env()) {
   tryCatch(
     {

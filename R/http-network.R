@@ -7,13 +7,13 @@
 
 # Rows of tables are long.
 # nolint start: line_length_linter.
-#' Behind a proxy, or with a private certificate authority
+#' Proxies and private certificate authorities
 #'
-#' The networks of companies often lead through a proxy, and have a certificate
-#' authority of their own. This package reads the environment variables that other
-#' programs there use. If they are set, there is nothing to do.
+#' Company networks often have a proxy and a certificate authority of their own. This
+#' package reads the environment variables that other programs there use. If they are
+#' set, there is nothing to do.
 #'
-#' Of each row, the first that is set counts:
+#' In each row, the first place that is set counts:
 #'
 #' | what | where it comes from |
 #' |---|---|
@@ -24,14 +24,15 @@
 #' | hosts that are reached without the proxy | this machine, always; the environment variables `no_proxy` and `NO_PROXY` |
 #' | seconds to connect | the option `mxcrypt.connect_timeout` (10), at most `mxcrypt.timeout` |
 #'
-#' A file of certificate authorities takes the place of the system's file: it must hold
-#' all that are needed, also the public ones where files come from elsewhere. Files
-#' and directory count together. On Windows and macOS, only the file may be read.
+#' A file of certificate authorities replaces the system's file: it must hold all
+#' authorities that are needed, also public ones if you download media from other hosts.
+#' File and directory are used together. On Windows and macOS, some builds of libcurl read
+#' only the file.
 #'
-#' In the address of a proxy, write other characters than letters and digits of a
-#' password with `utils::URLencode(password, reserved = TRUE)`. Errors never show user
-#' name and password. Proxies of the schemes `http`, `https`, `socks4`, `socks4a`,
-#' `socks5` and `socks5h` can be used, and Basic, Digest and NTLM authentication.
+#' In the address of a proxy, a password must be percent-encoded:
+#' `utils::URLencode(password, reserved = TRUE)`. Errors never show its user name and
+#' password. The schemes `http`, `https`, `socks4`, `socks4a`, `socks5` and `socks5h` are
+#' supported, with Basic, Digest or NTLM authentication.
 #'
 #' A homeserver with an IPv6 address is written with brackets:
 #' `https://[2001:db8::1]:8448`.
@@ -47,21 +48,24 @@
 #' with an `http` address while a proxy is set for it. No option allows it.
 #'
 #' @section Errors:
-#' `mx_error_certificate`: the server, or somebody in between, has no certificate that
-#' is trusted, or not for this name; or the file of authorities cannot be read. Nothing
-#' was sent. `mx_error_proxy`: the proxy is not there, wants another password, or refuses
-#' the address. Both are an `mx_error_network` too. They are raised without another try
-#' where that would end in the same way: all certificate errors, and a refusal of the
-#' proxy (status 403 or 407). So is a server that cannot be reached in the time to connect.
+#' * `mx_error_certificate`: the certificate of the server, or of something in between, is
+#'   not trusted, or not for this name; or the file of authorities cannot be read. Nothing
+#'   was sent.
+#' * `mx_error_proxy`: the proxy cannot be reached, requires another password, or refuses
+#'   the address.
+#'
+#' Both are an `mx_error_network` too. A request is not tried again where that would end
+#' in the same way: after a certificate error, a refusal of the proxy (status 403 or 407),
+#' or a server that was not reached in the time to connect.
 #' @name mxcrypt_network
-#' @seealso [mxcrypt_options]
+#' @seealso [mx_client_configure()], [mxcrypt_options]; [mx_doctor()] checks all this.
 #' @examples
 #' # For all clients of this session.
 #' old <- options(
 #'   mxcrypt.proxy = "http://proxy.example.org:3128",
 #'   mxcrypt.connect_timeout = 5
 #' )
-#' # A demo homeserver is inside of R.
+#' # A demo homeserver runs inside R and needs no network.
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
 #' mx_rooms(alice)
@@ -194,8 +198,8 @@ check_ca_file <- function(
 
 # Proxies ----------------------------------------------------------------------
 
-# What is sent over plain http, a proxy reads and can alter: the access token and a
-# password too. So it goes straight to the homeserver or not at all.
+# A proxy reads, and can alter, what is sent over plain http, also the access token and
+# the password. Such requests go straight to the homeserver or not at all.
 proxy_options <- function(url) {
   if (is_loopback(host_of(url))) {
     # A proxy would look for the homeserver on its own machine.
@@ -388,7 +392,7 @@ without_login <- function(reason, proxy) {
 
 is_proxy_reason <- function(words, proxy) {
   if (is.null(proxy)) {
-    # One that R does not know of.
+    # A proxy that is set where R does not see it.
     return(grepl("from proxy|CONNECT tunnel|resolve proxy", words))
   }
   # With a proxy, curl connects to nothing else.

@@ -3,10 +3,10 @@
 #' Display name and avatar
 #'
 #' `mx_profile()` reads the display name and the avatar of a user, `mx_profile_set()` sets
-#' your own. A program that posts is recognised by them.
+#' your own. Readers recognise a bot by them.
 #'
 #' A profile is public: servers show it to anybody, and a change is an event in each of your
-#' rooms. Neither name nor avatar is encrypted, and neither says who somebody is: every
+#' rooms. Neither name nor avatar is encrypted, and neither identifies a user: every
 #' user chooses their own.
 #'
 #' @inheritParams mx_client_session
@@ -17,8 +17,8 @@
 #' @return A data frame of one row: `user_id`, `display_name` and `avatar_url`, `NA` where
 #'   there is none, also if there is no such user; of `mx_profile_set()` invisibly.
 #' @section Errors:
-#' `mx_error_attachment` where the avatar cannot be read, or is no picture.
-#' `mx_error_M_FORBIDDEN` where the server keeps profiles as they are, or to itself.
+#' `mx_error_attachment` when the avatar cannot be read, or is not a picture.
+#' `mx_error_M_FORBIDDEN` when the server does not let you change, or read, the profile.
 #' @references Client-server API, "Profiles":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#profiles>
 #' @family rooms
@@ -32,7 +32,7 @@ mx_profile <- function(client, user_id = NULL) {
   check_client(client)
   user_id <- user_id %||% client[["user_id"]]
   check_user_ids(check_string(user_id), "user_id")
-  # A user without a profile is a user who is not there, to some servers.
+  # Some servers respond with 404 to a user who has no profile.
   profile <- tryCatch(
     http_json(client, "GET", api_path("profile", user_id)),
     mx_error_M_NOT_FOUND = function(condition) list()
@@ -87,7 +87,7 @@ set_profile <- function(client, field, value, call = caller_env()) {
   http_json(client, "PUT", path, body, call = call)
 }
 
-# The bytes and type of a picture that is a file, or NULL for what needs no upload.
+# The bytes and type of a picture file, or NULL if there is nothing to upload.
 avatar_picture <- function(avatar, call = caller_env()) {
   if (!nzchar(avatar) || startsWith(avatar, "mxc://")) {
     if (nzchar(avatar)) {

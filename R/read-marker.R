@@ -1,22 +1,22 @@
-# What a program shows of itself in a room: how far it has read, and that it writes.
+# What other members see of a reader: how far they have read, and that they type.
 #
 # Specification: client-server API, "Fully read markers", "Receipts", "Typing
 # Notifications".
 
-#' Mark as read, and show that you are typing
+#' Mark as read, send typing notifications
 #'
-#' `mx_mark_read()` says that a room was read up to an event: others see the read receipt,
+#' `mx_mark_read()` marks a room as read up to an event: others see the read receipt,
 #' and your other clients show no unread messages before it. `mx_typing()` shows the others
 #' that you are typing, as a bot may do while it works.
 #'
-#' Neither is encrypted: the server sees what was read when.
+#' Neither is encrypted: the server sees what you read, and when.
 #'
 #' @inheritParams mx_room
 #' @param event_id The id of the last event that was read, or a link to it; `NULL` for the
 #'   newest event of the room.
 #' @param private Whether only your own clients see the read receipt.
-#' @param seconds How long typing is shown, at most; 0 ends it. A message that you send
-#'   ends it too in most clients.
+#' @param seconds How long typing is shown, at most, in seconds; 0 ends it. A message that
+#'   you send ends it too in most clients.
 #' @return `mx_mark_read()`: the id of the event, invisibly; `NA` if the room has none.
 #'   `mx_typing()`: `NULL`, invisibly.
 #' @section Errors:

@@ -8,25 +8,23 @@
 #'
 #' @inheritParams mx_client_session
 #' @param room A room: its id, its alias, a link to it (`matrix.to` or `matrix:`), or its
-#'   exact name. An unknown name, or
-#'   one that several of your rooms bear, is an error.
-#' @param name,topic What the room is called and about, or `NULL`.
+#'   exact name. An unknown name, or a name that several of your rooms have, is an error.
+#' @param name,topic Name and topic of the room, or `NULL`.
 #' @param invite User ids to invite.
 #' @param encrypted Whether the room is encrypted, from its first event on.
 #' @param alias The local part of an alias for the room, or `NULL`.
 #' @param public Whether anybody may enter. A public room can be encrypted, but
 #'   then anybody who enters can read.
-#' @param direct Whether this is a direct room, a conversation with those invited.
+#' @param direct Whether this is a direct room, a conversation with the invited users.
 #' @param user_id The user to invite.
 #' @param reason Why, or `NULL`.
-#' @param share_history Whether the user is given the keys of what was said before,
-#'   as far as those who said it let them go to later members: the history
-#'   visibility was `shared` or `world_readable` when they did. Only devices that
-#'   their owner has signed get them.
+#' @param share_history Whether the user gets the keys of earlier messages. Only keys of
+#'   messages that were sent while the history visibility was `shared` or
+#'   `world_readable` are given, and only to devices that their owner has signed.
 #' @return `mx_room_create()`: the room id. The others `NULL`, invisibly.
 #' @section Errors:
 #' `mx_error_room` (no such room, or several), `mx_error_M_FORBIDDEN`. Where the
-#' keys of what was said before cannot be given, the user is invited all the same,
+#' keys of earlier messages cannot be given, the user is invited all the same,
 #' with a warning of class `mx_warning_history_not_shared`. A direct room that could
 #' not be listed in `m.direct` is created all the same, with a warning of class
 #' `mx_warning_direct_room`.

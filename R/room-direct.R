@@ -1,13 +1,16 @@
-#' Direct room with a user
+#' Find or create a direct room with a user
 #'
-#' Returns the direct room that you have with another user, and makes one if there is
+#' Returns the direct room that you have with another user, and creates one if there is
 #' none. Called again, it returns the same room: a bot need not remember it.
 #'
-#' A room counts if it is listed with the user in your account data `m.direct`, which all
-#' your clients keep, if you are in it, if nobody but the two of you is in it or invited,
-#' if it is encrypted, and if it was not replaced by another room (see
-#' [mx_room_follow()]). One that the user has joined comes before one that they are only
-#' invited to. An invitation of the user to such a room is accepted.
+#' A room counts if all of this holds:
+#' * your account data `m.direct`, which all your clients share, lists it with the user;
+#' * you are in it, and nobody but the two of you is in it or invited;
+#' * it is encrypted;
+#' * no other room replaced it (see [mx_room_follow()]).
+#'
+#' A room that the user has joined comes before one that they are only invited to. If
+#' there is none, an invitation of the user to such a room is accepted.
 #'
 #' A new room is encrypted, the user is invited, and both have the same rights. What
 #' other clients wrote into `m.direct` stays as it is.
@@ -16,9 +19,9 @@
 #' @param user_id The user.
 #' @return The room id.
 #' @section Errors:
-#' Those of [mx_room_create()]. `mx_error_answer` and `mx_error_http` where the server does
-#' not return the list of direct rooms or the members of one: then no room is made.
-#' Where the list cannot be written, a warning of class `mx_warning_direct_room`.
+#' Those of [mx_room_create()]. If the server does not return the list of direct rooms or
+#' the members of one, `mx_error_answer` or `mx_error_http`, and no room is created.
+#' If the list cannot be written, a warning of class `mx_warning_direct_room`.
 #' @references Client-server API, "Direct Messaging":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#direct-messaging>
 #' @family rooms
@@ -43,8 +46,8 @@ mx_room_direct <- function(client, user_id) {
     mx_room_create(client, invite = user_id, direct = TRUE)
 }
 
-# The listed room in which the two are alone, or NULL. What cannot be read is an error:
-# for each failure of the server there would be another room.
+# The listed room in which the two are alone, or NULL. A list that cannot be read is an
+# error: otherwise each failure of the server would create another room.
 find_direct_room <- function(client, user_id, call = caller_env()) {
   listed <- direct_rooms(client, call)
   listed <- listed[["room_id"]][listed[["user_id"]] == user_id]
@@ -63,8 +66,8 @@ find_direct_room <- function(client, user_id, call = caller_env()) {
   invited
 }
 
-# The membership of a user in a room where nobody else is but us, or NULL where the room
-# is none to be used as a direct one.
+# The membership of a user in a room with nobody else but us, or NULL if the room cannot
+# be used as a direct one.
 membership_alone <- function(client, room_id, user_id, call = caller_env()) {
   known <- core(machine_known_room(machine_of(client), room_id), call = call)
   if (!is.null(known[["successor"]])) {
@@ -77,7 +80,8 @@ membership_alone <- function(client, room_id, user_id, call = caller_env()) {
   }
 }
 
-# Joins the direct room that the user invites to, where it is what it says.
+# Joins the direct room that the user invites to. The invitation is the server's word: a
+# room with more members, or without encryption, is left again.
 accept_direct_room <- function(client, user_id, call = caller_env()) {
   rooms <- data.frame(core(machine_rooms(machine_of(client)), call = call))
   is_one <- rooms[["membership"]] == "invite" &

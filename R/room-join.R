@@ -1,32 +1,33 @@
-# Into rooms: by invitation, by a link or alias, by a knock.
+# Joining rooms: by invitation, by a link or alias, after a knock.
 
-#' Join rooms, and ask to be let in
+#' Join rooms, accept invitations, and knock
 #'
-#' `mx_room_join()` accepts an invitation, or enters a room that lets you in: a public
+#' `mx_room_join()` accepts an invitation, or joins a room that you may join: a public
 #' one, or a restricted one if you are in one of the rooms that it names.
-#' `mx_room_knock()` asks the members of a room that takes knocks to invite you;
-#' [mx_room_join()] accepts when they do.
+#' `mx_room_knock()` asks the members of a room that allows knocking to invite you;
+#' `mx_room_join()` accepts when they do.
 #'
 #' The name of an invitation is what its inviter chose. An invitation may still be on
-#' its way when it is accepted: where the server answers that there is none, or no such
-#' room, it is asked again for some seconds (`getOption("mxcrypt.max_tries")`, 5, tries
-#' in all).
+#' its way when it is accepted: if the server reports that there is none, or no such
+#' room, the request is repeated for some seconds (`getOption("mxcrypt.max_tries")`, 5,
+#' tries in all).
 #'
-#' A room id does not say where the room is. Your server must be told of another one that
-#' is in it, unless it is in it already: by `via`, by a link to the room, or by who told of
-#' it. The servers of who invites, and of who upgraded a room of yours to it, are in it.
+#' A room id does not tell where the room is. Unless your server is in the room already,
+#' it needs the name of another server that is. That name comes from `via`, from a link to
+#' the room, from the user who invites you, or from the user who upgraded a room of yours
+#' to it.
 #'
 #' @inheritParams mx_client_session
 #' @param room A room: its id, its alias, a link to it (`matrix.to` or `matrix:`), or, for
 #'   an invitation, its exact name.
-#' @param via Names of servers that are in the room, or `NULL`. Those of a link and of an
-#'   invitation need not be repeated.
-#' @param reason Why, for all members to read, or `NULL`. It is not encrypted.
+#' @param via Names of servers that are in the room, or `NULL`. Those of a link or an
+#'   invitation are added.
+#' @param reason The reason that all members can read, or `NULL`. It is not encrypted.
 #' @return The room id, invisibly.
 #' @section Errors:
 #' `mx_error_room` (no such invitation, or several), `mx_error_link`,
-#' `mx_error_M_FORBIDDEN` when the room does not let you in: the message says what the
-#' room asks for, where the server says it. A direct room that could not be listed in
+#' `mx_error_M_FORBIDDEN` when you may not join: the message names what the room
+#' requires, if the server reports it. A direct room that could not be listed in
 #' `m.direct` is joined all the same, with a warning of class `mx_warning_direct_room`.
 #' @references Client-server API, "Joining rooms", "Knocking on rooms", "Restricted
 #'   rooms": <https://spec.matrix.org/v1.19/client-server-api/#joining-rooms>
@@ -88,8 +89,8 @@ way_to_room <- function(client, room, via = NULL, call = caller_env()) {
   list(room = room, via = unique(c(via, link[["via"]], told)))
 }
 
-# The servers of those who told of a room: who invites to it, and who upgraded another
-# room to it. Specification: "Room Upgrades".
+# The servers of users who are in a room as far as we know: who invites to it, and who
+# upgraded another room to it. Specification: "Room Upgrades".
 servers_told <- function(machine, room, call) {
   known <- function(id) core(machine_known_room(machine, id), call = call)
   invitation <- known(room)
@@ -150,7 +151,7 @@ join_patiently <- function(client, way, reason = NULL, call = caller_env()) {
   }
 }
 
-# An alias that leads nowhere is no invitation on its way.
+# An alias that leads nowhere has nothing to do with an invitation on its way.
 may_come_yet <- function(refusal, room) {
   code <- refusal[["errcode"]]
   code == "M_FORBIDDEN" ||
@@ -159,7 +160,7 @@ may_come_yet <- function(refusal, room) {
       code %in% c("M_NOT_FOUND", "M_UNKNOWN"))
 }
 
-# A refusal with what the room asks for, as far as the server says it.
+# A refusal with what the room requires, if the server reports it.
 explained_refusal <- function(client, way, refusal, knocked = FALSE) {
   if (!isTRUE(refusal[["status"]] %in% c(400L, 403L))) {
     return(refusal)

@@ -1,6 +1,6 @@
 # Links to rooms, events and users: matrix.to and the `matrix:` scheme. A link is taken
-# wherever a room or an event is, and may come from anybody: what is odd is an error and
-# no guess, because a guess would send a message to another room.
+# wherever a room or an event is, and may come from anybody. A link that is not exactly
+# valid is an error: a guess could send a message to another room.
 #
 # Specification: appendices, "URIs".
 

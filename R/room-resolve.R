@@ -88,7 +88,7 @@ described <- function(rooms) {
   paste0(rooms[["room_id"]], ifelse(invited, by, ""))
 }
 
-# Names are long enough to be long: what nobody types is not compared.
+# A server chooses names, and comparing long ones takes long: nobody types such a name.
 did_you_mean <- function(name, names) {
   near <- near_names(name, names[!is.na(names) & nchar(names) <= 100])
   if (length(near) > 0L) {

@@ -1,19 +1,19 @@
-# Room upgrades: a room that was replaced says by which one. Who may say so is judged by
-# the core (judgement/room_upgrade.rs).
+# Room upgrades: the tombstone of a room names the room that replaces it. The core judges
+# whether its sender may do that (judgement/room_upgrade.rs).
 #
 # Specification: client-server API, "Room Upgrades".
 
-#' Follow a room to the one that replaces it
+#' Follow a room upgrade
 #'
-#' A room is upgraded by another one that takes its place; the old one stays, and says
-#' where to go in its state (`m.room.tombstone`). `mx_room_follow()` joins the new room, if
-#' the upgrade holds, and returns its id.
+#' An upgrade replaces a room by a new one; the old room stays, and its state
+#' (`m.room.tombstone`) names the new one. `mx_room_follow()` joins the new room, if the
+#' upgrade is valid, and returns its id.
 #'
 #' An upgrade is an event of type `m.room.tombstone` for [mx_sync()] and [mx_listen()], with
 #' the new room in `content$replacement_room`. [mx_rooms()] has the new room of each room
 #' in `successor`. The first message that a session sends into the old room afterwards
 #' comes with a warning of class `mx_warning_room_upgraded`, whose `successor` is the new
-#' room. Nothing is followed by itself: where to send is your decision.
+#' room. No upgrade is followed automatically: where to send is your decision.
 #'
 #' The new room is joined only if
 #' * the sender of the tombstone may upgrade the old room, by its power levels; creators
@@ -21,25 +21,25 @@
 #' * the new room says that it replaces the old one (`predecessor` of its `m.room.create`);
 #' * the new room is encrypted, if the old one was ever seen to be.
 #'
-#' Of a room that is not joined yet, the last two can often be read only by a member. Then
-#' it is joined, and left again if they do not hold; nothing is sent there meanwhile. An
-#' upgraded room that was a direct one is listed as one again.
+#' Often only a member can read the last two. Then the new room is joined, and left again
+#' if a condition fails; nothing is sent there meanwhile. If the old room was a direct
+#' one, the new room is listed as a direct one too.
 #'
-#' State of a room is not encrypted, and not signed by devices: these checks keep members
-#' from leading you elsewhere who may not, but not your own server. Check who is in the new
-#' room before you send there what your server must not have.
+#' The state of a room is not encrypted, and not signed by devices. These checks stop
+#' members who may not upgrade the room; they do not stop your own server. Check who is in
+#' the new room before you send there what your server must not have.
 #'
 #' @inheritParams mx_room_join
 #' @param room The old room: its id, alias, a link to it, or its exact name.
-#' @param via Names of servers that are in the new room, or `NULL`. The server of who
-#'   upgraded is tried anyway.
+#' @param via Names of servers that are in the new room, or `NULL`. The server of the user
+#'   who upgraded it is tried anyway.
 #' @param allow_unencrypted Whether a new room that is not encrypted is joined, although
 #'   the old one was encrypted.
 #' @return The id of the new room, invisibly.
 #' @section Errors:
 #' `mx_error_upgrade`, whose `reason` is `not_upgraded` (the room has no tombstone),
 #' `no_successor` (it names no other room), `not_allowed` (its sender may not upgrade),
-#' `other_predecessor` (the new room does not say that it replaces this one) or
+#' `other_predecessor` (the new room does not name this one) or
 #' `not_encrypted`; `successor` is the room that was named. Errors of [mx_room_join()].
 #' @references Client-server API, "Room upgrades":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#room-upgrades>
@@ -79,7 +79,7 @@ mx_room_follow <- function(
       check_encrypted(client, successor)
     }
   }
-  # Who is in the room, or may look into it, need not join to know.
+  # Without joining, a member can read its state, or anybody if its history is public.
   checked <- tryCatch(
     {
       check()
@@ -209,12 +209,12 @@ join_successor <- function(client, upgrade, via, call = caller_env()) {
   core(machine_note_own_membership(machine, successor, "join"), call = call)
 }
 
-# The reason to leave is what the user has to hear of.
+# A failure to leave must not hide the reason to leave.
 leave_quietly <- function(client, room_id) {
   tryCatch(mx_room_leave(client, room_id), mx_error = function(condition) NULL)
 }
 
-# Those of whom the old room was a direct one find the new one there too.
+# If the old room was a direct one, the new one becomes one too.
 stay_direct <- function(client, room_id, successor, call = caller_env()) {
   listed <- tryCatch(direct_rooms(client, call), mx_error = function(e) NULL)
   users <- listed[["user_id"]][listed[["room_id"]] %in% room_id]

@@ -1,16 +1,16 @@
 #' List your rooms and invitations
 #'
-#' Lists the rooms that you are in or invited to. It syncs first, so that an
-#' invitation is there as soon as the server has it; the events that come with that
-#' wait for [mx_sync()] and [mx_listen()].
+#' Lists the rooms that you are in or invited to. It syncs first, because only a sync
+#' returns invitations; the events of that sync are kept for [mx_sync()] and
+#' [mx_listen()].
 #'
 #' @inheritParams mx_client_session
 #' @return A data frame with a row for each room: `room_id`, `name`, `alias`,
 #'   `membership` (`join` or `invite`), `encrypted` (whether the room is, or was
-#'   once seen, encrypted), `direct` (whether you list it as a direct room, or the
-#'   invitation calls it one; `NA` if that could not be read), `inviter` and
-#'   `successor`, the room that replaces it (see [mx_room_follow()]). Name and `direct`
-#'   of an invitation are what the inviter says.
+#'   once seen, encrypted), `direct` (whether your account data `m.direct` lists it, or
+#'   the invitation calls it direct; `NA` if that could not be read), `inviter` and
+#'   `successor`, the room that replaces it (see [mx_room_follow()]). The inviter chooses
+#'   the name and `direct` of an invitation.
 #' @section Errors:
 #' Those of [mx_sync()]. If the server does not return the list of direct rooms,
 #' that is a warning of class `mx_warning_direct_room`.
