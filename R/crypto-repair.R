@@ -1,21 +1,21 @@
 #' Repair key storage
 #'
-#' Key storage is out of sync when the keys on this device, the keys in secret
-#' storage and the key backup do not fit together, or something is missing: then
+#' Repairs key storage where it is out of sync: the keys on this device, the keys in
+#' secret storage and the key backup do not match, or something is missing. Then
 #' a new device could not read the history, or others withhold keys from this one.
-#' [mx_crypto_status()] shows it. `mx_crypto_repair()` says first what it will do,
-#' and then does what can be done without replacing or losing anything. What needs
-#' a decision of yours is left, and told.
+#' [mx_crypto_status()] reports it. `mx_crypto_repair()` announces what it will do,
+#' and then does what is possible without replacing or losing anything. Repairs that
+#' need a decision of yours are listed, and not done.
 #'
-#' With the recovery key it also compares what secret storage holds with the keys
-#' that are here, which nothing else can. A repair that fails is a warning of class
-#' `mx_warning_key_storage`, and the others go on.
+#' Only with the recovery key can it compare the keys in secret storage with those on
+#' this device. A repair that fails is a warning of class `mx_warning_key_storage`, and
+#' the others continue.
 #'
 #' @inheritParams mx_crypto_setup
-#' @param ask Whether to ask after it was told what will be done; an answer other
+#' @param ask Whether to ask after it was announced what will be done; an answer other
 #'   than yes is an error of class `mx_error_declined`.
 #' @return A data frame with a row for each problem: `problem` (its name),
-#'   `message`, `repair` (what mends it) and `mended`.
+#'   `message`, `repair` (what repairs it) and `mended` (whether it is repaired).
 #' @section Errors:
 #' Those of [mx_crypto_setup()], and `mx_error_declined`. What was done before an
 #' error stays done: call again.

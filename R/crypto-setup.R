@@ -1,56 +1,57 @@
 #' Set up encryption and a verified device
 #'
-#' Clients such as Element withhold keys from devices that their owner has not
-#' signed. `mx_crypto_setup()` has this device signed: on a new account it makes
-#' an identity (cross-signing keys) and secret storage, and returns a recovery
-#' key; on an account that has them it opens secret storage with the recovery key
-#' and signs this device. Call it at every start: where nothing is to be done, it
-#' does nothing. After a crash it goes on where it was. Each step that is done is
-#' told as a message, and so is how to save a recovery key that was made.
+#' Makes this device a verified device of your account. Clients such as Element withhold
+#' keys from devices that their owner has not signed. On a new account,
+#' `mx_crypto_setup()` creates an identity (cross-signing keys) and secret storage, signs
+#' this device, and returns a recovery key. On an account that has them, it opens secret
+#' storage with the recovery key and signs this device. Call it at every start: if all is
+#' set up, it does nothing. After a crash, the next call completes it. Each step is a
+#' message, and so is how to save a new recovery key.
 #'
-#' A key backup from before there was secret storage has a passphrase or a recovery
-#' key of its own: give that, and its key goes into the new secret storage. Trouble
-#' with the key backup is a warning of class `mx_warning_key_backup`, and keeps
-#' nothing else back; [mx_crypto_repair()] sets the backup up later.
+#' A key backup from before secret storage has a passphrase or a recovery key of its own:
+#' give that, and the key of the backup goes into the new secret storage. A failure of the
+#' key backup is a warning of class `mx_warning_key_backup`, and stops nothing else;
+#' [mx_crypto_repair()] sets the backup up later.
 #'
-#' A device whose disk is lost stays signed in on the server. Where the recovery key
-#' is used on a new device, `mx_crypto_setup()` names your other devices that have
-#' the name of this one. At the console it offers to sign them out; for a program it
-#' says which call of [mx_device_delete()] does.
+#' A device whose disk is lost stays signed in on the server. If the recovery key
+#' is used on a new device, `mx_crypto_setup()` lists your other devices that have
+#' the same name. At the console it offers to sign them out; in a program it
+#' shows the call of [mx_device_delete()] that does so.
 #'
-#' `mx_cross_signing_reset()` is for when the recovery key is lost, or the
-#' identity is not to be trusted any more: it replaces identity and secret storage
-#' by new ones, whether or not another of your devices is still signed in. Those
-#' that are warn on each call until `mx_crypto_setup()` is run there with the new
-#' recovery key.
+#' `mx_cross_signing_reset()` is for a lost recovery key, or an identity that you no
+#' longer trust: it replaces identity and secret storage by new ones. Your other devices
+#' that are still signed in warn on each call until `mx_crypto_setup()` is run there with
+#' the new recovery key.
 #'
 #' @inheritParams mx_client_session
 #' @param recovery_key The recovery key of the account. Better leave it out: it is
 #'   then read from the environment variable `MXCRYPT_RECOVERY_KEY`, or from another
 #'   place of [mxcrypt_secrets].
 #' @param passphrase The passphrase of secret storage, in place of a recovery
-#'   key: to open it, or to make it with.
-#' @param reset Whether to replace an identity and secret storage that are there.
-#'   Everybody who verified you has to do so again, and what only the old secret
-#'   storage held is lost. The key backup is replaced too: keys in it come to this
-#'   device first where its key is here, and are lost otherwise.
-#' @param password Your password, where the server asks for it before it takes an
+#'   key: to open it, or to create it with.
+#' @param reset Whether to replace an existing identity and secret storage.
+#'   Everybody who verified you has to do so again, and secrets that are only in the old
+#'   secret storage are lost. The key backup is replaced too: its keys are restored
+#'   to this device first if its key is here, and are lost otherwise.
+#' @param password Your password, if the server requires it before it accepts an
 #'   identity; as for [mx_client_configure()].
-#' @return An object of class `mx_crypto_setup`, invisibly where nothing was to be
-#'   done: a list of `user_id`, `device_id`, `master_key` (the public key that
-#'   stands for you), `steps` (what was done), `key_backup` (why the key backup is
+#' @return An object of class `mx_crypto_setup`, invisibly if nothing was to be
+#'   done: a list of `user_id`, `device_id`, `master_key` (the public key of your
+#'   identity), `steps` (what was done), `key_backup` (why the key backup is
 #'   not set up, or `NULL`) and `recovery_key`, which is `NULL` or an
 #'   [mx_recovery_key][mx_recovery_key_write].
 #' @section Errors:
-#' `mx_error_recovery_key` (none to be had, mistyped, or of another account),
-#' `mx_error_secret_storage` (missing, or does not hold what it should),
-#' `mx_error_identity` (the server shows another identity than secret storage
-#' holds, or does not take the signatures), `mx_error_password`,
-#' `mx_error_approval` (the server wants you to approve this in a browser: open the
-#' `url` of the condition, approve it there, and make the same call again, now or in
-#' another process. It goes on with the keys that were made; until then the
-#' identity stays as it was), `mx_error_uia` (the server asks for what cannot be
-#' done, such as to open something that is no web page).
+#' * `mx_error_recovery_key`: it was not found, is mistyped, or belongs to another account.
+#' * `mx_error_secret_storage`: it is missing, or does not hold what it should.
+#' * `mx_error_identity`: the server returns another identity than secret storage
+#'   holds, or does not accept the signatures.
+#' * `mx_error_password`: the password is needed, and there is none.
+#' * `mx_error_approval`: the server requires your approval in a browser. Open the `url`
+#'   of the condition, approve it there, and make the same call again, now or in
+#'   another process. It uses the keys that were created; until then the identity stays
+#'   as it was.
+#' * `mx_error_uia`: the server requires something that is not supported, such as to open
+#'   an address that is no web page.
 #' @references Client-server API, "Cross-signing" and "Secrets":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#cross-signing>
 #' @family identity and recovery
@@ -144,8 +145,8 @@ set_up_crypto <- function(
   setup
 }
 
-# Secret storage that is there already is used: a new one in its place would lock
-# other clients out of what it holds.
+# Existing secret storage is used: a new one in its place would lock other clients out of
+# what it holds.
 make_identity <- function(client, machine, given, reset, call = caller_env()) {
   shown <- secret_storage(client, call)
   backup <- backup_now(client, machine, call)
@@ -214,7 +215,7 @@ publish_identity <- function(
     with_authentication(client, path, password, call, body = function(auth) {
       core(machine_signing_keys_upload(machine, auth), call = call)
     })
-    # What is there then counts, and not what was answered.
+    # Success is what the server returns afterwards, and not its response to the upload.
     if (!is_identity_shown(client, machine, call)) {
       mx_abort(
         c(
@@ -279,7 +280,7 @@ open_identity <- function(client, machine, given, call = caller_env()) {
 sign_device <- function(client, machine, call = caller_env()) {
   body <- core(machine_signatures_upload(machine), call = call)
   answer <- if (!is.null(body)) upload_signatures(client, body, call)
-  # Success is what the server shows then, and not what it said.
+  # Success is what the server returns afterwards, and not its response to the upload.
   if (!own_identity(client, machine, call)[["device_signed"]]) {
     message <- "The server does not show this device as signed."
     signature_abort(message, answer, call)

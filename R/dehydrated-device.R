@@ -1,20 +1,20 @@
 #' Dehydrated devices
 #'
-#' Whoever sends to a room gives its keys to the devices that its members have at
-#' that time. A dehydrated device waits on the server, encrypted, and is given
-#' keys too, also while none of your devices is signed in. The next one reads them
-#' from it, with the recovery key, and with them the messages of that time.
+#' A dehydrated device receives room keys while none of your devices is signed in. Senders
+#' give keys only to the devices that members have at that time. The dehydrated device
+#' waits on the server, encrypted, and gets keys too. Your next device reads them from
+#' it, with the recovery key, and with them the messages of that time.
 #'
-#' `mx_dehydrated_device_create()` makes one, and replaces the one that is there.
-#' `mx_dehydrated_device_rehydrate()` opens it and takes the keys that it was sent.
-#' Events that wait for them are read then, and handed over by [mx_sync()]. When all
-#' keys are saved, the device is replaced by a new one, or deleted; a call that
-#' ended earlier is made again. `mx_dehydrated_device_delete()` deletes it unread.
+#' `mx_dehydrated_device_create()` creates one, and replaces an existing one.
+#' `mx_dehydrated_device_rehydrate()` opens it and saves the keys that it was sent.
+#' Then [mx_sync()] delivers events that waited for them. When all
+#' keys are saved, the device is replaced by a new one, or deleted. If the call is
+#' interrupted, make it again. `mx_dehydrated_device_delete()` deletes the device unread.
 #'
 #' The device has a limited number of one-time keys: a bot that is signed in should
-#' make a new one now and then, for instance once a week. The key that it is
-#' encrypted with is in secret storage; whoever has the recovery key can open it.
-#' After [mx_cross_signing_reset()] make a new one: nobody gives keys to the old.
+#' create a new one regularly, for instance once a week. The key that it is
+#' encrypted with is in secret storage: the recovery key opens it.
+#' After [mx_cross_signing_reset()] create a new one: nobody gives keys to the old one.
 #'
 #' @inheritParams mx_secret_fetch
 #' @param replace Whether a new one takes its place. If not, it is deleted.
@@ -25,11 +25,11 @@
 #'   `mx_dehydrated_device_delete()`: `TRUE` if there was one, else `FALSE`. All
 #'   invisibly.
 #' @section Errors:
-#' `mx_error_dehydrated_device` (the server does not know them, or the one there
-#' does not open with your key, or does not show as yours), `mx_error_identity` (the
+#' `mx_error_dehydrated_device` (the server does not support them, or the device does not
+#' open with your key, or is not signed by you), `mx_error_identity` (the
 #' key that signs devices is not here: run [mx_crypto_setup()]),
-#' `mx_error_recovery_key`, `mx_error_secret_storage`, `mx_error_answer` (the server's
-#' answer is none, or has no end).
+#' `mx_error_recovery_key`, `mx_error_secret_storage`, `mx_error_answer` (a response of
+#' the server is invalid, or its pages never end).
 #' @references MSC3814, "Dehydrated Devices with SSSS", which is not part of the
 #'   specification yet:
 #'   <https://github.com/matrix-org/matrix-spec-proposals/pull/3814>
@@ -114,8 +114,8 @@ mx_dehydrated_device_delete <- function(client) {
   invisible(!is.null(answer))
 }
 
-# Takes in what it was sent, a batch at a time. The server keeps all of it until the
-# device is gone: after an interrupt it begins anew.
+# Processes the messages that it was sent, in batches. The server keeps all of them until
+# the device is deleted: after an interrupt, the next call starts again.
 rehydrate <- function(client, machine, opened, call = caller_env()) {
   cli::cli_progress_bar("Reading what the dehydrated device was sent")
   batches <- list()

@@ -1,16 +1,16 @@
 #' List, verify, sign, block and delete devices
 #'
-#' `mx_devices()` lists devices. `mx_device_verify()` relies on one whose
-#' fingerprint you compared with what it shows, whoever signed it;
-#' `mx_device_block()` gives one no more room keys. Either holds on this device
-#' alone. The others are for your own devices: `mx_device_sign()` signs one after
-#' you compared its fingerprint, `mx_device_rename()` gives one another name,
-#' `mx_device_delete()` signs some out.
+#' `mx_devices()` lists devices. `mx_device_verify()` trusts a device whose
+#' fingerprint you compared with the one that it displays, whoever signed it;
+#' `mx_device_block()` gives a device no more room keys. Both count on this device
+#' only. The others are for your own devices: `mx_device_sign()` signs one after
+#' you compared its fingerprint, `mx_device_rename()` renames one,
+#' `mx_device_delete()` signs devices out.
 #'
 #' @inheritParams mx_client_session
-#' @param user_ids,user_id User ids; one.
-#' @param device_id,device_ids Devices; your own, where there is no `user_id`.
-#' @param fingerprint The Ed25519 key that the device shows.
+#' @param user_ids,user_id User ids; one user id.
+#' @param device_id,device_ids Device ids; of your own devices if there is no `user_id`.
+#' @param fingerprint The Ed25519 key that the device displays.
 #' @param blocked `FALSE` forgets that the device was blocked, or verified.
 #' @param display_name What the device is called; other users see it.
 #' @param password Your password, where the server asks for it; as for
@@ -21,11 +21,11 @@
 #'   `mx_warning_keys_lost`.
 #' @return `mx_devices()`: a data frame with a row for each device: `user_id`,
 #'   `device_id`, `display_name`, `ed25519` (its fingerprint), `curve25519`,
-#'   `trust`, an ordered factor as in [mx_sync()], and what it rests on:
-#'   `signed_by_owner` (by the identity that the server shows now),
-#'   `cross_signing_verified` (by one that is verified), `locally_verified`,
+#'   `trust`, an ordered factor as in [mx_sync()], and the reasons for it:
+#'   `signed_by_owner` (by the identity that the server returns now),
+#'   `cross_signing_verified` (by a verified identity), `locally_verified`,
 #'   `blocked`, `dehydrated` (see [mx_dehydrated_device_create()]), `key_changed`
-#'   (the server showed another key for it, which was refused) and `problem`: why a
+#'   (the server returned another key for it, which was refused) and `problem`: why a
 #'   device gets no room keys whatever its trust, for example because it does not
 #'   support Megolm or its keys are not signed by itself. Such a device has the trust
 #'   `none`. `NA` if there is no problem. At most 20 such devices of a user are
@@ -38,10 +38,9 @@
 #' class `mx_warning_devices`.
 #'
 #' `mx_error_identity`: no such device, another fingerprint, or this device cannot
-#' sign for you (see [mx_crypto_setup()]). `mx_error_approval`: the server wants
-#' you to approve the deletion in a browser. Open the `url` of the condition, and
-#' make the same call again: an approval counts for the very devices it was asked
-#' for.
+#' sign for you (see [mx_crypto_setup()]). `mx_error_approval`: the server requires
+#' your approval in a browser. Open the `url` of the condition, approve the deletion,
+#' and make the same call again. An approval counts only for the same devices.
 #' @family trust and verification
 #' @examples
 #' homeserver <- mx_demo_homeserver()

@@ -61,7 +61,7 @@ check_proxy <- function(x) {
   )
 }
 
-# Where it is. A name, a password or a path can let somebody in.
+# The proxy's host. A user name, a password or a path may be a credential.
 masked_proxy <- function(url) {
   scheme <- regmatches(url, regexpr("^[A-Za-z0-9+.-]+://", url))
   rest <- substr(url, sum(nchar(scheme)) + 1L, nchar(url))
@@ -111,8 +111,8 @@ check_secrets <- function(x) {
   stats::setNames(lines, labels)
 }
 
-# Where a secret was found, or would be. No function is called and no pipe is read,
-# which may have it once; the keyring is asked for names alone.
+# Where a secret was found, or would be. No function is called and no pipe is read: it may
+# return the secret only once. The keyring is searched by name, without its secrets.
 secret_whereabouts <- function(name, client) {
   used <- secret_source(name)
   if (!is.null(used)) {
@@ -194,7 +194,7 @@ configuration_checks <- list(
   secrets = check_secrets
 )
 
-# A path without the name of the person.
+# A path without the user's home directory, which has their name.
 short_path <- function(path) {
   home <- normalizePath("~", winslash = "/", mustWork = FALSE)
   path <- gsub("\\", "/", path, fixed = TRUE)
@@ -429,7 +429,7 @@ expired_line <- function(client) {
 
 # The device and its keys -----------------------------------------------------
 
-# The store is opened where it is, and neither begun nor bound.
+# An existing store is opened; none is created, or bound to a login.
 doctor_machine <- function(x) {
   client <- x[["client"]]
   if (!file.exists(file.path(client[["store_dir"]], "crypto.sqlite"))) {

@@ -1,22 +1,23 @@
-#' Check the installation, the login and the store
+#' Diagnose problems with installation, login and store
 #'
-#' `mx_doctor()` looks at everything that usually is the reason when something does
-#' not work: versions, locale, secrets, proxy, server, login, clock, identity, key
-#' backup and store. Its print is made to be pasted into an issue. It has no token,
-#' key or password in it; it has your user id, your device id, the server and paths.
+#' `mx_doctor()` checks the usual reasons why something does not work: versions, locale,
+#' secrets, proxy, server, login, clock, identity, key backup and store. Paste what it
+#' prints into an issue: it holds no token, key or password, but your user id, your
+#' device id, the server and paths.
 #'
-#' No check changes anything, sends a message or key, or renews a login; a file is made
-#' beside the store to try locks, and deleted. What is said of identity and key backup
-#' is what this device knows; [mx_crypto_status()] asks the server. A check that fails
-#' is a line of the result, and stops no other check.
+#' No check changes anything, sends a message or key, or renews a login; a file is created
+#' beside the store to test locks, and deleted. Identity and key backup are reported as
+#' this device knows them; [mx_crypto_status()] requests them from the server. A check
+#' that fails is a line of the result, and stops no other check.
 #'
 #' @param client A client, from [mx_client_load()]. `NULL` means that of the app
-#'   `mxcrypt` if it has signed in; if not, only this machine is looked at.
-#' @return A data frame of class `mx_doctor` with a row for each thing that was
-#'   looked at: `what`, `state` (`"ok"`, `"warning"` or `"failure"`), `found`, and
-#'   `remedy` (what to do; empty where all is well).
+#'   `mxcrypt` if it has signed in; if not, only this machine is checked.
+#' @return A data frame of class `mx_doctor` with a row for each check: `what`, `state`
+#'   (`"ok"`, `"warning"` or `"failure"`), `found`, and `remedy` (what to do; empty if
+#'   nothing is wrong).
 #' @section Errors:
-#' `mx_error_argument`, if `client` is none. Nothing else.
+#' `mx_error_argument`, if `client` is not a client. Nothing else.
+#' @seealso [mx_crypto_status()], [mxcrypt_network], [mxcrypt_conditions]
 #' @family sign-in
 #' @examples
 #' homeserver <- mx_demo_homeserver()
@@ -29,7 +30,7 @@ mx_doctor <- function(client = NULL) {
   if (!is.null(client)) {
     check_client(client)
   }
-  # One try, and not for long: a server that is away is what is to be found out.
+  # One short try: a server that cannot be reached is a finding, and not worth a wait.
   old <- options(
     mxcrypt.max_tries = 1,
     mxcrypt.timeout = min(http_timeout(), 15)
@@ -49,7 +50,7 @@ mx_doctor <- function(client = NULL) {
 # whether the server is `reached`. It returns a line, a list of lines, or NULL.
 run_checks <- function(checks, x) {
   lines <- lapply(names(checks), function(what) {
-    # R's own warnings are about what the line says anyhow.
+    # R's own warnings repeat what the line says.
     found <- tryCatch(suppressWarnings(checks[[what]](x)), error = failed_check)
     if (is.character(found)) {
       found <- stats::setNames(list(found), what)
@@ -109,8 +110,8 @@ new_doctor <- function(lines, secrets) {
   )
 }
 
-# No check puts a secret into a line. Text of a server or of a library could repeat
-# one that it was given.
+# No check puts a secret into a line. But text from a server or a library may repeat a
+# secret that was sent to it.
 scrubbed <- function(text, secrets) {
   # What the environment holds need not be text in its encoding.
   text <- iconv(enc2utf8(text), "UTF-8", "UTF-8", sub = "byte")
@@ -130,7 +131,7 @@ known_secrets <- function(client) {
     unlist(config[c("token", "refresh_token")]),
     Sys.getenv(variables)
   )
-  # In place of a short one, the mark would stand where everybody knows the word.
+  # A short secret may be a common word: masking it everywhere would reveal it.
   unique(unname(found[nchar(found, "bytes") >= 12L]))
 }
 

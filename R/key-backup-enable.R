@@ -13,7 +13,7 @@
 #'
 #' @inheritParams mx_secret_fetch
 #' @param recovery_key The recovery key of the account, or that of the backup itself.
-#'   Better leave it out: it is then read from where [mx_crypto_setup()] finds it.
+#'   Better leave it out: it is then read from [mxcrypt_secrets].
 #' @param passphrase The passphrase of secret storage, or that of the backup itself,
 #'   in place of a recovery key.
 #' @param replace Whether to make a new backup in place of the one that is there,

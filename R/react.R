@@ -18,6 +18,8 @@
 #'   and `key` stay readable for the server.
 #' @param reason Why the event is taken back, for all to read, or `NULL`.
 #' @return The id of the new event, invisibly.
+#' @section Errors:
+#' Those of [mx_send()].
 #' @references Client-server API, "Event annotations and reactions" and
 #'   "Redactions": <https://spec.matrix.org/v1.19/client-server-api/#redactions>
 #' @family sending

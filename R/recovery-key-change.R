@@ -1,30 +1,30 @@
 #' Set up recovery, or change the recovery key
 #'
-#' Where the account has no secret storage, it is made for the identity there is,
-#' if the private keys of that are on this device: recovery is set up, and the
+#' Replaces the recovery key, or the passphrase, of secret storage: for when somebody
+#' else may know it. If the account has no secret storage, it is created for the existing
+#' identity, if the private keys of that are on this device: recovery is set up, and the
 #' rest does not apply.
 #'
-#' For when somebody else may know the recovery key, or the passphrase, of secret
-#' storage. A new key is made and kept, sealed, in the store; every secret that the
+#' A new key is created and kept, sealed, in the store; every secret that the
 #' old key opens is encrypted with it too; it becomes the default key; and then
-#' what the old key opens is taken from the server. At any moment the secrets can
-#' be read with the key that is the default one then. After a crash, call again:
-#' it goes on with the same new key, and does not ask for the old one.
+#' the copies under the old key are deleted from the server. At any moment the default key
+#' opens the secrets. After a crash, call again: it continues with the same new key, and
+#' does not need the old one.
 #'
-#' Your identity stays as it is: nobody has to verify you again. Whoever knew the
+#' Your identity stays as it is: nobody has to verify you again. Somebody who knew the
 #' old key *and* could sign in as you may have read the private keys of your
-#' identity, and then only a new one helps: `mx_crypto_setup(reset = TRUE)`.
+#' identity, and then only a new identity helps: `mx_crypto_setup(reset = TRUE)`.
 #'
 #' Before anything is written, the cross-signing keys in secret storage are
-#' compared with those that the server shows. If they differ, nothing is changed.
-#' Where another key than the default one is given, neither opens anything
+#' compared with those that the server returns. If they differ, nothing is changed.
+#' If you give another key than the default one, neither opens anything
 #' afterwards; other keys stay.
 #'
 #' @inheritParams mx_secret_fetch
-#' @param recovery_key,passphrase What opens secret storage now. Better leave the
-#'   recovery key out: it is then read from where [mx_crypto_setup()] finds it.
-#' @param new_passphrase What is to open it instead. If left out, a random recovery
-#'   key is made.
+#' @param recovery_key,passphrase The key or passphrase that opens secret storage now.
+#'   Better leave the recovery key out: it is then read from [mxcrypt_secrets].
+#' @param new_passphrase The new passphrase. If left out, a random recovery key is
+#'   created.
 #' @return The new recovery key, for [mx_recovery_key_write()]; with a passphrase,
 #'   `NULL`, invisibly.
 #' @section Errors:

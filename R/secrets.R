@@ -7,12 +7,12 @@
 #' encrypted with fetches it; to store, the default key is needed.
 #'
 #' Before anything is stored, the cross-signing keys in secret storage are
-#' compared with those that the server shows. If they differ, nothing is written.
+#' compared with those that the server returns. If they differ, nothing is written.
 #' A new value replaces the old one for all keys.
 #'
 #' @inheritParams mx_crypto_setup
 #' @param recovery_key The recovery key. Better leave it out: it is then read from
-#'   where [mx_crypto_setup()] finds it.
+#'   [mxcrypt_secrets].
 #' @param passphrase The passphrase of secret storage, in place of a recovery key.
 #' @param name The name of the secret, which is a type of account data: a name of
 #'   your own looks like `org.example.token`.
@@ -24,10 +24,10 @@
 #'   `mx_secret_storage_keys()`: a data frame with a row for each key: `key_id`,
 #'   `name` (`NA` where it has none), `default` and `from_passphrase`.
 #' @section Errors:
-#' `mx_error_recovery_key` (none to be had, mistyped, of another account or an
-#' older one, or not the default key), `mx_error_secret_storage` (there is none, or
-#' what is there does not open or is no secret), `mx_error_identity` (a
-#' cross-signing key is not the one that the server shows).
+#' `mx_error_recovery_key` (not found, mistyped, of another account or an
+#' older one, or not the default key), `mx_error_secret_storage` (it is missing, or
+#' does not open, or holds something that is no secret), `mx_error_identity` (a
+#' cross-signing key is not the one that the server returns).
 #' @references Client-server API, "Secrets":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#secrets>
 #' @family identity and recovery
