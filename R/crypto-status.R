@@ -1,18 +1,19 @@
 #' Encryption status of this device
 #'
-#' `mx_crypto_status()` is the page to read first: this device, your identity,
-#' secret storage, and what waits. `mx_cross_signing_status()` says where the
-#' keys of your identity are, and `mx_cross_signing_ready()` whether this device
-#' can be trusted by others and can sign for you.
+#' `mx_crypto_status()` reports the state of this device, your identity, secret storage,
+#' key backup, and messages that wait: call it first when something does not work.
+#' `mx_cross_signing_status()` reports where the keys of your identity are, and
+#' `mx_cross_signing_ready()` whether others can trust this device and it can sign for
+#' you.
 #'
 #' @inheritParams mx_client_session
 #' @return
 #' * `mx_crypto_status()`: an object of class `mx_crypto_status`, a list of
 #'   `user_id`, `device_id`, `fingerprint`, `device_signed`, `isolation`,
-#'   `master_key`, `identity_changed`, `identity_refused` (why what the server
-#'   shows is no identity, or `NULL`), `secret_storage` (whether there is some),
+#'   `master_key`, `identity_changed`, `identity_refused` (why the identity that the
+#'   server returns is refused, or `NULL`), `secret_storage` (whether there is any),
 #'   `key_backup` (see [mx_backup_status()]), `key_storage`,
-#'   `recovery_key` (whether one waits to be saved), `one_time_keys` (how many the
+#'   `recovery_key` (whether a new one was not saved yet), `one_time_keys` (how many the
 #'   server holds), `waiting_to_send`, `cross_signing` and `out_of_sync`.
 #'
 #'   `key_storage` is a list: `on` (whether message keys of this device go to a key
@@ -20,21 +21,25 @@
 #'   needs, `"incomplete"` where it lacks some, `"not_set_up"` where there is none),
 #'   `uploaded` (what leaves this device, always encrypted: `"identity"`,
 #'   `"messages"`), `new_device_reads_history`, and `outlives_all_devices` (whether
-#'   identity and history can be had again when all devices are lost).
+#'   identity and history can be restored when all devices are lost).
 #'
-#'   `out_of_sync` is a data frame with a row for each thing that does not fit
-#'   together: `problem` (`"identity_missing"`, `"identity_unfinished"`,
+#'   `out_of_sync` is a data frame with a row for each problem:
+#'   `problem` (`"identity_missing"`, `"identity_unfinished"`,
 #'   `"identity_changed"`, `"identity_refused"`, `"private_keys_missing_here"`,
 #'   `"private_keys_lost_here"`, `"private_keys_under_other_key"`,
 #'   `"private_keys_not_stored"`, `"secret_storage_broken"`, `"device_unsigned"`,
 #'   `"backup_missing"`, `"backup_unfinished"`, `"backup_broken"`, `"backup_refused"`,
 #'   `"backup_key_missing_here"`, `"backup_key_differs"`, `"backup_unused"`,
 #'   `"backup_behind"`), `message`,
-#'   `repair` (what mends it) and `mendable` (whether [mx_crypto_repair()] can).
+#'   `repair` (what repairs it) and `mendable` (whether [mx_crypto_repair()] can).
 #' * `mx_cross_signing_status()`: a list of `public_keys_on_device`,
 #'   `private_keys_in_secret_storage` and `private_keys_cached` (of `master`,
 #'   `self_signing`, `user_signing`), each logical.
 #' * `mx_cross_signing_ready()`: `TRUE` or `FALSE`.
+#' @section Errors:
+#' `mx_error_network`, `mx_error_http`, `mx_error_answer`.
+#' @seealso [mx_crypto_repair()], which repairs; [mx_doctor()], which also checks the
+#'   installation, the network and the login.
 #' @family identity and recovery
 #' @examples
 #' homeserver <- mx_demo_homeserver()

@@ -7,20 +7,20 @@
 #' or thread stays what it was. In an encrypted room the new text is encrypted; which
 #' event it replaces stands outside, so that servers can find the newest edit.
 #'
-#' Who receives an edit finds it in [mx_sync()] and [mx_listen()] as an event of its
-#' own, with the old event in `replaces`; [mx_messages()] shows old events with
-#' their newest text. An edit counts only if it is of the same sender, room and type
-#' as what it replaces, has a new content, replaces no edit and no state, and is
-#' encrypted if that was. One that does not count has `NA` in `replaces`, and an
+#' [mx_sync()] and [mx_listen()] return an edit as an event of its own, with the id of
+#' the old event in `replaces`; [mx_messages()] returns old events with
+#' their newest text. An edit counts only if it has the same sender, room and type
+#' as the event it replaces, has a new content, replaces no edit and no state, and is
+#' encrypted if that event was. An edit that does not count has `NA` in `replaces`, and an
 #' `edit_reason`:
-#'   * `unknown_original`: what it replaces was not read on this device, so that
-#'     nothing can be said. [mx_messages()] may find it.
+#'   * `unknown_original`: this device has not read the event that it replaces, so it
+#'     cannot be checked. [mx_messages()] may find it.
 #'   * `other_sender`, `other_type`, `edit_of_edit`, `state_event`,
 #'     `no_new_content`: it breaks that rule.
-#'   * `not_encrypted`: it came in the clear, and what it replaces did not. Anybody
+#'   * `not_encrypted`: it is not encrypted, and the event that it replaces is. Anybody
 #'     with access to a server could have written it.
-#'   * `unrelated`: the server passed it off as an edit of this event.
-#'   * a `utd_reason`: the edit cannot be read.
+#'   * `unrelated`: the server returned it as an edit of another event.
+#'   * a `utd_reason`: the edit cannot be decrypted.
 #'
 #' Which event an edit replaces is not authenticated: a server can have it replace
 #' another message of the same sender.
@@ -29,8 +29,8 @@
 #' @param event_id The ids of the events to edit, or links to them.
 #' @param text The new text of each.
 #' @param mentions User ids that the new text mentions.
-#' @param notify Those of them to notify of the edit: whom the text before it did
-#'   not mention.
+#' @param notify Those of them to notify of the edit: users that the text before it
+#'   did not mention.
 #' @return The event id of each edit, invisibly.
 #' @section Errors:
 #' `mx_error_edit` when an event is known not to be editable by you; nothing is sent

@@ -2,22 +2,21 @@
 #' @param handler A function of an event (a list with the columns of
 #'   `mx_sync()`) and the client, or of the event alone. See `on_error` for what
 #'   happens when it fails.
-#' @param types The types of events to hand over, or `NULL` for all.
-#' @param own Whether to hand over events of your own user.
-#' @param seconds How long to listen; `0` hands over what is there. While there is
-#'   time left, a server that does not answer is a warning of class
-#'   `mx_warning_network`, and is asked again.
-#' @param poll How many seconds the server may take for an answer when there is
+#' @param types The types of events to deliver, or `NULL` for all.
+#' @param own Whether to deliver events of your own user.
+#' @param seconds How long to listen; `0` delivers the events that there are. While there
+#'   is time left, a server that does not respond is a warning of class
+#'   `mx_warning_network`, and the request is repeated.
+#' @param poll How many seconds the server may wait with its response when there is
 #'   nothing new.
-#' @param consumer A name for this listener. Each has its own place in the
-#'   stream of events, and goes on from there.
+#' @param consumer A name for this listener. Each has its own position in the
+#'   stream of events, and resumes there.
 #' @param on_verification A function of a [verification][mx_verification_request()], or
-#'   `NULL` to leave them alone. It is asked whether to agree to one that somebody asks
-#'   for (its `state` is `requested`), whether what is to be compared is the same on both
-#'   sides (`compare`, with `emoji` and `decimals`), and whether it was the other side that
-#'   scanned a QR code which was shown here (`scanned`): `TRUE`, `FALSE`, or `NULL` for
-#'   later. One that fails is a warning of class
-#'   `mx_warning_verification`.
+#'   `NULL` to ignore verifications. It decides whether to accept a request (the `state` is
+#'   `requested`), whether emoji or numbers are the same on both sides (`compare`, with
+#'   `emoji` and `decimals`), and whether it was the other side that scanned the QR code
+#'   which this device shows (`scanned`): `TRUE`, `FALSE`, or `NULL` for later. A failure
+#'   of the function is a warning of class `mx_warning_verification`.
 #' @param on_error What happens to an event whose handler fails:
 #'   * `"retry"`: the handler is called again, after a pause of 1 and then 2
 #'     seconds. After three tries the event is set aside.
@@ -28,22 +27,23 @@
 #'     these. One that fails or returns anything else counts as `"retry"`.
 #' @section When a handler fails:
 #' Each failure is a warning of class `mx_warning_handler`, with the error in
-#' `cause`, the event in `event`, and whether it was set aside in `set_aside`. Events
-#' behind the one that failed wait for it, so that the order is kept. When it is set
-#' aside, they go on, and an event of type `mxcrypt.handler_failed` comes to every
-#' consumer that takes this type. It has the `room_id` and `event_id` of the event that
+#' `cause`, the event in `event`, and whether it was set aside in `set_aside`. Later
+#' events wait for the one that failed, so that the order is kept. When it is set
+#' aside, they are delivered, and so is an event of type `mxcrypt.handler_failed` to every
+#' consumer of this type. It has the `room_id` and `event_id` of the event that
 #' was set aside, no sender, and a `content` of `error` (the message), `consumer`,
-#' `event_type` and `sender`. A handler that fails at such a report gets no report of
-#' the report.
+#' `event_type` and `sender`. If a handler fails at such a report, there is no further
+#' report.
 #'
 #' Tries are counted in the store before the handler is called. An event that ends
 #' the R process is set aside, too, unless `on_error` is `"stop"`: when three
-#' processes have ended, the fourth goes on behind it. An interrupt does not count.
+#' processes have ended, the fourth continues with the next event. An interrupt does not
+#' count.
 #'
 #' While `mx_listen()` runs, warnings appear when they happen, as with
 #' `options(warn = 1)`, also those of the handler. An R that turns warnings into
 #' errors, or ignores them, still does.
-#' @return `mx_listen()`: the number of events that the handler dealt with, invisibly.
+#' @return `mx_listen()`: the number of events that the handler processed, invisibly.
 #' @export
 mx_listen <- function(
   client,
@@ -149,7 +149,7 @@ sync_patiently <- function(client, timeout, end) {
   }
 }
 
-# Whether trouble says nothing of the login or the request: no response, one that
+# Whether a failure means nothing for the login or the request: no response, one that
 # is none, or one of a proxy, which has no error code; or another process that has
 # the store.
 is_passing <- function(trouble) {

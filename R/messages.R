@@ -1,10 +1,8 @@
 #' Read the history of a room
 #'
-#' Reads what was said before in a room, or in several, page by page. Events are
-#' decrypted and checked
-#' like those of [mx_sync()], with the keys that have come to this device until
-#' now, and those that the key backup has; listeners, and [mx_sync()], still get
-#' what is new to them.
+#' Reads earlier events of a room, or of several, page by page. They are decrypted and
+#' checked like those of [mx_sync()], with the keys that this device and the key backup
+#' have. [mx_sync()] and listeners still get the events that are new to them.
 #'
 #' @inheritParams mx_room
 #' @param room A room id, alias or name, or several; `NULL` for the client's own room.
@@ -15,7 +13,7 @@
 #'   the session. A date as `until` includes its day.
 #' @param types Only events of these types, such as `"m.room.message"`, and those that
 #'   could not be read; `NULL` for all.
-#' @param from Where to go on: the attribute `end` of an earlier result for the same
+#' @param from Where to continue: the attribute `end` of an earlier result for the same
 #'   `room`. `NULL` begins with the newest event.
 #' @param threads Which events to return: `NULL` for all, `TRUE` only those of threads
 #'   and the messages that threads begin with, `FALSE` only those outside of threads. Or
@@ -23,27 +21,27 @@
 #'   is outside of it, too. Edits and reactions belong where their message does.
 #' @param reactions Whether to add a column `reactions`.
 #' @param unsigned As for [mx_sync()].
-#' @param edits Whether to show edited messages as they are by now. `FALSE` shows
-#'   what was said first.
+#' @param edits Whether to return edited messages with their newest text. `FALSE` returns
+#'   the first text.
 #' @details
 #' A message that was edited has its newest text in `body`, `msgtype`, `mentions`
 #' and `content`, `edited` is `TRUE`, and `trust` is the lower of that in the
 #' message and in its edit. The edits themselves are rows, too: those with
 #' `is.na(replaces)` are the conversation. Only an edit that counts is shown, see
-#' [mx_edit()]; where the server says that the newest one is another,
-#' `edit_reason` says why it is not. A server can keep an edit back, as it can any
+#' [mx_edit()]; if the server returns another one as the newest,
+#' `edit_reason` is why that does not count. A server can keep an edit back, as it can any
 #' event.
 #'
-#' When an event was sent, its sender's server says. Reading ends with a page of which
-#' all events are older than `since`; it goes on over single ones. In a session with
-#' somebody at it, a progress bar shows the date reached.
+#' The time of an event is set by its sender's server. Reading ends with a page of which
+#' all events are older than `since`, and not with a single such event. In an interactive
+#' session, a progress bar shows the date reached.
 #'
 #' `limit` counts events before `types`, `since`, `until` and `threads` select among them.
 #' Reactions are counted among all events that were read, also those that are not
 #' returned. Reactions that are newer than `until` or `from` are not read.
 #'
 #' Several rooms are read with one sync. If some of them cannot be read, the others
-#' are returned with a warning. Reading goes on, also for the rooms that failed, with
+#' are returned with a warning. To continue, also with the rooms that failed, use
 #' `from = attr(events, "end")`.
 #'
 #' @return A data frame as from [mx_sync()], oldest event first; of several rooms, one
@@ -54,8 +52,8 @@
 #'   frequent first. A user counts once for each key; redacted reactions do not count.
 #'
 #'   The attribute `end` is where older events begin, or `NULL` at the beginning of the
-#'   room. Fewer events than `limit` with an `end` mean that the server answered with
-#'   empty pages for too long. For several rooms, `end` is a list with an element for
+#'   room. Fewer events than `limit` with an `end` mean that the server returned too many
+#'   empty pages. For several rooms, `end` is a list with an element for
 #'   each room that has older events or failed, named as in `room`. The attribute
 #'   `failed` is a list of the errors, named in the same way, or `NULL`.
 #' @section Errors:

@@ -1,13 +1,15 @@
 #' Rotate the key of a room
 #'
-#' The key of a room is replaced by itself after as many messages, or as long, as
-#' the room says; when a member or a device leaves or is blocked; and when other
-#' people may read the history from then on. This has it replaced now: whoever has
-#' the key that is in use reads nothing of what comes after it, unless it is a
-#' device that is given the new one.
+#' Replaces the key of a room with your next message: devices that have only the old key
+#' cannot read what you send from then on. The key is also replaced automatically: after
+#' the number of messages or the time that the room sets, when a member or a device leaves
+#' or is blocked, and when other people may read the history from then on.
 #'
 #' @inheritParams mx_room
 #' @return `NULL`, invisibly.
+#' @section Errors:
+#' `mx_error_room` (no such room, or several).
+#' @seealso [mx_room_encrypt()], which sets how often the key is replaced.
 #' @family rooms
 #' @examples
 #' homeserver <- mx_demo_homeserver()

@@ -1,8 +1,14 @@
 #' List the members of a room
 #'
+#' Lists the users who are in a room or invited to it. The server reports them; it could
+#' leave somebody out.
+#'
 #' @inheritParams mx_room
 #' @return A data frame with a row for each member: `user_id`, `display_name`
 #'   and `membership` (`join` or `invite`).
+#' @section Errors:
+#' `mx_error_room` (no such room, or several), `mx_error_M_FORBIDDEN` when you are not in
+#' it.
 #' @family rooms
 #' @examples
 #' homeserver <- mx_demo_homeserver()

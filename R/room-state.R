@@ -1,13 +1,17 @@
 #' Turn on encryption in a room
 #'
 #' Switches encryption on. That cannot be undone: a room that was once seen to be
-#' encrypted is never sent plaintext again, whatever its server says.
+#' encrypted is never sent plaintext again, whatever its server returns.
 #'
 #' @inheritParams mx_room
 #' @param rotation_messages,rotation_seconds After how many messages, and how many
 #'   seconds, a new key is used; `NULL` for the recommended 100 messages and one
 #'   week.
 #' @return The id of the state event, invisibly.
+#' @section Errors:
+#' `mx_error_room` (no such room, or several), `mx_error_M_FORBIDDEN` when you may not
+#' change the room.
+#' @seealso [mx_room_key_rotate()]
 #' @references Client-server API, `m.room.encryption`:
 #'   <https://spec.matrix.org/v1.19/client-server-api/#mroomencryption>
 #' @family rooms
@@ -41,15 +45,17 @@ mx_room_encrypt <- function(
 
 #' Set room state
 #'
-#' State is what holds for a room until it is set again: its name, its topic, or
-#' what your programs keep there. It is never encrypted: whoever runs a server of
-#' the room can read it.
+#' Sets state of a room, such as its name, its topic, or data of your programs. It stays
+#' until it is set again. State is never encrypted: every server in the room can read it.
 #'
 #' @inheritParams mx_room
 #' @param type The type of the state event.
 #' @param content Its content: a list for [mxc_json()], or JSON text.
 #' @param state_key Its state key.
 #' @return The id of the event, invisibly.
+#' @section Errors:
+#' `mx_error_room` (no such room, or several), `mx_error_M_FORBIDDEN` when you may not
+#' set this state.
 #' @seealso [mx_room_encrypt()], which sets `m.room.encryption`; [mx_set_state()],
 #'   for code that was written for mx.client.
 #' @references Client-server API, "Room events":

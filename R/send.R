@@ -3,27 +3,27 @@
 #' `mx_send()` sends any event, `mx_send_text()` a text message,
 #' `mx_send_table()` a data frame as a table. In an encrypted room they are
 #' encrypted for every device of every member that its owner has signed (see
-#' [mx_isolation_mode()]); in a room that was never seen to
-#' be encrypted, the server is asked first.
+#' [mx_isolation_mode()]). If a room was never seen to be encrypted, a request finds out
+#' first whether it is now.
 #'
 #' A message is saved before it is sent. If the network fails, or R is killed, it
-#' stays in the outbox and is sent, once, by the next call that talks to the
-#' server. [mx_outbox()] lists what waits there. Only an answer of the homeserver
+#' stays in the outbox and is sent, once, by the next call that makes requests.
+#' [mx_outbox()] lists these messages. Only a response of the homeserver
 #' ends a message: the error page of a proxy, a rate limit or an unknown error
 #' code does not.
 #'
-#' A room given by its name is looked for among the rooms that this device knows; it
+#' The name of a room is looked up among the rooms that this device knows; it
 #' syncs first only if it knows none of that name.
 #'
 #' @inheritParams mx_room
 #' @param content The content of the event: a list for [mxc_json()], or JSON
 #'   text. For several events, a list of lists or several texts.
-#' @param type The type of the event. An `m.room.redaction` names the event that it
-#'   takes back as `redacts` in its content, and is never encrypted; see
+#' @param type The type of the event. An `m.room.redaction` has the event that it
+#'   redacts as `redacts` in its content, and is never encrypted; see
 #'   [mx_redact()]. Reactions of `mx_send()` are encrypted, those of [mx_react()]
 #'   are not.
 #' @param transaction_id Your own id for this event, or one for each. Sending
-#'   again under the same id gives the same event.
+#'   again with the same id sends no second event.
 #' @param text One or more texts; each is a message. None may be empty. Where
 #'   there are more than five, a message (of class `mx_message_many`) says so, and
 #'   a progress bar shows how far it is.
@@ -43,17 +43,17 @@
 #' @param row_names Whether to send row names.
 #' @return The event id of each event sent, invisibly.
 #' @section Size:
-#' Servers take events of at most 65,536 bytes, with everything around the content.
+#' Servers accept events of at most 65,536 bytes, with everything around the content.
 #' Encryption and Base64 make a content a third larger, so that about 46,900 bytes
 #' of JSON fit into an event of an encrypted room, and about 62,900 into one of
 #' another. With `markdown` or `mentions` the text is sent twice: as it is, and as
 #' HTML. An edit holds the new text twice.
 #' @section Errors:
 #' `mx_error_too_large` when an event is larger than that: nothing is sent then.
-#' `size` and `largest` say for each content how many bytes it has, and may have.
-#' `mx_error_refused` when the server will never take an event (of several: `NA`
+#' `size` and `largest` are, for each content, how many bytes it has, and may have.
+#' `mx_error_refused` when the server will never accept an event (of several: `NA`
 #' in its place, and a warning of class `mx_warning_refused`). `mx_error_network`
-#' and `mx_error_http` when it was not reached, or gave no final answer: the event
+#' and `mx_error_http` when it was not reached, or gave no final response: the event
 #' stays in the outbox. Such a condition has `numbers`, those of [mx_outbox()], and
 #' `event_ids`, with `NA` for each event that was not sent; that of
 #' `M_CONSENT_NOT_GIVEN` has the `consent_uri` where the terms are to be agreed to.
@@ -175,7 +175,7 @@ check_sizes <- function(
   )
 }
 
-# Puts events in the outbox, has them sent, and says their ids.
+# Queues events in the outbox, sends them, and returns their ids.
 send_events <- function(
   client,
   room_id,

@@ -1,32 +1,31 @@
 #' Sync and receive events
 #'
-#' `mx_sync()` asks the server what is new and returns it, decrypted.
-#' `mx_listen()` does so for as long as it should, and gives each event to a
-#' function.
+#' `mx_sync()` receives new events from the server and returns them, decrypted.
+#' `mx_listen()` keeps receiving, and gives each event to a function.
 #'
-#' Nothing is lost when R is killed: keys, decrypted events and the place in the
-#' server's stream are saved together. What `mx_sync()` returned counts as dealt
-#' with at its next call; an event counts as dealt with by a listener when the
+#' Nothing is lost when R is killed: keys, decrypted events and the position in the
+#' server's stream are saved together. Events that `mx_sync()` returned count as
+#' processed at its next call. An event counts as processed by a listener when the
 #' handler has returned, or when it was set aside after several failures.
 #'
-#' That the trust in a user or a device changed is an event too, of type
+#' A change of trust in a user or a device is an event too, of type
 #' `mxcrypt.user_trust` or `mxcrypt.device_trust`: it belongs to no room and has no
 #' sender; its `state_key` is the user, its `body` a sentence, and its `content`
-#' what holds now. A login of your own that is new is one of them. An event of type
-#' `mxcrypt.send_failed` says that a message was refused which had stayed in the
-#' outbox; see [mx_outbox()]. An event that somebody else sends under a type that
-#' begins with `mxcrypt.` has the type `remote.mxcrypt.` and so on.
+#' the current trust. A new login of your own is such an event. An event of type
+#' `mxcrypt.send_failed` reports that a message from the outbox was refused; see
+#' [mx_outbox()]. If another user sends an event of a type that begins with `mxcrypt.`,
+#' its type here begins with `remote.mxcrypt.`.
 #'
-#' An event that cannot be read yet comes with a `utd_reason`. It is kept, and
-#' comes again, with the same event id, as soon as its key has come; verified
-#' devices of your own are asked for it. [mx_undecrypted()] lists what waits.
+#' An event that cannot be decrypted yet has a `utd_reason`. It is kept, and delivered
+#' again, with the same event id, as soon as its key has come; the key is requested from
+#' verified devices of your own. [mx_undecrypted()] lists these events.
 #'
 #' @inheritParams mx_client_session
 #' @param timeout How long the server may wait for something new, in
 #'   milliseconds.
 #' @param limit The most events to return; the rest comes with the next call.
-#' @param unsigned Whether to hand over what devices say that their owner did not
-#'   sign. In the isolation mode `"signed"`, the default (see
+#' @param unsigned Whether to return the content of events of devices that their owner
+#'   did not sign. In the isolation mode `"signed"`, the default (see
 #'   [mx_isolation_mode()]), such a row has the `utd_reason` `unsigned_sender`
 #'   otherwise, and [mx_messages()] can read it later.
 #' @return `mx_sync()`: a data frame of class `mx_events`, with a row for each
@@ -34,11 +33,11 @@
 #'   has its columns.
 #' @section Errors:
 #' `mx_error_network`, `mx_error_http`, `mx_error_answer` (no sync at all; nothing
-#' has changed). What could not be done after the answer was saved, such as
-#' asking for devices, is a warning of class `mx_warning_pump`, once an hour for each
-#' kind of request. Later calls try again, after ever longer pauses. The warning has
-#' the `kind`s of the requests, and `status` and `errcode` of the first. One of class
-#' `mx_warning_own_identity` comes on each call while the server shows another
+#' has changed). If a request fails after the response was saved, such as a query for
+#' devices, that is a warning of class `mx_warning_pump`, once an hour for each
+#' kind of request. Later calls try again, after longer and longer pauses. The warning has
+#' the `kind`s of the requests, and `status` and `errcode` of the first. A warning of class
+#' `mx_warning_own_identity` comes on each call while the server returns another
 #' identity of yours than this device knows.
 #'
 #' `mx_error_listening` when another process listens as the same `consumer` with this
@@ -76,7 +75,7 @@ mx_sync <- function(client, timeout = 0, limit = 1000, unsigned = FALSE) {
   take_events(client, "mx_sync", limit, unsigned, report[["problems"]])
 }
 
-# Asks for what is new and has it taken in, whole or not at all. If another
+# Syncs once, and has the response processed as a whole or not at all. If another
 # process was faster, its answer stands, and this one is thrown away.
 sync_once <- function(client, timeout, call = caller_env()) {
   machine <- machine_of(client, call = call)
@@ -101,7 +100,7 @@ sync_filter <- paste0(
   "\"timeline\":{\"limit\":50}}}"
 )
 
-# What was received is saved already: trouble with what comes after it must not
+# What was received is saved already: a failure of what comes after it must not
 # keep it from the user.
 pump_or_warn <- function(client, ...) {
   on.exit(warn_own_identity(client))
