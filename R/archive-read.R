@@ -2,30 +2,29 @@
 #'
 #' `mx_archive_read()` returns what [mx_archive()] keeps as a data frame.
 #' `mx_archive_export()` writes it to a file, part by part, so that memory does not
-#' grow with it. Neither asks the server anything, unless a room is named by an alias.
+#' grow with it. Neither makes a request, unless a room is named by an alias.
 #'
 #' @inheritParams mx_archive
 #' @param rooms Rooms: ids, aliases or exact names. `NULL` are all that are archived.
-#' @param since,until,types As for [mx_messages()]. Only this part is read of the
-#'   store.
+#' @param since,until,types As for [mx_messages()]. Only this part of the store is read.
 #' @param unsigned,edits As for [mx_messages()].
 #' @param path The file.
 #' @param format `"csv"`; `"jsonl"`, a JSON object on each line; or `"parquet"`, for
-#'   which the package nanoparquet is needed, or arrow. By default what the name of
-#'   the file ends with says.
-#' @param overwrite Whether to replace a file that is there.
+#'   which the package nanoparquet is needed, or arrow. By default the extension of the
+#'   file decides.
+#' @param overwrite Whether to replace an existing file.
 #' @details
 #' Rooms come one after the other, in the order of `rooms`, each with its oldest event
-#' first. An event stays at the time that the server first said. Those of which it
-#' said none come first, and are left out where `since` is given.
+#' first. An event keeps the time that the server first reported. Events without a time
+#' come first, and are left out if `since` is given.
 #'
-#' Trust is judged now: of a device that is gone from the server nothing is known
+#' Trust is determined now: if a device was deleted from the server, nothing is known of it
 #' any more.
 #'
-#' An export can be read by whoever has the file. It has its name once it is whole,
-#' and can be opened by you alone. Until then it is a hidden file beside it, which stays
-#' if R is killed, and which the next export to the same name replaces. In `"csv"`, text
-#' of others may begin with `=`, which a spreadsheet takes for a formula.
+#' An export is not encrypted; only you can open the file (mode 0600). It is written to a
+#' hidden file beside it, and renamed when it is complete. If R is killed, the hidden file
+#' stays until the next export to the same name. In `"csv"`, text of others may begin with
+#' `=`, which a spreadsheet takes for a formula.
 #'
 #' Its columns are those of [mx_events] in the form of
 #' [as.data.frame(flat = TRUE)][as.data.frame.mx_events], with times in UTC.

@@ -19,7 +19,7 @@
 #'     `no_new_content`: it breaks that rule.
 #'   * `not_encrypted`: it is not encrypted, and the event that it replaces is. Anybody
 #'     with access to a server could have written it.
-#'   * `unrelated`: the server returned it as an edit of another event.
+#'   * `unrelated`: the server returned it as an edit of an event that it does not replace.
 #'   * a `utd_reason`: the edit cannot be decrypted.
 #'
 #' Which event an edit replaces is not authenticated: a server can have it replace

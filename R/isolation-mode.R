@@ -1,22 +1,25 @@
 #' Isolation mode: which devices get room keys
 #'
-#' * `"all"`: all devices of the members of a room. A server that adds a device to
-#'   one of them can read along; the device's trust is `unsigned`.
-#' * `"verified_users"`: the same, but nothing is sent as long as a user you
-#'   verified (you are one) has a device that the user did not sign.
-#' * `"signed"`, the default: devices only that their owner has signed, as the specification
-#'   recommends. The others are told why they get no key. A server cannot add a
-#'   device that reads along, other than together with a whole new identity, which
-#'   is noticed. Users whose client knows no cross-signing cannot read you.
+#' Sets or returns which devices get the keys of your messages:
 #'
-#'   What devices say that their owner did not sign is held back: its row says
-#'   so, and `mx_messages(unsigned = TRUE)` reads it.
+#' * `"all"`: all devices of the members of a room. A server that adds a device to
+#'   one of them can read your messages; the device's trust is `unsigned`.
+#' * `"verified_users"`: the same, but nothing is sent as long as a user you
+#'   verified (or you yourself) has a device that the user did not sign.
+#' * `"signed"`, the default: only devices that their owner has signed, as the specification
+#'   recommends. The others are told why they get no key. A server cannot add a
+#'   device that reads your messages, other than together with a whole new identity, which
+#'   is noticed. Users whose client does not support cross-signing cannot read your
+#'   messages.
+#'
+#'   Messages of unsigned devices are held back: the row has the `utd_reason`
+#'   `unsigned_sender`, and `mx_messages(unsigned = TRUE)` reads them.
 #'
 #' The mode is kept in the store. [mx_send_encrypted()] always means all devices.
 #'
 #' @inheritParams mx_client_session
 #' @param mode The new mode, or `NULL` to leave it.
-#' @return The mode that holds now; invisibly if it was set.
+#' @return The current mode; invisibly if it was set.
 #' @section Errors:
 #' Messages that a mode keeps back are errors of class
 #' `mx_error_MXCRYPT_ONLY_UNSIGNED` (nobody in the room has a signed device) or

@@ -1,16 +1,16 @@
 #' Restore room keys from key backup
 #'
-#' Keys that an event waits for come from the backup by themselves, with
-#' [mx_sync()] and [mx_messages()]. `mx_backup_restore()` gets all of them, those of
-#' a room, or that of one session: before the server is left, or to export them.
-#' Where the key of the backup is not on this device, it is taken from secret
+#' Downloads all keys of the backup, those of a room, or that of one session: before you
+#' leave the server, or to export them. Keys that an event waits for are downloaded
+#' automatically by [mx_sync()] and [mx_messages()].
+#' If the key of the backup is not on this device, it is read from secret
 #' storage, or `passphrase` or `recovery_key` is that of the backup itself: backups
-#' from before there was secret storage have one. If what secret storage holds is
-#' the key of an older version of the backup, the keys of that version come.
+#' from before secret storage have one. If secret storage holds
+#' the key of an older version of the backup, the keys of that version are restored.
 #'
-#' A server can put keys of its own into the backup. What they read is
-#' `not_guaranteed` at most (see `trust` in [mx_sync()]). A key that is here is never
-#' replaced by one that reads less.
+#' A server can put keys of its own into the backup. The trust of what they decrypt is
+#' `not_guaranteed` at most (see `trust` in [mx_sync()]). A key on this device is never
+#' replaced by one that decrypts fewer messages.
 #'
 #' @inheritParams mx_room
 #' @inheritParams mx_backup_enable
@@ -21,10 +21,10 @@
 #'   `session_id`, `restored` (logical) and `reason` (why not; `NA` if it was).
 #'   Invisibly.
 #' @section Errors:
-#' `mx_error_key_backup` (there is no backup, or its key is not to be had, or the
-#' server does not say which backup there is), `mx_error_recovery_key` (mistyped, or
-#' another's), `mx_error_answer` (the server's answer
-#' is none), `mx_error_network`, `mx_error_http`.
+#' `mx_error_key_backup` (there is no backup, its key was not found, or the
+#' server does not return the backup), `mx_error_recovery_key` (mistyped, or of
+#' another account), `mx_error_answer` (the response is invalid), `mx_error_network`,
+#' `mx_error_http`.
 #' @references Client-server API, "Server-side key backups":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
 #' @family key backup
@@ -183,7 +183,7 @@ restore_keys <- function(
 ) {
   query <- list(version = status[["version"]])
   path <- api_path("room_keys", "keys", room_id, session_id, query = query)
-  # An answer may be as large as the history of an account: it goes to a file.
+  # A response may be as large as the history of an account: it goes to a file.
   file <- tempfile("keys")
   on.exit(unlink(file))
   answer <- http_perform(client, "GET", path, file = file, call = call)

@@ -1,41 +1,40 @@
 #' Key backup status and upload
 #'
-#' Containers lose their disks, and laptops die. The key backup keeps the keys of
-#' your rooms on the server, encrypted with a key that it does not have, so that a
-#' new device reads the whole history with the recovery key alone.
-#' [mx_crypto_setup()] makes the backup, or joins the one there is; from then on
-#' each sync puts new keys into it, and gets those that an event waits for.
-#' `mx_backup_status()` says how far it is.
+#' `mx_backup_status()` reports the state of the key backup. The backup keeps the keys of
+#' your rooms on the server, encrypted with a key that it does not have, so that after a
+#' lost disk a new device reads the whole history with the recovery key alone.
+#' [mx_crypto_setup()] creates the backup, or joins the existing one; from then on
+#' each sync uploads new keys, and downloads those that an event waits for.
 #'
-#' `mx_backup_upload()` puts all keys that are missing there at once, with a
+#' `mx_backup_upload()` uploads all missing keys at once, with a
 #' progress bar, instead of some with each sync.
 #'
-#' Keys go only to a backup that is trusted: its private key is here, or your
+#' Keys go only to a trusted backup: its private key is on this device, or your
 #' identity or a verified device of yours signed it. Another one is left alone. If
-#' the server shows another version, that is judged in turn, and begun from the
-#' beginning.
+#' the server returns another version, that is checked again, and all keys are uploaded
+#' to it.
 #'
 #' @inheritParams mx_client_session
 #' @return
 #' * `mx_backup_status()`: an object of class `mx_backup_status`, a list of
 #'   `user_id`, `version` (`NULL` where there is no backup), `algorithm`, `count`
-#'   (how many keys the server says it has), `refused` (why it cannot be worked
-#'   with, or `NULL`), `failure` (why the server did not say which backup there is,
+#'   (how many keys the server reports), `refused` (why it cannot be used,
+#'   or `NULL`), `failure` (why the server did not return the backup,
 #'   or `NULL`; the rest is then what was known before), `legacy` (whether it has a
-#'   passphrase of its own, as backups had before there was secret storage),
+#'   passphrase of its own, as backups from before secret storage have),
 #'   `key_held` (whether its private key is on this device),
 #'   `key_in_secret_storage` (whether there is one; whether it is the right one,
 #'   only [mx_crypto_setup()] can tell), `trusted`, `enabled` (whether keys of this
-#'   device go there; `NULL` before that was decided), `wanted` (what your account
-#'   says of key backup, `TRUE`, `FALSE` or `NULL`), `keys` (how many there are on
+#'   device go there; `NULL` before that was decided), `wanted` (the preference of your
+#'   account, `TRUE`, `FALSE` or `NULL`), `keys` (how many there are on
 #'   this device), `backed_up` (how many of these the backup has) and
 #'   `signatures`, a data frame with a row for each signature of yours: `signer`
 #'   (`identity`, `this_device`, `device` or `unknown`), `name` (the device id or
 #'   key that it names), `valid` (`NA` where the signer is unknown) and `trusted`.
-#' * `mx_backup_upload()`: how many keys went there, invisibly.
+#' * `mx_backup_upload()`: how many keys were uploaded, invisibly.
 #' @section Errors:
-#' `mx_error_key_backup` (there is no backup to put keys into, it is not trusted, or
-#' the backup was switched off here), `mx_error_network`, `mx_error_http`.
+#' `mx_error_key_backup` (there is no backup, it is not trusted, or
+#' it was switched off here), `mx_error_network`, `mx_error_http`.
 #' @references Client-server API, "Server-side key backups":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
 #' @family key backup

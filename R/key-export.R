@@ -2,40 +2,38 @@
 #'
 #' `mx_keys_export()` writes the keys of this device's rooms to a file that is
 #' encrypted with a passphrase: the same kind of file that Element and other
-#' clients write and read. `mx_keys_import()` takes in the keys of such a file, so
-#' that what was said before this device was there can be read with
-#' [mx_messages()]. Events that waited for one of them come with the next
-#' [mx_sync()].
+#' clients write and read. `mx_keys_import()` imports the keys of such a file, so
+#' that [mx_messages()] can read messages from before this device was signed in.
+#' Events that waited for one of the keys come with the next [mx_sync()].
 #'
-#' Whoever has the file and the passphrase can read all those rooms.
+#' Anybody with the file and the passphrase can read all those rooms.
 #'
 #' @inheritParams mx_client_session
 #' @param path The file.
-#' @param passphrase The passphrase of the file. Asked for where it is left out and
-#'   R is interactive.
+#' @param passphrase The passphrase of the file. If it is left out, you are asked for it
+#'   in an interactive session.
 #' @param rooms The rooms whose keys are exported: ids, aliases or exact names.
-#'   `NULL` stands for all.
-#' @param overwrite Whether to replace a file that is there.
+#'   `NULL` is all.
+#' @param overwrite Whether to replace an existing file.
 #' @details
-#' What a file says of a session, such as which device made it, cannot be checked:
-#' the trust in what it reads is `not_guaranteed` at most, and messages of devices
-#' that are gone from the server by now are shown with `unsigned = TRUE`. A session
-#' that is kept already only ever gets to read more than before, and what is known
-#' of where it came from stays.
+#' The file's information about a session, such as the device that created it, cannot be
+#' checked: the trust of what it decrypts is `not_guaranteed` at most, and messages of
+#' devices that were deleted are returned with `unsigned = TRUE`. An import never makes a
+#' session that is here decrypt less, and never changes its known source.
 #'
-#' A file that is written has its name once it is whole, and can be opened by you
-#' alone. An import that was interrupted is finished by calling again.
+#' An exported file gets its name when it is complete, and only you can open it (mode
+#' 0600). If an import was interrupted, call again.
 #'
 #' @return `mx_keys_export()`: the path, invisibly. `mx_keys_import()`: a data
 #'   frame with a row for each session of the file: `room_id`, `session_id`,
-#'   `sender_key` (of the device that is said to have made it),
-#'   `first_known_index` (from which of its messages on it reads), `status`
-#'   (`imported`; `known`, where the one that was there reads as much; `refused`)
+#'   `sender_key` (of the device that created it, as the file states),
+#'   `first_known_index` (the first message that it decrypts), `status`
+#'   (`imported`; `known`, if the session here decrypts as much; `refused`)
 #'   and `reason` (why it was refused, otherwise `NA`).
 #' @section Errors:
 #' `mx_error_key_export` (the file cannot be written; or it is no key export, was
-#' altered or cut off, or the passphrase is another), `mx_error_passphrase` (none
-#' to be had), `mx_error_room` (there is no such room).
+#' altered or cut off, or the passphrase is wrong), `mx_error_passphrase` (there is
+#' none), `mx_error_room` (there is no such room).
 #' @references Client-server API, "Key exports":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#key-exports>
 #' @family key backup
@@ -46,7 +44,7 @@
 #' mx_send_text(alice, room, "hello")
 #' file <- mx_keys_export(alice, tempfile(), "correct horse")
 #'
-#' # Another device, which was not there yet:
+#' # Another device, which is signed in later:
 #' late <- mx_demo_client(homeserver, "alice")
 #' mx_keys_import(late, file, "correct horse")[c("status", "reason")]
 #' mx_messages(late, room)[c("type", "body", "trust")]

@@ -1,26 +1,26 @@
 #' Search in encrypted rooms
 #'
-#' Finds messages in the archive of this device (see [mx_archive()]). No server can
-#' search in what it cannot read, and no index of words lies on the disk: the sealed
-#' rows are opened, on all cores, and looked through.
+#' Finds messages in the archive of this device (see [mx_archive()]): a server cannot
+#' search encrypted messages. There is no index of words on the disk; the sealed rows are
+#' opened and searched on all cores.
 #'
 #' @inheritParams mx_archive_read
 #' @param pattern What to look for: a regular expression (with Perl's syntax), or with
 #'   `fixed` the text itself.
 #' @param since,until,unsigned As for [mx_messages()].
 #' @param senders Only messages of these users.
-#' @param fixed Whether `pattern` is text to be found as it stands.
-#' @param ignore_case Whether capital and small letters are the same.
-#' @param context How many messages of the room to show before and after each hit.
+#' @param fixed Whether `pattern` is literal text.
+#' @param ignore_case Whether to ignore case.
+#' @param context How many messages of the room to return before and after each hit.
 #' @param limit How many hits at most; the newest ones.
 #' @details
-#' Messages are found by their text as it is by now: by that of the newest edit, if it
-#' is valid. What was redacted, what could not be read and what is held back
-#' ([mx_isolation_mode()]) is not found.
+#' Messages are found by their current text: that of the newest valid edit. Redacted
+#' messages, messages that could not be decrypted, and those that are held back
+#' ([mx_isolation_mode()]) are not found.
 #'
 #' @return A data frame as from [mx_messages()], of class `mx_search`, with the column
 #'   `hit`: `FALSE` for context. The newest messages come last. The attribute `found`
-#'   is how many messages fit, `searched` how many were looked through.
+#'   is how many messages match, `searched` how many were searched.
 #' @section Errors:
 #' `mx_error_argument` (also if `pattern` is no regular expression),
 #' `mx_error_archive`, `mx_error_room`.

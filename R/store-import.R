@@ -5,33 +5,32 @@
 #' account, its Olm sessions, and its Megolm sessions go into a new store. The files
 #' of mx.client are only read.
 #'
-#' From then on the device lives here alone. **A program that goes on with the old
-#' store would be a second device under one name**: both would use the same keys
-#' twice, and neither could be relied on. End it before, and do not start it again.
+#' From then on the device belongs to the new store. **A program that still uses the old
+#' store would be a second device under the same id**: both would use the same keys, and
+#' neither would be secure. End it before, and do not start it again.
 #'
 #' @inheritParams mx_client_configure
 #' @param from The directory of mx.client's store, with `pickle.key` and
 #'   `account.pickle`.
 #' @param config The configuration of mx.client, `matrix.json`: its server, access
 #'   token and device are used.
-#' @param app The name under which your program is to be known here.
+#' @param app The name of your program here; it must have no configuration yet.
 #' @details
 #' mx.client saved a session after it had sent what that encrypted. So none of its
-#' sessions encrypts here again: those that sent read on, and new ones are made for
-#' the next message. Sessions whose sender mx.client had not checked belong to
-#' whoever the server says; the trust in what imported sessions read is
-#' `not_guaranteed` at most.
+#' sessions encrypts here again: they only decrypt, and new sessions are created for
+#' the next message. If mx.client had not checked the sender of a session, the server's
+#' report decides; the trust of what imported sessions decrypt is `not_guaranteed` at most.
 #'
-#' Either everything is taken in, or nothing. Sessions that are damaged, or stand
-#' under another session's id, are left out, and named in a warning. Where the import
-#' succeeded and the server could then not be reached, [mx_client_configure()] with
-#' `access_token` and `store_dir` finishes it.
+#' Either everything is imported, or nothing. Sessions that are damaged, or stored
+#' under another session's id, are left out, and named in a warning. If the import
+#' succeeded but the server could not be reached afterwards, [mx_client_configure()] with
+#' `access_token` and `store_dir` completes it.
 #'
 #' @return The client, as from [mx_client_configure()].
 #' @section Errors:
 #' `mx_error_store_foreign` (no store of mx.client, of an unknown version, damaged,
-#' or in use), `mx_error_own_keys` (the server shows other keys of the device),
-#' `mx_error_store_binding` (there is a device in the new store, or the token is of
+#' or in use), `mx_error_own_keys` (the server returns other keys of the device),
+#' `mx_error_store_binding` (the new store has a device already, or the token belongs to
 #' another one), `mx_error_config`. Warnings: `mx_warning_import`.
 #' @family compatibility with mx.client
 #' @examples

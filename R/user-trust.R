@@ -1,26 +1,26 @@
 #' Trust in users and their identities
 #'
-#' A user's identity is the master key that vouches for the user's devices. The
-#' first one seen is pinned. If the server shows another one later, the devices
-#' behind it have the trust `identity_changed`, and are given no keys in the
+#' `mx_user_trust()` reports whether users are verified, and whether their identity
+#' changed. A user's identity is the master key that vouches for the user's devices. The
+#' first one seen is pinned. If the server returns another one later, the devices
+#' behind it have the trust `identity_changed`, and get no keys in the
 #' isolation mode `"signed"` ([mx_isolation_mode()]); and if the user had been
-#' verified, nothing is sent into a room with that user in any mode. Either ends
+#' verified, nothing is sent into a room with that user in any mode. Both end
 #' when the new identity is verified, or accepted with `mx_user_pin()`.
-#' `mx_user_withdraw()` is the same under the name it has where a
-#' verification is given up.
+#' `mx_user_withdraw()` is the same function, named for withdrawing a verification.
 #'
 #' `mx_user_sign()` signs another user's identity with yours, after you compared
 #' its master key with the user, by another channel than this server. All your
-#' devices then show the user as verified.
+#' devices then report the user as verified.
 #'
 #' @inheritParams mx_client_session
-#' @param user_ids,user_id User ids; one.
+#' @param user_ids,user_id User ids; one user id.
 #' @param master_key The master key that you compared, as the user's own client
 #'   shows it.
 #' @return `mx_user_trust()`: a data frame with a row for each user: `user_id`,
 #'   `master_key` (`NA` for users without an identity), `verified`, `was_verified`
-#'   and `needs_approval` (another identity than the pinned one is shown). The
-#'   others return what it says of the user then, invisibly.
+#'   and `needs_approval` (the server returns another identity than the pinned one). The
+#'   others return the row of the user afterwards, invisibly.
 #' @section Errors:
 #' `mx_error_identity`: no identity, another one than you compared, or this device
 #' cannot sign for you (see [mx_crypto_setup()]).
@@ -82,7 +82,7 @@ upload_signatures <- function(client, body, call = caller_env()) {
   http_json(client, "POST", path, body, call = call)
 }
 
-# The server answers 200 and tells of each signature it did not take.
+# The server responds with 200 and lists each signature that it did not accept.
 signature_abort <- function(message, answer, call = caller_env()) {
   failures <- list(answer[["failures"]])
   texts <- Filter(is_string, rapply(failures, as.character, how = "unlist"))

@@ -1,23 +1,25 @@
 #' Verify with a QR code
 #'
-#' One device shows a code, the other scans it: from an image of it, where it has no
-#' camera. The code says which keys its device has and takes for the other's, and
-#' whoever scans it compares both with what they know. Then whoever shows it confirms that
-#' it was the other who scanned it. It takes place in a verification that both have agreed
-#' to: see [mx_verification_request()].
+#' One device shows a QR code, and the other scans it, with a camera or from an image. The
+#' code holds the keys of the device that shows it, and the keys that it knows of the other
+#' side. The device that scans compares both with what it knows. Then the side that shows
+#' the code confirms that it was the other that scanned it. The verification must have been
+#' accepted before: see [mx_verification_request()].
 #'
-#' `mx_verification_qr()` makes the code to show, where the `methods` of the verification
+#' `mx_verification_qr()` returns the code to show, if the `methods` of the verification
 #' have `"m.qr_code.show.v1"`. It may be shown again, also by another process, until a method
-#' has begun. `mx_verification_wait()` then waits until the other side says that it scanned
-#' it (the state is `scanned`), and `mx_verification_confirm()` says whether it did: ask the
-#' person, not the server. Whoever sees the code could scan it: show it to nobody else.
+#' has begun. `mx_verification_wait()` then waits until the other side reports that it
+#' scanned it (the state is `scanned`), and `mx_verification_confirm()` confirms that: ask
+#' the person, not the server. Anybody who sees the code could scan it: show it to nobody
+#' else.
 #'
-#' `mx_verification_scan()` takes in the code of the other side, where `methods` have
-#' `"m.qr_code.scan.v1"`. One that is right is `confirmed`, and `done` once the other side
-#' has confirmed it, too. One with other keys, or of another verification, ends it.
+#' `mx_verification_scan()` reads the code of the other side, if `methods` have
+#' `"m.qr_code.scan.v1"`. If the code is right, the state is `confirmed`, and `done` when the
+#' other side has confirmed it, too. A code with other keys, or of another verification,
+#' ends the verification.
 #'
-#' What is verified afterwards is what the code proved: of another user the identity; of your
-#' own devices the one that did not know your identity yet, and to that one your identity.
+#' Only what the code proves is verified: the identity of another user; of your own devices
+#' the one that did not know your identity yet, and your identity to that device.
 #'
 #' @param verification A verification in the state `ready`.
 #' @param code What the other device shows: an image, as [mxc_qr_scan()] takes it (a

@@ -1,32 +1,32 @@
 #' Verify users and devices in a program
 #'
-#' Two people, or one person with two devices, make sure that no server stands
-#' between them: both devices show the same seven emoji, or three numbers, and the
+#' Verifies that no server is between two people, or between two devices of one person:
+#' both devices show the same seven emoji, or three numbers, and the
 #' people compare them in another way than through this server; or one device scans a QR
 #' code that the other shows (see [mx_verification_qr()]). From then on the
-#' other's keys are relied on, and signed, so that all your devices know it.
+#' other's keys are trusted, and signed, so that all your devices know it.
 #'
 #' [mx_verify()] leads a person through it. These functions are for programs. A
 #' verification goes through the states `requested`, `ready` (both agreed),
-#' `started`, `compare` or `scanned`, `confirmed` (you saw the same; the other side has
-#' not said so yet) and `done`; or it ends as `cancelled`. Each step is saved, so that the
-#' next one may be taken by another process; but after ten minutes in all, or two for a
-#' request that came, it is over. Nothing is agreed to in your place.
+#' `started`, `compare` or `scanned`, `confirmed` (you confirmed; the other side has
+#' not yet) and `done`; or it ends as `cancelled`. Each step is saved, so that
+#' another process may do the next one. A verification ends after ten minutes in all, or
+#' two minutes for a request that you received. Nothing is accepted in your place.
 #'
-#' `mx_verification_request()` asks for one. Another user is asked in a room with
-#' the two of you, and needs an identity ([mx_crypto_setup()]), as you do. Of your
-#' own devices, all are asked that are signed in, or one. `mx_verifications()` has
-#' those that others asked for, too. `mx_verification_accept()` agrees to a request,
-#' `mx_verification_start()` begins the comparison (either side can),
-#' `mx_verification_confirm()` says whether both see the same, or whether it was the other who
-#' scanned your code. `mx_verification_wait()`
-#' lets the server say what is new, until it is your turn or all is over.
+#' `mx_verification_request()` sends a request: to another user in a room with
+#' the two of you (both need an identity, see [mx_crypto_setup()]), or to one or all of
+#' your own devices. `mx_verifications()` lists verifications, also requests of others.
+#' `mx_verification_accept()` accepts a request,
+#' `mx_verification_start()` begins the comparison (either side can), and
+#' `mx_verification_confirm()` confirms that both sides show the same, or that it was the
+#' other side that scanned your code. `mx_verification_wait()` syncs until it is your turn
+#' or the verification has ended.
 #'
 #' @inheritParams mx_client_session
-#' @param user_id Whom to verify; you yourself for your own devices.
+#' @param user_id The user to verify; your own user id for your own devices.
 #' @param device_id The device to verify, or `NULL`: a user's identity, or
-#'   whichever of your own devices answers first.
-#' @param room Where another user is asked: an id, alias or exact name. `NULL`
+#'   the first of your own devices that responds.
+#' @param room The room for a request to another user: an id, alias or exact name. `NULL`
 #'   finds a room of the two of you.
 #' @param verification A verification, from `mx_verification_request()` or
 #'   `mx_verifications()`.
@@ -34,7 +34,7 @@
 #'   other device says that it scanned it.
 #' @param language The language of the names, as in `"de"` or `"pt_BR"`; `NULL` for
 #'   the session's. Names that the specification does not have are in English.
-#' @param seconds How long to wait at most; `0` only looks.
+#' @param seconds How long to wait at most, in seconds; `0` only syncs once.
 #' @return `mx_verifications()`: a list of objects of class `mx_verification`, oldest
 #'   first. `mx_verification_emojis()`: a data frame of seven rows with `emoji` and
 #'   `name`, or `NULL` where there is nothing to compare, or only numbers. The others:

@@ -1,24 +1,24 @@
 #' Verify a user or device at the console
 #'
-#' Leads you through a verification: accepts the one that the other side asked for, or
-#' asks for one; shows the emoji, or the numbers where the terminal has no emoji; asks
-#' whether the other sees the same; and says what was verified. Compare in another way
-#' than through this server: side by side, or on the phone. Where both devices can, you
+#' Leads you through a verification: accepts the request of the other side, or sends one;
+#' shows the emoji, or the numbers if the terminal has no emoji; asks whether the other
+#' side sees the same; and reports what was verified. Compare in another way
+#' than through this server: side by side, or on the phone. If both devices can, you
 #' may show a QR code instead, or scan one from an image: see [mx_verification_qr()].
 #'
-#' Another user is asked in your direct room, or in any other room of the two of you;
-#' the console says in which. If there is none, you are asked whether to create one.
+#' A request to another user is sent in your direct room, or in any other room of the two
+#' of you; the console shows in which. If there is none, you are asked whether to create
+#' one.
 #'
-#' While you wait, the console says for what. What the server refuses is shown; if it
-#' fails in passing, the verification goes on.
+#' While you wait, the console shows what for. It also shows what the server refuses; if
+#' the server fails for a while, the verification continues.
 #'
 #' @inheritParams mx_verification_request
 #' @param seconds How long to wait for the other side at each step.
 #' @return The verification, invisibly: see [mx_verification_request()].
 #' @section Errors:
-#' As for [mx_verification_request()]. Its message says whether the other side cancelled
-#' the verification, or it timed out. If you are interrupted, the verification is
-#' cancelled.
+#' As for [mx_verification_request()]. The message tells whether the other side cancelled
+#' the verification, or it timed out. If you interrupt R, the verification is cancelled.
 #' @references Client-server API, "Short Authentication String (SAS) verification":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#short-authentication-string-sas-verification>
 #' @family trust and verification
@@ -127,7 +127,7 @@ check_can_ask <- function(call = caller_env()) {
   }
 }
 
-# What the other side asked for is gone on with; otherwise it is asked.
+# A request of the other side is accepted; without one, a request is sent.
 verification_to_go_on_with <- function(client, user_id, device_id, room) {
   mx_sync_quietly(client)
   open <- Filter(
