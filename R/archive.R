@@ -239,9 +239,9 @@ archive_page <- function(client, machine, room_id, from) {
   c(page, malformed = kept[["malformed"]] %||% 0)
 }
 
-# A function that says whether a page is one too many: it was asked for before, or it is
-# one of many empty ones. Reading may begin anew where another process found that events
-# are missing.
+# A function that returns whether a page is one too many: it was requested before, or it
+# is one of many empty ones. Reading may start again where another process found that
+# events are missing.
 page_guard <- function() {
   asked <- character()
   restarts <- 0

@@ -1,13 +1,13 @@
-# User-interactive authentication: what a server asks for before it lets a user do
-# something that a stolen token should not be enough for.
+# User-interactive authentication: a server requires it for actions that a stolen token
+# must not be enough for.
 # Specification: client-server API, "User-Interactive Authentication API".
 
 # The stages that are done here; others are done in a browser. (Tokens had a
 # stage until v1.1 of the specification; the one that is left is of registration.)
 own_stages <- c("m.login.dummy", "m.login.password")
 
-# Posts `body(auth)`: without authentication first, and with it where the server
-# asks. An approval that this very request waits for is gone on with.
+# Posts `body(auth)`: without authentication first, and with it if the server
+# requires it. An approval that this same request waits for is used.
 with_authentication <- function(client, path, password, call, body) {
   machine <- machine_of(client)
   request <- body(NULL)
@@ -29,8 +29,8 @@ with_authentication <- function(client, path, password, call, body) {
   while (answer[["status"]] != 200L) {
     asked <- challenge_of(answer)
     stage <- if (!is.null(asked)) stage_here(client, asked, note, call)
-    # A stage that was tried and is asked for again was refused. As there are
-    # only so many stages, this comes to an end with every server.
+    # A stage that is required again after it was tried was refused. There are only two
+    # stages here, so that no server can keep this loop going.
     if (is.null(stage) || stage %in% tried) {
       http_abort(answer, call = call)
     }
@@ -43,7 +43,7 @@ with_authentication <- function(client, path, password, call, body) {
       call
     ))
   }
-  # What a proxy answers in place of the server has done nothing.
+  # The response of a proxy, even with status 200, means that nothing was done.
   if (!is_json_object(answer)) {
     answer_abort("The response", answer, call)
   }
@@ -51,14 +51,14 @@ with_authentication <- function(client, path, password, call, body) {
   invisible(json_body(answer))
 }
 
-# What the server demands to know, or NULL where this is no such answer.
+# The authentication that a response requires, or NULL.
 challenge_of <- function(answer) {
   if (answer[["status"]] == 401L) {
     core(judge_challenge(answer[["body"]], own_stages))
   }
 }
 
-# A proxy's page says nothing of the session: it stays for the next try.
+# A proxy's page does not end the authentication session: it is kept for the next try.
 is_refused <- function(answer) {
   answer[["status"]] >= 400L &&
     is_verdict(answer) &&
@@ -75,7 +75,7 @@ stage_here <- function(client, asked, note, call) {
     return(stages[[1]])
   }
   url <- approval_url(client, asked, call)
-  # Saved before it is shown: what is approved then counts, whoever goes on.
+  # Saved before it is shown: an approval then counts in any later process.
   note(asked[["session"]])
   mx_abort(
     c(

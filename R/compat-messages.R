@@ -16,7 +16,7 @@
 #' @param timeout How long the server may wait for something new, in
 #'   milliseconds.
 #' @param sync_resp A batch, the `sync` of what `mx_sync_update()` returned; or
-#'   the answer to a sync as JSON text, which is then taken in.
+#'   the response to a sync as JSON text, which is then processed.
 #' @param self_curve25519 The Curve25519 key of this device.
 #' @param self_id Your user id.
 #' @param msgtypes The message types to extract.

@@ -233,7 +233,7 @@ publish_identity <- function(
   }
 }
 
-# Whether the server returns the master key of the identity that is being made.
+# Whether the server returns the master key of the identity that is being created.
 is_identity_shown <- function(client, machine, call) {
   user_id <- client[["user_id"]]
   made <- json_decode(core(machine_signing_keys_upload(machine, NULL)))

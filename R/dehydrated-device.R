@@ -199,7 +199,7 @@ check_can_sign <- function(client, machine, call = caller_env()) {
   }
 }
 
-# The body of the answer; with `optional` NULL where there is no such device, and
+# The body of the response; with `optional` NULL where there is no such device, and
 # NULL where the status is `none`.
 dehydrated_device_request <- function(
   client,

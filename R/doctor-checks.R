@@ -256,7 +256,7 @@ check_offers <- function(x) {
   types <- unlist(Filter(is_string, types))
   types <- grep("^[A-Za-z0-9._-]{1,100}$", types, value = TRUE)
   path <- api_path("auth_metadata", version = "v1")
-  # A server without it answers 404, and a proxy in front of it anything.
+  # A server without it responds with 404, and a proxy in front of it with anything.
   metadata <- tryCatch(
     http_perform(bare, "GET", path),
     mx_error = function(condition) NULL

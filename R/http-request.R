@@ -19,7 +19,7 @@ http_first_pause <- function() {
   check_number(getOption("mxcrypt.pause", 0.5), "mxcrypt.pause")
 }
 
-# Performs a request until the server has answered it.
+# Performs a request, with retries, until there is a response of the server.
 #
 # `body` is JSON text or NULL. With `idempotent`, the same request may reach the
 # server twice; without, it is repeated only where the server said that it did
@@ -213,8 +213,8 @@ http_once <- function(
       if (is_interruption(condition)) {
         rlang::interrupt()
       }
-      # httr2's condition holds the request, and that the token: only its words
-      # go on.
+      # httr2's condition holds the request, and that the token: only its message is
+      # kept.
       no_answer(session[["server"]], network_reason(condition), session)
     }
   )
@@ -317,7 +317,7 @@ http_request <- function(
   request
 }
 
-# A request whose answer decides nothing: it is read in R. Errors are classed.
+# A request whose response needs no validation by the core: it is parsed in R.
 http_json <- function(
   session,
   method,
@@ -339,7 +339,7 @@ http_json <- function(
   json_body(answer)
 }
 
-# A captive portal answers 200 with its own page: that is no success.
+# A captive portal responds with 200 and its own page: that is no success.
 answer_abort <- function(what, answer, call) {
   message <- c(
     paste0(what, " is not what the Matrix specification asks for."),
@@ -387,7 +387,7 @@ json_body <- function(answer) {
   }
 }
 
-# What stands at a place of JSON, or NULL where a server says something else.
+# The value at a path in JSON, or NULL where the server sent another structure.
 json_at <- function(x, ...) {
   tryCatch(x[[c(...)]], error = function(condition) NULL)
 }
@@ -397,7 +397,7 @@ checked_json <- function(text) {
   if (validUTF8(text)) text else ""
 }
 
-# Raises the condition for an answer that is an error.
+# Raises the condition for an error response.
 http_abort <- function(answer, call = caller_env()) {
   body <- json_body(answer)
   text <- body[["error"]]
@@ -494,8 +494,8 @@ matrix_help <- function(code, text, status, uri) {
   )
 }
 
-# No error code says so yet: a server of matrix-authentication-service answers
-# M_FORBIDDEN, others (MSC4335) with a code of their own.
+# There is no error code for this yet: matrix-authentication-service responds with
+# M_FORBIDDEN, other servers with a code of their own (MSC4335).
 is_too_many_sessions <- function(code, text) {
   grepl("TOO_MANY_(DEVICES|SESSIONS)|USER_LIMIT_EXCEEDED", code) ||
     grepl(

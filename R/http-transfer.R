@@ -77,7 +77,7 @@ with_source <- function(request, source, type) {
 }
 
 # Streams a file into `download$to`, or the rest of it behind what is there, and
-# answers as http_once() does. If the server does not send the rest, the whole file is
+# returns what http_once() does. If the server does not send the rest, the whole file is
 # requested at once.
 http_download <- function(session, path, download, call) {
   answer <- download_followed(session, path, download, call)
@@ -112,8 +112,8 @@ is_redirect <- function(answer) {
   !is_no_answer(answer) && answer[["status"]] %in% c(301:303, 307:308)
 }
 
-# What another host says is no verdict of the homeserver: its error codes could end
-# the login.
+# The error codes of another host do not come from the homeserver: they must not end the
+# login.
 elsewhere <- function(answer) {
   if (!is_no_answer(answer)) {
     answer[["body"]] <- raw()
@@ -147,7 +147,7 @@ origin <- function(url) {
   tolower(sub("^([A-Za-z]+://[^/?#]*).*$", "\\1", url))
 }
 
-# One request of a download. No compression is asked for: a few kilobytes would
+# One request of a download. It accepts no compression: a few kilobytes would
 # become gigabytes before they could be counted.
 download_once <- function(session, url, token, download, call) {
   handle <- curl::new_handle()
@@ -179,7 +179,7 @@ download_once <- function(session, url, token, download, call) {
   }
   sink[["finish"]]()
   headers <- response_headers(handle)
-  # A file that is whole now is what status 200 would have given.
+  # A complete file counts as status 200.
   resumed <- sink[["got_rest"]]()
   list(
     status = if (resumed) 200L else curl::handle_data(handle)[["status_code"]],

@@ -96,7 +96,7 @@ mx_backup_delete <- function(client) {
   invisible(mx_backup_status(client))
 }
 
-# A server that shows another version after each deletion must not keep us here.
+# A server that returns another version after each deletion must not keep us here.
 check_not_endless <- function(deleted, call = caller_env()) {
   if (deleted == 1000) {
     mx_abort(
@@ -115,7 +115,7 @@ want_backup <- function(client, wanted, call = caller_env()) {
   put_account_data(client, types, lapply(contents, as_json_text), call)
 }
 
-# Deletes a version, and says what the server shows then.
+# Deletes a version, and returns the status that the server reports then.
 delete_backup_version <- function(
   client,
   machine,
@@ -138,9 +138,9 @@ delete_backup_version <- function(
   status
 }
 
-# Part of mx_crypto_setup(). A backup that is being made is continued. Whatever goes
-# wrong with the backup is a warning: identity, secret storage and signatures are
-# done by then. Returns what it is, or NULL.
+# Part of mx_crypto_setup(). A backup that was begun is completed. A failure is only a
+# warning: identity, secret storage and signatures are done by then. Returns the failure,
+# or NULL.
 set_up_backup <- function(client, machine, given, done, call = caller_env()) {
   failed <- tryCatch(
     make_or_join_backup(client, machine, given, done, call),
@@ -309,7 +309,7 @@ make_backup <- function(client, machine, given, replace, call = caller_env()) {
   publish_backup(client, machine, call)
 }
 
-# Success is what the server shows then, and not what it answered.
+# Success is what the server returns afterwards, and not its response to the upload.
 publish_backup <- function(client, machine, call = caller_env()) {
   status <- backup_now(client, machine, call)
   # A version that cannot be read is not deleted: the new one comes beside it.

@@ -164,7 +164,7 @@ broken_backup <- function(failure) {
   )
 }
 
-# An answer, also where it is an error; of status 0 where none came.
+# A response, also if it is an error; of status 0 if there was none.
 answer_or_none <- function(answer) {
   tryCatch(
     answer,

@@ -1,9 +1,8 @@
-# Key storage: what the server keeps, encrypted, of the keys of this device, and
-# whether that and what is here are in step.
+# Key storage: the keys of this device that the server keeps, encrypted, and whether they
+# match the keys here.
 
-# The current status, by what the server returns: our `identity`, secret `storage`,
-# and the `backup`. What opens secret storage tells whether it holds the key of this
-# backup, where that is at hand.
+# The current status, as the server returns it: our `identity`, secret `storage`, and the
+# `backup`. If secret storage can be opened without asking, its backup key is checked.
 key_storage_now <- function(
   client,
   machine,
@@ -31,13 +30,13 @@ is_backup_key_doubtful <- function(now) {
   can_join_backup(now) && !is.null(backup[["version"]]) && !backup[["key_held"]]
 }
 
-# What is in secret storage was found to be no key of this backup.
+# Whether secret storage was found to hold the key of another backup.
 is_backup_key_another <- function(now) {
   misfit <- now[["backup"]][["misfit"]]
   !is.null(misfit) && identical(misfit, now[["storage"]][["backup_key"]])
 }
 
-# Whether the key of the backup can be had from secret storage, as far as is known.
+# Whether secret storage holds the key of the backup, as far as is known.
 can_join_backup <- function(now) {
   is_backup_key_stored(now) && !is_backup_key_another(now)
 }
@@ -87,7 +86,7 @@ secret_names <- c(
   backup = "m.megolm_backup.v1"
 )
 
-# What is out of step: a row for each `problem`, and what mends it.
+# The problems of key storage: a row for each `problem`, with its repair.
 key_storage_problems <- function(now) {
   rows <- c(
     identity_problems(now),

@@ -29,8 +29,8 @@ agree_to_sign_out <- function(
   }
 }
 
-# As sentences. What cannot be found out, for instance because the server does not
-# answer, must not keep anybody from signing out.
+# As sentences. If it cannot be found out, for instance because the server does not
+# respond, signing out must still be possible.
 lost_with <- function(client, device_ids) {
   tryCatch(
     {

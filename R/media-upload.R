@@ -101,8 +101,8 @@ copies_in <- function(dir) {
   list.files(dir, name, full.names = TRUE)
 }
 
-# The body of an upload, or NULL for another request. While it is read the machine is
-# told so, so that no other process takes this one for dead.
+# The body of an upload, or NULL for another request. While it is sent, its lease is
+# renewed, so that no other process takes this one for dead.
 upload_body <- function(client, machine, request) {
   if (is.null(request[["file"]])) {
     return(NULL)
@@ -121,14 +121,14 @@ upload_body <- function(client, machine, request) {
   )
 }
 
-# Whether a copy is as it was made. Half a file would be sent as a whole one.
+# Whether a copy has the size it was made with. Half a file would be sent as a whole one.
 is_whole <- function(content) {
   identical(file.size(content[["path"]]), as.numeric(content[["size"]])) &&
     !dir.exists(content[["path"]])
 }
 
-# How a request is answered whose file is not there any more, or not whole: the message
-# that needs it is refused.
+# Takes the place of a response if the file is gone or incomplete: the message that needs
+# it is refused.
 file_gone <- function() {
   answer <- list(
     errcode = "MXCRYPT_FILE_GONE",
@@ -137,12 +137,12 @@ file_gone <- function() {
   list(status = 410L, body = charToRaw(as_json_text(answer)))
 }
 
-# Refuses what the server would refuse, before anything is read. Where it does not
-# say, or is not reached, nothing is refused.
+# Refuses files that the server would refuse, before they are read. If the server reports
+# no limit, or is not reached, none is refused.
 check_upload_sizes <- function(client, files, call) {
   size <- max(vapply(files, function(file) file[["size"]], 0))
   fits <- function(largest) is.null(largest) || size <= largest
-  # Nothing is refused for what was true an hour ago.
+  # The limit may be an hour old: before a file is refused, it is requested again.
   if (
     fits(largest_upload(client, call)) ||
       fits(largest <- largest_upload(client, call, anew = TRUE))
@@ -187,9 +187,8 @@ largest_upload <- function(client, call, anew = FALSE) {
   size
 }
 
-# What the server says of its content repository, or NULL where it does not. Servers
-# before v1.11 know the old path only. Where it is not reached, the file waits: that
-# should not take long to find out.
+# The configuration of the content repository, or NULL. Servers before v1.11 know the old
+# path only. One try: if the server is not reached, the file waits in the outbox anyway.
 media_config <- function(client, call) {
   rlang::local_options(mxcrypt.max_tries = 1)
   ask <- function(path) {

@@ -1,8 +1,8 @@
-# Our own identity, by what the server shows.
+# Our own identity, as the server returns it.
 
 identity_keys <- c("master", "self_signing", "user_signing")
 
-# How far our own identity is, by what the server shows now.
+# The status of our own identity, as the server returns it now.
 own_identity <- function(client, machine, call = caller_env()) {
   user_id <- client[["user_id"]]
   core(machine_refresh_devices(machine, user_id), call = call)

@@ -1,7 +1,7 @@
-# The pump: performs what the machine asks for until nothing is left.
+# The pump: performs the requests of the machine until none is left.
 #
-# The machine decides what is asked, in which order, when a request that failed is
-# made again, and what a response means; here it is only carried to the server and
+# The machine decides which requests are made, in which order, when one that failed is
+# made again, and what a response means. This file only carries them to the server and
 # back.
 
 # A caller may wait for something: with `until` until that is true, also while
@@ -283,8 +283,8 @@ trouble_condition <- function(trouble, body = raw(), call = caller_env()) {
   )
 }
 
-# The condition for a caller whose wish is not fulfilled: what holds up the
-# messages of the room, else what failed first.
+# The condition for a caller whose messages were not sent: the failure that holds up the
+# messages of the room, else the first failure.
 why_not_done <- function(failed, held_up, room_id, call) {
   of_room <- function(x) identical(x[["room_id"]], room_id)
   held_up <- Filter(of_room, held_up)

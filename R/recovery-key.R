@@ -40,8 +40,8 @@ mx_recovery_key_forget <- function(key) {
   invisible()
 }
 
-# What it is made of is the mask: whatever shows it, shows that. Where it is kept is
-# an attribute.
+# The object itself is only the mask, so that nothing can print the key. A reference to
+# the store, which keeps the key, is an attribute.
 new_recovery_key <- function(client) {
   stored <- new_stored(client[["store_dir"]], "mx_recovery_key")
   structure(masked(12), class = class(stored), stored = unclass(stored))

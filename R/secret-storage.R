@@ -11,8 +11,8 @@ put_account_data <- function(client, types, contents, call = caller_env()) {
   }
 }
 
-# All account data, as the server says it and the core reads it: an initial sync
-# of nothing else. What is in secret storage has no other list.
+# All account data, by an initial sync of nothing else: there is no other list of the
+# secrets in secret storage.
 account_data <- function(client, call = caller_env()) {
   path <- api_path("sync", query = list(filter = account_data_filter()))
   answer <- http_perform(client, "GET", path, call = call)
@@ -22,15 +22,15 @@ account_data <- function(client, call = caller_env()) {
   answer[["body"]]
 }
 
-# Synapse repeats its last answer to an initial sync for two minutes, to whoever
-# asks in the same words: so each time another type is named.
+# Synapse repeats its last response to an initial sync for two minutes if the filter is
+# the same, so each filter names another type.
 account_data_filter <- function() {
   now <- sprintf("%.6f", as.numeric(Sys.time()))
   nothing <- list(not_types = c("*", now))
   unclass(mxc_json(list(room = list(rooms = list()), presence = nothing)))
 }
 
-# Secret storage as the server shows it now, in the core: a handle.
+# Secret storage as the server returns it now: a handle of the core.
 read_storage <- function(client, call = caller_env()) {
   core(secret_storage_read(account_data(client, call)), call = call)
 }
@@ -52,7 +52,7 @@ with_secret <- function(storage, given, call = caller_env()) {
   core(secret_storage_with(storage, secret), call = call)
 }
 
-# Secret storage as the server shows it now, with what opens it.
+# Secret storage as the server returns it now, with what opens it.
 open_storage <- function(client, given, call = caller_env()) {
   with_secret(read_storage(client, call), given, call)
 }
@@ -65,9 +65,9 @@ check_given <- function(recovery_key, passphrase, call = caller_env()) {
   )
 }
 
-# What opens secret storage, made once a call: a handle of it, because deriving a key
-# from a passphrase takes long, and which of the two were given. Without either the
-# handle is NULL.
+# What opens secret storage, created once per call, because deriving a key from a
+# passphrase takes long: a handle, and which of the two were given. The handle is NULL
+# without either.
 new_given <- function(recovery_key, passphrase = NULL, call = caller_env()) {
   is_key <- !is.null(recovery_key)
   is_passphrase <- !is.null(passphrase)

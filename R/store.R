@@ -15,13 +15,13 @@ mx_crypto_store_dir <- function(app = "mxcrypt", path = NULL) {
     file.path(tools::R_user_dir(app, "data"), "crypto")
 }
 
-# The machine over the store in `dir`, begun where there is none. Its key comes from
+# The machine of the store in `dir`, which is created if needed. Its key comes from
 # outside (see secret-sources.R) or from the key file beside it.
 open_store <- function(dir, call = caller_env()) {
   given_dir <- dir
   dir <- normalizePath(dir, winslash = "/", mustWork = FALSE)
   machine <- the[["stores"]][[dir]]
-  # A store that was deleted and begun anew under the same name is another one.
+  # A store that was deleted and created again in the same place is another store.
   stale <- !is.null(machine) && !file.exists(file.path(dir, "crypto.sqlite"))
   if (is.null(machine) || stale) {
     key <- store_key(given_dir, call)
@@ -64,9 +64,9 @@ machine_of <- function(client, session = client, call = caller_env()) {
   machine
 }
 
-# Before a store is bound to a login: the server says whose login it is, and that
-# the device has no keys yet. If it has, they are in another store, which is lost
-# or elsewhere; under new keys the device would be deaf for whoever knows it.
+# Before a store is bound to a login: the server must report this user and device, and
+# that the device has no keys yet. If it has, they are in another store, which is lost
+# or elsewhere; with new keys, users who know the device could not reach it.
 check_is_new <- function(client, session, call) {
   who <- http_json(session, "GET", api_path("account", "whoami"), call = call)
   same <- identical(who[["user_id"]], client[["user_id"]]) &&
@@ -101,7 +101,7 @@ check_is_new <- function(client, session, call) {
   )
 }
 
-# What the server shows of the devices of a user, before there is a store.
+# The devices of a user as the server returns them, before there is a store.
 ask_for_device <- function(session, user_id, call) {
   query <- list(device_keys = stats::setNames(list(list()), user_id))
   path <- api_path("keys", "query")

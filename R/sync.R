@@ -76,7 +76,7 @@ mx_sync <- function(client, timeout = 0, limit = 1000, unsigned = FALSE) {
 }
 
 # Syncs once, and has the response processed as a whole or not at all. If another
-# process was faster, its answer stands, and this one is thrown away.
+# process was faster, its response counts, and this one is discarded.
 sync_once <- function(client, timeout, call = caller_env()) {
   machine <- machine_of(client, call = call)
   since <- core(machine_sync_token(machine), call = call)

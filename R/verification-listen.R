@@ -1,6 +1,6 @@
-# Verifications while a program listens: what is to be decided is asked of its callback.
+# Verifications while a program listens: its callback decides.
 
-# `decide` is given each verification in which it is this side's turn, and says TRUE or
+# `decide` gets each verification in which it is this side's turn, and returns TRUE or
 # FALSE; anything else leaves it for later.
 decide_verifications <- function(client, decide) {
   for (verification in mx_verifications(client)) {
@@ -14,7 +14,7 @@ decide_verifications <- function(client, decide) {
         mx_verification_accept,
         mx_verification_cancel
       ),
-      # It was asked for here.
+      # This device sent the request, so the person wants it.
       ready = if ("m.sas.v1" %in% verification[["methods"]]) {
         mx_verification_start
       },

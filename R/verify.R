@@ -213,7 +213,8 @@ agree_at_console <- function(verification) {
   }
 }
 
-# Whoever asked begins. Whoever agreed gives the other side a while to.
+# The side that sent the request begins. The other side waits for that first, so that not
+# both begin at once.
 begin_at_console <- function(verification, seconds) {
   if (!verification[["requested_here"]]) {
     tell(paste0("Waiting for ", other_side(verification), " to begin."))
