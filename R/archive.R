@@ -1,49 +1,49 @@
 #' Keep an archive of rooms
 #'
-#' `mx_archive()` keeps what this device can read of rooms in the store, sealed with
-#' the store key like all that is there: the history back to the beginning, read
-#' page by page, and from then on whatever each sync of this store brings. Nothing is
-#' archived before you say so. `mx_archive_forget()` deletes it again.
+#' `mx_archive()` keeps the events of rooms that this device can read in the store, sealed
+#' like everything there: the history back to the beginning, read
+#' page by page, and from then on the events of each sync. No room is
+#' archived unless you name it. `mx_archive_forget()` deletes the archive again.
 #'
-#' Call it again to go on, for example every night: it reads what is still missing of
-#' the history, looks again for keys of events that could not be read (in the key
-#' backup, for example), and returns how it stands. It can be interrupted at any time.
+#' Call it again to continue, for example every night: it reads the missing parts of
+#' the history, looks again for keys of events that could not be decrypted (in the key
+#' backup, for example), and returns the current state. It can be interrupted at any time.
 #'
 #' @inheritParams mx_client_session
 #' @param rooms Rooms: ids, aliases or exact names. `mx_archive()` archives them from
 #'   now on; `NULL` are those that are archived already. For `mx_archive_forget()`,
 #'   `NULL` are all.
 #' @param retention How many days events are kept, by the time at which they were
-#'   sent; `Inf` for ever. `NULL` leaves it as it is; for ever, at first. It is kept
-#'   to with each sync.
+#'   sent; `Inf` for ever. `NULL` leaves it as it is; for ever, at first. Each sync
+#'   deletes older events.
 #' @param media Whether files of messages are kept too: `TRUE` for those of up to
 #'   100 MB, `FALSE` for none, or the largest size in bytes. `NULL` leaves it as it is;
 #'   `FALSE`, at first.
 #' @details
 #' Each event is kept once. The first version that could be read stays, whatever the
-#' server returns later under its id; only a redaction deletes what it says, together
-#' with what its edits say. Events that cannot be read are kept encrypted, with the
-#' reason, and are read as soon as their key comes.
+#' server returns later under its id; only a redaction deletes its content, together
+#' with its edits. Events that cannot be decrypted are kept encrypted, with the
+#' reason, and are decrypted as soon as their key comes.
 #'
-#' Where a sync left out events that the server did not give afterwards, the history
-#' of that room is read once more with the next call. After you left a room and came
-#' back, what was said in between is read if the server shows it.
+#' If a sync left out events that the server did not return afterwards, the next call
+#' reads the history of that room once more. After you left a room and came
+#' back, events from in between are read if the server returns them.
 #'
 #' Files are fetched by `mx_archive()`, not by a sync, the oldest first, and kept
 #' encrypted in a directory beside the store. [mx_media_download()] takes them from
-#' there for the events of [mx_archive_read()], also when the server has them no more.
-#' A file that fails does not stop the others. The next call tries again; what the
-#' server does not have is asked for three times. Thumbnails are not kept, nor are files
+#' there for the events of [mx_archive_read()], also when the server has deleted them.
+#' A file that fails does not stop the others. The next call tries again; a file that the
+#' server does not have is tried three times. Thumbnails are not kept, nor are files
 #' that an edit puts in the place of another. With `media = FALSE`, files that are kept
 #' stay as long as their events.
 #'
-#' What `mx_archive_forget()` deletes is overwritten in the store, and gone from
+#' What `mx_archive_forget()` deletes is overwritten in the store, and deleted from
 #' SQLite's log unless another process is reading. What a redaction or the retention
-#' deletes is gone from the log once it is used again. An export, a backup of the disk
+#' deletes stays in the log until that is written again. An export, a backup of the disk
 #' or a snapshot of the file system that was made before still has it. The keys of files
-#' go with their events, and the files themselves with the next `mx_archive()`.
+#' are deleted with their events, and the files themselves by the next `mx_archive()`.
 #'
-#' A longer `retention` has the history read again.
+#' With a longer `retention`, the history is read again.
 #'
 #' @return `mx_archive()`: a data frame with a row for each of the rooms: `room_id`,
 #'   `events` (how many are kept), `unread` (how many of them wait for a key),
@@ -56,7 +56,7 @@
 #' @section Errors:
 #' `mx_error_room` (there is no such room), `mx_error_archive` (no room is archived),
 #' and those of [mx_sync()]. One room that cannot be read does not stop the others:
-#' its `reason` says why, with a warning of class `mx_warning_archive`.
+#' its `reason` is why, with a warning of class `mx_warning_archive`.
 #' @references Client-server API, "`GET /rooms/{roomId}/messages`":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
 #' @family receiving

@@ -1,5 +1,7 @@
 #' Path of a client's configuration file
 #'
+#' Returns the file that [mx_client_configure()] writes and [mx_client_load()] reads.
+#'
 #' @param app The name of your program. Each has its own login and store.
 #' @return A path. The file is readable by its owner only; it holds the access token
 #'   and the refresh token, if there is one, and never a password. An environment variable

@@ -1,7 +1,7 @@
 #' Account and sessions of a store
 #'
-#' For code that holds account and sessions itself. Both are references to the
-#' store and never copies: the store remembers, whatever becomes of them. Most
+#' For code that passes account and sessions around, as code for mx.client does. Both are
+#' references to the store and never copies: nothing is lost with them. Most
 #' programs need only [mx_send()] and [mx_sync()].
 #'
 #' @param store_dir,store The directory of a store, from
@@ -12,9 +12,9 @@
 #' @param n_otks How many one-time keys the server should hold: a target for the
 #'   pool, not an addition to it. At most 500.
 #' @return
-#' * `mx_crypto_account()`: an object that [mxc_account_identity_keys()],
-#'   [mxc_account_one_time_keys()] and [mxc_account_sign()] take. The store is
-#'   begun if there is none, and its identity made, once.
+#' * `mx_crypto_account()`: an object for [mxc_account_identity_keys()],
+#'   [mxc_account_one_time_keys()] and [mxc_account_sign()]. If there is no store, it is
+#'   created, with new identity keys.
 #' * `mx_crypto_publish_keys()`: a list with `one_time_key_counts`, invisibly.
 #' * `mx_crypto_sessions_load()`: an object that stands for all sessions.
 #' * `mx_crypto_sessions_save()`: the directory, invisibly. Everything is saved

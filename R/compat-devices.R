@@ -1,8 +1,8 @@
 #' Query devices and claim one-time keys
 #'
-#' What [mx_send()] does on its own, in two steps for package authors: ask for
-#' the devices of users, and claim a one-time key of each. Keys that do not hold
-#' are left out, with a warning that says why.
+#' What [mx_send()] does on its own, in two steps for package authors: query
+#' the devices of users, and claim a one-time key of each. Keys that are not valid
+#' are left out, with a warning that gives the reason.
 #'
 #' @inheritParams mx_client_session
 #' @param user_ids User ids.
@@ -10,7 +10,7 @@
 #' @param strict Whether a server that cannot be reached is an error.
 #' @return A list with an element for each device: a list of `user_id`,
 #'   `device_id`, `curve25519` and `ed25519`; `mx_crypto_claim_otks()` adds
-#'   `otk`, where the device had a one-time key that holds.
+#'   `otk`, if the device had a valid one-time key.
 #' @section Errors:
 #' `mx_error_unreachable` when `strict` and a server could not be reached.
 #' @family compatibility with mx.client

@@ -8,7 +8,7 @@
 #' @param store_dir The directory of the store.
 #' @param room_id The room's id.
 #' @param content The content of an `m.room.message`: a list, or JSON text. It is
-#'   encrypted also where nothing says that the room is.
+#'   encrypted even if the room is not known to be.
 #' @param member_ids The members who get the key. They narrow the members of the
 #'   room and never add to them; your own devices always get it. `NULL` for all.
 #' @param recipients Not used: devices are found by the machine. It must be

@@ -1,7 +1,7 @@
 #' Demo homeserver inside R
 #'
-#' `mx_demo_homeserver()` makes a small homeserver inside of this R session: no
-#' network, no account, gone when R ends. Everything else is real: the verbs
+#' `mx_demo_homeserver()` creates a small homeserver inside this R session: no
+#' network, no account, deleted when R ends. Everything else is real: all functions
 #' encrypt, share keys and decrypt as with any server. `mx_demo_client()` signs a
 #' user in there, with a configuration and a store in a temporary directory, and
 #' has the device signed by its owner, as [mx_crypto_setup()] does.

@@ -24,12 +24,12 @@
 #' | `sender_verified` | logical | Whether `trust` is `verified`. |
 #' | `session_id` | character | The Megolm session that it was encrypted with. |
 #' | `key_source` | character | Where its key came from. See below. |
-#' | `forwarder` | character | The device of yours that passed the key on. |
+#' | `forwarder` | character | The device of yours that forwarded the key, or the user who sent the bundle. |
 #' | `is_self` | logical | Whether it is from your own user. |
 #' | `mentions` | list | The user ids it mentions. |
 #' | `state_key` | character | The state key of a state event. |
-#' | `redacted` | logical | Whether its content was taken back. |
-#' | `redacts` | character | The event that a redaction takes back. |
+#' | `redacted` | logical | Whether it was redacted. |
+#' | `redacts` | character | The event that a redaction redacts. |
 #' | `replaces` | character | The event that it edits, if the edit is valid: see [mx_edit()]. |
 #' | `edited` | logical | Whether it is shown with its newest text ([mx_messages()] only). |
 #' | `edit_reason` | character | Why an edit is not valid. |
@@ -37,8 +37,9 @@
 #' | `thread_latest` | list | The newest message of its thread ([mx_messages()] only). |
 #' | `reactions` | list | How many users reacted with each key (with `reactions = TRUE` only). |
 #'
-#' A key came from its creator (`direct`), was made here (`own`), or was `forwarded`,
-#' `imported` or read from the `backup`.
+#' A key came from its creator (`direct`), was created here (`own`), or was `forwarded`,
+#' `imported`, read from the `backup`, or came in a `bundle` with an invitation (see
+#' [mx_room_invite()]).
 #'
 #' Text of others is not cleaned. It may hold anything but NUL, which is shown as
 #' U+FFFD. The attribute `problems` holds parts of the response that could not be
@@ -69,7 +70,7 @@
 #'   sender refused you the key.
 #' * `sender_mismatch`: The key belongs to another user than the server names as the
 #'   sender.
-#' * `wrong_key`: The key does not read it, and did not come from its sender.
+#' * `wrong_key`: The key does not decrypt it, and did not come from its sender.
 #'
 #' These stay unreadable:
 #'

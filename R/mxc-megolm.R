@@ -1,8 +1,7 @@
 #' Megolm sessions
 #'
-#' A Megolm session encrypts the messages of a room. The outbound side encrypts;
-#' whoever holds its session key, as it stood at some index, can read from that
-#' index on.
+#' A Megolm session encrypts the messages of a room. The outbound side encrypts. Anybody
+#' with its session key of some index can decrypt from that index on.
 #'
 #' @inheritParams mxc_account
 #' @param gs An outbound session.

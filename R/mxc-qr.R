@@ -1,20 +1,19 @@
 #' Encode and decode QR codes of a verification
 #'
-#' `mxc_qr_encode()` writes what a QR code says when one device or user verifies
-#' another: which keys whoever shows it has, which ones it believes in, and a
-#' secret that proves it was scanned. `mxc_qr_decode()` reads it. Whoever scans a
-#' code must compare the keys in it with those it knows itself. See
+#' `mxc_qr_encode()` encodes the content of a QR code with which one device or user
+#' verifies another: the keys of the side that shows it, the keys that this side knows of
+#' the other, and a secret that proves that it was scanned. `mxc_qr_decode()` decodes it.
+#' The side that scans a code must compare the keys in it with those it knows itself. See
 #' [mxc_qr_symbol()] for the picture.
 #'
-#' Which keys these are, the mode says:
+#' The mode tells which two keys these are, both as the side that shows the code knows
+#' them:
 #'
-#' * `"user"`: another user is verified. First the master key of whoever shows the
-#'   code, then what they take for the other's.
-#' * `"trusted_device"`: another device of theirs is verified, by one that trusts
-#'   their master key. First that key, then what it takes for the Ed25519 key of
-#'   the other device.
-#' * `"untrusted_device"`: the same, by a device that does not trust it yet. First
-#'   its own Ed25519 key, then what it takes for their master key.
+#' * `"user"`: for another user. First the own master key, then that of the other user.
+#' * `"trusted_device"`: for another device of the same user, shown by a device that trusts
+#'   the user's master key. First that key, then the Ed25519 key of the other device.
+#' * `"untrusted_device"`: the same, shown by a device that does not trust the master key
+#'   yet. First its own Ed25519 key, then the master key.
 #'
 #' @param mode One of those above.
 #' @param flow_id The event id of the verification request, or its transaction id.

@@ -1,9 +1,9 @@
 #' Verify device keys and one-time keys from a server
 #'
-#' A homeserver hands on whatever was uploaded to it, also with signatures that
-#' do not hold. `mxc_verify_device_keys()` says whether a `device_keys` object is
-#' that of the device it was returned for and is signed by it;
-#' `mxc_verify_one_time_key()` whether a claimed key is signed by the device.
+#' A homeserver returns any keys that were uploaded to it, also with signatures that
+#' are not valid. `mxc_verify_device_keys()` verifies that a `device_keys` object belongs
+#' to the device it was returned for and is signed by it;
+#' `mxc_verify_one_time_key()` that a claimed key is signed by the device.
 #'
 #' @param device_keys,key_object JSON text as the server sent it, one or more
 #'   strings. An R list is written with [mxc_json()] first; that is for objects

@@ -1,9 +1,9 @@
 #' Save a recovery key
 #'
-#' A new recovery key is kept, sealed, in the store until its owner says to have
-#' it: a process that is killed loses nothing. `mx_recovery_key_write()` writes it
-#' to a file that only you can read; `mx_recovery_key_forget()` says that it is
-#' kept in another way. After either it can not be had from here any more.
+#' `mx_recovery_key_write()` writes a new recovery key to a file that only you can read;
+#' `mx_recovery_key_forget()` is for a key that you saved in another way. Until one of them
+#' is called, the key is kept, sealed, in the store: a process that is killed loses
+#' nothing. Afterwards it cannot be read from the store any more.
 #'
 #' @param key A recovery key, from [mx_crypto_setup()] or
 #'   [mx_recovery_key_change()]. It prints masked; `format(key, reveal = TRUE)` is

@@ -8,34 +8,34 @@
 #' are sent as such. `mx_send_image()`, `mx_send_video()` and `mx_send_audio()` refuse
 #' files of other types. `mx_send_media()` is the same under the names of mx.client.
 #'
-#' How long a sound or video is, is sent too, where its header says it: of WAV, MP4, M4A,
+#' The duration of a sound or video is sent too, if its header has it: of WAV, MP4, M4A,
 #' MOV, and Ogg files with Opus or Vorbis.
 #'
-#' A file is copied first, encrypted where its room is, to a place beside the store
+#' A file is copied first, encrypted if its room is, to a directory beside the store
 #' that only its owner can read. If the network fails, or R is killed, it waits there
 #' like any message in the outbox (see [mx_outbox()]): the next call that reaches the
-#' server, also [mx_sync()], uploads it and sends it, once, whatever has become of the
-#' original. Messages behind it in its room wait for it. Only whether a room that is not
-#' known to be encrypted is not is asked before: if the server does not say, it is an
-#' error, and nothing waits.
+#' server, also [mx_sync()], uploads it and sends it, once, even if the
+#' original was changed or deleted. Later messages in its room wait for it. One request
+#' comes first: whether a room that was never seen encrypted is encrypted now. If the
+#' server does not respond, that is an error, and nothing waits.
 #'
 #' @inheritParams mx_send
 #' @param path The file, or several, each of which becomes a message; or a raw vector,
 #'   which needs a `name`.
-#' @param name What to call it, with its extension; by default the file's own name.
+#' @param name The name of the file, with its extension; by default the file's own name.
 #' @param caption Text to show with it, or `NULL`.
 #' @param markdown Whether the captions are Markdown.
 #' @param thumbnail A smaller picture to show before the file is fetched: a path or a
 #'   raw vector. `NULL` or `TRUE` makes one of a large picture, see below. `FALSE`
 #'   sends none.
-#' @param type The media type, such as `"text/csv"`. By default what the first bytes
-#'   say for pictures, and else what the extension says.
-#' @param body What to call the file; `NULL` is its own name.
-#' @param content_type Its media type; `NULL` finds out.
+#' @param type The media type, such as `"text/csv"`. By default it is found by the first
+#'   bytes for pictures, and else by the extension.
+#' @param body The name of the file; `NULL` is its own name.
+#' @param content_type Its media type; `NULL` finds it as for `type`.
 #' @return The event id of each file, invisibly.
 #' @section Size:
-#' The server is asked how large a file may be before anything is read. What waits
-#' beside the store is at most 4 GB (option `mxcrypt.max_waiting`, in bytes).
+#' A request finds out how large a file may be, before the file is read. Files that wait
+#' beside the store have at most 4 GB together (option `mxcrypt.max_waiting`, in bytes).
 #' @section Thumbnails:
 #' A PNG or JPEG picture of more than 800 by 600 pixels and 100 kB gets a thumbnail of
 #' at most 800 by 600 pixels, which is encrypted like the picture itself. The packages
@@ -43,8 +43,8 @@
 #' has more than 40 million pixels or cannot be read, or a JPEG picture is to be turned
 #' before it is shown (Exif orientation). The picture is then sent without one.
 #' @section Errors:
-#' `mx_error_too_large` when the server does not take files of this size, or too much
-#' waits already: `size` and `largest` are numbers of bytes where they are known, and
+#' `mx_error_too_large` when the server does not accept files of this size, or too many
+#' files wait already: `size` and `largest` are in bytes if they are known, and
 #' nothing was sent.
 #' `mx_error_attachment` when a file cannot be read. Others are those of [mx_send()].
 #' @references Client-server API, "Content repository", "Sending encrypted

@@ -2,9 +2,12 @@
 
 #' Store directory of an app
 #'
+#' Returns the directory in which an app keeps its store: the keys of the device, and all
+#' that it received and has to send.
+#'
 #' @inheritParams mx_client_config_path
 #' @param path Another place, which is returned as an absolute path.
-#' @return A path; nothing is made there.
+#' @return A path; nothing is created there.
 #' @family sign-in
 #' @examples
 #' mx_crypto_store_dir("my-app")
