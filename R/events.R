@@ -24,7 +24,7 @@
 #' | `sender_verified` | logical | Whether `trust` is `verified`. |
 #' | `session_id` | character | The Megolm session that it was encrypted with. |
 #' | `key_source` | character | Where its key came from. See below. |
-#' | `forwarder` | character | Your device that forwarded the key, or the user who sent the bundle. |
+#' | `forwarder` | character | Your device that forwarded it, or the user who sent a bundle. |
 #' | `is_self` | logical | Whether it is from your own user. |
 #' | `mentions` | list | The user ids it mentions. |
 #' | `state_key` | character | The state key of a state event. |
