@@ -302,7 +302,10 @@ http_request <- function(
   if (!is.null(token) || method != "GET" || stays) {
     request <- httr2::req_options(request, followlocation = 0L)
   }
-  options <- c(connection_options(session), network_options(session, request[["url"]]))
+  options <- c(
+    connection_options(session),
+    network_options(session, request[["url"]])
+  )
   request <- do.call(httr2::req_options, c(list(request), options))
   if (!is.null(source)) {
     return(with_source(request, source, content[["type"]]))
