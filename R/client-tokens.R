@@ -83,14 +83,14 @@ renew_login <- function(session, used, call = caller_env()) {
     mx_error_answer = function(condition) renewal_abort(condition, call),
     mx_error_network = function(condition) renewal_abort(condition, call)
   )
-  # After the lease: this takes longer, and others may go on with the new login.
+  # After the lease: this takes longer, and other processes may use the new login.
   if (identical(renewed_by, "password")) {
     restore_quietly(client, call)
   }
   !is.null(renewed_by)
 }
 
-# What the server says of a login is no response to the request that the login was
+# The response to the renewal of a login is not the response to the request that it was
 # renewed for: it has no `status`, no `errcode` and none of their classes, or a
 # "not found" would be read as "this room is not encrypted".
 renewal_abort <- function(condition, call) {
@@ -247,7 +247,7 @@ relogin_quietly <- function(client, call = caller_env()) {
   TRUE
 }
 
-# The request that the login was renewed for goes on whatever comes of this.
+# A failure here must not stop the request that the login was renewed for.
 restore_quietly <- function(client, call = caller_env()) {
   if (is.null(store_of(client))) {
     return(invisible())

@@ -75,7 +75,7 @@
 #' @section Identity, keys and trust:
 #' * `mx_error_identity`: The server returns another identity than this device
 #'   knows, or signatures could not be made.
-#' * `mx_error_verification`: A verification cannot go on, or not in this way.
+#' * `mx_error_verification`: A verification was cancelled, or this step is not possible.
 #' * `mx_error_qr_code`: A QR code does not belong to a verification.
 #' * `mx_error_recovery_key`: No recovery key, a mistyped one, or that of another
 #'   account.
@@ -136,10 +136,10 @@
 #'   again. Fields: `kind`, `status`, `errcode`.
 #' * `mx_warning_knit_post`: The figures of a chunk could not be posted, see
 #'   [mx_knit_post()]. Fields: `cause`.
-#' * `mx_warning_network`: [mx_listen()] goes on after a failure.
+#' * `mx_warning_network`: [mx_listen()] continues after a failure.
 #' * `mx_warning_handler`: A handler of [mx_listen()] failed. Fields: `cause`,
 #'   `event`, `set_aside`.
-#' * `mx_warning_verification`: A verification did not go on; it waits.
+#' * `mx_warning_verification`: A step of a verification failed; the verification waits.
 #' * `mx_warning_own_identity`: The server returns another identity of yours.
 #' * `mx_warning_key_backup`, `mx_warning_key_storage`: Part of key storage could
 #'   not be set up or repaired.

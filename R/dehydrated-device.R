@@ -168,7 +168,7 @@ make_dehydrated_device <- function(
   core(machine_make_dehydrated_device(machine, storage), call = call)
 }
 
-# Success is what the server shows then: to a device that does not show as signed
+# Success is what the server returns afterwards: to a device that is not signed there
 # nobody gives a key.
 put_dehydrated_device <- function(client, machine, made, call = caller_env()) {
   body <- made[["body"]]

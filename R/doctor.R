@@ -84,7 +84,7 @@ doctor_line <- function(state, found, remedy = "") {
 
 fine <- function(...) doctor_line("ok", paste0(...))
 
-# For a check that cannot go on.
+# Ends a check with a failure and its remedy.
 check_abort <- function(found, remedy) {
   raise(errorCondition(
     found,

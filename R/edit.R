@@ -93,7 +93,7 @@ mx_edit <- function(
   ))
 }
 
-# Around the new content stands what is shown where edits are not known.
+# Around the new content is a fallback for clients that do not know edits.
 edit_content <- function(event_id, new, notify) {
   old <- new
   for (name in intersect(c("body", "formatted_body"), names(new))) {

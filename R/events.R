@@ -10,7 +10,7 @@
 #' | Column | Type | What it holds |
 #' |---|---|---|
 #' | `room_id`, `event_id`, `type`, `sender` | character | The event, as the server returned it. |
-#' | `origin_server_ts` | POSIXct | When the sender's server says that it was sent. |
+#' | `origin_server_ts` | POSIXct | When it was sent, as the sender's server reports it. |
 #' | `body`, `msgtype` | character | The text, and `m.text`, `m.notice`, `m.image` and so on. |
 #' | `formatted_body` | character | The text as HTML, as its sender wrote it: see [mx_html()]. |
 #' | `filename`, `mimetype` | character | Of a file: its name and its type, as its sender says. |
@@ -186,7 +186,7 @@ formatted_bodies <- function(events) {
 }
 
 # What events say of their attachments. Specification: "Media captions": `body` is a
-# caption where a `filename` stands beside it that differs.
+# caption if there is a `filename` that differs.
 with_media_columns <- function(events) {
   is_media <- which(events[["msgtype"]] %in% media_msgtypes)
   contents <- events[["content"]][is_media]

@@ -96,7 +96,7 @@ http_until_answered <- function(session, idempotent, renews, call, once) {
     if (!is_no_answer(answer)) {
       answered <<- answer
     }
-    # Once a request: a server that ends each login at once is no reason to go on.
+    # Once per request: a server may end each login at once.
     if (renews && is_expired(answer)) {
       renews <<- FALSE
       if (renew_login(session, used, call)) {

@@ -1,32 +1,30 @@
 #' Turn key backup on, off, or delete it
 #'
-#' `mx_backup_enable()` joins the key backup of the account, or makes one. A backup
-#' from before there was secret storage opens with its own passphrase or recovery
-#' key.
-#' `mx_backup_disable()` puts no more keys of this device into it and leaves what is
-#' there. `mx_backup_delete()` deletes every version of it, with all keys. Each
-#' says so in the account (`m.key_backup`, and the older name that Element reads),
-#' for other devices to follow.
+#' `mx_backup_enable()` joins the key backup of the account, or creates one. A backup
+#' from before secret storage opens with its own passphrase or recovery key.
+#' `mx_backup_disable()` uploads no more keys of this device and leaves the uploaded ones.
+#' `mx_backup_delete()` deletes every version of it, with all keys. Each
+#' saves the preference in the account (`m.key_backup`, and the older name that Element
+#' reads), so that other devices follow it.
 #'
-#' [mx_crypto_setup()] does what `mx_backup_enable()` does, unless the account says
-#' that no backup is wanted.
+#' [mx_crypto_setup()] does what `mx_backup_enable()` does, unless the preference of the
+#' account is to have no backup.
 #'
 #' @inheritParams mx_secret_fetch
 #' @param recovery_key The recovery key of the account, or that of the backup itself.
 #'   Better leave it out: it is then read from [mxcrypt_secrets].
 #' @param passphrase The passphrase of secret storage, or that of the backup itself,
 #'   in place of a recovery key.
-#' @param replace Whether to make a new backup in place of the one that is there,
-#'   whose keys are deleted. Where its key is on this device, its keys are restored
+#' @param replace Whether to create a new backup in place of the existing one,
+#'   whose keys are deleted. If its key is on this device, its keys are restored
 #'   first; otherwise nobody can read them afterwards. It is for a backup whose key
 #'   is lost on every device, and in secret storage too.
 #' @return The [mx_backup_status()], invisibly.
 #' @section Errors:
-#' `mx_error_recovery_key` (none to be had, mistyped, of another account or an older
+#' `mx_error_recovery_key` (not found, mistyped, of another account or an older
 #' one), `mx_error_secret_storage` (missing, or does not open), `mx_error_key_backup`
-#' (secret storage does not hold the key of the backup that the server shows, or the
-#' server does not keep or delete what it is told, or does not say which backup there
-#' is).
+#' (secret storage does not hold the key of the backup that the server returns, or the
+#' server does not keep or delete the backup, or does not return it).
 #' @references Client-server API, "Server-side key backups":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
 #' @family key backup

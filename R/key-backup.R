@@ -135,7 +135,7 @@ backup_now <- function(client, machine, call = caller_env()) {
   core(machine_backup_status(machine), call = call)
 }
 
-# The same, for a caller that cannot go on without it.
+# The same, for a caller that needs the backup.
 working_backup <- function(client, machine, call = caller_env()) {
   check_backup(backup_now(client, machine, call), call)
 }

@@ -104,7 +104,7 @@ failures_of <- function(histories) {
   }
 }
 
-# Where to go on, by room, or NULL. A room that failed may have to begin at its newest
+# Where to continue, by room, or NULL. A room that failed may have to begin at its newest
 # event, which is NULL in the list.
 ends_of <- function(histories) {
   is_left <- vapply(

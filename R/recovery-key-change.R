@@ -30,9 +30,9 @@
 #' @section Errors:
 #' `mx_error_recovery_key` (the old one is missing, mistyped, of another account or
 #' an older one; or a change to another key is under way), `mx_error_secret_storage`
-#' (there is none, a secret does not open and would be lost, or the server does not
-#' keep what it is given), `mx_error_identity` (a cross-signing key is not the one
-#' that the server shows).
+#' (it is missing, a secret does not open and would be lost, or the server does not
+#' keep what is uploaded), `mx_error_identity` (a cross-signing key is not the one
+#' that the server returns).
 #' @references Client-server API, "Secrets":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#secrets>
 #' @family identity and recovery
@@ -92,7 +92,7 @@ recovery_key_made <- function(client, machine) {
   invisible()
 }
 
-# Each round does what can be done by what the server shows then: the new key and
+# Each round does the next step by what the server returns then: the new key and
 # its copies; the default key; what is to go. The fourth finds nothing to do, if
 # no other client is at work.
 finish_key_change <- function(client, machine, call = caller_env()) {

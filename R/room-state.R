@@ -144,7 +144,7 @@ room_state <- function(client, room_id, type, state_key = "") {
   )
 }
 
-# Once seen to be encrypted, a room stays so, whatever the server says later.
+# Once seen to be encrypted, a room stays so, whatever the server returns later.
 room_is_encrypted <- function(client, room_id) {
   machine <- machine_of(client)
   rooms <- core(machine_rooms(machine))

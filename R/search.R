@@ -99,7 +99,7 @@ text_finder <- function(pattern, fixed, ignore_case, call = caller_env()) {
   places
 }
 
-# The hits of one room, with the ids of what stands around each.
+# The hits of one room, with the ids of the messages around each.
 search_room <- function(client, room_id, wanted, finds, senders, context) {
   machine <- machine_of(client)
   hits <- list()
@@ -116,7 +116,7 @@ search_room <- function(client, room_id, wanted, finds, senders, context) {
     texts <- data.frame(part[c("event_id", "sent_at", "sender", "body")])
     texts <- texts[!is.na(texts[["body"]]), , drop = FALSE]
     searched <- searched + nrow(texts)
-    # What stands at the end of a part has its context in the next one.
+    # The context of a hit at the end of a part is in the next part.
     is_last <- is.null(part[["after_time"]])
     first <- max(NROW(before) - context, 0) + 1
     texts <- rbind(before, texts)
@@ -152,7 +152,7 @@ hits_in <- function(texts, first, last, finds, senders, context) {
   hits
 }
 
-# The events of hits and of what stands around them, in the order of time.
+# The events of hits and their context, in the order of time.
 events_of_hits <- function(client, hits, unsigned) {
   machine <- machine_of(client)
   columns <- lapply(split(hits, hits[["room_id"]]), function(of_room) {
@@ -229,7 +229,7 @@ search_lines <- function(x, finds) {
   paste0(rooms, lines)
 }
 
-# A hit with what stands near it.
+# A hit with its context.
 marked <- function(body, finds, near = 40L) {
   place <- finds(body)
   if (place < 1L) {

@@ -346,7 +346,7 @@ awaited <- function(verification) {
   )
 }
 
-# Whoever interrupts has not compared.
+# A person who interrupts has not compared.
 give_up <- function(verification) {
   now <- current_verification(verification)
   if (!now[["state"]] %in% c("done", "cancelled")) {
