@@ -48,7 +48,7 @@ proxy_variables <- c(
   "ALL_PROXY"
 )
 
-check_proxy <- function(x) {
+check_proxy_settings <- function(x) {
   proxies <- Filter(nzchar, Sys.getenv(proxy_variables))
   if (length(proxies) == 0L) {
     return(fine("none in the environment"))
@@ -156,7 +156,7 @@ is_in_keyring <- function(place, owner) {
 machine_checks <- list(
   versions = check_versions,
   locale = check_locale,
-  proxy = check_proxy,
+  proxy = check_proxy_settings,
   certificates = check_certificates
 )
 

@@ -194,11 +194,11 @@ oauth_login <- function(answer, about, call) {
 time_of_expiry <- function(seconds) {
   is_time <- is.numeric(seconds) && length(seconds) == 1L
   if (is_time && isTRUE(seconds >= 0 && seconds < 1e9)) {
-    utc_text(Sys.time() + seconds)
+    time_as_text(Sys.time() + seconds)
   }
 }
 
-utc_text <- function(time) {
+time_as_text <- function(time) {
   format(time, "%Y-%m-%dT%H:%M:%SZ", tz = "UTC")
 }
 
