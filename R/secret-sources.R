@@ -172,7 +172,7 @@ secret_in_file <- function(place, call) {
         paste0("The ", place[["label"]], " cannot be read from a file."),
         x = paste0(
           "The file ",
-          printable(path),
+          shown_path(path),
           ", which ",
           variable,
           " names, ",
@@ -190,17 +190,31 @@ secret_in_file <- function(place, call) {
   )
 }
 
+# A path to show. Somebody in a hurry sets MXCRYPT_PASSWORD_FILE to the password: what
+# looks like no path and leads nowhere is not repeated.
+shown_path <- function(path) {
+  is_path <- grepl("^([/\\\\~.]|[A-Za-z]:)", path) ||
+    (dirname(path) != "." && dir.exists(dirname(path)))
+  if (is_path || file.exists(path)) {
+    return(printable(path))
+  }
+  "<not shown: it may be the secret itself>"
+}
+
 # The secret as `value`, or why there is none as `failure`. What R says about the file
 # is left out: it could quote what is in it.
 read_secret_file <- function(path) {
+  # R would fetch an address, and takes "stdin" and "clipboard" for what they say.
+  if (!file.exists(path)) {
+    return(list(failure = "is missing"))
+  }
   # Not file.size() bytes: a pipe, such as a shell's <(...), has no size.
   bytes <- suppressWarnings(tryCatch(
     readBin(path, "raw", largest_secret_file + 1L),
     error = function(condition) NULL
   ))
   if (is.null(bytes)) {
-    is_there <- file.exists(path)
-    return(list(failure = if (is_there) "cannot be read" else "is missing"))
+    return(list(failure = "cannot be read"))
   }
   if (length(bytes) > largest_secret_file) {
     return(list(failure = "is larger than 64 KiB"))
@@ -220,10 +234,10 @@ read_secret_file <- function(path) {
 text_of_bytes <- function(bytes) {
   mark <- as.integer(utils::head(bytes, 2L))
   if (identical(sort(mark), c(0xfeL, 0xffL))) {
-    text <- iconv(list(bytes), "UTF-16", "UTF-8")
-    return(if (!is.na(text)) text)
+    # As bytes: what R says of a NUL quotes the secret.
+    bytes <- iconv(list(bytes), "UTF-16", "UTF-8", toRaw = TRUE)[[1]]
   }
-  if (any(bytes == as.raw(0L))) {
+  if (is.null(bytes) || any(bytes == as.raw(0L))) {
     return(NULL)
   }
   text <- rawToChar(bytes)

@@ -129,6 +129,44 @@ test_that("a file that is no secret is a classed error without its content", {
   refuses(file, "cannot be read")
 })
 
+test_that("text of UTF-16 with a NUL is no text, and is not quoted", {
+  local_no_secrets()
+  utf_16 <- function(x) {
+    as.raw(c(0xff, 0xfe, rbind(as.integer(charToRaw(x)), 0L), 0L, 0L))
+  }
+  utf_32 <- as.raw(c(0xff, 0xfe, 0, 0, 0x73, 0, 0, 0))
+  for (bytes in list(c(utf_16("s3cret"), as.raw(c(0x61, 0))), utf_32)) {
+    withr::local_envvar(MXCRYPT_PASSWORD_FILE = secret_file(bytes))
+    condition <- catch(find_secret("password"))
+    expect_s3_class(condition, "mx_error_secret")
+    expect_match(conditionMessage(condition), "not text")
+    expect_nowhere("s3cret", condition)
+  }
+})
+
+test_that("a secret where its path belongs is not repeated", {
+  local_no_secrets()
+  for (secret in c("s3cret", "s3cret with/slash", "EsTs s3cret b8qD")) {
+    withr::local_envvar(MXCRYPT_PASSWORD_FILE = secret)
+    condition <- catch(find_secret("password"))
+    expect_s3_class(condition, "mx_error_secret")
+    expect_match(conditionMessage(condition), "may be the secret itself")
+    expect_nowhere("s3cret", condition)
+    expect_nowhere("s3cret", mx_doctor())
+  }
+})
+
+test_that("only a file is read, and no address or stream", {
+  local_no_secrets()
+  file <- normalizePath(secret_file("s3cret"), winslash = "/")
+  for (path in c(paste0("file://", file), "stdin", "clipboard")) {
+    withr::local_envvar(MXCRYPT_PASSWORD_FILE = path)
+    condition <- catch(find_secret("password"))
+    expect_s3_class(condition, "mx_error_secret")
+    expect_match(conditionMessage(condition), "is missing")
+  }
+})
+
 test_that("a variable and a file that differ are an error, and no choice", {
   local_no_secrets()
   file <- secret_file("other-s3cret\n")
