@@ -114,12 +114,16 @@ new_doctor <- function(lines, secrets) {
 # secret that was sent to it.
 scrubbed <- function(text, secrets) {
   # What the environment holds need not be text in its encoding.
-  text <- iconv(enc2utf8(text), "UTF-8", "UTF-8", sub = "byte")
-  text <- shortened(printable(text))
-  for (secret in secrets) {
+  text <- printable(as_valid(text))
+  # Before it is shortened: half a secret is none that can be found.
+  for (secret in unique(printable(as_valid(secrets)))) {
     text <- gsub(secret, "<secret>", text, fixed = TRUE)
   }
-  text
+  shortened(text)
+}
+
+as_valid <- function(text) {
+  iconv(enc2utf8(text), "UTF-8", "UTF-8", sub = "byte")
 }
 
 known_secrets <- function(client) {

@@ -118,6 +118,21 @@ test_that("no secret is in it, however it is shown", {
   expect_equal(checked$found, "the token <secret> is not known")
 })
 
+test_that("a secret is found wherever it stands, and whatever bytes it has", {
+  local_plain_machine()
+  secret <- "s3cret-of-the-server"
+  line <- function(text) {
+    lines <- list(clock = doctor_line("failure", text))
+    new_doctor(lines, secret)$found
+  }
+  # Where the text is cut.
+  expect_no_match(line(paste0(strrep("x", 990), secret)), "s3cret")
+  secret <- "s3cret\tand more"
+  expect_equal(line("the s3cret\tand more"), "the <secret>")
+  withr::local_envvar(MXCRYPT_PASSWORD = "not UTF-8: \xff\xfe")
+  expect_s3_class(mx_doctor(), "mx_doctor")
+})
+
 test_that("a proxy is shown without what lets somebody in", {
   expect_equal(masked_proxy("http://proxy:80"), "http://proxy:80")
   expect_equal(masked_proxy("proxy:80"), "proxy:80")
