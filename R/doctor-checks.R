@@ -435,13 +435,18 @@ doctor_machine <- function(x) {
   if (!file.exists(file.path(client[["store_dir"]], "crypto.sqlite"))) {
     check_abort("not known: there is no store", "See the line store.")
   }
+  # Once: a store that another process has locked is waited for.
+  if (!is.null(x[["store_failure"]])) {
+    raise(x[["store_failure"]])
+  }
   machine <- tryCatch(
     open_store(client[["store_dir"]]),
     mx_error = function(condition) {
-      check_abort(
-        first_words(condition),
-        "See the line store key, and ?mxcrypt_secrets."
+      x[["store_failure"]] <- tryCatch(
+        check_abort(first_words(condition), store_remedy(condition)),
+        error = identity
       )
+      raise(x[["store_failure"]])
     }
   )
   bound <- core(machine_binding(machine))
@@ -453,6 +458,20 @@ doctor_machine <- function(x) {
     )
   }
   machine
+}
+
+# What a wrong key has to do with it, only where it has.
+store_remedy <- function(condition) {
+  about_keys <- c(
+    "mx_error_secret",
+    "mx_error_store_key_wrong",
+    "mx_error_store_key_missing"
+  )
+  if (inherits(condition, about_keys)) {
+    "See the lines store key and key of the store, and ?mxcrypt_secrets."
+  } else {
+    "See the lines store and file locks."
+  }
 }
 
 check_device <- function(x) {

@@ -353,6 +353,25 @@ test_that("what is wrong with a store is said, and nothing is made in its place"
   expect_false(file.exists(other[["store_dir"]]))
 })
 
+test_that("a store that cannot be opened is tried once", {
+  local_plain_machine()
+  alice <- mx_demo_client(mx_demo_homeserver(), "alice")
+  forget_open_stores()
+  asked <- 0
+  withr::local_options(mxcrypt.store_key = function() {
+    asked <<- asked + 1
+    stop("the vault is away")
+  })
+  checked <- mx_doctor(alice)
+  expect_equal(asked, 1)
+  failed <- checked[grepl("The function in the option", checked$found), ]
+  expect_true(all(c("device", "identity", "not sent") %in% failed$what))
+  expect_equal(unique(failed$state), "failure")
+  # A remedy names lines that are there.
+  expect_match(failed$remedy, "lines store key and key of the store")
+  expect_true(all(c("store key", "key of the store") %in% checked$what))
+})
+
 test_that("what waits and what was refused is counted", {
   local_plain_machine()
   fake <- fake_homeserver()
