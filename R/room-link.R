@@ -18,6 +18,10 @@ read_link <- function(text, call = caller_env()) {
   if (!is_link(text)) {
     return(NULL)
   }
+  # Two ids of 255 bytes, encoded twice over, and servers enough.
+  if (nchar(text, "bytes") > 16384L) {
+    link_abort(text, "it is longer than 16 KiB", call)
+  }
   is_web <- grepl(matrix_to, text, ignore.case = TRUE)
   # What a link is split at is looked for before anything is decoded.
   parts <- if (is_web) web_link_parts(text, call) else uri_parts(text, call)
@@ -96,8 +100,7 @@ decode_link <- function(text, link, call) {
   }
   bytes <- charToRaw(enc2utf8(text))
   at <- which(bytes == charToRaw("%"))
-  codes <- substring(text, 1L)
-  codes <- regmatches(codes, gregexpr("%[0-9A-Fa-f]{2}", codes))[[1]]
+  codes <- regmatches(text, gregexpr("%[0-9A-Fa-f]{2}", text))[[1]]
   bytes[at] <- as.raw(strtoi(substring(codes, 2L), 16L))
   bytes <- if (length(at) > 0L) bytes[-c(at + 1L, at + 2L)] else bytes
   decoded <- if (!any(bytes == 0L)) rawToChar(bytes) else "\u0001"

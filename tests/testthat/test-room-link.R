@@ -87,6 +87,9 @@ test_that("a link that leads nowhere is an error of its own, and no name", {
     "https://matrix.to/#/!a:b?via=a%20b",
     "https://matrix.to/#/!a:b?via=a/b",
     paste0("https://matrix.to/#/!", strrep("a", 300), ":b"),
+    # R reads no more than a million characters of some text.
+    paste0("https://matrix.to/#/!", strrep("%41", 4e5), ":b"),
+    paste0("https://matrix.to/#/!a:b?via=", strrep("a&via=", 4e5), "b"),
     "matrix:",
     "matrix:r",
     "matrix:r/",
