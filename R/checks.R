@@ -72,8 +72,23 @@ check_user_ids <- function(
 
 # Text in UTF-8, whatever the encoding it came in.
 checked_text <- function(x, name, call) {
-  if (any(Encoding(x) == "bytes") || !all(validUTF8(enc2utf8(x)))) {
+  is_bytes <- Encoding(x) == "bytes"
+  x <- as_utf8(x)
+  if (any(is_bytes) || !all(validUTF8(x))) {
     argument_abort(name, "valid text in its encoding", call)
+  }
+  x
+}
+
+# enc2utf8() makes text like "<c3><a9>" of bytes that the locale does not know: of all
+# that are no UTF-8, and in the locale C, where cron runs scripts, of every letter that
+# is not ASCII.
+as_utf8 <- function(x) {
+  is_utf8 <- l10n_info()[["UTF-8"]] ||
+    Sys.getlocale("LC_CTYPE") %in% c("C", "POSIX")
+  unmarked <- Encoding(x) == "unknown"
+  if (is_utf8 && any(unmarked)) {
+    Encoding(x)[unmarked] <- "UTF-8"
   }
   enc2utf8(x)
 }

@@ -78,7 +78,7 @@ mx_room_knock <- function(client, room, reason = NULL, via = NULL) {
 
 # The id or alias of a room, and the servers through which it can be reached.
 way_to_room <- function(client, room, via = NULL, call = caller_env()) {
-  check_string(room, "room", call = call)
+  room <- check_string(room, "room", call = call)
   via <- check_via(via, call)
   link <- read_link(room, call)
   room <- room_of_link(room, call)
