@@ -52,7 +52,11 @@ find_direct_room <- function(client, user_id, call = caller_env()) {
   listed <- direct_rooms(client, call)
   listed <- listed[["room_id"]][listed[["user_id"]] == user_id]
   joined <- http_json(client, "GET", api_path("joined_rooms"), call = call)
-  rooms <- intersect(listed, unlist(joined[["joined_rooms"]]))
+  joined <- joined[["joined_rooms"]]
+  if (!is.list(joined)) {
+    not_listed_abort("the rooms that you are in", call)
+  }
+  rooms <- intersect(listed, unlist(joined))
   invited <- NULL
   for (room_id in rooms) {
     membership <- membership_alone(client, room_id, user_id, call)
@@ -74,10 +78,25 @@ membership_alone <- function(client, room_id, user_id, call = caller_env()) {
     return(NULL)
   }
   members <- members_of(client, room_id, call)
+  if (!client[["user_id"]] %in% members[["user_id"]]) {
+    not_listed_abort(paste("the members of", printable(room_id)), call)
+  }
   is_pair <- setequal(members[["user_id"]], c(client[["user_id"]], user_id))
   if (is_pair && room_is_encrypted(client, room_id)) {
     members[["membership"]][match(user_id, members[["user_id"]])]
   }
+}
+
+not_listed_abort <- function(what, call) {
+  mx_abort(
+    c(
+      paste0("The server did not return ", what, "."),
+      x = "Whether there is a direct room cannot be known, so none was made.",
+      i = "Try again later."
+    ),
+    "mx_error_answer",
+    call = call
+  )
 }
 
 # Joins the direct room that the user invites to. The invitation is the server's word: a

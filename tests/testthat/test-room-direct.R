@@ -85,6 +85,10 @@ test_that("where the server does not say what there is, no room is made", {
     list("GET", "/m.direct", 502, ""),
     list("GET", "/m.direct", 200, "[]"),
     list("GET", "/joined_rooms", 500, "{}"),
+    list("GET", "/joined_rooms", 200, "{}"),
+    list("GET", "/joined_rooms", 200, '{"joined_rooms":"!a:b"}'),
+    list("GET", "/members", 200, "{}"),
+    list("GET", "/members", 200, '{"chunk":[{"state_key":5}]}'),
     list("GET", "/members", 403, '{"errcode":"M_FORBIDDEN","error":"no"}')
   )
   for (fault in faults) {
