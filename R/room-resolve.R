@@ -21,9 +21,9 @@ resolve_room <- function(client, room, call = caller_env()) {
 room_of_alias <- function(client, alias, call) {
   path <- api_path("directory", "room", alias)
   found <- http_json(client, "GET", path, call = call)[["room_id"]]
-  if (!is_string(found)) {
+  if (!is_room_id(found)) {
     mx_abort(
-      paste0("The server knows no room id for ", alias, "."),
+      paste0("The server knows no room id for ", printable(alias), "."),
       "mx_error_room",
       call = call
     )
