@@ -133,14 +133,18 @@ secret_whereabouts <- function(name, client) {
 secret_in_variables <- function(place) {
   variable <- paste0(place[["variable"]], "_FILE")
   path <- env_value(variable)
-  is_readable <- is.null(path) ||
-    is_file(path.expand(path)) ||
-    !file.exists(path) ||
-    dir.exists(path)
-  if (is_readable) {
+  if (!is_stream(path)) {
     return(secret_in_environment(place, caller_env())[["source"]])
   }
   paste0("what ", variable, " names, which is no plain file and was not read")
+}
+
+# A pipe or a device: reading may wait for ever, and what was read is gone.
+is_stream <- function(path) {
+  !is.null(path) &&
+    file.exists(path) &&
+    !dir.exists(path) &&
+    !is_file(path.expand(path))
 }
 
 is_in_keyring <- function(place, owner) {
@@ -398,7 +402,7 @@ check_token_works <- function(x) {
         ", ",
         errcode_of(who) %||% body_excerpt(answer)
       ),
-      "Sign in again with mx_client_relogin(client)."
+      refused_account_remedy(errcode_of(who))
     )
   }
   ids <- c("user_id", "device_id")
@@ -410,6 +414,16 @@ check_token_works <- function(x) {
     "the token belongs to another user or device",
     "Sign in again with mx_client_relogin(client)."
   )
+}
+
+# Nobody signs in to an account that is gone or locked.
+refused_account_remedy <- function(code) {
+  refused <- c("M_USER_DEACTIVATED", "M_USER_LOCKED", "M_USER_SUSPENDED")
+  if (!is.null(code) && code %in% refused) {
+    "Ask whoever runs the server what became of the account."
+  } else {
+    "Sign in again with mx_client_relogin(client)."
+  }
 }
 
 expired_line <- function(client) {
@@ -434,6 +448,19 @@ doctor_machine <- function(x) {
   client <- x[["client"]]
   if (!file.exists(file.path(client[["store_dir"]], "crypto.sqlite"))) {
     check_abort("not known: there is no store", "See the line store.")
+  }
+  if (!is_store_open(client[["store_dir"]])) {
+    variable <- paste0(secret_places[["store_key"]][["variable"]], "_FILE")
+    if (is_stream(env_value(variable))) {
+      check_abort(
+        paste(
+          "not known: the key is in a pipe,",
+          variable,
+          "which was not read"
+        ),
+        "Use the store first, for instance by mx_sync(client)."
+      )
+    }
   }
   # Once: a store that another process has locked is waited for.
   if (!is.null(x[["store_failure"]])) {

@@ -38,6 +38,11 @@ open_store <- function(dir, call = caller_env()) {
   machine
 }
 
+is_store_open <- function(dir) {
+  dir <- normalizePath(dir, winslash = "/", mustWork = FALSE)
+  !is.null(the[["stores"]][[dir]])
+}
+
 # A store with a key file has its key there: a keyring that must be unlocked is asked
 # only where there is none.
 store_key <- function(dir, call) {

@@ -447,6 +447,38 @@ test_that("a pipe is not read: it has its secret once", {
   expect_match(found_of(checked, "password"), "was not read")
 })
 
+test_that("a pipe that nobody writes to does not hold it up", {
+  skip_on_os("windows")
+  local_plain_machine()
+  alice <- mx_demo_client(mx_demo_homeserver(), "alice")
+  pipe <- withr::local_tempfile()
+  close(fifo(pipe, "w+"))
+  withr::local_envvar(MXCRYPT_STORE_KEY_FILE = pipe)
+  forget_open_stores()
+  # Would hang.
+  checked <- mx_doctor(alice)
+  expect_match(found_of(checked, "device"), "MXCRYPT_STORE_KEY_FILE")
+  expect_match(found_of(checked, "device"), "not read")
+  withr::with_envvar(c(MXCRYPT_STORE_KEY_FILE = NA), mx_sync(alice))
+  checked <- mx_doctor(alice)
+  expect_equal(state_of(checked, "device"), "ok")
+})
+
+test_that("an account that is gone is not told to sign in again", {
+  local_plain_machine()
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  for (code in c("M_USER_DEACTIVATED", "M_USER_LOCKED")) {
+    body <- paste0('{"errcode":"', code, '","error":"gone"}')
+    fake$fault("GET", "/whoami", status = 401, body = body)
+    checked <- mx_doctor(alice)
+    row <- checked[checked$what == "login at the server", ]
+    expect_equal(row$state, "failure")
+    expect_match(row$found, code)
+    expect_match(row$remedy, "whoever runs the server")
+  }
+})
+
 test_that("it prints in the C locale and without colours", {
   shown <- in_other_r(
     function() {
