@@ -146,6 +146,8 @@
 #' * `mx_warning_keys_lost`: Keys are lost with a sign-out.
 #' * `mx_warning_history_not_shared`: An invited user gets no earlier keys.
 #' * `mx_warning_direct_room`: A direct room could not be listed, or read, as one.
+#' * `mx_warning_not_signed`: You verified a user, and the server does not return your
+#'   signature, which the trust rests on: see [mx_verify()].
 #' * `mx_warning_room_upgraded`: You send into a room that another one replaced, told
 #'   once a session. Fields: `room_id`, `successor`.
 #' * `mx_warning_devices`: When your devices were last seen is not known, or lost

@@ -19,6 +19,8 @@
 #' @section Errors:
 #' As for [mx_verification_request()]. The message tells whether the other side cancelled
 #' the verification, or it timed out. If you interrupt R, the verification is cancelled.
+#' A warning of class `mx_warning_not_signed` if the user was verified, and the server does not return
+#' your signature afterwards.
 #' @references Client-server API, "Short Authentication String (SAS) verification":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#short-authentication-string-sas-verification>
 #' @family trust and verification
@@ -71,7 +73,37 @@ mx_verify <- function(
     verification <- step
   }
   tell(verified_sentence(verification))
+  warn_unsigned(verification)
   invisible(verification)
+}
+
+# That a user is verified rests on a signature that the server returns. One that took it
+# and lost it would leave both sides with "verified", and trust in nobody.
+warn_unsigned <- function(verification) {
+  client <- verification[["client"]]
+  user_id <- verification[["user_id"]]
+  if (user_id == client[["user_id"]] || !verification[["identity_proven"]]) {
+    return(invisible())
+  }
+  # A server that is away has lost nothing.
+  trust <- tryCatch(mx_user_trust(client, user_id), mx_error = function(e) NULL)
+  if (is.null(trust) || trust[["verified"]]) {
+    return(invisible())
+  }
+  shown <- printable(user_id)
+  mx_warn(
+    c(
+      paste0("The server does not return your signature for ", shown, "."),
+      x = "Until it does, the user counts as not verified, on all your devices.",
+      i = paste0(
+        "See mx_user_trust(client, \"",
+        shown,
+        "\") after the next mx_sync(client); if it stays so, verify again."
+      )
+    ),
+    "mx_warning_not_signed",
+    user_id = user_id
+  )
 }
 
 next_at_console <- function(verification, seconds) {

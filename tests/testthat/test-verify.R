@@ -92,6 +92,34 @@ test_that("a person is led through, asking or asked", {
   expect_match(said, "Verified @bob:demo\\.\n$")
 })
 
+test_that("a signature that the server took and lost is told", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  bob <- fake_client(fake, "bob")
+  suppressMessages(mx_crypto_setup(alice))
+  suppressMessages(mx_crypto_setup(bob))
+  room <- mx_room_create(alice, invite = bob$user_id)
+  mx_room_join(bob, room)
+  while_waiting(listening(bob))
+  at_console(list(TRUE, TRUE, TRUE))
+  verify <- function() {
+    suppressMessages(mx_verify(alice, bob$user_id, room = room, seconds = 5))
+  }
+  fake$fault(
+    "POST",
+    "/signatures/upload",
+    body = '{"failures":{}}',
+    times = 2
+  )
+  warned <- expect_warning(done <- verify(), class = "mx_warning_not_signed")
+  expect_equal(done$state, "done")
+  expect_equal(warned[["user_id"]], bob$user_id)
+  expect_false(mx_user_trust(alice, bob$user_id)$verified)
+  # What it advises helps.
+  expect_no_warning(verify())
+  expect_true(mx_user_trust(alice, bob$user_id)$verified)
+})
+
 # What is said while `code` runs.
 said_while <- function(code) {
   withr::local_options(cli.default_handler = NULL)
