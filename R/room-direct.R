@@ -1,7 +1,9 @@
 #' Find or create a direct room with a user
 #'
 #' Returns the direct room that you have with another user, and creates one if there is
-#' none. Called again, it returns the same room: a bot need not remember it.
+#' none. Called again, it returns the same room: a bot need not remember it. Processes
+#' that share a store wait for each other, and get the same room. Two devices of yours
+#' that ask at the same time may create two.
 #'
 #' A room counts if all of this holds:
 #' * your account data `m.direct`, which all your clients share, lists it with the user;
@@ -22,6 +24,7 @@
 #' Those of [mx_room_create()]. If the server does not return the list of direct rooms or
 #' the members of one, `mx_error_answer` or `mx_error_http`, and no room is created.
 #' If the list cannot be written, a warning of class `mx_warning_direct_room`.
+#' If another process looks for a direct room for minutes, `mx_error_store_locked`.
 #' @references Client-server API, "Direct Messaging":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#direct-messaging>
 #' @family rooms
@@ -39,11 +42,34 @@ mx_room_direct <- function(client, user_id) {
   if (user_id == client[["user_id"]]) {
     argument_abort("user_id", "another user than yourself", caller_env())
   }
+  lock <- lock_direct_rooms(client)
+  on.exit(core(listener_end(lock)))
   # Only a sync returns invitations.
   sync_once(client, timeout = 0)
   find_direct_room(client, user_id) %||%
     accept_direct_room(client, user_id) %||%
     mx_room_create(client, invite = user_id, direct = TRUE)
+}
+
+# Two jobs of one bot that begin together would each find no room, and make one.
+lock_direct_rooms <- function(client, seconds = 120, call = caller_env()) {
+  machine_of(client, call = call)
+  lock <- file.path(client[["store_dir"]], "direct-room.lock")
+  end <- Sys.time() + seconds
+  while (!core(listener_begin(lock), call = call)) {
+    if (Sys.time() >= end) {
+      mx_abort(
+        c(
+          "Another process has been looking for a direct room for too long.",
+          i = "Wait for it to finish, or end it, and try again."
+        ),
+        c("mx_error_store_locked", "mx_error_store"),
+        call = call
+      )
+    }
+    Sys.sleep(0.1)
+  }
+  lock
 }
 
 # The listed room in which the two are alone, or NULL. A list that cannot be read is an

@@ -103,3 +103,42 @@ test_that("where the server does not say what there is, no room is made", {
     class = "mx_error_argument"
   )
 })
+
+test_that("processes that ask at once get one room", {
+  skip_if_not_installed("callr")
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  bob <- fake_client(fake, "bob")
+  ask <- function(path, user_id) {
+    mxcrypt::mx_room_direct(mxcrypt::mx_client_load(path = path), user_id)
+  }
+  arguments <- list(alice$path, bob$user_id)
+  processes <- lapply(1:3, function(i) callr::r_bg(ask, arguments))
+  rooms <- vapply(
+    processes,
+    function(process) {
+      process$wait()
+      process$get_result()
+    },
+    ""
+  )
+  expect_length(unique(rooms), 1)
+  expect_equal(mx_room_direct(alice, bob$user_id), rooms[[1]])
+})
+
+test_that("a process that waits for another one does not wait for ever", {
+  alice <- mx_demo_client(mx_demo_homeserver(), "alice")
+  asked <- 0
+  local_replaced("listener_begin", function(path) {
+    asked <<- asked + 1
+    asked > 2
+  })
+  # Waits while another one has it.
+  core(listener_end(lock_direct_rooms(alice)))
+  expect_equal(asked, 3)
+  asked <- 0
+  expect_error(
+    lock_direct_rooms(alice, seconds = 0),
+    class = "mx_error_store_locked"
+  )
+})
