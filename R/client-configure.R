@@ -259,7 +259,7 @@ known_room <- function(path) {
 adopt_login <- function(config, login, path, bound = NULL) {
   # It has no path: were the token bad, that of an earlier login would be taken.
   session <- list(server = config[["server"]], token = login[["access_token"]])
-  if (login[["method"]] == as_method) {
+  if (identical(login[["method"]], as_method)) {
     session[["acts_as"]] <- login[c("user_id", "device_id")]
   }
   client <- tryCatch(
