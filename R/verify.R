@@ -19,8 +19,8 @@
 #' @section Errors:
 #' As for [mx_verification_request()]. The message tells whether the other side cancelled
 #' the verification, or it timed out. If you interrupt R, the verification is cancelled.
-#' A warning of class `mx_warning_not_signed` if the user was verified, and the server does not return
-#' your signature afterwards.
+#' A warning of class `mx_warning_not_signed` if the user was verified, and the server does
+#' not return your signature afterwards.
 #' @references Client-server API, "Short Authentication String (SAS) verification":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#short-authentication-string-sas-verification>
 #' @family trust and verification
