@@ -85,7 +85,8 @@ mx_store_import <- function(
     store_dir = store_dir,
     room_id = theirs[["room_id"]]
   )
-  client <- adopt_login(config, list(access_token = session[["token"]]), path)
+  login <- list(access_token = session[["token"]], method = "access_token")
+  client <- adopt_login(config, login, path)
   cli::cli_alert_success(
     "Imported {found[['inbound']]} room key{?s} of {user_id}, {device_id}."
   )
