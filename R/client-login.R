@@ -231,19 +231,20 @@ log_in <- function(
 
 post_login <- function(bare, body, idempotent, call = caller_env()) {
   path <- api_path("login")
-  login <- http_json(
+  answer <- http_perform(
     bare,
     "POST",
     path,
-    body,
+    as_json_text(body),
     idempotent = idempotent,
     call = call
   )
+  if (answer[["status"]] >= 400L) {
+    http_abort(answer, call = call)
+  }
+  login <- json_body(answer)
   if (!is_token(login[["access_token"]])) {
-    mx_abort(
-      "The server's answer to the login has no token.",
-      "mx_error_answer"
-    )
+    tokens_abort("The response to the login", answer, call)
   }
   told_login(login)
 }

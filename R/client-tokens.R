@@ -196,9 +196,18 @@ refresh_token <- function(client, call = caller_env()) {
     return(FALSE)
   }
   if (answer[["status"]] == 200L) {
-    answer_abort("The response to the refresh of the login", answer, call)
+    tokens_abort("The response to the refresh of the login", answer, call)
   }
   http_abort(answer, call = call)
+}
+
+# A response that was to bring tokens, and cannot be read, may hold them all the same:
+# neither its text nor its fields go into the condition. The page of a proxy does.
+tokens_abort <- function(what, answer, call) {
+  if (!grepl("^[[:space:]]*<", body_text(answer))) {
+    answer[["body"]] <- charToRaw("(not shown, because it may hold tokens)")
+  }
+  answer_abort(what, answer, call)
 }
 
 # The fields of a login that a server may set. `method` and `issuer` are ours: a response

@@ -68,7 +68,7 @@ judge_grant <- function(answer, server, call) {
     is_safe_address(body[["verification_uri"]], server) &&
     !is.null(expires_at)
   if (!is_whole) {
-    answer_abort("The code to sign in with", answer, call)
+    tokens_abort("The code to sign in with", answer, call)
   }
   interval <- body[["interval"]]
   is_interval <- is.numeric(interval) &&

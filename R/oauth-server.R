@@ -173,7 +173,7 @@ oauth_login <- function(answer, about, call) {
   is_bearer <- identical(tolower(login[["token_type"]] %||% ""), "bearer")
   has_tokens <- is_token(login[["access_token"]]) && is_bearer
   if (answer[["status"]] != 200L || !has_tokens) {
-    answer_abort("The response with the tokens", answer, call)
+    tokens_abort("The response with the tokens", answer, call)
   }
   kept <- list(
     access_token = login[["access_token"]],

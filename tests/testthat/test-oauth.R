@@ -177,6 +177,30 @@ test_that("tokens that cannot be used, or are of another device, sign nobody in"
   expect_length(oauth$fake$seen("POST", "/oauth/revoke"), 1)
 })
 
+test_that("a code or tokens that cannot be used are not in the error", {
+  oauth <- fake_oauth()
+  configure <- oauth_caller(oauth)
+  begin_oauth(oauth, verification_uri = "ftp://example.org")
+  condition <- catch(configure())
+  expect_s3_class(condition, "mx_error_answer")
+  expect_nowhere("device-code-1", condition)
+  begin_oauth(oauth)
+  approval(configure())
+  secret <- '{"access_token":"s3cret-token","refresh_token":"s3cret-refresh"'
+  for (text in c(secret, paste0(secret, "}"))) {
+    oauth$says("token", text)
+    condition <- catch(configure())
+    expect_s3_class(condition, "mx_error_answer")
+    expect_match(conditionMessage(condition), "not shown")
+    expect_nowhere("s3cret", condition)
+  }
+  session <- list(server = oauth$fake$url)
+  oauth$fake$fault("POST", "/login$", body = secret)
+  condition <- catch(log_in(session, "alice", "word", NULL, NULL))
+  expect_s3_class(condition, "mx_error_answer")
+  expect_nowhere("s3cret", condition)
+})
+
 test_that("who approves must be who was named", {
   oauth <- fake_oauth()
   configure <- oauth_caller(oauth)
