@@ -49,6 +49,7 @@ account_actions <- list(
 )
 
 account_url <- function(client, action, device_id, call = caller_env()) {
+  local_ca_file(client[["ca_file"]])
   metadata <- oauth_metadata(client[["server"]], call)
   page <- metadata[["account_management_uri"]]
   if (is.null(page)) {

@@ -102,8 +102,7 @@ mx_client_configure <- function(
 ) {
   check_app(app)
   ca_file <- check_ca_file(ca_file)
-  # Also for the requests before there is a client.
-  rlang::local_bindings(ca_file = ca_file, .env = the)
+  local_ca_file(ca_file)
   path <- check_path(path, null = TRUE) %||% mx_client_config_path(app)
   store_dir <- check_path(store_dir, null = TRUE)
   bare <- list(server = discover_server(server))

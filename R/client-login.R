@@ -47,9 +47,9 @@ mx_client_relogin <- function(
 }
 
 relogin <- function(client, given, call = caller_env()) {
+  local_ca_file(client[["ca_file"]])
   account <- list(
     server = client[["server"]],
-    ca_file = client[["ca_file"]],
     user = client[["user_id"]],
     path = client[["path"]],
     device_id = client[["device_id"]]
@@ -62,7 +62,6 @@ relogin <- function(client, given, call = caller_env()) {
   }
   session <- list(
     server = client[["server"]],
-    ca_file = client[["ca_file"]],
     token = login[["access_token"]]
   )
   if (login[["method"]] == "oauth") {
@@ -130,6 +129,7 @@ restore_device <- function(client, call = caller_env()) {
 mx_logout <- function(client, ask = rlang::is_interactive()) {
   check_client(client)
   check_flag(ask)
+  local_ca_file(client[["ca_file"]])
   agree_to_sign_out(
     client,
     client[["device_id"]],

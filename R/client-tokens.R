@@ -74,6 +74,7 @@ renew_login <- function(session, used, call = caller_env()) {
     return(FALSE)
   }
   client <- client_at(path)
+  local_ca_file(client[["ca_file"]])
   # Another process may have signed out; that is not undone by a password.
   check_signed_in(client, read_config(path)[["token"]], call)
   renewed_by <- tryCatch(
@@ -81,6 +82,7 @@ renew_login <- function(session, used, call = caller_env()) {
     mx_error_http = function(condition) renewal_abort(condition, call),
     mx_error_oauth = function(condition) renewal_abort(condition, call),
     mx_error_answer = function(condition) renewal_abort(condition, call),
+    mx_error_sign_in = function(condition) renewal_abort(condition, call),
     mx_error_network = function(condition) renewal_abort(condition, call)
   )
   # After the lease: this takes longer, and other processes may use the new login.

@@ -41,6 +41,7 @@ mx_doctor <- function(client = NULL) {
   lines <- run_checks(machine_checks, x)
   lines <- c(lines, run_checks(configuration_checks, x))
   if (!is.null(x[["client"]])) {
+    local_ca_file(x[["client"]][["ca_file"]])
     lines <- c(lines, run_checks(client_checks, x))
   }
   new_doctor(lines, known_secrets(x[["client"]]))

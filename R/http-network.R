@@ -127,6 +127,13 @@ ca_choice <- function(session) {
   }
 }
 
+# For the requests of a client that know nothing of it but an address, such as those
+# to its OAuth server. Until the caller returns.
+local_ca_file <- function(ca_file, env = caller_env()) {
+  ca_file <- ca_file %||% the[["ca_file"]]
+  rlang::local_bindings(ca_file = ca_file, .env = the, .frame = env)
+}
+
 certificate_options <- function(session, url) {
   choice <- ca_choice(session)
   options <- list()

@@ -25,7 +25,8 @@
 #' @examples
 #' mx_sign_in_methods(mx_demo_homeserver())
 #' @export
-mx_sign_in_methods <- function(server) {
+mx_sign_in_methods <- function(server, ca_file = NULL) {
+  local_ca_file(check_ca_file(ca_file))
   offer <- sign_in_offer(discover_server(server))
   data.frame(
     method = sign_in_methods,

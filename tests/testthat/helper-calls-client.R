@@ -21,7 +21,7 @@ calls_client <- function(scene) {
       as_token = NULL,
       ca_file = NULL
     ),
-    mx_sign_in_methods = list(server = scene$homeserver),
+    mx_sign_in_methods = list(server = scene$homeserver, ca_file = NULL),
     mx_account_url = list(
       client = alice,
       action = "devices_list",

@@ -313,3 +313,84 @@ test_that("the time to connect is bounded, by itself and by that of a request", 
     expect_error(timeout(), class = "mx_error_argument")
   }
 })
+
+# In place of httr2: a homeserver whose logins have ended, and its OAuth server.
+local_https_oauth <- function(.local_envir = parent.frame()) {
+  asked <- new.env()
+  at <- function(name) paste0("https://account.example/", name)
+  metadata <- list(
+    issuer = at(""),
+    token_endpoint = at("token"),
+    registration_endpoint = at("register"),
+    device_authorization_endpoint = at("device"),
+    revocation_endpoint = at("revoke"),
+    account_management_uri = at("account"),
+    grant_types_supported = c("refresh_token", device_grant_type)
+  )
+  answer <- function(request) {
+    url <- request$url
+    asked[[url]] <- c(asked[[url]], request$options$cainfo %||% "system")
+    body <- list(errcode = "M_UNKNOWN_TOKEN", error = "expired")
+    status <- 401L
+    if (grepl("auth_metadata$", url)) {
+      body <- metadata
+      status <- 200L
+    } else if (startsWith(url, at(""))) {
+      body <- list(error = "invalid_grant")
+      status <- if (grepl("revoke", url)) 200L else 400L
+    } else if (grepl("versions$", url)) {
+      body <- list(versions = I("v1.11"))
+      status <- 200L
+    }
+    text <- jsonlite::toJSON(body, auto_unbox = TRUE)
+    headers <- list("content-type" = "application/json")
+    httr2::response(status, url, "GET", headers, charToRaw(text))
+  }
+  withr::local_options(
+    httr2_mock = answer,
+    mxcrypt.max_tries = 1,
+    mxcrypt.keyring = FALSE,
+    rlang_interactive = FALSE,
+    .local_envir = .local_envir
+  )
+  withr::local_envvar(MXCRYPT_PASSWORD = NA, .local_envir = .local_envir)
+  asked
+}
+
+test_that("a client's authorities are also those for its OAuth server", {
+  local_plain_network()
+  asked <- local_https_oauth()
+  ca_file <- pem_file()
+  dir <- withr::local_tempdir()
+  path <- file.path(dir, "matrix.json")
+  config <- list(
+    server = "https://matrix.example",
+    user_id = "@alice:example",
+    device_id = "DEVICE",
+    token = "token",
+    refresh_token = "refresh",
+    client_id = "client",
+    issuer = "https://account.example/",
+    method = "oauth",
+    store_dir = file.path(dir, "crypto"),
+    ca_file = ca_file
+  )
+  calls <- list(
+    revoke = function(client) mx_logout(client, ask = FALSE),
+    token = function(client) mx_rooms(client),
+    register = function(client) mx_client_relogin(client, method = "oauth"),
+    auth_metadata = function(client) mx_account_url(client),
+    login = function(client) mx_sign_in_methods(client$server, ca_file),
+    versions = function(client) mx_doctor(client)
+  )
+  for (name in names(calls)) {
+    write_config(config, path)
+    rm(list = ls(asked), envir = asked)
+    suppressWarnings(catch(calls[[name]](mx_client_load(path = path))))
+    urls <- ls(asked)
+    expect_true(any(endsWith(urls, paste0("/", name))), info = name)
+    used <- unlist(mget(urls, envir = asked))
+    expect_equal(unique(unname(used)), ca_file, info = name)
+  }
+  expect_null(the[["ca_file"]])
+})
