@@ -173,6 +173,10 @@ password_login <- function(account, password, call) {
 # Specification: client-server API, "SSO client login".
 token_login <- function(account, login_token, call) {
   if (is.null(login_token)) {
+    offer <- sign_in_offer(account[["server"]], call)
+    if (isFALSE(offer[["sso"]])) {
+      sign_in_abort(account, offer, call)
+    }
     # Nothing listens there: the browser shows the address, which is copied.
     back <- "http://localhost/mxcrypt"
     path <- api_path(
@@ -191,7 +195,7 @@ token_login <- function(account, login_token, call) {
   )
   body <- list(
     type = "m.login.token",
-    token = utils::URLdecode(login_token),
+    token = decoded_token(login_token),
     refresh_token = TRUE
   )
   body[["device_id"]] <- account[["device_id"]]
@@ -204,6 +208,13 @@ token_login <- function(account, login_token, call) {
     idempotent = FALSE,
     call = call
   )
+}
+
+# Text with a `%` that encodes nothing is the token as it is.
+decoded_token <- function(text) {
+  is_encoded <- grepl("^([^%]|%[0-9A-Fa-f]{2})*$", text) &&
+    !grepl("%00", text, fixed = TRUE)
+  if (is_encoded) utils::URLdecode(text) else text
 }
 
 ask_login_token <- function(url) {

@@ -436,6 +436,19 @@ test_that("the token of single sign-on is taken out of the address", {
   expect_equal(body[["token"]], "a+b")
 })
 
+test_that("text with a stray % is a token as it is", {
+  expect_equal(decoded_token("a%2Bb"), "a+b")
+  expect_equal(decoded_token("a%2"), "a%2")
+  expect_equal(decoded_token("%d%00"), "%d%00")
+})
+
+test_that("single sign-on is not begun where a server says it has none", {
+  oauth <- fake_oauth()
+  configure <- oauth_caller(oauth)
+  condition <- catch(configure(method = "sso"))
+  expect_s3_class(condition, "mx_error_sign_in")
+})
+
 test_that("a device that is named for a new store needs a password", {
   oauth <- fake_oauth()
   configure <- oauth_caller(oauth)
