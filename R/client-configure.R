@@ -33,7 +33,10 @@
 #'   that out, a second device is signed in for a moment. Without a password, a device
 #'   cannot be named for a new store.
 #' @param access_token Sign in with this token instead of a password. The server
-#'   returns its user and device; the device must be the store's.
+#'   returns its user and device; the device must be the store's. One in the environment
+#'   (`MXCRYPT_ACCESS_TOKEN`) or another place of [mxcrypt_secrets] is used if there is
+#'   nothing else to sign in with. It is not written to disk then, but looked up
+#'   again for each request.
 #' @param refresh_token With `access_token`: the token that renews it when it expires.
 #' @param client_id With a `refresh_token` from an OAuth server: the id of the client
 #'   that it was issued to.
@@ -66,6 +69,7 @@
 #' * `mx_error_discovery`: there is no homeserver at the address.
 #' * `mx_error_network`: no response. `mx_error_certificate` and `mx_error_proxy` are
 #'   kinds of it: see [mxcrypt_network].
+#' * `mx_error_argument`: arguments that do not go together.
 #' @references Client-server API, "Login", "OAuth 2.0 API" and "Server discovery":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#login>
 #' @seealso [mx_crypto_setup()], which makes the device verified.
@@ -115,16 +119,26 @@ mx_client_configure <- function(
     device_id = device_id,
     device_name = check_string(device_name, null = TRUE)
   )
+  tokens <- list(
+    access_token = access_token,
+    refresh_token = refresh_token,
+    client_id = client_id,
+    as_token = as_token
+  )
+  given <- c(check_sign_in(method, password, login_token), tokens)
+  check_together(given)
+  check_writable(path)
   login <- if (!is.null(as_token)) {
     if (!is.null(account[["user"]])) {
       check_same_login(account[["user"]], device_id, bound)
     }
     service_login(account, check_token(as_token, name = "as_token"))
   } else if (is.null(access_token)) {
-    given <- check_sign_in(method, password, login_token)
-    standing_login(account, given, bound) %||% new_login(account, given, bound)
+    standing_login(account, given, bound) %||%
+      found_login(account, given, bound) %||%
+      new_login(account, given, bound)
   } else {
-    given_login(bare, access_token, refresh_token, client_id)
+    given_login(account, given)
   }
   config <- list(server = bare[["server"]], app = app, store_dir = store_dir)
   config[["room_id"]] <- known_room(path)
@@ -141,11 +155,51 @@ check_sign_in <- function(method, password, login_token, call = caller_env()) {
   if (!is.null(method) && !(is_string(method) && method %in% sign_in_methods)) {
     argument_abort("method", "\"oauth\", \"password\" or \"sso\"", call)
   }
-  list(
+  given <- list(
     method = method,
     password = check_string(password, null = TRUE, call = call),
     login_token = check_string(login_token, null = TRUE, call = call)
   )
+  takes <- c(password = "password", login_token = "sso")
+  for (name in names(takes)) {
+    if (!is.null(given[[name]]) && (method %||% takes[[name]]) != takes[[name]]) {
+      wanted <- paste0("\"", takes[[name]], "\" where `", name, "` is given")
+      argument_abort("method", wanted, call, method)
+    }
+  }
+  given
+}
+
+# A token that is passed over would sign in as somebody else than was meant.
+check_together <- function(given, call = caller_env()) {
+  is_given <- function(name) !is.null(given[[name]])
+  ways <- c("as_token", "access_token", "login_token", "password", "method")
+  ways <- Filter(is_given, ways)
+  # A method and what it takes are one way.
+  if (identical(ways[-1], "method") && !grepl("^a", ways[[1]])) {
+    ways <- ways[[1]]
+  }
+  if (length(ways) > 1L) {
+    wanted <- paste0("left out where `", ways[[1]], "` is given")
+    argument_abort(ways[[2]], wanted, call)
+  }
+  for (name in c("refresh_token", "client_id")) {
+    if (is_given(name) && !is_given("access_token")) {
+      argument_abort(name, "given together with `access_token`", call)
+    }
+  }
+}
+
+# Before anybody is signed in: a login that cannot be saved would leave a device on
+# the server that nobody uses.
+check_writable <- function(path, call = caller_env()) {
+  if (dir.exists(path)) {
+    argument_abort("path", "a file, and no directory", call, path)
+  }
+  probe <- paste0(path, ".probe")
+  core(private_directory_create(dirname(path)), call = call)
+  core(private_file_write(probe, ""), call = call)
+  unlink(probe)
 }
 
 # The OAuth login in the configuration, if it is still good: a script that calls
@@ -175,6 +229,31 @@ standing_login <- function(account, given, bound) {
   config <- read_config(account[["path"]])
   config[["access_token"]] <- config[["token"]]
   config
+}
+
+# An access token that was left where a script has its secrets. It stays there: it is
+# looked for again with each request (session_token()).
+found_login <- function(account, given, bound, call = caller_env()) {
+  ways <- given[c("method", "password", "login_token")]
+  user <- account[["user"]]
+  if (length(Filter(Negate(is.null), ways)) > 0L || is_granted(account)) {
+    return(NULL)
+  }
+  if (!is.null(user) && !is.null(quiet_password(user, call))) {
+    return(NULL)
+  }
+  whole <- if (!is.null(user) && startsWith(user, "@")) user
+  owner <- bound[["user_id"]] %||% whole
+  token <- find_secret("access_token", owner, call)
+  if (is.null(token)) {
+    return(NULL)
+  }
+  if (!is.null(user)) {
+    check_same_login(user, account[["device_id"]], bound, call)
+  }
+  login <- given_login(account, list(access_token = token), call)
+  login[["is_found"]] <- TRUE
+  login
 }
 
 new_login <- function(account, given, bound, call = caller_env()) {
@@ -208,17 +287,15 @@ new_login <- function(account, given, bound, call = caller_env()) {
 
 # A login that was made elsewhere. OAuth 2.0 renews it only with the `client_id` that its
 # refresh token was issued to.
-given_login <- function(
-  bare,
-  access_token,
-  refresh_token,
-  client_id,
-  call = caller_env()
-) {
+given_login <- function(account, given, call = caller_env()) {
+  refresh_token <- given[["refresh_token"]]
+  client_id <- given[["client_id"]]
   login <- list(
-    access_token = check_token(access_token, call),
+    access_token = check_token(given[["access_token"]], call),
     method = "access_token"
   )
+  login[["asked_user"]] <- account[["user"]]
+  login[["asked_device"]] <- account[["device_id"]]
   if (!is.null(refresh_token)) {
     login[["refresh_token"]] <- check_token(
       refresh_token,
@@ -227,11 +304,11 @@ given_login <- function(
     )
   }
   if (!is.null(client_id)) {
-    metadata <- oauth_metadata(bare[["server"]], call)
+    metadata <- oauth_metadata(account[["server"]], call)
     if (is.null(metadata)) {
       mx_abort(
         c(
-          paste0(bare[["server"]], " has no OAuth server."),
+          paste0(account[["server"]], " has no OAuth server."),
           i = "Leave `client_id` out."
         ),
         "mx_error_argument",
@@ -307,7 +384,7 @@ bind_login <- function(session, config, path, login) {
   client
 }
 
-# In a browser, a person may have signed in as anybody.
+# In a browser, a person may have signed in as anybody, and a token can be anybody's.
 check_granted <- function(who, login, call = caller_env()) {
   user <- login[["asked_user"]]
   localpart <- sub("^@([^:]*):.*$", "\\1", who[["user_id"]])
@@ -315,21 +392,20 @@ check_granted <- function(who, login, call = caller_env()) {
     mx_abort(
       c(
         paste0("The sign-in was to be that of ", user, "."),
-        x = paste0(printable(who[["user_id"]]), " approved it."),
-        i = "Make this call again, and approve it as the right user."
+        x = paste0("It is that of ", printable(who[["user_id"]]), "."),
+        i = "Make this call again, with a token or an approval of the right user."
       ),
       c("mx_error_store_binding", "mx_error_store"),
       call = call
     )
   }
-  if (login[["method"]] != "oauth" || is.null(login[["device_id"]])) {
-    return(invisible())
-  }
-  if (login[["device_id"]] != who[["device_id"]]) {
+  device_id <- login[["asked_device"]] %||%
+    if (login[["method"]] == "oauth") login[["device_id"]]
+  if (!is.null(device_id) && device_id != who[["device_id"]]) {
     mx_abort(
       c(
-        "The server signed in another device than the one that was asked for.",
-        x = paste("Asked for:", login[["device_id"]]),
+        "The login is that of another device than the one that was asked for.",
+        x = paste("Asked for:", device_id),
         x = paste("Found:", printable(who[["device_id"]]))
       ),
       c("mx_error_store_binding", "mx_error_store"),

@@ -280,7 +280,10 @@ restore_quietly <- function(client, call = caller_env()) {
 # Saves the tokens of a login or a refresh. Fields that the response lacks keep their
 # value: a refresh may return no new refresh token, and never returns the issuer.
 keep_login <- function(path, config, login) {
-  config[["token"]] <- login[["access_token"]]
+  # One that was found is left where it is.
+  config[["token"]] <- if (!isTRUE(login[["is_found"]])) {
+    login[["access_token"]]
+  }
   config[c("signed_out_at", "expires_at")] <- NULL
   known <- c("refresh_token", "expires_at", "method", "issuer", "client_id")
   for (name in known) {

@@ -119,6 +119,11 @@ pending_grant <- function(account) {
   if (fits && isTRUE(Sys.time() < utc_time(grant[["expires_at"]]))) grant
 }
 
+# Whether a person has approved already, and only a process was killed meanwhile.
+is_granted <- function(account) {
+  !is.null(pending_grant(account)[["access_token"]])
+}
+
 forget_grant <- function(account) {
   unlink(pending_path(account))
 }

@@ -31,8 +31,10 @@
 #' * **Keyring**: needs the package keyring. It is used in interactive sessions, or if
 #'   `options(mxcrypt.keyring = TRUE)` is set.
 #'
-#' The access token is used if the configuration file has none. So is a refresh token in
-#' the environment variable `MXCRYPT_REFRESH_TOKEN`, which has no other place.
+#' The access token is used if the configuration file has none: [mx_client_configure()]
+#' signs in with it if there is nothing else to sign in with, and does not write it to the
+#' file. It is sent to the server that is named there. A refresh token in the environment
+#' variable `MXCRYPT_REFRESH_TOKEN` is used if the file has none; it has no other place.
 #' The store key is 32 bytes in base64. Without one, a new store writes its key to
 #' `pickle.key` in its directory. A store keeps the key that it was made with; the
 #' keyring is not read for it if the directory has a `pickle.key`.

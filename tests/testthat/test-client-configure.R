@@ -286,3 +286,100 @@ test_that("a client works from wherever R goes", {
   }
   expect_length(list.files(elsewhere), 0)
 })
+
+test_that("a token in the environment signs in, and is not written down", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  withr::local_options(mxcrypt.keyring = FALSE)
+  bare <- list(server = demo_address(homeserver))
+  token <- log_in(bare, "alice", "demo", "ELSEWHERE", NULL)$access_token
+  withr::local_envvar(MXCRYPT_PASSWORD = NA, MXCRYPT_ACCESS_TOKEN = token)
+  here <- places()
+  for (user in list(NULL, "alice", "@alice:demo")) {
+    alice <- configure(homeserver, user, here)
+    expect_equal(alice$device_id, "ELSEWHERE")
+    expect_no_match(readLines(here$path), token, fixed = TRUE)
+    expect_null(config_at(here$path)[["token"]])
+    expect_equal(nrow(mx_rooms(mx_client_load(path = here$path))), 0)
+  }
+  # Another user or device than the one that is named.
+  expect_error(
+    configure(homeserver, "bob", places()),
+    class = "mx_error_store_binding"
+  )
+  expect_error(
+    configure(homeserver, places = places(), device_id = "OTHER"),
+    class = "mx_error_store_binding"
+  )
+  # What is given counts, and a password that is at hand.
+  other <- configure(homeserver, "alice", places(), password = "demo")
+  expect_false(other$device_id == "ELSEWHERE")
+  expect_equal(session_token(other), config_at(other$path)[["token"]])
+  withr::local_envvar(MXCRYPT_PASSWORD = "demo")
+  other <- configure(homeserver, "alice", places())
+  expect_false(other$device_id == "ELSEWHERE")
+})
+
+test_that("a token that is given must be that of the user who is named", {
+  homeserver <- mx_demo_homeserver(users = c("alice", "bob"))
+  bare <- list(server = demo_address(homeserver))
+  token <- log_in(bare, "bob", "demo", "BOBS", NULL)$access_token
+  here <- places()
+  expect_error(
+    configure(homeserver, "alice", here, access_token = token),
+    "@bob:demo",
+    class = "mx_error_store_binding"
+  )
+  expect_error(
+    configure(homeserver, "bob", here, access_token = token, device_id = "X"),
+    "BOBS",
+    class = "mx_error_store_binding"
+  )
+  expect_false(file.exists(here$path))
+  bob <- configure(homeserver, "bob", here, access_token = token)
+  expect_equal(bob$device_id, "BOBS")
+})
+
+test_that("what does not go together is refused, before anybody is signed in", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  odd <- list(
+    list(password = "demo", access_token = "a"),
+    list(password = "demo", as_token = "a"),
+    list(password = "demo", login_token = "a"),
+    list(password = "demo", method = "oauth"),
+    list(login_token = "a", method = "password"),
+    list(access_token = "a", method = "oauth"),
+    list(access_token = "a", as_token = "a"),
+    list(as_token = "a", method = "password"),
+    list(password = "demo", refresh_token = "a"),
+    list(client_id = "a")
+  )
+  for (given in odd) {
+    call <- c(list(homeserver, "alice", places()), given)
+    asked <- requests_during(
+      expect_error(do.call(configure, call), class = "mx_error_argument")
+    )
+    expect_false(any(grepl("POST", asked)))
+  }
+  alice <- mx_demo_client(homeserver, "alice")
+  expect_error(
+    mx_client_relogin(alice, password = "demo", method = "oauth"),
+    class = "mx_error_argument"
+  )
+})
+
+test_that("nobody is signed in where the configuration cannot be written", {
+  homeserver <- mx_demo_homeserver(users = "alice")
+  dir <- withr::local_tempdir()
+  file <- file.path(dir, "file")
+  file.create(file)
+  for (path in c(dir, file.path(file, "matrix.json"))) {
+    here <- list(path = path, store_dir = file.path(dir, "crypto"))
+    asked <- requests_during(
+      expect_error(
+        configure(homeserver, "alice", here, password = "demo"),
+        class = "mx_error"
+      )
+    )
+    expect_false(any(grepl("login", asked)))
+  }
+})
