@@ -65,18 +65,30 @@ relogin <- function(client, given, call = caller_env()) {
     token = login[["access_token"]]
   )
   if (login[["method"]] == "oauth") {
-    who <- http_json(session, "GET", api_path("account", "whoami"), call = call)
+    who <- tryCatch(
+      http_json(session, "GET", api_path("account", "whoami"), call = call),
+      mx_error = function(condition) {
+        # Tokens that are no good would be taken up by each later call.
+        if (!is_passing(condition)) {
+          forget_grant(account)
+        }
+        raise(condition)
+      }
+    )
     login[c("user_id", "device_id")] <- who[c("user_id", "device_id")]
   }
   # The server decides which device this is; the store belongs to one only.
   ids <- c("user_id", "device_id")
   if (!identical(login[ids], unclass(client)[ids])) {
     try(end_login(session, login), silent = TRUE)
+    forget_grant(account)
     mx_abort(
       "The server did not keep the device: the store belongs to another.",
       c("mx_error_store_binding", "mx_error_store")
     )
   }
+  # Nothing of the login before: its refresh token is for another server, or client.
+  config[login_fields] <- NULL
   keep_login(client[["path"]], config, login)
   forget_grant(account)
 }

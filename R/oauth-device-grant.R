@@ -11,10 +11,11 @@
 # NULL) and `device_name`.
 device_grant <- function(account, call = caller_env()) {
   grant <- pending_grant(account)
-  if (!is.null(grant[["access_token"]])) {
-    return(grant)
+  login <- if (!is.null(grant[["access_token"]])) {
+    granted_before(grant, account, call)
+  } else if (!is.null(grant)) {
+    poll_pending(grant, account, call)
   }
-  login <- if (!is.null(grant)) poll_pending(grant, account, call)
   if (!is.null(login)) {
     return(login)
   }
@@ -25,6 +26,27 @@ device_grant <- function(account, call = caller_env()) {
   }
   show_grant(grant)
   wait_for_grant(grant, account, call)
+}
+
+# What a person granted to a process that was killed. Its access token may have
+# expired meanwhile; a person should not be asked again for that.
+granted_before <- function(grant, account, call) {
+  left <- as.numeric(utc_time(grant[["expires_at"]])) - as.numeric(Sys.time())
+  token <- grant[["refresh_token"]]
+  if (left > seconds_ahead || is.null(token)) {
+    return(grant)
+  }
+  metadata <- oauth_metadata(account[["server"]], call)
+  login <- if (identical(metadata[["issuer"]], grant[["issuer"]])) {
+    oauth_renewed(grant, token, call)
+  }
+  if (is.null(login)) {
+    forget_grant(account)
+    return(NULL)
+  }
+  grant[names(login)] <- login
+  write_config(grant, pending_path(account))
+  grant
 }
 
 begin_grant <- function(account, call) {
@@ -63,7 +85,7 @@ judge_grant <- function(answer, server, call) {
   body <- json_body(answer)
   complete <- body[["verification_uri_complete"]]
   expires_at <- time_of_expiry(body[["expires_in"]])
-  is_whole <- is_token(body[["device_code"]]) &&
+  is_whole <- is_device_code(body[["device_code"]]) &&
     is_user_code(body[["user_code"]]) &&
     is_safe_address(body[["verification_uri"]], server) &&
     !is.null(expires_at)
@@ -82,6 +104,11 @@ judge_grant <- function(answer, server, call) {
     expires_at = expires_at,
     interval = format(if (is_interval) interval else 5)
   )
+}
+
+# It is kept, and sent with each poll.
+is_device_code <- function(x) {
+  is_token(x) && nchar(x) <= 4096L
 }
 
 # A person reads and types it, so it must be short; and a terminal prints it, so it must
@@ -116,7 +143,21 @@ pending_grant <- function(account) {
   fits <- all(needed %in% names(grant)) &&
     grant[["server"]] == account[["server"]] &&
     (account[["device_id"]] %||% grant[["device_id"]]) == grant[["device_id"]]
-  if (fits && isTRUE(Sys.time() < utc_time(grant[["expires_at"]]))) grant
+  if (fits && is_good_grant(grant)) grant
+}
+
+# A file can be damaged. The time is that of the code, or of the access token once
+# there is one: that may be renewed.
+is_good_grant <- function(grant) {
+  expires_at <- utc_time(grant[["expires_at"]])
+  interval <- suppressWarnings(as.numeric(grant[["interval"]]))
+  is_safe_address(grant[["url"]], grant[["server"]]) &&
+    is_safe_address(grant[["token_endpoint"]], grant[["server"]]) &&
+    is_device_code(grant[["device_code"]]) &&
+    is_user_code(grant[["user_code"]]) &&
+    isTRUE(interval >= 0 && interval <= 600) &&
+    !is.na(expires_at) &&
+    (is_token(grant[["access_token"]]) || Sys.time() < expires_at)
 }
 
 # Whether a person has approved already, and only a process was killed meanwhile.
@@ -139,6 +180,12 @@ poll_pending <- function(grant, account, call) {
   }
   gone <- c("expired_token", "invalid_grant", "invalid_client")
   if (isTRUE(oauth_code(answer) %in% gone)) {
+    # The code is used up, maybe by another process, which has saved what it got.
+    saved <- pending_grant(account)
+    is_same <- identical(saved[["device_code"]], grant[["device_code"]])
+    if (is_same && !is.null(saved[["access_token"]])) {
+      return(saved)
+    }
     forget_grant(account)
     return(NULL)
   }
@@ -247,14 +294,17 @@ show_grant <- function(grant) {
 }
 
 wait_for_grant <- function(grant, account, call) {
-  interval <- as.numeric(grant[["interval"]])
+  # One that says 0 would be asked without end.
+  interval <- max(1, as.numeric(grant[["interval"]]))
   while (Sys.time() < utc_time(grant[["expires_at"]])) {
     Sys.sleep(interval)
     answer <- tryCatch(
       ask_for_tokens(grant, call),
-      mx_error_network = identity
+      mx_error_network = identity,
+      # A failure that passes: the person may be about to approve.
+      mx_error_http = identity
     )
-    if (is_no_answer(answer)) {
+    if (inherits(answer, "mx_error")) {
       interval <- min(2 * interval, 60)
       next
     }

@@ -206,10 +206,21 @@ utc_time <- function(text) {
   as.POSIXct(string_or_na(text), format = "%Y-%m-%dT%H:%M:%SZ", tz = "UTC")
 }
 
-# Returns FALSE where the server's verdict ends the login. The old refresh token
-# stays good until the new access token is used, so a response that was lost is
-# asked for again. Specification: client-server API, "Refresh token grant".
+# Returns FALSE where the server's verdict ends the login.
 oauth_refresh <- function(client, config, token, call = caller_env()) {
+  login <- oauth_renewed(config, token, call)
+  if (!is.null(login)) {
+    # Saved before it is used: from then on the old one is void.
+    keep_login(client[["path"]], config, login)
+  }
+  !is.null(login)
+}
+
+# The login that a refresh token brings, or NULL where the server's verdict ends it.
+# The old refresh token stays good until the new access token is used, so a response
+# that was lost is asked for again. Specification: client-server API, "Refresh token
+# grant".
+oauth_renewed <- function(config, token, call = caller_env()) {
   metadata <- oauth_metadata_of(config, call)
   fields <- list(
     grant_type = "refresh_token",
@@ -218,14 +229,11 @@ oauth_refresh <- function(client, config, token, call = caller_env()) {
   )
   answer <- oauth_post(metadata[["token_endpoint"]], fields, call)
   if (answer[["status"]] == 200L) {
-    login <- oauth_login(answer, config, call)
-    # Saved before it is used: from then on the old one is void.
-    keep_login(client[["path"]], config, login)
-    return(TRUE)
+    return(oauth_login(answer, config, call))
   }
   ended <- c("invalid_grant", "invalid_client", "unauthorized_client")
   if (isTRUE(oauth_code(answer) %in% ended)) {
-    return(FALSE)
+    return(NULL)
   }
   oauth_abort("The OAuth server did not renew the login", answer, call)
 }

@@ -460,3 +460,127 @@ test_that("the demo homeserver takes passwords, and no OAuth", {
   expect_equal(methods$method, c("oauth", "password", "sso"))
   expect_false(methods$offered[[1]])
 })
+
+test_that("what was granted to a process that was killed is good when it expired", {
+  oauth <- fake_oauth()
+  configure <- oauth_caller(oauth)
+  begin_oauth(oauth)
+  approval(configure())
+  login <- grant_oauth(oauth, pending_of(configure), expires_in = 0)
+  oauth$fake$fault("GET", "/account/whoami", 503, "", times = 2)
+  expect_error(configure(), class = "mx_error_http")
+  oauth$says(
+    "token",
+    list(
+      access_token = login[["access_token"]],
+      refresh_token = "refresh-2",
+      token_type = "bearer",
+      expires_in = 300
+    )
+  )
+  client <- configure()
+  expect_equal(client$user_id, login[["user_id"]])
+  expect_equal(read_config(client$path)[["refresh_token"]], "refresh-2")
+  expect_length(oauth$fake$seen("POST", "/oauth/device"), 1)
+  # One that the server has ended since needs a person.
+  configure <- oauth_caller(oauth)
+  begin_oauth(oauth)
+  approval(configure())
+  grant_oauth(oauth, pending_of(configure), expires_in = 0)
+  oauth$fake$fault("GET", "/account/whoami", 503, "", times = 2)
+  expect_error(configure(), class = "mx_error_http")
+  oauth$says("token", list(error = "invalid_grant"), 400)
+  begin_oauth(oauth, user_code = "NEXT")
+  expect_equal(approval(configure())$user_code, "NEXT")
+})
+
+test_that("a damaged file of a sign-in is none", {
+  oauth <- fake_oauth()
+  configure <- oauth_caller(oauth)
+  begin_oauth(oauth)
+  approval(configure())
+  file <- paste0(pending_of(configure), ".pending")
+  good <- read_config(file)
+  odd <- list(
+    list(interval = "abc"),
+    list(interval = "1e9"),
+    list(interval = "-1"),
+    list(expires_at = "soon"),
+    list(token_endpoint = "ftp://example.org"),
+    list(url = "javascript:alert(1)"),
+    list(device_code = "a b"),
+    list(user_code = "a\nb")
+  )
+  for (changed in odd) {
+    write_config(utils::modifyList(good, changed), file)
+    begin_oauth(oauth, user_code = "NEXT")
+    expect_equal(approval(configure())$user_code, "NEXT")
+  }
+  for (text in c("", "{", "[]", "{}", "\"a\"")) {
+    writeLines(text, file)
+    begin_oauth(oauth, user_code = "NEXT")
+    expect_equal(approval(configure())$user_code, "NEXT")
+  }
+})
+
+test_that("a code that another process used up is not asked for again", {
+  oauth <- fake_oauth()
+  configure <- oauth_caller(oauth)
+  begin_oauth(oauth)
+  approval(configure())
+  path <- pending_of(configure)
+  account <- list(server = oauth$fake$url, path = path)
+  grant <- pending_grant(account)
+  saved <- c(grant, access_token = "theirs")
+  write_config(saved, pending_path(account))
+  oauth$says("token", list(error = "invalid_grant"), 400)
+  expect_equal(poll_pending(grant, account, NULL)[["access_token"]], "theirs")
+  expect_true(file.exists(pending_path(account)))
+})
+
+test_that("a person is waited for while the server is away for a moment", {
+  oauth <- fake_oauth()
+  withr::local_options(rlang_interactive = TRUE, browser = function(url) NULL)
+  configure <- oauth_caller(oauth)
+  begin_oauth(oauth)
+  path <- pending_of(configure)
+  oauth$says("token", "<html>", 503, times = 2)
+  client <- withCallingHandlers(
+    configure(),
+    message = function(condition) {
+      if (length(oauth$fake$seen("POST", "/oauth/token")) == 0L) {
+        try(grant_oauth(oauth, path), silent = TRUE)
+      }
+      tryInvokeRestart("muffleMessage")
+    }
+  )
+  expect_s3_class(client, "mx_client")
+})
+
+test_that("tokens that are no good are not taken up by the next relogin", {
+  oauth <- fake_oauth()
+  client <- oauth_client(oauth)
+  begin_oauth(oauth)
+  approval(mx_client_relogin(client, method = "oauth"))
+  user <- sub("^@([^:]*):.*$", "\\1", client$user_id)
+  grant_oauth(oauth, client$path, user = user, access_token = "void")
+  expect_error(
+    mx_client_relogin(client, method = "oauth"),
+    class = "mx_error_M_UNKNOWN_TOKEN"
+  )
+  begin_oauth(oauth, user_code = "NEXT")
+  condition <- approval(mx_client_relogin(client, method = "oauth"))
+  expect_equal(condition$user_code, "NEXT")
+})
+
+test_that("a login of another kind keeps nothing of the one before", {
+  oauth <- fake_oauth()
+  client <- oauth_client(oauth)
+  expect_equal(read_config(client$path)[["issuer"]], oauth$metadata$issuer)
+  suppressMessages(mx_client_relogin(client, password = "secret word"))
+  config <- read_config(client$path)
+  expect_equal(config[["method"]], "password")
+  expect_null(config[["issuer"]])
+  expect_null(config[["client_id"]])
+  expect_false(identical(config[["refresh_token"]], "refresh-1"))
+})
