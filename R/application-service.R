@@ -61,10 +61,27 @@ service_user <- function(session, user, call) {
   if (is.null(user)) {
     return(own)
   }
-  if (startsWith(user, "@")) {
-    return(check_user_ids(user, "user", call))
+  here <- sub("^@[^:]*", "", own)
+  user_id <- if (startsWith(user, "@")) user else paste0("@", user, here)
+  check_user_ids(user_id, "user", call)
+  # What is registered is the local part: on this server, that would be somebody else.
+  if (sub("^@[^:]*", "", user_id) != here) {
+    argument_abort("user", paste0("a user of ", substring(here, 2L)), call, user)
   }
-  paste0("@", user, sub("^@[^:]*", "", own))
+  user_id
+}
+
+# The token of a client of an application service, which no login brings back.
+service_token <- function(client, call) {
+  session_token(client) %||%
+    mx_abort(
+      c(
+        "The token of the application service was removed with mx_logout().",
+        i = "Give it again: mx_client_configure(as_token = )."
+      ),
+      "mx_error_sign_in",
+      call = call
+    )
 }
 
 # A user who exists already stays as it is; so does the service's own, whom the server

@@ -56,7 +56,7 @@ relogin <- function(client, given, call = caller_env()) {
   )
   config <- read_config(client[["path"]])
   login <- if (identical(config[["method"]], as_method)) {
-    service_login(account, session_token(client), call)
+    service_login(account, service_token(client, call), call)
   } else {
     sign_in(account, given, call)
   }
@@ -152,7 +152,9 @@ mx_logout <- function(client, ask = rlang::is_interactive()) {
   # A code that a person enters later must not sign this device in again.
   forget_grant(client)
   end_login(client, config)
-  config[login_fields] <- NULL
+  # Of an application service it stays known: it has no other way to sign in.
+  forgotten <- if (identical(config[["method"]], as_method)) "method"
+  config[setdiff(login_fields, forgotten)] <- NULL
   config[["signed_out_at"]] <- format(Sys.time(), "%Y-%m-%d %H:%M %Z")
   write_config(config, client[["path"]])
   forget_tokens(client[["path"]])
