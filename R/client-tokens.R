@@ -285,6 +285,10 @@ keep_login <- function(path, config, login) {
     login[["access_token"]]
   }
   config[c("signed_out_at", "expires_at")] <- NULL
+  # One that begins with so little time would be renewed before each request.
+  if (is_about_to_expire(login)) {
+    login[["expires_at"]] <- NULL
+  }
   known <- c("refresh_token", "expires_at", "method", "issuer", "client_id")
   for (name in known) {
     if (is_token(login[[name]])) {
@@ -305,8 +309,7 @@ fresh_token <- function(session, used, call = caller_env()) {
   if (is.null(expires_at) || is.null(used)) {
     return(used)
   }
-  left <- as.numeric(utc_time(expires_at)) - as.numeric(Sys.time())
-  if (is.na(left) || left > seconds_ahead) {
+  if (!is_about_to_expire(list(expires_at = expires_at))) {
     return(used)
   }
   renewed <- tryCatch(
@@ -314,6 +317,11 @@ fresh_token <- function(session, used, call = caller_env()) {
     mx_error_renewal = function(condition) FALSE
   )
   if (renewed) session_token(session) else used
+}
+
+is_about_to_expire <- function(login) {
+  expires_at <- as.numeric(utc_time(login[["expires_at"]]))
+  isTRUE(expires_at - as.numeric(Sys.time()) <= seconds_ahead)
 }
 
 # How long before the end of its access token a login is renewed, in seconds. Some

@@ -31,9 +31,8 @@ device_grant <- function(account, call = caller_env()) {
 # What a person granted to a process that was killed. Its access token may have
 # expired meanwhile; a person should not be asked again for that.
 granted_before <- function(grant, account, call) {
-  left <- as.numeric(utc_time(grant[["expires_at"]])) - as.numeric(Sys.time())
   token <- grant[["refresh_token"]]
-  if (left > seconds_ahead || is.null(token)) {
+  if (!is_about_to_expire(grant) || is.null(token)) {
     return(grant)
   }
   metadata <- oauth_metadata(account[["server"]], call)

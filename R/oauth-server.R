@@ -37,9 +37,10 @@ judge_metadata <- function(answer, server, call) {
   optional <- c(
     "registration_endpoint",
     "device_authorization_endpoint",
-    "revocation_endpoint",
-    "account_management_uri"
+    "revocation_endpoint"
   )
+  # No token goes there: a login is renewed also where the page has an odd address.
+  page <- metadata[["account_management_uri"]]
   for (name in c(needed, optional)) {
     address <- metadata[[name]]
     is_missing <- is.null(address) && name %in% optional
@@ -53,6 +54,7 @@ judge_metadata <- function(answer, server, call) {
   c(
     Filter(is_string, metadata[c(needed, optional)]),
     list(
+      account_management_uri = if (is_safe_address(page, server)) page,
       grants = as.character(strings("grant_types_supported")),
       actions = as.character(strings("account_management_actions_supported"))
     )

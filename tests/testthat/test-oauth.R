@@ -237,7 +237,7 @@ test_that("a login that is about to expire is renewed before it is used", {
   configure <- oauth_caller(oauth)
   begin_oauth(oauth)
   approval(configure())
-  login <- grant_oauth(oauth, pending_of(configure), expires_in = 5)
+  login <- grant_oauth(oauth, pending_of(configure))
   next_login <- list(
     access_token = login[["access_token"]],
     refresh_token = "refresh-2",
@@ -245,6 +245,10 @@ test_that("a login that is about to expire is renewed before it is used", {
     expires_in = 300
   )
   client <- configure()
+  config <- read_config(client$path)
+  config[["expires_at"]] <- utc_text(Sys.time() + 5)
+  write_config(config, client$path)
+  client <- mx_client_load(path = client$path)
   oauth$says("token", next_login)
   mx_rooms(client)
   asked <- oauth$fake$seen("POST", "/oauth/token")
@@ -346,8 +350,15 @@ test_that("addresses that are less safe than the homeserver's are refused", {
     5,
     list()
   )
-  names <- c("token_endpoint", "revocation_endpoint", "account_management_uri")
+  names <- c("token_endpoint", "revocation_endpoint")
   for (address in addresses) {
+    # No token goes to the page, and no login depends on it.
+    odd_page <- judge_metadata(
+      answer(account_management_uri = address),
+      safe,
+      NULL
+    )
+    expect_null(odd_page[["account_management_uri"]])
     for (name in names) {
       changed <- do.call(answer, stats::setNames(list(address), name))
       expect_error(
@@ -583,4 +594,39 @@ test_that("a login of another kind keeps nothing of the one before", {
   expect_null(config[["issuer"]])
   expect_null(config[["client_id"]])
   expect_false(identical(config[["refresh_token"]], "refresh-1"))
+})
+
+test_that("a login that begins with no time left is not renewed for each request", {
+  oauth <- fake_oauth()
+  client <- oauth_client(oauth, expires_in = 0)
+  oauth$fake$fault("GET", "/joined_rooms", 401, expired_token)
+  oauth$says(
+    "token",
+    list(
+      access_token = session_token(client),
+      refresh_token = "refresh-2",
+      token_type = "bearer",
+      expires_in = 0
+    )
+  )
+  before <- length(oauth$fake$seen("POST", "/oauth/token"))
+  for (i in 1:4) {
+    mx_rooms(client)
+  }
+  expect_length(oauth$fake$seen("POST", "/oauth/token"), before + 1)
+})
+
+test_that("a server that says each token has ended is asked a few times, not for ever", {
+  oauth <- fake_oauth()
+  client <- oauth_client(oauth)
+  oauth$fake$forget()
+  text <- as.character(jsonlite::toJSON(oauth$metadata, auto_unbox = TRUE))
+  oauth$fake$fault("GET", "/v1/auth_metadata", body = text, times = 99)
+  oauth$fake$fault("", "/_matrix/.*rooms", 401, expired_token, times = 99)
+  tokens <- list(access_token = "new", token_type = "bearer", expires_in = 0)
+  oauth$says("token", tokens, times = 99)
+  expect_error(mx_rooms(client), class = "mx_error_M_UNKNOWN_TOKEN")
+  expect_length(oauth$fake$seen("POST", "/oauth/token"), 1)
+  # The refresh token stays where none comes with a renewal.
+  expect_equal(read_config(client$path)[["refresh_token"]], "refresh-1")
 })
