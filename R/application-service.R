@@ -66,7 +66,12 @@ service_user <- function(session, user, call) {
   check_user_ids(user_id, "user", call)
   # What is registered is the local part: on this server, that would be somebody else.
   if (sub("^@[^:]*", "", user_id) != here) {
-    argument_abort("user", paste0("a user of ", substring(here, 2L)), call, user)
+    argument_abort(
+      "user",
+      paste0("a user of ", substring(here, 2L)),
+      call,
+      user
+    )
   }
   user_id
 }

@@ -162,7 +162,9 @@ check_sign_in <- function(method, password, login_token, call = caller_env()) {
   )
   takes <- c(password = "password", login_token = "sso")
   for (name in names(takes)) {
-    if (!is.null(given[[name]]) && (method %||% takes[[name]]) != takes[[name]]) {
+    if (
+      !is.null(given[[name]]) && (method %||% takes[[name]]) != takes[[name]]
+    ) {
       wanted <- paste0("\"", takes[[name]], "\" where `", name, "` is given")
       argument_abort("method", wanted, call, method)
     }

@@ -150,13 +150,17 @@ pending_grant <- function(account) {
 is_good_grant <- function(grant) {
   expires_at <- utc_time(grant[["expires_at"]])
   interval <- suppressWarnings(as.numeric(grant[["interval"]]))
-  is_safe_address(grant[["url"]], grant[["server"]]) &&
-    is_safe_address(grant[["token_endpoint"]], grant[["server"]]) &&
-    is_device_code(grant[["device_code"]]) &&
-    is_user_code(grant[["user_code"]]) &&
-    isTRUE(interval >= 0 && interval <= 600) &&
-    !is.na(expires_at) &&
-    (is_token(grant[["access_token"]]) || Sys.time() < expires_at)
+  addresses <- grant[c("url", "token_endpoint")]
+  checks <- c(
+    vapply(addresses, is_safe_address, NA, server = grant[["server"]]),
+    is_device_code(grant[["device_code"]]),
+    is_user_code(grant[["user_code"]]),
+    interval >= 0,
+    interval <= 600,
+    !is.na(expires_at),
+    is_token(grant[["access_token"]]) || Sys.time() < expires_at
+  )
+  isTRUE(all(checks))
 }
 
 # Whether a person has approved already, and only a process was killed meanwhile.
