@@ -228,6 +228,8 @@ granted_login <- function(answer, grant, account, call) {
   # The code is used up: if R were killed before the tokens are saved, a person would have
   # to approve again.
   write_config(grant, pending_path(account))
+  # Where nothing is said of the token, the time of the code is not its own.
+  grant[["expires_at"]] <- login[["expires_at"]]
   grant
 }
 

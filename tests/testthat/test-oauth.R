@@ -630,3 +630,11 @@ test_that("a server that says each token has ended is asked a few times, not for
   # The refresh token stays where none comes with a renewal.
   expect_equal(read_config(client$path)[["refresh_token"]], "refresh-1")
 })
+
+test_that("the time of the code is not taken for that of the token", {
+  oauth <- fake_oauth()
+  for (odd in list("300", -1, list(300))) {
+    client <- oauth_client(oauth, expires_in = odd)
+    expect_null(read_config(client$path)[["expires_at"]])
+  }
+})
