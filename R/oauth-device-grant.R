@@ -54,8 +54,9 @@ begin_grant <- function(account, call) {
     cannot_sign_in(account, call)
   }
   client_name <- account[["device_name"]] %||% "mxcrypt (R)"
-  client_id <- oauth_register(metadata, client_name, call)
   device_id <- account[["device_id"]] %||% core(random_device_id(), call)
+  check_scope_device(device_id, call)
+  client_id <- oauth_register(metadata, client_name, call)
   fields <- list(client_id = client_id, scope = device_scope(device_id))
   address <- metadata[["device_authorization_endpoint"]]
   answer <- oauth_post(address, fields, call)
@@ -70,6 +71,22 @@ begin_grant <- function(account, call) {
   grant[["device_id"]] <- device_id
   write_config(grant, pending_path(account))
   grant
+}
+
+# A space would end the scope, and a person approve another device. Specification:
+# client-server API, "Scope": the unreserved characters of RFC 3986.
+check_scope_device <- function(device_id, call) {
+  if (!grepl("^[A-Za-z0-9._~-]+$", device_id)) {
+    mx_abort(
+      c(
+        "This device cannot sign in by OAuth.",
+        x = paste("Its id has other characters:", printable(device_id)),
+        i = "Sign in as a new device, with another `app` or `store_dir`."
+      ),
+      "mx_error_sign_in",
+      call = call
+    )
+  }
 }
 
 device_scope <- function(device_id) {

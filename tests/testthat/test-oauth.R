@@ -638,3 +638,16 @@ test_that("the time of the code is not taken for that of the token", {
     expect_null(read_config(client$path)[["expires_at"]])
   }
 })
+
+test_that("a device id that would end the scope is not asked for", {
+  oauth <- fake_oauth()
+  for (device_id in c("ABC DEF", "a/b", "a%20b")) {
+    account <- list(
+      server = oauth$fake$url,
+      path = withr::local_tempfile(),
+      device_id = device_id
+    )
+    expect_error(begin_grant(account, NULL), class = "mx_error_sign_in")
+  }
+  expect_length(oauth$fake$seen("POST", "/oauth/"), 0)
+})
