@@ -7,9 +7,10 @@ cd "$(dirname "$0")/../.tools/build"
 unset NOT_CRAN
 export _R_CHECK_CRAN_INCOMING_=FALSE _R_CHECK_SYSTEM_CLOCK_=FALSE
 export _R_CHECK_FORCE_SUGGESTS_=false
-# --as-cran asks CRAN who maintains packages that are suggested and not installed.
-export R_CRAN_WEB=file://$PWD/cran
-mkdir -p cran/web/packages
+# --as-cran asks CRAN about packages that are suggested and not installed.
+export R_CRAN_WEB=file://$PWD/cran _R_CHECK_XREFS_REPOSITORIES_=file://$PWD/cran
+mkdir -p cran/web/packages cran/src/contrib
+touch cran/src/contrib/PACKAGES
 Rscript --vanilla -e '
   known <- installed.packages(fields = "Maintainer")[, c("Package", "Maintainer")]
   saveRDS(as.data.frame(known), "cran/web/packages/packages.rds")'

@@ -46,7 +46,10 @@ for (found in lints) {
 # All files of R/ share one namespace: of two functions of one name the last one counts, and
 # whoever calls the other gets it without a word.
 code <- unlist(lapply(list.files("R", "[.]R$", full.names = TRUE), readLines))
-assigned <- regmatches(code, regexpr("^[A-Za-z.][A-Za-z0-9_.]*(?= <- )", code, perl = TRUE))
+assigned <- regmatches(
+  code,
+  regexpr("^[A-Za-z.][A-Za-z0-9_.]*(?= <- )", code, perl = TRUE)
+)
 twice <- unique(assigned[duplicated(assigned)])
 if (length(twice) > 0L) {
   cat("Assigned in R/ more than once:", twice, sep = "\n  ")
