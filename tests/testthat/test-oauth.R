@@ -246,7 +246,7 @@ test_that("a login that is about to expire is renewed before it is used", {
   )
   client <- configure()
   config <- read_config(client$path)
-  config[["expires_at"]] <- utc_text(Sys.time() + 5)
+  config[["expires_at"]] <- time_as_text(Sys.time() + 5)
   write_config(config, client$path)
   client <- mx_client_load(path = client$path)
   oauth$says("token", next_login)
