@@ -43,6 +43,24 @@ filled <- file.path(fixtures, "store_filled")
 close_stores()
 dir.create(filled)
 invisible(file.copy(list.files(store, full.names = TRUE), filled))
+# The peer is a member of the room: of a stranger few keys are kept.
+first <- jsonlite::fromJSON(read_text(files[[1]]), simplifyVector = FALSE)
+peer <- first[["to_device"]][["events"]][[1]][["sender"]]
+member <- list(
+  type = "m.room.member",
+  state_key = peer,
+  sender = peer,
+  event_id = "$member",
+  origin_server_ts = 1,
+  content = list(membership = "join")
+)
+rooms <- list(
+  join = list("!bench:demo" = list(state = list(events = list(member))))
+)
+invisible(process_sync(
+  filled,
+  mxc_json(list(next_batch = "members", rooms = rooms))
+))
 for (i in seq_along(files)) {
   process_sync(filled, read_text(files[[i]]))
   if ((i * 1000) %in% sizes) {
