@@ -28,6 +28,8 @@ login_fields <- c(
 remember_tokens <- function(path, tokens) {
   all <- the[["tokens"]]
   kept <- tokens[c(login_fields, "user_id", "device_id")]
+  # As a number: each request compares it.
+  kept[["ends_at"]] <- end_of_token(tokens)
   all[[path]] <- Filter(Negate(is.null), kept)
   the[["tokens"]] <- all
 }
@@ -305,11 +307,8 @@ keep_login <- function(path, config, login) {
 # request will tell.
 fresh_token <- function(session, used, call = caller_env()) {
   path <- session[["path"]]
-  expires_at <- if (!is.null(path)) the[["tokens"]][[path]][["expires_at"]]
-  if (is.null(expires_at) || is.null(used)) {
-    return(used)
-  }
-  if (!is_about_to_expire(list(expires_at = expires_at))) {
+  ends_at <- if (!is.null(path)) the[["tokens"]][[path]][["ends_at"]]
+  if (is.null(used) || !is_close(ends_at)) {
     return(used)
   }
   renewed <- tryCatch(
@@ -320,8 +319,17 @@ fresh_token <- function(session, used, call = caller_env()) {
 }
 
 is_about_to_expire <- function(login) {
-  expires_at <- as.numeric(utc_time(login[["expires_at"]]))
-  isTRUE(expires_at - as.numeric(Sys.time()) <= seconds_ahead)
+  is_close(end_of_token(login))
+}
+
+is_close <- function(ends_at) {
+  !is.null(ends_at) && isTRUE(ends_at - as.numeric(Sys.time()) <= seconds_ahead)
+}
+
+# In seconds since 1970; NULL where it is not known.
+end_of_token <- function(login) {
+  expires_at <- login[["expires_at"]]
+  if (!is.null(expires_at)) as.numeric(utc_time(expires_at))
 }
 
 # How long before the end of its access token a login is renewed, in seconds. Some
