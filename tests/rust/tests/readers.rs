@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use mxcrypt_core::{
     judgement::{
         backup_answer::{Part, Scope, write_parts},
-        dehydrated_device, device_keys, exported_session,
-        key_backup::{self, BackupVersion},
-        keys_claim, keys_query, olm_payload,
+        dehydrated_device, device_keys, exported_session, key_backup, keys_claim, keys_query,
+        olm_payload,
         room_event::{MegolmContent, Payload, RoomEvent},
         sync_response::SyncResponse,
     },
@@ -15,6 +14,7 @@ use mxcrypt_core::{
         canonical_json::Json, dehydrated_device::DehydrationKey, key_backup::BackupKey, keys,
         megolm, olm,
     },
+    store::records::BackupVersion,
 };
 use proptest::prelude::*;
 use vodozemac::olm::Account;
