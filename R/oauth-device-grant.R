@@ -118,7 +118,7 @@ judge_grant <- function(answer, server, call) {
     url = body[["verification_uri"]],
     url_complete = if (is_safe_address(complete, server)) complete,
     expires_at = expires_at,
-    interval = format(if (is_interval) interval else 5)
+    interval = sprintf("%.0f", if (is_interval) ceiling(interval) else 5)
   )
 }
 
