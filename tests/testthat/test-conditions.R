@@ -84,7 +84,7 @@ test_that("a call that is shown holds no secret, wherever that stands", {
     quote(f("password")),
     quote(f("password")(1)),
     quote((function(x) "password")(1)),
-    quote(pkg::f("password")),
+    quote(utils::f("password")),
     quote(list("password")[[1]]("password")),
     as.call(list(function(x) "password", "password"))
   )
@@ -92,6 +92,6 @@ test_that("a call that is shown holds no secret, wherever that stands", {
     shown <- paste(deparse(bare(call)), collapse = "")
     expect_false(grepl("password", shown, fixed = TRUE), info = shown)
   }
-  expect_identical(bare(quote(pkg::f("password"))), quote(pkg::f()))
+  expect_identical(bare(quote(utils::f("password"))), quote(utils::f()))
   expect_null(bare("password"))
 })
