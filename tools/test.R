@@ -30,8 +30,16 @@ count <- function(name, passed, failed, skipped) {
 
 run_cargo <- function(name, manifest, packages) {
   message("\n== ", name)
-  # In release, because the simulation is many runs.
-  args <- c("test", "--release", "--manifest-path", manifest, packages)
+  # In release, because the simulation is many runs. What fails must not hide what is
+  # in the binaries after it.
+  args <- c(
+    "test",
+    "--release",
+    "--no-fail-fast",
+    "--manifest-path",
+    manifest,
+    packages
+  )
   seeds <- Sys.getenv("SIMULATION_SEEDS", "800")
   ran <- run("cargo", args, c(SIMULATION_SEEDS = seeds))
   results <- grep("^test result:", ran[["lines"]], value = TRUE)

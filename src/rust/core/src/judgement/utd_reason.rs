@@ -414,7 +414,7 @@ mod tests {
             assert_eq!(listed, all);
         }
         if let Some(mut listed) =
-            codes_on_page("undecrypted.R", "is what holds now:", "`utd_message`")
+            codes_on_page("undecrypted.R", "is the current reason:", "`utd_message`")
         {
             // Only what waits is listed by that function, and no mode holds it back.
             assert!(listed.insert("unsigned_sender".to_owned()));
