@@ -43,6 +43,7 @@ test_that("a chunk posts the figures that it draws, with their captions", {
 })
 
 test_that("a figure of an earlier rendering is not posted", {
+  skip_if_not_installed("png")
   local_knitr()
   pair <- demo_pair()
   mx_knit_post(pair$alice, pair$room)

@@ -158,6 +158,7 @@ test_that("parameters are given to the document", {
 
 test_that("figures follow as pictures in a thread, in their order", {
   skip_without_rmarkdown()
+  skip_if_not_installed("png")
   pair <- demo_pair()
   figure <- withr::local_tempfile(fileext = ".png")
   png::writePNG(matrix(0, 5, 5), figure)
