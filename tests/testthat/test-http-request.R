@@ -343,3 +343,81 @@ test_that("R's random numbers are neither used nor disturbed by weather", {
   expect_error(http_json(gone, "GET", "/"), class = "mx_error_network")
   expect_true(identical(.Random.seed, before))
 })
+
+test_that("libcurl repeats no request that must not be sent twice", {
+  skip_on_cran()
+  skip_if_not_installed("callr")
+  # A server that closes a connection without a response to its second request: there,
+  # libcurl sends a request again by itself. It serves one connection after the other, each
+  # until nothing came for three seconds.
+  log <- withr::local_tempfile()
+  server <- callr::r_bg(
+    function(log) {
+      # One request, up to its end; "" if the connection ends.
+      request_of <- function(connection) {
+        lines <- character()
+        repeat {
+          line <- readLines(connection, 1L)
+          if (length(line) == 0L || line == "") {
+            break
+          }
+          lines <- c(lines, line)
+        }
+        size <- sub(
+          ".*: *",
+          "",
+          grep("^content-length", lines, TRUE, value = TRUE)
+        )
+        if (length(size) == 1L && as.integer(size) > 0L) {
+          readChar(connection, as.integer(size), useBytes = TRUE)
+        }
+        if (length(lines) > 0L) lines[[1L]] else ""
+      }
+      socket <- NULL
+      port <- 20000L
+      while (is.null(socket)) {
+        port <- port + 1L
+        socket <- tryCatch(serverSocket(port), error = function(e) NULL)
+      }
+      cat(port, "\n", file = log)
+      repeat {
+        connection <- socketAccept(
+          socket,
+          blocking = TRUE,
+          open = "r+b",
+          timeout = 3
+        )
+        repeat {
+          request <- tryCatch(request_of(connection), error = function(e) "")
+          if (!startsWith(request, "GET")) {
+            break
+          }
+          writeLines(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            connection,
+            sep = ""
+          )
+          flush(connection)
+        }
+        cat(request, "\n", file = log, append = TRUE)
+        close(connection)
+      }
+    },
+    list(log)
+  )
+  withr::defer(server$kill())
+  for (i in 1:600) {
+    if (file.exists(log)) {
+      break
+    }
+    Sys.sleep(0.1)
+  }
+  session <- list(server = paste0("http://127.0.0.1:", trimws(readLines(log))))
+  withr::local_options(mxcrypt.max_tries = 1)
+  http_perform(session, "GET", "/first")
+  expect_error(
+    http_perform(session, "POST", "/once", "{}", idempotent = FALSE),
+    class = "mx_error_network"
+  )
+  expect_length(grep("^POST /once", readLines(log)), 1)
+})
