@@ -20,8 +20,9 @@ requirements=$root/tests/live/requirements.txt
 rust_needed=1.89
 python_needed=3.11
 r_packages=(
-  askpass callr cli commonmark curl ggplot2 htmlwidgets httr2 jpeg jsonlite keyring knitr lattice
-  lintr mime png processx rlang rmarkdown roxygen2 testthat webfakes withr xml2
+  askpass callr cli commonmark curl ggplot2 htmlwidgets httr2 jpeg jsonlite keyring knitr later
+  lattice lintr logger mime plumber png processx promises rlang rmarkdown roxygen2 shiny testthat
+  webfakes withr xml2
 )
 system_packages=(
   r-base-core r-base-dev devscripts libcurl4-openssl-dev pandoc qpdf xz-utils

@@ -5,6 +5,16 @@ inner <- asNamespace("mxcrypt")
 
 name_of <- function(server) sub("^https?://", "", server[["url"]])
 
+wait_for_past <- function(client, room, event_id, seconds = 30) {
+  end <- Sys.time() + seconds
+  while (!event_id %in% mx_messages(client, room)$event_id) {
+    if (Sys.time() > end) {
+      stop("the server does not know ", event_id)
+    }
+    Sys.sleep(0.2)
+  }
+}
+
 test_that("a link to a room of another server leads there by its via", {
   servers <- live_federation()
   alice <- live_client(server = servers$one)
@@ -19,6 +29,8 @@ test_that("a link to a room of another server leads there by its via", {
   )
   link <- paste0("https://matrix.to/#/", room, "/", id, "?via=", server)
   expect_equal(mx_room_join(bob, link, reason = "by a link"), room)
+  # The event is older than the join: a server knows it once it has fetched the past.
+  wait_for_past(bob, room, id)
   mx_react(bob, link, link, "+1")
   mx_send_text(bob, link, "found it", reply_to = link)
   expect_equal(wait_for_bodies(alice, "found it"), "found it")
