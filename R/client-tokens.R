@@ -76,22 +76,27 @@ renew_login <- function(session, used, call = caller_env()) {
     return(FALSE)
   }
   client <- client_at(path)
-  local_ca_file(client[["ca_file"]])
+  client[["driver"]] <- session[["driver"]]
   # Another process may have signed out; that is not undone by a password.
   check_signed_in(client, read_config(path)[["token"]], call)
-  renewed_by <- tryCatch(
+  renewed_by <- on_failure(
     renew_under_lease(client, used, call),
-    mx_error_http = function(condition) renewal_abort(condition, call),
-    mx_error_oauth = function(condition) renewal_abort(condition, call),
-    mx_error_answer = function(condition) renewal_abort(condition, call),
-    mx_error_sign_in = function(condition) renewal_abort(condition, call),
-    mx_error_network = function(condition) renewal_abort(condition, call)
+    function(condition) renewal_abort(condition, call),
+    c(
+      "mx_error_http",
+      "mx_error_oauth",
+      "mx_error_answer",
+      "mx_error_sign_in",
+      "mx_error_network"
+    )
   )
-  # After the lease: this takes longer, and other processes may use the new login.
-  if (identical(renewed_by, "password")) {
-    restore_quietly(client, call)
-  }
-  !is.null(renewed_by)
+  and_then(renewed_by, function(renewed_by) {
+    # After the lease: this takes longer, and other processes may use the new login.
+    if (identical(renewed_by, "password")) {
+      restore_quietly(waiting_client(client), call)
+    }
+    !is.null(renewed_by)
+  })
 }
 
 # The response to the renewal of a login is not the response to the request that it was
@@ -116,18 +121,24 @@ renew_under_lease <- function(client, used, call) {
   if (is.null(machine)) {
     return(renew_login_alone(client, used, call))
   }
-  repeat {
+  taken <- repeat_steps(function() {
     if (another_renewed(client, used)) {
-      return("another process")
+      return(list(by = "another process"))
     }
     lease <- core(machine_lease_login(machine), call = call)
     if (!is.null(lease)) {
-      break
+      return(list(lease = lease))
     }
-    Sys.sleep(0.1)
-  }
-  on.exit(core(machine_release_login(machine, lease), call = call))
-  renew_login_alone(client, used, call)
+    and_then(pause_for(client, 0.1), function(waited) again)
+  })
+  and_then(taken, function(taken) {
+    if (!is.null(taken[["by"]])) {
+      return(taken[["by"]])
+    }
+    with_cleanup(renew_login_alone(client, used, call), function() {
+      core(machine_release_login(machine, taken[["lease"]]), call = call)
+    })
+  })
 }
 
 # Returns what brought a new token, or NULL.
@@ -135,14 +146,17 @@ renew_login_alone <- function(client, used, call) {
   # Read again, because another process may have finished meanwhile; also after
   # the server's refusal, because one that knows no lease may have.
   if (another_renewed(client, used)) {
-    "another process"
-  } else if (refresh_token(client, call)) {
-    "refresh token"
-  } else if (another_renewed(client, used)) {
-    "another process"
-  } else if (relogin_quietly(client, call)) {
-    "password"
+    return("another process")
   }
+  and_then(refresh_token(client, call), function(is_refreshed) {
+    if (is_refreshed) {
+      "refresh token"
+    } else if (another_renewed(client, used)) {
+      "another process"
+    } else if (relogin_quietly(waiting_client(client), call)) {
+      "password"
+    }
+  })
 }
 
 # Whether the configuration file has another token than `used`, which is taken
@@ -187,9 +201,27 @@ refresh_token <- function(client, call = caller_env()) {
   if (identical(config[["method"]], "oauth")) {
     return(oauth_refresh(client, config, token, call))
   }
-  bare <- list(server = client[["server"]], ca_file = client[["ca_file"]])
+  bare <- bare_session(client[["server"]], client)
   body <- mxc_json(list(refresh_token = token))
   answer <- http_perform(bare, "POST", api_path("refresh"), body, call = call)
+  and_then(answer, function(answer) {
+    keep_refreshed(client, config, answer, call)
+  })
+}
+
+# What a request to `server` needs that is part of a client's renewal: no token, but its
+# certificates and its driver.
+bare_session <- function(server, client, ...) {
+  list(
+    server = server,
+    ca_file = client[["ca_file"]],
+    driver = client[["driver"]],
+    ...
+  )
+}
+
+# What the response to a refresh means: see refresh_token().
+keep_refreshed <- function(client, config, answer, call) {
   login <- told_login(json_body(answer))
   if (answer[["status"]] == 200L && is_token(login[["access_token"]])) {
     # Saved before it is used: from then on the old one is void.
@@ -311,11 +343,14 @@ fresh_token <- function(session, used, call = caller_env()) {
   if (is.null(used) || !is_close(ends_at)) {
     return(used)
   }
-  renewed <- tryCatch(
+  renewed <- on_failure(
     renew_login(session, used, call),
-    mx_error_renewal = function(condition) FALSE
+    function(condition) FALSE,
+    "mx_error_renewal"
   )
-  if (renewed) session_token(session) else used
+  and_then(renewed, function(is_renewed) {
+    if (is_renewed) session_token(session) else used
+  })
 }
 
 is_about_to_expire <- function(login) {

@@ -53,7 +53,10 @@ http_perform <- function(
     session[["fresh"]] <- TRUE
   }
   download <- NULL
+  is_kept <- FALSE
   if (!is.null(file)) {
+    # R always waits for a download.
+    session <- waiting_client(session)
     download <- list(
       to = file,
       max_size = max_size,
@@ -62,7 +65,7 @@ http_perform <- function(
       # What one try tells the next (see http-resume.R).
       part = new.env()
     )
-    on.exit(unlink(file))
+    on.exit(if (!is_kept) unlink(file))
   }
   answer <- http_until_answered(
     session,
@@ -70,16 +73,35 @@ http_perform <- function(
     renews,
     call,
     function() {
-      http_once(session, method, path, body, timeout, content, download, call)
+      http_try(session, method, path, body, timeout, content, download, call)
     }
   )
-  if (answer[["status"]] %in% 300:399) {
-    redirect_abort(session, answer, follow, call)
+  and_then(answer, function(answer) {
+    if (answer[["status"]] %in% 300:399) {
+      redirect_abort(session, answer, follow, call)
+    }
+    is_kept <<- answer[["status"]] == 200L
+    answer
+  })
+}
+
+# One try, performed by the driver of the session if it has one.
+http_try <- function(
+  session,
+  method,
+  path,
+  body,
+  timeout,
+  content,
+  download,
+  call
+) {
+  driver <- session[["driver"]]
+  if (is.null(driver)) {
+    http_once(session, method, path, body, timeout, content, download, call)
+  } else {
+    driver[["perform"]](session, method, path, body, timeout, content, call)
   }
-  if (answer[["status"]] == 200L) {
-    on.exit()
-  }
-  answer
 }
 
 # Calls `once` until there is a response that counts, and raises the last failure if
@@ -92,34 +114,46 @@ http_until_answered <- function(session, idempotent, renews, call, once) {
     used <- fresh_token(session, used, call)
   }
   attempt <- function() {
-    answer <- tryCatch(once(), mx_error_network = identity)
-    if (!is_no_answer(answer)) {
-      answered <<- answer
-    }
-    # Once per request: a server may end each login at once.
-    if (renews && is_expired(answer)) {
-      renews <<- FALSE
-      if (renew_login(session, used, call)) {
-        return(attempt())
+    and_then(
+      on_failure(once(), identity, "mx_error_network"),
+      function(answer) {
+        if (!is_no_answer(answer)) {
+          answered <<- answer
+        }
+        # Once per request: a server may end each login at once.
+        if (!renews || !is_expired(answer)) {
+          return(answer)
+        }
+        renews <<- FALSE
+        and_then(renew_login(session, used, call), function(is_renewed) {
+          if (is_renewed) attempt() else answer
+        })
       }
-    }
-    answer
+    )
   }
-  answer <- attempt()
-  for (try in seq_len(http_tries() - 1L)) {
-    if (!may_repeat(answer, idempotent)) {
-      break
-    }
-    Sys.sleep(http_pause(answer, try))
-    answer <- attempt()
+  try <- 0
+  attempt_or_pause <- function() {
+    and_then(attempt(), function(answer) {
+      try <<- try + 1
+      if (try >= floor(http_tries()) || !may_repeat(answer, idempotent)) {
+        return(answer)
+      }
+      pause <- pause_for(session, http_pause(answer, try))
+      and_then(pause, function(waited) again)
+    })
   }
-  if (is_no_answer(answer)) {
-    raise(network_condition(answer, answered, call))
-  }
-  if (may_repeat(answer, idempotent)) {
-    http_abort(answer, call = call)
-  }
-  answer
+  and_then(used, function(token) {
+    used <<- token
+    and_then(repeat_steps(attempt_or_pause), function(answer) {
+      if (is_no_answer(answer)) {
+        raise(network_condition(answer, answered, call))
+      }
+      if (may_repeat(answer, idempotent)) {
+        http_abort(answer, call = call)
+      }
+      answer
+    })
+  })
 }
 
 # A request with a token, a password or a message goes where the user said, and
@@ -266,6 +300,7 @@ connection_options <- function(session = NULL) {
   )
 }
 
+# A request as httr2 performs it.
 http_request <- function(
   session,
   method,
@@ -275,15 +310,9 @@ http_request <- function(
   content,
   source
 ) {
-  path <- acting_path(session, path)
-  request <- httr2::request(paste0(session[["server"]], path))
+  parts <- request_parts(session, method, path, body, timeout, content, source)
+  request <- httr2::request(parts[["url"]])
   request <- httr2::req_method(request, method)
-  request <- httr2::req_user_agent(request, "mxcrypt (R)")
-  request <- if (is.null(content)) {
-    httr2::req_timeout(request, http_timeout() + timeout / 1000)
-  } else {
-    do.call(httr2::req_options, c(list(request), transfer_limits()))
-  }
   request <- httr2::req_error(request, is_error = function(response) FALSE)
   # Pauses are http_perform()'s: httr2's own come even after the last try, and
   # are drawn from R's random numbers.
@@ -293,31 +322,89 @@ http_request <- function(
     is_transient = function(response) FALSE,
     backoff = function(tries) 0
   )
+  if (!is.null(parts[["token"]])) {
+    request <- httr2::req_auth_bearer_token(request, parts[["token"]])
+  }
+  request <- do.call(
+    httr2::req_options,
+    c(list(request), parts[["options"]])
+  )
+  if (!is.null(source)) {
+    return(httr2::req_headers(request, "Content-Type" = parts[["type"]]))
+  }
+  if (!is.null(parts[["bytes"]])) {
+    return(httr2::req_body_raw(request, parts[["bytes"]], parts[["type"]]))
+  }
+  request
+}
+
+# The same request as a handle for curl's multi interface.
+http_handle <- function(session, method, path, body, timeout, content, source) {
+  parts <- request_parts(session, method, path, body, timeout, content, source)
+  bytes <- parts[["bytes"]]
+  handle <- curl::new_handle()
+  curl::handle_setopt(
+    handle,
+    .list = c(
+      list(url = parts[["url"]], customrequest = method),
+      if (!is.null(bytes)) {
+        list(post = TRUE, postfieldsize = length(bytes), postfields = bytes)
+      },
+      parts[["options"]]
+    )
+  )
+  headers <- list()
+  headers[["Content-Type"]] <- parts[["type"]]
+  if (!is.null(parts[["token"]])) {
+    headers[["Authorization"]] <- paste("Bearer", parts[["token"]])
+  }
+  curl::handle_setheaders(handle, .list = headers)
+  handle
+}
+
+# What a request is made of: its address, token, options of curl, and body: either the
+# `bytes`, or among the options `source`, a file (see upload_source()).
+request_parts <- function(
+  session,
+  method,
+  path,
+  body,
+  timeout,
+  content,
+  source
+) {
+  url <- paste0(session[["server"]], acting_path(session, path))
   token <- session_token(session)
-  if (!is.null(token)) {
-    request <- httr2::req_auth_bearer_token(request, token)
+  limits <- if (is.null(content)) {
+    list(timeout_ms = 1000 * http_timeout() + timeout)
+  } else {
+    transfer_limits()
   }
   # Only server discovery may be redirected (specification: "Well-known URI").
   stays <- isFALSE(session[["follows"]])
-  if (!is.null(token) || method != "GET" || stays) {
-    request <- httr2::req_options(request, followlocation = 0L)
-  }
-  options <- c(
-    connection_options(session),
-    network_options(session, request[["url"]])
-  )
-  request <- do.call(httr2::req_options, c(list(request), options))
-  if (!is.null(source)) {
-    return(with_source(request, source, content[["type"]]))
-  }
-  if (!is.null(content)) {
-    return(httr2::req_body_raw(request, content[["bytes"]], content[["type"]]))
-  }
-  if (!is.null(body)) {
+  stays <- stays || !is.null(token) || method != "GET"
+  type <- content[["type"]]
+  bytes <- content[["bytes"]]
+  if (is.null(content) && !is.null(body)) {
     type <- session[["body_type"]] %||% "application/json"
-    request <- httr2::req_body_raw(request, charToRaw(body), type)
+    bytes <- charToRaw(body)
   }
-  request
+  list(
+    url = url,
+    token = token,
+    type = type,
+    bytes = bytes,
+    options = c(
+      list(useragent = "mxcrypt (R)"),
+      limits,
+      if (stays) list(followlocation = 0L),
+      # One option each: what a source sets counts (a connection of its own).
+      utils::modifyList(
+        c(connection_options(session), network_options(session, url)),
+        source_options(source)
+      )
+    )
+  )
 }
 
 # A request whose response needs no validation by the core: it is parsed in R.
@@ -333,13 +420,15 @@ http_json <- function(
     body <- as_json_text(body)
   }
   answer <- http_perform(session, method, path, body, ..., call = call)
-  if (answer[["status"]] >= 400L) {
-    http_abort(answer, call = call)
-  }
-  if (!is_json_object(answer)) {
-    answer_abort("The response", answer, call)
-  }
-  json_body(answer)
+  and_then(answer, function(answer) {
+    if (answer[["status"]] >= 400L) {
+      http_abort(answer, call = call)
+    }
+    if (!is_json_object(answer)) {
+      answer_abort("The response", answer, call)
+    }
+    json_body(answer)
+  })
 }
 
 # A captive portal responds with 200 and its own page: that is no success.

@@ -26,7 +26,8 @@ upload_source <- function(content, call) {
     error = function(condition) file_abort("read", path, call)
   )
   size <- file.size(path)
-  bar <- transfer_bar("Uploading", size)
+  # A bar of a call in the background would be drawn over what the user types.
+  bar <- transfer_bar("Uploading", if (!isTRUE(content[["quiet"]])) size)
   sent <- 0
   was_cut <- FALSE
   read <- function(nbytes, ...) {
@@ -63,12 +64,14 @@ upload_source <- function(content, call) {
   )
 }
 
-# Adds the file to a request. curl can read it only once, so no connection is used
-# that an earlier request left open: it may be dead, and curl would start again.
-with_source <- function(request, source, type) {
-  request <- httr2::req_headers(request, "Content-Type" = type)
-  httr2::req_options(
-    request,
+# The file as options of curl; none without a source. curl can read it only once, so no
+# connection is used that an earlier request left open: it may be dead, and curl would
+# start again.
+source_options <- function(source) {
+  if (is.null(source)) {
+    return(list())
+  }
+  list(
     post = TRUE,
     postfieldsize_large = source[["size"]],
     readfunction = source[["read"]],

@@ -9,8 +9,8 @@
 #'   `mx_warning_network`, and the request is repeated.
 #' @param poll How many seconds the server may wait with its response when there is
 #'   nothing new.
-#' @param consumer A name for this listener. Each has its own position in the
-#'   stream of events, and resumes there.
+#' @param consumer A name for this listener or viewer. Each name has its own position in
+#'   the stream of events, and resumes there.
 #' @param on_verification A function of a [verification][mx_verification_request()], or
 #'   `NULL` to ignore verifications. It decides whether to accept a request (the `state` is
 #'   `requested`), whether emoji or numbers are the same on both sides (`compare`, with

@@ -4,29 +4,36 @@
 device_grant_type <- "urn:ietf:params:oauth:grant-type:device_code"
 
 # The metadata of the OAuth server, or NULL if the homeserver has none and signs in by
-# the older API. Servers of 2025 know the endpoint by its unstable name.
-oauth_metadata <- function(server, call = caller_env()) {
+# the older API. Servers of 2025 know the endpoint by its unstable name. `client` is that
+# of a renewal.
+oauth_metadata <- function(server, call = caller_env(), client = NULL) {
   paths <- c(
     api_path("auth_metadata", version = "v1"),
     api_path("auth_metadata", version = "unstable/org.matrix.msc2965")
   )
-  for (path in paths) {
+  repeat_steps(function() {
+    if (length(paths) == 0L) {
+      return(NULL)
+    }
     answer <- http_perform(
-      list(server = server, follows = FALSE),
+      bare_session(server, client, follows = FALSE),
       "GET",
-      path,
+      paths[[1]],
       renews = FALSE,
       call = call
     )
-    if (answer[["status"]] == 200L) {
-      return(judge_metadata(answer, server, call))
-    }
-    # The page of a proxy says nothing of how to sign in.
-    if (!is_verdict(answer) && answer[["status"]] != 404L) {
-      answer_abort("The response to how to sign in", answer, call)
-    }
-  }
-  NULL
+    paths <<- paths[-1]
+    and_then(answer, function(answer) {
+      if (answer[["status"]] == 200L) {
+        return(judge_metadata(answer, server, call))
+      }
+      # The page of a proxy says nothing of how to sign in.
+      if (!is_verdict(answer) && answer[["status"]] != 404L) {
+        answer_abort("The response to how to sign in", answer, call)
+      }
+      again
+    })
+  })
 }
 
 # Tokens and codes are sent to these addresses: each must be https, or also http if the
@@ -77,32 +84,39 @@ has_device_grant <- function(metadata) {
 
 # The metadata for an existing login. Its refresh token goes only to the issuer that made
 # it: a homeserver that names another one later must not get it there.
-oauth_metadata_of <- function(config, call = caller_env()) {
-  metadata <- oauth_metadata(config[["server"]], call)
-  if (!identical(metadata[["issuer"]], config[["issuer"]])) {
-    mx_abort(
-      c(
-        "The homeserver has another OAuth server than the one that signed in.",
-        x = paste("Now:", metadata[["issuer"]] %||% "none"),
-        x = paste("Then:", config[["issuer"]] %||% "none"),
-        i = "If this is right, sign in again with mx_client_relogin()."
-      ),
-      "mx_error_answer",
-      call = call
-    )
-  }
-  metadata
+oauth_metadata_of <- function(config, call = caller_env(), client = NULL) {
+  metadata <- oauth_metadata(config[["server"]], call, client)
+  and_then(metadata, function(metadata) {
+    if (!identical(metadata[["issuer"]], config[["issuer"]])) {
+      mx_abort(
+        c(
+          "The homeserver has another OAuth server than the one that signed in.",
+          x = paste("Now:", metadata[["issuer"]] %||% "none"),
+          x = paste("Then:", config[["issuer"]] %||% "none"),
+          i = "If this is right, sign in again with mx_client_relogin()."
+        ),
+        "mx_error_answer",
+        call = call
+      )
+    }
+    metadata
+  })
 }
 
 # Posts a form to the OAuth server. The result is the response, of any status.
-oauth_post <- function(address, fields, call = caller_env()) {
+oauth_post <- function(
+  address,
+  fields,
+  call = caller_env(),
+  client = NULL
+) {
   fields <- Filter(Negate(is.null), fields)
   values <- vapply(fields, encode_segment, "")
   form <- paste0(names(fields), "=", values, collapse = "&")
   type <- "application/x-www-form-urlencoded"
   # A refresh token that is used twice ends the login with some servers.
   http_perform(
-    list(server = address, body_type = type, fresh = TRUE),
+    bare_session(address, client, body_type = type, fresh = TRUE),
     "POST",
     "",
     form,
@@ -210,34 +224,42 @@ utc_time <- function(text) {
 
 # Returns FALSE where the server's verdict ends the login.
 oauth_refresh <- function(client, config, token, call = caller_env()) {
-  login <- oauth_renewed(config, token, call)
-  if (!is.null(login)) {
-    # Saved before it is used: from then on the old one is void.
-    keep_login(client[["path"]], config, login)
-  }
-  !is.null(login)
+  login <- oauth_renewed(config, token, call, client)
+  and_then(login, function(login) {
+    if (!is.null(login)) {
+      # Saved before it is used: from then on the old one is void.
+      keep_login(client[["path"]], config, login)
+    }
+    !is.null(login)
+  })
 }
 
 # The login that a refresh token brings, or NULL where the server's verdict ends it.
 # The old refresh token stays good until the new access token is used, so a response
 # that was lost is asked for again. Specification: client-server API, "Refresh token
 # grant".
-oauth_renewed <- function(config, token, call = caller_env()) {
-  metadata <- oauth_metadata_of(config, call)
-  fields <- list(
-    grant_type = "refresh_token",
-    refresh_token = token,
-    client_id = config[["client_id"]]
+oauth_renewed <- function(config, token, call = caller_env(), client = NULL) {
+  answer <- and_then(
+    oauth_metadata_of(config, call, client),
+    function(metadata) {
+      fields <- list(
+        grant_type = "refresh_token",
+        refresh_token = token,
+        client_id = config[["client_id"]]
+      )
+      oauth_post(metadata[["token_endpoint"]], fields, call, client)
+    }
   )
-  answer <- oauth_post(metadata[["token_endpoint"]], fields, call)
-  if (answer[["status"]] == 200L) {
-    return(oauth_login(answer, config, call))
-  }
-  ended <- c("invalid_grant", "invalid_client", "unauthorized_client")
-  if (isTRUE(oauth_code(answer) %in% ended)) {
-    return(NULL)
-  }
-  oauth_abort("The OAuth server did not renew the login", answer, call)
+  and_then(answer, function(answer) {
+    if (answer[["status"]] == 200L) {
+      return(oauth_login(answer, config, call))
+    }
+    ended <- c("invalid_grant", "invalid_client", "unauthorized_client")
+    if (isTRUE(oauth_code(answer) %in% ended)) {
+      return(NULL)
+    }
+    oauth_abort("The OAuth server did not renew the login", answer, call)
+  })
 }
 
 # Ends a login at its OAuth server (RFC 7009): both of its tokens, and the device.

@@ -40,15 +40,18 @@ pump <- function(
     progress,
     call
   )
-  failed <- pumped[["failed"]]
-  if (!is_done()) {
-    raise(why_not_done(failed, pumped[["held_up"]], room_id, call))
-  }
   waits <- length(c(users, kinds)) > 0L || queued_after < Inf
-  ended_early <- pumped[["ended"]] && waits
-  raise_awaited(failed, kinds, queued_after, ended_early)
-  warn_side_requests(client, failed)
-  invisible()
+  pumped <- and_then(pumped, function(pumped) {
+    failed <- pumped[["failed"]]
+    if (!is_done()) {
+      raise(why_not_done(failed, pumped[["held_up"]], room_id, call))
+    }
+    ended_early <- pumped[["ended"]] && waits
+    raise_awaited(failed, kinds, queued_after, ended_early)
+    warn_side_requests(client, failed)
+    NULL
+  })
+  invisible(pumped)
 }
 
 # Performs what is due until nothing is, or nothing more can be done now. Returns
@@ -67,35 +70,47 @@ pump_rounds <- function(
   in_vain <- FALSE
   syncs <- 0
   idle_since <- Sys.time()
-  repeat {
-    due <- next_requests()
+  due <- NULL
+  perform_due <- function() {
+    round <- perform_all(client, machine, due[["requests"]], call)
+    and_then(round, function(round) {
+      ended <<- any(ended, round[["ended"]])
+      in_vain <<- is_in_vain(round, due, failed)
+      failed[names(round[["failed"]])] <<- round[["failed"]]
+      progress()
+      idle_since <<- Sys.time()
+      goes_on()
+    })
+  }
+  sync_now <- function() {
+    syncs <<- syncs + 1
+    and_then(sync_for_messages(client, call), function(failure) {
+      failed[["sync"]] <<- failure
+      ended <<- !is.null(failure)
+    })
+  }
+  goes_on <- function() {
+    if (!ended && !in_vain) again
+  }
+  rounds <- repeat_steps(function() {
+    due <<- next_requests()
     # A sync that tells nothing new is not made for ever.
     sync_first <- due[["sync_first"]] && syncs < 3
-    has_requests <- length(due[["requests"]]) > 0L
-    if (sync_first) {
-      syncs <- syncs + 1
-      failure <- sync_for_messages(client, call)
-      failed[["sync"]] <- failure
-      ended <- !is.null(failure)
-    }
-    if (has_requests) {
-      round <- perform_all(client, machine, due[["requests"]], call)
-      ended <- any(ended, round[["ended"]])
-      in_vain <- is_in_vain(round, due, failed)
-      failed[names(round[["failed"]])] <- round[["failed"]]
-      progress()
-      idle_since <- Sys.time()
-    } else if (!sync_first) {
-      if (is_done() || !is_worth_waiting(due, idle_since, wait)) {
-        break
+    and_then(if (sync_first) sync_now(), function(synced) {
+      if (length(due[["requests"]]) > 0L) {
+        return(perform_due())
       }
-      Sys.sleep(0.2)
-    }
-    if (ended || in_vain) {
-      break
-    }
-  }
-  list(failed = failed, held_up = due[["held_up"]], ended = ended)
+      if (sync_first) {
+        return(goes_on())
+      }
+      if (!is_done() && is_worth_waiting(due, idle_since, wait)) {
+        and_then(pause_for(client, 0.2), function(waited) again)
+      }
+    })
+  })
+  and_then(rounds, function(rounds) {
+    list(failed = failed, held_up = due[["held_up"]], ended = ended)
+  })
 }
 
 # Whether all that was due only failed again. It is left to the next call: a request
@@ -113,12 +128,12 @@ is_worth_waiting <- function(due, idle_since, wait) {
 
 # What a message needs to know of its readers may be too old.
 sync_for_messages <- function(client, call) {
-  tryCatch(
-    {
-      sync_once(client, timeout = 0, call = call)
-      NULL
-    },
-    mx_error = function(condition) {
+  on_failure(
+    and_then(
+      sync_once(client, timeout = 0, call = call),
+      function(report) NULL
+    ),
+    function(condition) {
       list(subject = "sync", kind = "sync", condition = condition)
     }
   )
@@ -156,46 +171,57 @@ perform_all <- function(client, machine, requests, call) {
     core(machine_replies(machine, numbers, status, body), call = call)
   }
   reported <- FALSE
-  on.exit(if (!reported) report())
   stopped <- character()
   silent <- 0
-  ended <- FALSE
-  for (i in seq_len(n)) {
-    lane <- requests[[i]][["lane"]]
-    if (!is.null(lane) && lane %in% stopped) {
-      next
-    }
-    status[[i]] <- 0L
-    reply <- perform(client, machine, requests[[i]], call)
-    status[[i]] <- reply[["status"]]
-    body[[i]] <- reply[["body"]]
-    conditions[i] <- list(reply[["condition"]])
+  i <- 0
+  note_reply <- function(reply) {
+    status[[i]] <<- reply[["status"]]
+    body[[i]] <<- reply[["body"]]
+    conditions[i] <<- list(reply[["condition"]])
     if (status[[i]] != 200L) {
-      stopped <- c(stopped, lane)
+      stopped <<- c(stopped, requests[[i]][["lane"]])
     }
     # An upload that stalls says nothing of the way to the server.
     if (is.null(requests[[i]][["file"]])) {
-      silent <- if (status[[i]] == 0L) silent + 1 else 0
+      silent <<- if (status[[i]] == 0L) silent + 1 else 0
     }
-    ended <- silent > 1 || is_signed_out(status[[i]], body[[i]])
-    if (ended) {
-      break
-    }
+    silent > 1 || is_signed_out(status[[i]], body[[i]])
   }
-  reported <- TRUE
-  troubles <- report()
-  uploaded <- lapply(requests, function(request) request[["file"]])
-  delete_files(files_dir(client), machine, unlist(uploaded))
-  failed <- lapply(troubles, function(trouble) {
-    i <- match(trouble[["number"]], numbers)
-    condition <- conditions[[i]]
-    if (is.null(condition)) {
-      condition <- trouble_condition(trouble, body[[i]], call)
+  # Returns whether that was the end of it, before all were tried.
+  perform_next <- function() {
+    i <<- i + 1
+    if (i > n) {
+      return(FALSE)
     }
-    failure_of(trouble, condition)
-  })
-  names(failed) <- vapply(failed, function(x) x[["subject"]], "")
-  list(failed = failed, ended = ended)
+    lane <- requests[[i]][["lane"]]
+    if (!is.null(lane) && lane %in% stopped) {
+      return(again)
+    }
+    status[[i]] <<- 0L
+    and_then(perform(client, machine, requests[[i]], call), function(reply) {
+      if (note_reply(reply)) TRUE else again
+    })
+  }
+  finish <- function(ended) {
+    reported <<- TRUE
+    troubles <- report()
+    uploaded <- lapply(requests, function(request) request[["file"]])
+    delete_files(files_dir(client), machine, unlist(uploaded))
+    failed <- lapply(troubles, function(trouble) {
+      i <- match(trouble[["number"]], numbers)
+      condition <- conditions[[i]]
+      if (is.null(condition)) {
+        condition <- trouble_condition(trouble, body[[i]], call)
+      }
+      failure_of(trouble, condition)
+    })
+    names(failed) <- vapply(failed, function(x) x[["subject"]], "")
+    list(failed = failed, ended = ended)
+  }
+  with_cleanup(
+    and_then(repeat_steps(perform_next), finish),
+    function() if (!reported) report()
+  )
 }
 
 # The status and body of a response, or the condition for one that is an error: its
@@ -205,7 +231,7 @@ perform <- function(client, machine, request, call) {
   if (!is.null(content) && !is_whole(content)) {
     return(file_gone())
   }
-  answer <- tryCatch(
+  answer <- on_failure(
     http_perform(
       client,
       request[["method"]],
@@ -214,8 +240,13 @@ perform <- function(client, machine, request, call) {
       content = content,
       call = call
     ),
-    mx_error = identity
+    identity
   )
+  and_then(answer, reply_of)
+}
+
+# What a response, or the condition for one that is an error, is to the machine.
+reply_of <- function(answer) {
   if (!inherits(answer, "condition")) {
     return(answer[c("status", "body")])
   }

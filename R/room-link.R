@@ -186,6 +186,7 @@ event_ids_of <- function(client, room, x, name, call = caller_env()) {
   if (length(linked) == 0L) {
     return(x)
   }
+  client <- waiting_client(client)
   room_id <- resolve_room(client, room, call)
   for (i in linked) {
     link <- read_link(x[[i]], call)

@@ -20,15 +20,17 @@ resolve_room <- function(client, room, call = caller_env()) {
 
 room_of_alias <- function(client, alias, call) {
   path <- api_path("directory", "room", alias)
-  found <- http_json(client, "GET", path, call = call)[["room_id"]]
-  if (!is_room_id(found)) {
-    mx_abort(
-      paste0("The server knows no room id for ", printable(alias), "."),
-      "mx_error_room",
-      call = call
-    )
-  }
-  found
+  and_then(http_json(client, "GET", path, call = call), function(answer) {
+    found <- answer[["room_id"]]
+    if (!is_room_id(found)) {
+      mx_abort(
+        paste0("The server knows no room id for ", printable(alias), "."),
+        "mx_error_room",
+        call = call
+      )
+    }
+    found
+  })
 }
 
 # The rooms that the store knows. Whether the server can be reached does not matter.
@@ -40,12 +42,13 @@ joined_rooms <- function(client, call) {
 
 room_of_name <- function(client, name, call) {
   rooms <- joined_rooms(client, call)
-  if (!name %in% rooms[["name"]]) {
-    # The room may be new, or no sync may have told of any.
+  # The room may be new, or no sync may have told of any.
+  synced <- if (!name %in% rooms[["name"]]) {
     sync_once(client, timeout = 0, call = call)
-    rooms <- joined_rooms(client, call)
   }
-  only_room_named(name, rooms, call)
+  and_then(synced, function(report) {
+    only_room_named(name, joined_rooms(client, call), call)
+  })
 }
 
 # The room of an invitation, or one that was joined already: to join it once more

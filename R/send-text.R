@@ -31,27 +31,27 @@ mx_send_text <- function(
     USE.NAMES = FALSE
   )
   check_sizes(client, room, "m.room.message", contents, text = text)
-  room_id <- resolve_room(client, room)
-  if (length(text) >= many_messages) {
+  sent <- and_then(resolve_room(client, room), function(room_id) {
+    tell_of_many(length(text))
+    send_events(client, room_id, "m.room.message", contents, transaction_id)
+  })
+  invisible(sent)
+}
+
+# A vector of so many elements may have been meant as one message.
+many_messages <- 6L
+
+tell_of_many <- function(n) {
+  if (n >= many_messages) {
     inform(
       c(
-        paste("Sending", length(text), "messages, one per element of `text`."),
+        paste("Sending", n, "messages, one per element of `text`."),
         i = "To send one message, use `collapse = \"\\n\"`."
       ),
       class = "mx_message_many"
     )
   }
-  invisible(send_events(
-    client,
-    room_id,
-    "m.room.message",
-    contents,
-    transaction_id
-  ))
 }
-
-# A vector of so many elements may have been meant as one message.
-many_messages <- 6L
 
 # Texts of which each becomes a message.
 check_texts <- function(

@@ -92,8 +92,10 @@ mx_send <- function(
   refuse_table(content, "content", "a list or JSON text")
   texts <- contents(content)
   check_sizes(client, room, type, texts)
-  room_id <- resolve_room(client, room)
-  invisible(send_events(client, room_id, type, texts, transaction_id))
+  sent <- and_then(resolve_room(client, room), function(room_id) {
+    send_events(client, room_id, type, texts, transaction_id)
+  })
+  invisible(sent)
 }
 
 # JSON texts of what may be one event or several.
@@ -199,11 +201,15 @@ send_events <- function(
     ),
     call = call
   )
-  ids <- see_them_sent(client, machine, room_id, numbers, call)
-  if (!demand_encryption) {
-    warn_unsigned_device(client, machine)
-  }
-  ids
+  and_then(
+    see_them_sent(client, machine, room_id, numbers, call),
+    function(ids) {
+      if (!demand_encryption) {
+        warn_unsigned_device(client, machine)
+      }
+      ids
+    }
+  )
 }
 
 # Strict clients show nothing of what an unsigned device says: its owner should
@@ -238,39 +244,48 @@ see_them_sent <- function(
   is_waiting <- function(outcome) outcome[["state"]] == "waiting"
   all_done <- function() !any(vapply(outcomes(), is_waiting, NA))
   seen <- FALSE
-  # What becomes of them later is told by events.
-  on.exit(if (!seen) machine_leave(machine, numbers))
-  progress <- if (length(numbers) >= many_messages) {
+  # A bar of a call in the background would be drawn over what the user types.
+  shows <- length(numbers) >= many_messages && is.null(client[["driver"]])
+  progress <- if (shows) {
     send_progress(machine, length(numbers))
   } else {
     function() NULL
   }
-  tryCatch(
-    pump(
-      client,
-      until = all_done,
-      room_id = room_id,
-      progress = progress,
-      call = call
-    ),
-    mx_error = function(condition) {
-      raise(unsent_condition(condition, numbers, outcomes()))
-    }
-  )
-  warn_own_identity(client)
-  warn_upgraded(client, machine, room_id)
-  outcomes <- outcomes()
-  seen <- TRUE
-  if (keep) {
-    core(machine_keep_refused(machine, numbers), call = call)
+  send_all <- function() {
+    on_failure(
+      pump(
+        client,
+        until = all_done,
+        room_id = room_id,
+        progress = progress,
+        call = call
+      ),
+      function(condition) {
+        raise(unsent_condition(condition, numbers, outcomes()))
+      }
+    )
   }
-  core(machine_forget(machine, numbers), call = call)
-  report_refusals(client, room_id, outcomes, call)
-  place <- paste(client[["store_dir"]], room_id)
-  report_left_out(outcomes, "unreached", place, warn_unreached)
-  report_left_out(outcomes, "withheld", place, warn_withheld)
-  id <- function(outcome) outcome[["event_id"]] %||% NA_character_
-  vapply(outcomes, id, "")
+  finish <- function(pumped) {
+    warn_own_identity(client)
+    warn_upgraded(client, machine, room_id)
+    outcomes <- outcomes()
+    seen <<- TRUE
+    if (keep) {
+      core(machine_keep_refused(machine, numbers), call = call)
+    }
+    core(machine_forget(machine, numbers), call = call)
+    report_refusals(client, room_id, outcomes, call)
+    place <- paste(client[["store_dir"]], room_id)
+    report_left_out(outcomes, "unreached", place, warn_unreached)
+    report_left_out(outcomes, "withheld", place, warn_withheld)
+    id <- function(outcome) outcome[["event_id"]] %||% NA_character_
+    vapply(outcomes, id, "")
+  }
+  # What becomes of them later is told by events.
+  with_cleanup(
+    and_then(send_all(), finish),
+    function() if (!seen) machine_leave(machine, numbers)
+  )
 }
 
 # Shows how many messages have left the outbox, until `frame` is done.

@@ -62,7 +62,7 @@ machine_of <- function(client, session = client, call = caller_env()) {
   machine <- open_store(client[["store_dir"]], call = call)
   bound <- core(machine_binding(machine), call = call)
   if (is.null(bound)) {
-    check_is_new(client, session, call)
+    check_is_new(client, waiting_client(session), call)
   }
   ids <- c("user_id", "device_id")
   if (!identical(bound[ids], unclass(client)[ids])) {

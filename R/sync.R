@@ -5,8 +5,15 @@
 #'
 #' Nothing is lost when R is killed: keys, decrypted events and the position in the
 #' server's stream are saved together. Events that `mx_sync()` returned count as
-#' processed at its next call. An event counts as processed by a listener when the
-#' handler has returned, or when it was set aside after several failures.
+#' processed at the next call with the same `consumer`. An event counts as processed by
+#' a listener when the handler has returned, or when it was set aside after several
+#' failures.
+#'
+#' Each consumer has its own position in the stream of events. Two viewers of one store,
+#' such as two Shiny apps, both see all events if each has a name of its own:
+#' `mx_sync(client, consumer = "dashboard")`. A new name begins with the oldest event
+#' that is kept. Events are kept until every name that was ever used has processed
+#' them, at most the last 100,000: do not make up a name for each run.
 #'
 #' A change of trust in a user or a device is an event too, of type
 #' `mxcrypt.user_trust` or `mxcrypt.device_trust`: it belongs to no room and has no
@@ -41,7 +48,8 @@
 #' identity of yours than this device knows.
 #'
 #' `mx_error_listening` when another process listens as the same `consumer` with this
-#' store. Processes that call `mx_sync()` with one store share what it returns.
+#' store. Processes that call `mx_sync()` with one store and the same `consumer` share what
+#' it returns.
 #' @references Client-server API, "Syncing":
 #'   <https://spec.matrix.org/v1.19/client-server-api/#syncing>
 #' @family receiving
@@ -65,14 +73,23 @@
 #'   seconds = 0
 #' )
 #' @export
-mx_sync <- function(client, timeout = 0, limit = 1000, unsigned = FALSE) {
+mx_sync <- function(
+  client,
+  timeout = 0,
+  limit = 1000,
+  unsigned = FALSE,
+  consumer = "mx_sync"
+) {
   check_client(client)
   timeout <- check_timeout(timeout)
   check_number(limit, least = 1)
   check_flag(unsigned)
-  report <- sync_once(client, timeout)
-  pump_or_warn(client, flush = TRUE)
-  take_events(client, "mx_sync", limit, unsigned, report[["problems"]])
+  check_string(consumer)
+  and_then(sync_once(client, timeout), function(report) {
+    and_then(pump_or_warn(client, flush = TRUE), function(pumped) {
+      take_events(client, consumer, limit, unsigned, report[["problems"]])
+    })
+  })
 }
 
 # Syncs once, and has the response processed as a whole or not at all. If another
@@ -85,13 +102,15 @@ sync_once <- function(client, timeout, call = caller_env()) {
     query = list(since = since, timeout = timeout, filter = sync_filter)
   )
   answer <- http_perform(client, "GET", path, timeout = timeout, call = call)
-  if (answer[["status"]] != 200L) {
-    http_abort(answer, call = call)
-  }
-  report <- machine_receive_sync(machine, since, answer[["body"]])
-  report <- core(report, call = call)
-  report[["first_run"]] <- is.null(since)
-  report
+  and_then(answer, function(answer) {
+    if (answer[["status"]] != 200L) {
+      http_abort(answer, call = call)
+    }
+    report <- machine_receive_sync(machine, since, answer[["body"]])
+    report <- core(report, call = call)
+    report[["first_run"]] <- is.null(since)
+    report
+  })
 }
 
 # Members are fetched when a message needs them, not all of them for a start.
@@ -103,17 +122,20 @@ sync_filter <- paste0(
 # What was received is saved already: a failure of what comes after it must not
 # keep it from the user.
 pump_or_warn <- function(client, ...) {
-  on.exit(warn_own_identity(client))
-  tryCatch(pump(client, ...), mx_error = function(condition) {
-    mx_warn(
-      c(
-        "Something is left to do for the next call.",
-        x = conditionMessage(condition)
-      ),
-      "mx_warning_pump",
-      cause = condition
-    )
-  })
+  pumped <- with_cleanup(
+    on_failure(pump(client, ...), function(condition) {
+      mx_warn(
+        c(
+          "Something is left to do for the next call.",
+          x = conditionMessage(condition)
+        ),
+        "mx_warning_pump",
+        cause = condition
+      )
+    }),
+    function() warn_own_identity(client)
+  )
+  invisible(pumped)
 }
 
 take_events <- function(client, consumer, limit, unsigned, problems) {

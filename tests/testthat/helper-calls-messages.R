@@ -173,7 +173,13 @@ calls_messages <- function(scene) {
       event_id = event,
       reason = NULL
     ),
-    mx_sync = list(client = alice, timeout = 0, limit = 5, unsigned = FALSE),
+    mx_sync = list(
+      client = alice,
+      timeout = 0,
+      limit = 5,
+      unsigned = FALSE,
+      consumer = "viewer"
+    ),
     mx_listen = list(
       client = alice,
       handler = function(event, client) NULL,

@@ -255,3 +255,23 @@ test_that("what was received is returned even when what follows fails", {
     fake$forget()
   }
 })
+
+test_that("each consumer of mx_sync() sees all events", {
+  pair <- demo_pair()
+  shown <- function(consumer) {
+    messages(mx_sync(pair$bob, consumer = consumer))$body
+  }
+  shown("one")
+  shown("two")
+  mx_send_text(pair$alice, pair$room, "first")
+  expect_equal(shown("one"), "first")
+  mx_send_text(pair$alice, pair$room, "second")
+  expect_equal(shown("two"), c("first", "second"))
+  expect_equal(shown("one"), "second")
+  expect_equal(shown("two"), character())
+  for (odd in list("", NA_character_, 1, c("a", "b"), NULL)) {
+    condition <- catch(mx_sync(pair$bob, consumer = odd))
+    expect_s3_class(condition, "mx_error_argument")
+    expect_match(conditionMessage(condition), "`consumer`", fixed = TRUE)
+  }
+})
