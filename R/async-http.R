@@ -251,8 +251,7 @@ http_start <- function(
     # It responds at once, where another server waits for news.
     return(later::later(answer, min(timeout / 1000, 0.2)))
   }
-  content[["quiet"]] <- TRUE
-  source <- upload_source(content, call)
+  source <- upload_source(content, call, quiet = TRUE)
   close_source <- function() {
     if (!is.null(source)) {
       source[["close"]]()

@@ -16,7 +16,7 @@ transfer_limits <- function() {
 
 # The file of `content` as a source for curl, or NULL. httr2::req_body_file() is not
 # used: in httr2 0.2.2 it leaves the file open when a request fails.
-upload_source <- function(content, call) {
+upload_source <- function(content, call, quiet = FALSE) {
   path <- content[["path"]]
   if (is.null(path)) {
     return(NULL)
@@ -27,7 +27,7 @@ upload_source <- function(content, call) {
   )
   size <- file.size(path)
   # A bar of a call in the background would be drawn over what the user types.
-  bar <- transfer_bar("Uploading", if (!isTRUE(content[["quiet"]])) size)
+  bar <- transfer_bar("Uploading", if (!quiet) size)
   sent <- 0
   was_cut <- FALSE
   read <- function(nbytes, ...) {
