@@ -8,8 +8,9 @@
 # What performs the requests of one call, or of a listener with many. The `driver` of a
 # client makes http_perform() return promises. `cancel()` ends what is under way, and
 # makes every request from then on fail: `mx_error_cancelled`.
-async_driver <- function(ca_file = NULL) {
+async_driver <- function() {
   state <- new.env(parent = emptyenv())
+  state[["pid"]] <- Sys.getpid()
   state[["cancelled"]] <- FALSE
   state[["open"]] <- list()
   state[["opened"]] <- 0
@@ -37,10 +38,13 @@ async_driver <- function(ca_file = NULL) {
   )
 }
 
-# A promise of what `start` begins, which returns a function that ends it. It is settled
-# once.
+# A promise of what `start` begins, which returns a function that ends it. In a forked
+# process nothing goes on: the parent does it.
 started <- function(state, start) {
   promises::promise(function(resolve, reject) {
+    if (state[["pid"]] != Sys.getpid()) {
+      return()
+    }
     if (state[["cancelled"]]) {
       raise(cancelled_condition())
     }
@@ -48,6 +52,9 @@ started <- function(state, start) {
     key <- as.character(state[["opened"]])
     settling <- function(settle) {
       function(value) {
+        if (state[["pid"]] != Sys.getpid()) {
+          return()
+        }
         open <- state[["open"]]
         open[[key]] <- NULL
         state[["open"]] <- open

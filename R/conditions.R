@@ -62,6 +62,7 @@
 #'   [mx_sync_update()], or an old one.
 #' * `mx_error_archive`: A room is not archived.
 #' * `mx_error_listening`: Another process listens as the same consumer.
+#' * `mx_error_cancelled`: The call of a promise was cancelled: see [mx_send_async()].
 #'
 #' Codes of messages that this package refused itself: `MXCRYPT_ONLY_UNSIGNED` and
 #' `MXCRYPT_UNSIGNED_DEVICES` (see [mx_isolation_mode()]), `MXCRYPT_IDENTITY_CHANGED`

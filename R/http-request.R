@@ -108,6 +108,8 @@ http_try <- function(
 # there never is.
 http_until_answered <- function(session, idempotent, renews, call, once) {
   answered <- NULL
+  # An option of a caller does not outlive its call.
+  tries <- floor(http_tries())
   used <- session_token(session)
   check_signed_in(session, used, call)
   if (renews) {
@@ -135,7 +137,7 @@ http_until_answered <- function(session, idempotent, renews, call, once) {
   attempt_or_pause <- function() {
     and_then(attempt(), function(answer) {
       try <<- try + 1
-      if (try >= floor(http_tries()) || !may_repeat(answer, idempotent)) {
+      if (try >= tries || !may_repeat(answer, idempotent)) {
         return(answer)
       }
       pause <- pause_for(session, http_pause(answer, try))

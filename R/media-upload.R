@@ -142,13 +142,20 @@ file_gone <- function() {
 check_upload_sizes <- function(client, files, call) {
   size <- max(vapply(files, function(file) file[["size"]], 0))
   fits <- function(largest) is.null(largest) || size <= largest
-  # The limit may be an hour old: before a file is refused, it is requested again.
-  if (
-    fits(largest_upload(client, call)) ||
-      fits(largest <- largest_upload(client, call, anew = TRUE))
-  ) {
-    return(invisible())
-  }
+  and_then(largest_upload(client, call), function(largest) {
+    if (fits(largest)) {
+      return(invisible())
+    }
+    # The limit may be an hour old: before a file is refused, it is requested again.
+    and_then(largest_upload(client, call, anew = TRUE), function(largest) {
+      if (!fits(largest)) {
+        upload_size_abort(size, largest, call)
+      }
+    })
+  })
+}
+
+upload_size_abort <- function(size, largest, call) {
   mx_abort(
     c(
       paste0(
@@ -173,32 +180,37 @@ largest_upload <- function(client, call, anew = FALSE) {
   if (!anew && !is.null(known) && abs(now - known[["at"]]) < 3600) {
     return(known[["size"]])
   }
-  config <- media_config(client, call)
-  if (is.null(config)) {
-    return(NULL)
-  }
-  size <- config[["m.upload.size"]]
-  # Some proxies say 0 for "no limit".
-  is_size <- is.numeric(size) && length(size) == 1L && isTRUE(size >= 1)
-  size <- if (is_size) size
-  sizes <- the[["largest_upload"]]
-  sizes[[server]] <- list(size = size, at = now)
-  the[["largest_upload"]] <- sizes
-  size
+  and_then(media_config(client, call), function(config) {
+    if (is.null(config)) {
+      return(NULL)
+    }
+    size <- config[["m.upload.size"]]
+    # Some proxies say 0 for "no limit".
+    is_size <- is.numeric(size) && length(size) == 1L && isTRUE(size >= 1)
+    size <- if (is_size) size
+    sizes <- the[["largest_upload"]]
+    sizes[[server]] <- list(size = size, at = now)
+    the[["largest_upload"]] <- sizes
+    size
+  })
 }
 
 # The configuration of the content repository, or NULL. Servers before v1.11 know the old
 # path only. One try: if the server is not reached, the file waits in the outbox anyway.
 media_config <- function(client, call) {
-  rlang::local_options(mxcrypt.max_tries = 1)
   ask <- function(path) {
-    tryCatch(http_json(client, "GET", path, call = call), mx_error = identity)
+    rlang::local_options(mxcrypt.max_tries = 1)
+    on_failure(http_json(client, "GET", path, call = call), identity)
   }
-  answer <- ask("/_matrix/client/v1/media/config")
-  if (isTRUE(answer[["status"]] %in% c(404L, 405L))) {
-    answer <- ask("/_matrix/media/v3/config")
-  }
-  if (!inherits(answer, "condition")) answer
+  answer <- and_then(ask("/_matrix/client/v1/media/config"), function(answer) {
+    if (isTRUE(answer[["status"]] %in% c(404L, 405L))) {
+      answer <- ask("/_matrix/media/v3/config")
+    }
+    answer
+  })
+  and_then(answer, function(answer) {
+    if (!inherits(answer, "condition")) answer
+  })
 }
 
 # Puts bytes into the content repository at once; their address.

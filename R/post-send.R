@@ -23,42 +23,59 @@ send_messages <- function(
     list(first)[rep(1L, length(messages))]
   )
   check_message_sizes(client, room, messages, contents, help, call)
-  room_id <- resolve_room(client, room, call = call)
-  machine <- machine_of(client, call = call)
-  staging <- message_staging(client, machine, room_id, messages, call)
-  on.exit(staging[["clean"]]())
-  prepared <- Map(
-    function(message, content) {
-      file <- message[["file"]]
-      if (is.null(file)) {
-        return(list(content = content))
+  and_then(resolve_room(client, room, call = call), function(room_id) {
+    machine <- machine_of(client, call = call)
+    staging <- message_staging(client, machine, room_id, messages, call)
+    and_then(staging, function(staging) {
+      send <- function(prepared, relations) {
+        numbers <- core(
+          queue_prepared(machine, room_id, prepared, relations, transaction_id),
+          call
+        )
+        see_them_sent(client, machine, room_id, numbers, call)
       }
-      file_message(staging, file, content, made_thumbnail(file))
-    },
-    messages,
-    contents
-  )
-  send <- function(prepared, relations) {
-    numbers <- core(
-      queue_prepared(machine, room_id, prepared, relations, transaction_id),
-      call
-    )
-    see_them_sent(client, machine, room_id, numbers, call)
+      sent <- with_cleanup(
+        {
+          prepared <- Map(
+            function(message, content) {
+              staged_message(staging, message, content)
+            },
+            messages,
+            contents
+          )
+          send_in_order(send, prepared, first, thread, thread_id)
+        },
+        staging[["clean"]]
+      )
+      and_then(sent, function(ids) {
+        warn_unsigned_device(client, machine)
+        ids
+      })
+    })
+  })
+}
+
+staged_message <- function(staging, message, content) {
+  file <- message[["file"]]
+  if (is.null(file)) {
+    return(list(content = content))
   }
-  rest <- length(messages) - 1L
-  ids <- if (isTRUE(thread) && rest > 0L) {
-    root <- telling_of_others(
-      send(utils::head(prepared, 1L), list(first)),
-      rest
-    )
-    others <- rep(list(relation_to(NULL, root[[1]])), rest)
-    c(root, send(prepared[-1], others))
-  } else {
+  file_message(staging, file, content, made_thumbnail(file))
+}
+
+# Sends messages, and returns their ids: at once, or the first one before the others,
+# whose thread begins with it. `first` is the relation of the first message.
+send_in_order <- function(send, prepared, first, thread, thread_id) {
+  rest <- length(prepared) - 1L
+  if (!isTRUE(thread) || rest == 0L) {
     others <- rep(list(relation_to(NULL, thread_id)), rest)
-    send(prepared, c(list(first), others))
+    return(send(prepared, c(list(first), others)))
   }
-  warn_unsigned_device(client, machine)
-  ids
+  root <- telling_of_others(send(utils::head(prepared, 1L), list(first)), rest)
+  and_then(root, function(root) {
+    others <- rep(list(relation_to(NULL, root[[1]])), rest)
+    and_then(send(prepared[-1], others), function(ids) c(root, ids))
+  })
 }
 
 # One call of the core, so that all are queued or none.
@@ -92,7 +109,7 @@ queue_prepared <- function(
 
 # Where the beginning of a thread is not sent, the rest has nowhere to go.
 telling_of_others <- function(code, n) {
-  tryCatch(code, mx_error = function(condition) {
+  on_failure(code, function(condition) {
     line <- c(
       x = paste(
         plural(n, "other message was", "other messages were"),
@@ -149,7 +166,9 @@ message_staging <- function(client, machine, room_id, messages, call) {
   if (length(files) == 0L) {
     return(list(clean = function() NULL))
   }
-  check_upload_sizes(client, files, call)
-  encrypted <- room_is_encrypted(client, room_id)
-  file_staging(client, machine, encrypted, call)
+  and_then(check_upload_sizes(client, files, call), function(fits) {
+    and_then(room_is_encrypted(client, room_id), function(encrypted) {
+      file_staging(client, machine, encrypted, call)
+    })
+  })
 }

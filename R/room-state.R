@@ -138,9 +138,10 @@ remember_encryption <- function(session, room_id, text) {
 
 # The content of a state event, or NULL where there is none.
 room_state <- function(client, room_id, type, state_key = "") {
-  tryCatch(
+  on_failure(
     http_json(client, "GET", state_path(room_id, type, state_key)),
-    mx_error_M_NOT_FOUND = function(condition) NULL
+    function(condition) NULL,
+    "mx_error_M_NOT_FOUND"
   )
 }
 
@@ -152,9 +153,12 @@ room_is_encrypted <- function(client, room_id) {
     return(TRUE)
   }
   content <- room_state(client, room_id, "m.room.encryption")
-  if (is.null(content)) {
-    return(FALSE)
-  }
-  core(machine_note_encryption(machine, room_id, mxc_json(as_object(content))))
-  TRUE
+  and_then(content, function(content) {
+    if (is.null(content)) {
+      return(FALSE)
+    }
+    text <- mxc_json(as_object(content))
+    core(machine_note_encryption(machine, room_id, text))
+    TRUE
+  })
 }

@@ -10,7 +10,18 @@ is_promise <- function(x) inherits(x, "promise")
 
 # Calls `step` with a value, now or once it is there.
 and_then <- function(value, step) {
-  if (is_promise(value)) promises::then(value, step) else step(value)
+  if (is_promise(value)) promises::then(value, as_job(step)) else step(value)
+}
+
+# An interrupt of a job would leave its promise without an end: it ends the call, which
+# cleans up, and then what runs the event loop.
+as_job <- function(step) {
+  function(value) {
+    tryCatch(step(value), interrupt = function(condition) {
+      later::later(rlang::interrupt, loop = later::global_loop())
+      raise(cancelled_condition())
+    })
+  }
 }
 
 # What `code` comes to, or what `handler` makes of an error of one of the classes.
@@ -44,7 +55,7 @@ repeat_steps <- function(step) {
   repeat {
     value <- step()
     if (is_promise(value)) {
-      return(promises::then(value, function(value) {
+      return(and_then(value, function(value) {
         if (is_again(value)) repeat_steps(step) else value
       }))
     }

@@ -37,26 +37,45 @@ calls_messages <- function(scene) {
   event <- mx_send_text(alice, room, "hello")
   file <- tempfile()
   writeLines("x", file)
+  content <- list(
+    client = alice,
+    room = room,
+    content = list(msgtype = "m.text", body = "x"),
+    type = "m.room.message",
+    transaction_id = NULL
+  )
+  text <- list(
+    client = alice,
+    room = room,
+    text = "x",
+    markdown = TRUE,
+    mentions = "@bob:demo",
+    reply_to = event,
+    thread = event,
+    msgtype = "m.text",
+    transaction_id = NULL,
+    collapse = NULL
+  )
+  objects <- list(
+    client = alice,
+    room = room,
+    ... = "x",
+    thread = event,
+    mentions = "@bob:demo",
+    reply_to = event
+  )
+  news <- list(
+    client = alice,
+    timeout = 0,
+    limit = 5,
+    unsigned = FALSE,
+    consumer = "viewer"
+  )
   list(
-    mx_send = list(
-      client = alice,
-      room = room,
-      content = list(msgtype = "m.text", body = "x"),
-      type = "m.room.message",
-      transaction_id = NULL
-    ),
-    mx_send_text = list(
-      client = alice,
-      room = room,
-      text = "x",
-      markdown = TRUE,
-      mentions = "@bob:demo",
-      reply_to = event,
-      thread = event,
-      msgtype = "m.text",
-      transaction_id = NULL,
-      collapse = NULL
-    ),
+    mx_send = content,
+    mx_send_async = content,
+    mx_send_text = text,
+    mx_send_text_async = text,
     mx_send_file = a_file(alice, room, file, event),
     mx_send_image = a_file(alice, room, file, event, type = "image/png"),
     mx_send_video = a_file(alice, room, file, event, type = "video/mp4"),
@@ -111,14 +130,8 @@ calls_messages <- function(scene) {
       thread = event,
       on_error = "warn"
     ),
-    mx_post = list(
-      client = alice,
-      room = room,
-      ... = "x",
-      thread = event,
-      mentions = "@bob:demo",
-      reply_to = event
-    ),
+    mx_post = objects,
+    mx_post_async = objects,
     mx_as_message = list(x = 1, ... = NULL),
     mx_message = list(text = "x", html = "x", msgtype = "m.text"),
     mx_file = list(
@@ -173,13 +186,8 @@ calls_messages <- function(scene) {
       event_id = event,
       reason = NULL
     ),
-    mx_sync = list(
-      client = alice,
-      timeout = 0,
-      limit = 5,
-      unsigned = FALSE,
-      consumer = "viewer"
-    ),
+    mx_sync = news,
+    mx_sync_async = news,
     mx_listen = list(
       client = alice,
       handler = function(event, client) NULL,

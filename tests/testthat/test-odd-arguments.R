@@ -19,6 +19,9 @@ test_that("calls with good arguments succeed", {
   if (!requireNamespace("rmarkdown", quietly = TRUE)) {
     calls[["mx_send_report"]] <- NULL
   }
+  if (!requireNamespace("promises", quietly = TRUE)) {
+    calls[grep("_async$", names(calls))] <- NULL
+  }
   # It needs a person.
   calls[["mx_verify"]] <- NULL
   # The demo homeserver has no such page.
