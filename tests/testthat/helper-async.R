@@ -1,15 +1,15 @@
-# Promises in tests.
+# Promises in tests. Also for the live tests.
 
 # What a promise comes to: its value, or the condition that it is rejected with.
 settled <- function(promise, seconds = 60) {
   state <- watched(promise)
-  wait_for(
-    function() {
-      later::run_now(0.05)
-      state$done
-    },
-    seconds
-  )
+  end <- Sys.time() + seconds
+  while (!state$done) {
+    if (Sys.time() > end) {
+      stop("the promise was not settled")
+    }
+    later::run_now(0.05)
+  }
   state$value
 }
 
