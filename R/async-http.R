@@ -64,7 +64,10 @@ started <- function(state, start) {
     loop <- later::current_loop()
     # Known before it starts: the demo homeserver answers at once.
     state[["open"]][[key]] <- function() NULL
-    end <- start(settling(resolve), settling(reject))
+    end <- tryCatch(
+      start(settling(resolve), settling(reject)),
+      error = settling(reject)
+    )
     if (!is.null(state[["open"]][[key]])) {
       state[["open"]][[key]] <- function() {
         end()
@@ -105,7 +108,8 @@ async_engine <- function() {
   engine[["pool"]] <- curl::new_pool(total_con = 10000, host_con = 10000)
   engine[["open"]] <- list()
   engine[["opened"]] <- 0
-  engine[["ticks"]] <- FALSE
+  engine[["calls"]] <- list()
+  engine[["jobs"]] <- list()
   # Those of loops that are gone are of no use; those of a parent process must stay,
   # because a garbage collector that closed them would do so on shared sockets.
   is_used <- function(engine) {
@@ -170,10 +174,28 @@ close_request <- function(engine, key) {
 monotonic_time <- function() proc.time()[["elapsed"]]
 
 # One job runs for all requests of an engine, and none if there are no requests.
-start_ticking <- function(engine) {
-  if (!engine[["ticks"]]) {
-    engine[["ticks"]] <- TRUE
-    later::later(function() tick(engine), 0, loop = engine[["loop"]])
+start_ticking <- function(engine, pause = 0) {
+  start_job(engine, "tick", pause, function() tick(engine))
+}
+
+# Has `job` run after a pause, unless it is due already. An interrupt that comes when a
+# job is about to run takes it out of the queue of later: then it is late, and replaced.
+start_job <- function(engine, name, pause, job) {
+  known <- engine[["jobs"]][[name]]
+  now <- monotonic_time()
+  if (is.null(known) || now > known[["at"]] + 1) {
+    stop_job(engine, name)
+    cancel <- later::later(job, pause, loop = engine[["loop"]])
+    engine[["jobs"]][[name]] <- list(at = now + pause, cancel = cancel)
+  }
+}
+
+stop_job <- function(engine, name) {
+  known <- engine[["jobs"]][[name]]
+  if (!is.null(known)) {
+    # It may be late and there, such as after a call for which R waited.
+    known[["cancel"]]()
+    engine[["jobs"]][[name]] <- NULL
   }
 }
 
@@ -181,18 +203,14 @@ tick <- function(engine) {
   if (engine[["pid"]] != Sys.getpid()) {
     return(invisible())
   }
-  engine[["ticks"]] <- FALSE
+  stop_job(engine, "tick")
   # Also after an interrupt.
   on.exit(
     if (length(engine[["open"]]) > 0L) {
-      engine[["ticks"]] <- TRUE
-      later::later(
-        function() tick(engine),
-        tick_pause(engine),
-        loop = engine[["loop"]]
-      )
+      start_ticking(engine, tick_pause(engine))
     }
   )
+  start_watching(engine)
   tryCatch(
     curl::multi_run(timeout = 0, poll = TRUE, pool = engine[["pool"]]),
     error = function(condition) {
@@ -211,7 +229,51 @@ tick <- function(engine) {
 # Seconds until the next look. Most responses come soon; a long poll may take minutes.
 tick_pause <- function(engine) {
   waited <- monotonic_time() - engine[["since"]]
-  min(max(waited / 20, 0.003), 0.05)
+  min(max(waited / 50, 0.003), 0.1)
+}
+
+# Notes a call. `deliver` is called again and again when no job is left that could do
+# it. Returns a function that ends this.
+note_call <- function(engine, deliver) {
+  engine[["opened"]] <- engine[["opened"]] + 1
+  key <- as.character(engine[["opened"]])
+  engine[["calls"]][[key]] <- deliver
+  start_watching(engine)
+  function() {
+    calls <- engine[["calls"]]
+    calls[[key]] <- NULL
+    engine[["calls"]] <- calls
+    if (length(calls) == 0L) {
+      stop_job(engine, "watch")
+    }
+  }
+}
+
+start_watching <- function(engine) {
+  if (length(engine[["calls"]]) > 0L) {
+    start_job(engine, "watch", 1, function() watch(engine))
+  }
+}
+
+# Once a second: a call must have an end, also when an interrupt has taken its job.
+watch <- function(engine) {
+  if (engine[["pid"]] != Sys.getpid()) {
+    return(invisible())
+  }
+  stop_job(engine, "watch")
+  on.exit(start_watching(engine))
+  has_requests <- length(engine[["open"]]) > 0L
+  if (has_requests) {
+    start_ticking(engine)
+  }
+  is_stuck <- !has_requests && later::loop_empty(engine[["loop"]])
+  if (is_stuck && isTRUE(engine[["was_stuck"]])) {
+    for (deliver in engine[["calls"]]) {
+      deliver()
+    }
+  }
+  engine[["was_stuck"]] <- is_stuck
+  invisible()
 }
 
 # Waits while R does nothing else. What promises of this package wait for goes on: it
@@ -249,9 +311,12 @@ http_start <- function(
   resolve,
   reject
 ) {
+  settle <- function(code) {
+    tryCatch(resolve(force(code)), error = reject)
+  }
   if (!is.null(the[["homeservers"]][[session[["server"]]]])) {
     answer <- function() {
-      resolve(
+      settle(
         http_once(session, method, path, body, timeout, content, NULL, call)
       )
     }
@@ -264,16 +329,6 @@ http_start <- function(
       source[["close"]]()
       source <<- NULL
     }
-  }
-  handle <- tryCatch(
-    http_handle(session, method, path, body, timeout, content, source),
-    error = function(condition) {
-      close_source()
-      raise(condition)
-    }
-  )
-  settle <- function(code) {
-    tryCatch(resolve(code), error = reject)
   }
   done <- function(response) {
     close_source()
@@ -290,7 +345,17 @@ http_start <- function(
       }
     )
   }
-  cancel <- engine_add(handle, done, fail)
+  cancel <- tryCatch(
+    engine_add(
+      http_handle(session, method, path, body, timeout, content, source),
+      done,
+      fail
+    ),
+    error = function(condition) {
+      close_source()
+      raise(condition)
+    }
+  )
   function() {
     cancel()
     close_source()

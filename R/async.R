@@ -150,7 +150,8 @@ run_async <- function(
     condition
   }
   outer <- later::current_loop()
-  inner <- async_engine()[["loop"]]
+  engine <- async_engine()
+  inner <- engine[["loop"]]
   client[["driver"]] <- driver
   value <- later::with_loop(
     inner,
@@ -161,16 +162,31 @@ run_async <- function(
       promises::promise_reject(condition)
     })
   )
-  # `then` and `catch` of the user run in the user's loop.
   promises::promise(function(resolve, reject) {
-    in_outer <- function(settle) {
-      later::later(settle, loop = outer)
+    settle <- NULL
+    # `then` and `catch` of the user run in the user's loop.
+    deliver <- function() {
+      if (is.null(settle)) {
+        condition <- from_call(cancelled_condition())
+        settle <<- function() reject(condition)
+      }
+      later::later(loop = outer, function() {
+        forget()
+        settle()
+      })
+    }
+    forget <- note_call(engine, deliver)
+    finish <- function(how) {
+      settle <<- how
+      deliver()
     }
     later::with_loop(inner, {
       promises::then(
         promises::promise_resolve(value),
-        function(value) in_outer(function() resolve(value)),
-        function(condition) in_outer(function() reject(from_call(condition)))
+        function(value) finish(function() resolve(value)),
+        function(condition) {
+          finish(function() reject(from_call(condition)))
+        }
       )
     })
   })

@@ -472,3 +472,28 @@ test_that("a call in a loop of its own runs there, and leaves nothing", {
   expect_s3_class(state$value, "mx_events")
   expect_s3_class(settled(mx_sync_async(alice)), "mx_events")
 })
+
+test_that("a job that an interrupt has taken out of the queue is made up for", {
+  skip_without_promises()
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  real <- tick
+  lost <- 0
+  local_replaced("tick", function(engine) {
+    lost <<- lost + 1
+    if (lost > 1) real(engine)
+  })
+  expect_s3_class(settled(mx_sync_async(alice)), "mx_events")
+  expect_gt(lost, 1)
+
+  # A call of which no job is left has an end, too.
+  stuck <- run_async(
+    alice,
+    function(client) promises::promise(function(resolve, reject) NULL)
+  )
+  expect_s3_class(settled(stuck), "mx_error_cancelled")
+  wait_for(function() {
+    later::run_now()
+    later::loop_empty()
+  })
+})
