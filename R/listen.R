@@ -57,28 +57,22 @@ mx_listen <- function(
   on_verification = NULL,
   on_error = "retry"
 ) {
-  check_client(client)
-  handler <- check_handler(handler)
-  check_on_error(on_error)
-  check_flag(own)
+  rules <- listener_rules(
+    client,
+    handler,
+    types,
+    own,
+    poll,
+    consumer,
+    unsigned,
+    on_verification,
+    on_error
+  )
   check_number(seconds)
-  poll <- check_number(poll)
-  check_string(consumer)
-  check_flag(unsigned)
-  if (!is.null(types)) {
-    check_strings(types)
-  }
-  if (!is.null(on_verification)) {
-    check_function(on_verification)
-  }
   lock <- listen_as(client, consumer)
   on.exit(core(listener_end(lock)))
   old <- immediate_warnings()
   on.exit(options(old), add = TRUE)
-  wanted <- function(event) {
-    (own || !event[["is_self"]]) &&
-      (is.null(types) || event[["type"]] %in% types)
-  }
   end <- Sys.time() + seconds
   handed <- 0
   flush <- TRUE
@@ -87,8 +81,7 @@ mx_listen <- function(
     sync_patiently(client, check_timeout(min(poll, left) * 1000), end)
     pump_or_warn(client, flush = flush)
     flush <- FALSE
-    handed <- handed +
-      hand_over(client, handler, wanted, consumer, unsigned, on_error)
+    handed <- handed + hand_over(client, rules)
     if (!is.null(on_verification)) {
       decide_verifications(client, patient_decision(on_verification))
     }
@@ -98,17 +91,61 @@ mx_listen <- function(
   }
 }
 
-# One process listens as a consumer: two would both handle each event. Returns the
+# What a listener does with events, once its arguments are checked. A listener that does
+# not block (listen-start.R) does the same.
+listener_rules <- function(
+  client,
+  handler,
+  types,
+  own,
+  poll,
+  consumer,
+  unsigned,
+  on_verification,
+  on_error,
+  call = caller_env()
+) {
+  check_client(client, call = call)
+  handler <- check_handler(handler, call)
+  check_on_error(on_error, call)
+  check_flag(own, call = call)
+  check_number(poll, call = call)
+  check_string(consumer, call = call)
+  check_flag(unsigned, call = call)
+  if (!is.null(types)) {
+    check_strings(types, call = call)
+  }
+  if (!is.null(on_verification)) {
+    check_function(on_verification, call = call)
+  }
+  list(
+    handler = handler,
+    types = types,
+    own = own,
+    consumer = consumer,
+    unsigned = unsigned,
+    on_error = on_error
+  )
+}
+
+# One listener at a time is a consumer: two would both handle each event. Returns the
 # lock.
 listen_as <- function(client, consumer, call = caller_env()) {
   machine_of(client, call = call)
   name <- paste0("listen-", rlang::hash(consumer), ".lock")
-  lock <- file.path(client[["store_dir"]], name)
-  if (!core(listener_begin(lock), call = call)) {
+  lock <- file.path(normalizePath(client[["store_dir"]]), name)
+  # The process may take its own lock again: the handler of mx_listen() may listen.
+  is_started <- !is.null(the[["listeners"]][[lock]])
+  if (is_started || !core(listener_begin(lock), call = call)) {
     mx_abort(
       c(
         paste0(
-          "Another process listens as \"",
+          if (is_started) {
+            "A listener of mx_listen_start()"
+          } else {
+            "Another process"
+          },
+          " listens as \"",
           printable(consumer),
           "\" with this store."
         ),
@@ -140,13 +177,17 @@ sync_patiently <- function(client, timeout, end) {
     if (!is_passing(trouble) || Sys.time() + pause >= end) {
       raise(trouble)
     }
-    mx_warn(
-      c("Listening goes on.", x = conditionMessage(trouble)),
-      "mx_warning_network"
-    )
+    warn_of_outage(trouble)
     Sys.sleep(pause)
     pause <- min(2 * pause, 60)
   }
+}
+
+warn_of_outage <- function(trouble) {
+  mx_warn(
+    c("Listening goes on.", x = conditionMessage(trouble)),
+    "mx_warning_network"
+  )
 }
 
 # Whether a failure means nothing for the login or the request: no response, one that
@@ -231,36 +272,59 @@ patient_decision <- function(on_verification) {
 }
 
 # Gives each event to the handler. It is dealt with when the handler has returned,
-# or when it was set aside.
-hand_over <- function(client, handler, wanted, consumer, unsigned, on_error) {
-  machine <- machine_of(client)
+# or when it was set aside. Returns how many the handler dealt with.
+hand_over <- function(client, rules) {
+  next_delivery <- deliveries(client, rules)
   handed <- 0
-  repeat {
-    columns <- core(machine_take(machine, consumer, 100, unsigned))
-    numbers <- columns[["number"]]
-    if (length(numbers) == 0L) {
-      return(handed)
+  while (!is.null(delivery <- next_delivery())) {
+    if (is_for_handler(delivery[["event"]], rules)) {
+      handed <- handed + handle(delivery, client, rules)
     }
-    events <- new_events(columns)
-    for (i in seq_along(numbers)) {
-      event <- event_at(events, i)
-      if (wanted(event)) {
-        attempts <- attempts_at(machine, consumer, numbers[[i]])
-        dealt_with <- handle(event, client, handler, attempts, on_error)
-        handed <- handed + dealt_with
+    delivery[["acknowledge"]]()
+  }
+  handed
+}
+
+is_for_handler <- function(event, rules) {
+  types <- rules[["types"]]
+  (rules[["own"]] || !event[["is_self"]]) &&
+    (is.null(types) || event[["type"]] %in% types)
+}
+
+# A function that returns the next event for a consumer, with what the store can be told
+# of it, or NULL where there is none.
+deliveries <- function(client, rules) {
+  machine <- machine_of(client)
+  consumer <- rules[["consumer"]]
+  events <- NULL
+  numbers <- numeric()
+  i <- 0
+  function() {
+    if (i == length(numbers)) {
+      taken <- machine_take(machine, consumer, 100, rules[["unsigned"]])
+      columns <- core(taken)
+      numbers <<- columns[["number"]]
+      if (length(numbers) == 0L) {
+        return(NULL)
       }
-      core(machine_acknowledge(machine, consumer, numbers[[i]]))
+      events <<- new_events(columns)
+      i <<- 0
     }
+    i <<- i + 1
+    delivery_of(machine, consumer, numbers[[i]], event_at(events, i))
   }
 }
 
-most_tries <- 3
-
-# What the store knows of the attempts at one event.
-attempts_at <- function(machine, consumer, number) {
+delivery_of <- function(machine, consumer, number, event) {
   list(
-    begin = function() core(machine_begin_attempt(machine, consumer, number)),
-    withdraw = function() {
+    event = event,
+    acknowledge = function() {
+      core(machine_acknowledge(machine, consumer, number))
+    },
+    begin_attempt = function() {
+      core(machine_begin_attempt(machine, consumer, number))
+    },
+    withdraw_attempt = function() {
       core(machine_withdraw_attempt(machine, consumer, number))
     },
     set_aside = function(error) {
@@ -269,30 +333,53 @@ attempts_at <- function(machine, consumer, number) {
   )
 }
 
+most_tries <- 3
+
 # Whether the handler dealt with the event; otherwise it was set aside.
-handle <- function(event, client, handler, attempts, on_error) {
-  set_aside <- function(text, failure = NULL) {
-    attempts[["set_aside"]](text)
-    warn_handler(event, text, failure, set_aside = TRUE)
-    FALSE
-  }
+handle <- function(delivery, client, rules) {
   repeat {
-    try <- attempts[["begin"]]()
-    if (try > most_tries && !identical(on_error, "stop")) {
-      return(set_aside("R ended three times while the handler was at work."))
+    try <- begin_try(delivery, rules)
+    if (is.null(try)) {
+      return(FALSE)
     }
-    failure <- handler_failure(event, client, handler, attempts, on_error)
+    failure <- handler_failure(delivery, client, rules)
     if (is.null(failure)) {
       return(TRUE)
     }
-    condition <- failure[["condition"]]
-    text <- error_text(condition)
-    if (failure[["decision"]] == "skip" || try >= most_tries) {
-      return(set_aside(text, condition))
+    pause <- pause_before_retry(delivery, failure, try)
+    if (is.null(pause)) {
+      return(FALSE)
     }
-    warn_handler(event, text, condition, set_aside = FALSE)
-    retry_pause(2^(try - 1))
+    retry_pause(pause)
   }
+}
+
+# Counts a try before the handler is called, and returns its number; NULL if the event
+# was set aside instead.
+begin_try <- function(delivery, rules) {
+  try <- delivery[["begin_attempt"]]()
+  if (try <= most_tries || identical(rules[["on_error"]], "stop")) {
+    return(try)
+  }
+  set_aside(delivery, "R ended three times while the handler was at work.")
+}
+
+set_aside <- function(delivery, text, condition = NULL) {
+  delivery[["set_aside"]](text)
+  warn_handler(delivery[["event"]], text, condition, set_aside = TRUE)
+  NULL
+}
+
+# What follows a failure of the handler: seconds until the event is tried again, or NULL
+# if it was set aside.
+pause_before_retry <- function(delivery, failure, try) {
+  condition <- failure[["condition"]]
+  text <- error_text(condition)
+  if (failure[["decision"]] == "skip" || try >= most_tries) {
+    return(set_aside(delivery, text, condition))
+  }
+  warn_handler(delivery[["event"]], text, condition, set_aside = FALSE)
+  2^(try - 1)
 }
 
 # In seconds.
@@ -303,11 +390,13 @@ retry_pause <- function(seconds) {
 # The error that the handler ended in, with the decision about it, or NULL. What
 # else leaves the handler, such as an interrupt, is no verdict on the event; nor
 # is an error that ends the listening.
-handler_failure <- function(event, client, handler, attempts, on_error) {
+handler_failure <- function(delivery, client, rules) {
+  event <- delivery[["event"]]
+  on_error <- rules[["on_error"]]
   counts <- FALSE
-  on.exit(if (!counts) attempts[["withdraw"]]())
+  on.exit(if (!counts) delivery[["withdraw_attempt"]]())
   run <- function() {
-    handler(event, client)
+    rules[["handler"]](event, client)
     NULL
   }
   # An error that ends the listening keeps its traceback.
