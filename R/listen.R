@@ -168,13 +168,9 @@ sync_patiently <- function(client, timeout, end) {
         sync_once(client, timeout)
         return(invisible())
       },
-      mx_error_network = identity,
-      mx_error_http = identity,
-      mx_error_answer = identity,
-      mx_error_renewal = identity,
-      mx_error_store_locked = identity
+      mx_error = identity
     )
-    if (!is_passing(trouble) || Sys.time() + pause >= end) {
+    if (!is_outage(trouble) || Sys.time() + pause >= end) {
       raise(trouble)
     }
     warn_of_outage(trouble)
@@ -188,6 +184,12 @@ warn_of_outage <- function(trouble) {
     c("Listening goes on.", x = conditionMessage(trouble)),
     "mx_warning_network"
   )
+}
+
+# Whether a failure is one of the way to the server or to the store, and passes.
+is_outage <- function(trouble) {
+  classes <- c("network", "http", "answer", "renewal", "store_locked")
+  inherits(trouble, paste0("mx_error_", classes)) && is_passing(trouble)
 }
 
 # Whether a failure means nothing for the login or the request: no response, one that
