@@ -114,6 +114,8 @@ mx_listen_start <- function(
     on_error
   )
   check_has_login(client)
+  # What comes from now on is kept for it, also before it is delivered for the first time.
+  core(machine_take(machine_of(client), consumer, 0, unsigned))
   lock <- listen_as(client, consumer)
   self <- new_listener(client, rules, lock)
   self[["poll"]] <- check_timeout(poll * 1000)
