@@ -119,6 +119,16 @@ async_engine <- function() {
   engine
 }
 
+# Whether this is a job of such a loop: nobody called what runs now.
+is_in_background <- function() {
+  engines <- the[["engines"]]
+  if (length(engines) == 0L) {
+    return(FALSE)
+  }
+  current <- later::current_loop()[["id"]]
+  any(vapply(engines, function(engine) engine[["loop"]][["id"]] == current, NA))
+}
+
 engine_has <- function(engine, loop) {
   identical(loop[["id"]], engine[["parent"]][["id"]]) ||
     identical(loop[["id"]], engine[["loop"]][["id"]])

@@ -61,7 +61,8 @@
 #' * `mx_error_batch`: Also an `mx_error_argument`: not a batch of
 #'   [mx_sync_update()], or an old one.
 #' * `mx_error_archive`: A room is not archived.
-#' * `mx_error_listening`: Another process listens as the same consumer.
+#' * `mx_error_listening`: Another process listens as the same consumer, or a listener of
+#'   [mx_listen_start()] here.
 #' * `mx_error_cancelled`: The call of a promise was cancelled: see [mx_send_async()].
 #'
 #' Codes of messages that this package refused itself: `MXCRYPT_ONLY_UNSIGNED` and
@@ -137,9 +138,11 @@
 #'   again. Fields: `kind`, `status`, `errcode`.
 #' * `mx_warning_knit_post`: The figures of a chunk could not be posted, see
 #'   [mx_knit_post()]. Fields: `cause`.
-#' * `mx_warning_network`: [mx_listen()] continues after a failure.
-#' * `mx_warning_handler`: A handler of [mx_listen()] failed. Fields: `cause`,
-#'   `event`, `set_aside`.
+#' * `mx_warning_network`: [mx_listen()] or [mx_listen_start()] continues after a failure.
+#' * `mx_warning_handler`: A handler of one of them failed. Fields: `cause`, `event`,
+#'   `set_aside`.
+#' * `mx_warning_listener`: A listener of [mx_listen_start()] has ended with an error.
+#'   Fields: `cause`.
 #' * `mx_warning_verification`: A step of a verification failed; the verification waits.
 #' * `mx_warning_own_identity`: The server returns another identity of yours.
 #' * `mx_warning_key_backup`, `mx_warning_key_storage`: Part of key storage could
@@ -252,6 +255,11 @@ raise <- function(condition) {
 }
 
 mx_warn <- function(message, class, ...) {
+  # R keeps warnings until the call at the console has returned, and an app never does.
+  if (is_in_background()) {
+    old <- immediate_warnings()
+    on.exit(options(old))
+  }
   warn(message, class = c(class, "mx_warning"), ...)
 }
 

@@ -279,6 +279,9 @@ pump_step <- function(self, report) {
   pumped <- pump_or_warn_promise(
     self[["client"]],
     flush = self[["flush"]],
+    # Another listener of this store may be at it: what it learns of devices decides
+    # which events are delivered with their content.
+    settle = 5,
     driver = self[["driver"]]
   )
   self[["flush"]] <- FALSE

@@ -43,6 +43,7 @@
 #' While `mx_listen()` runs, warnings appear when they happen, as with
 #' `options(warn = 1)`, also those of the handler. An R that turns warnings into
 #' errors, or ignores them, still does.
+#' @seealso [mx_listen_start()] listens without blocking R.
 #' @return `mx_listen()`: the number of events that the handler processed, invisibly.
 #' @export
 mx_listen <- function(

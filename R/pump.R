@@ -10,7 +10,8 @@
 # `kinds`, and what is in the outbox after the number `queued_after`. Those are tried
 # at once, and their failure is raised. Anything else that fails is no concern of
 # the caller: it is a warning at most. With `flush`, what messages of any room wait
-# for is tried at once too. `progress` is called after each round of requests.
+# for is tried at once too. With `settle`, it also waits while another is at work, for at
+# most so many seconds, and fails at nothing. `progress` is called after each round of requests.
 pump <- function(
   client,
   until = NULL,
@@ -20,6 +21,7 @@ pump <- function(
   queued_after = Inf,
   flush = FALSE,
   wait = 60,
+  settle = -Inf,
   progress = function() NULL,
   call = caller_env()
 ) {
@@ -37,6 +39,7 @@ pump <- function(
     next_requests,
     is_done,
     wait,
+    settle,
     progress,
     call
   )
@@ -62,6 +65,7 @@ pump_rounds <- function(
   next_requests,
   is_done,
   wait,
+  settle,
   progress,
   call
 ) {
@@ -103,7 +107,8 @@ pump_rounds <- function(
       if (sync_first) {
         return(goes_on())
       }
-      if (!is_done() && is_worth_waiting(due, idle_since, wait)) {
+      patience <- if (is_done()) settle else wait
+      if (is_worth_waiting(due, idle_since, patience)) {
         and_then(pause_for(client, 0.2), function(waited) again)
       }
     })

@@ -31,5 +31,6 @@ add_argument_checks(environment())
 }
 
 .onUnload <- function(libpath) {
+  end_listeners()
   close_stores()
 }

@@ -200,6 +200,17 @@ calls_messages <- function(scene) {
       on_verification = NULL,
       on_error = "retry"
     ),
+    mx_listen_start = list(
+      client = alice,
+      handler = function(event, client) NULL,
+      types = NULL,
+      own = FALSE,
+      poll = 0,
+      consumer = "y",
+      unsigned = FALSE,
+      on_verification = NULL,
+      on_error = "retry"
+    ),
     mx_messages = list(
       client = alice,
       room = room,
