@@ -507,6 +507,11 @@ machine_begin_key_change <- function(handle, storage, new_passphrase) .Call(wrap
 
 machine_key_change_writes <- function(handle, storage) .Call(wrap__machine_key_change_writes, handle, storage)
 
+# HMAC-SHA-256 of raw bytes, in hexadecimal digits.
+hmac_sha256 <- function(key, message) .Call(wrap__hmac_sha256, key, message)
+
+equal_in_constant_time <- function(one, other) .Call(wrap__equal_in_constant_time, one, other)
+
 ed25519_verify <- function(public_keys, messages, signatures) .Call(wrap__ed25519_verify, public_keys, messages, signatures)
 
 # Signs JSON text with the key of an account.

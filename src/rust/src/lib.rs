@@ -40,6 +40,7 @@ mod pump;
 mod qr;
 mod rooms;
 mod secret_storage;
+mod shared_secret;
 mod signing;
 mod store_import;
 mod verification;
@@ -95,6 +96,7 @@ extendr_module! {
     use qr;
     use rooms;
     use secret_storage;
+    use shared_secret;
     use signing;
     use store_import;
     use verification;

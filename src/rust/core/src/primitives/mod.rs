@@ -19,6 +19,7 @@ pub mod recovery_key;
 pub mod sas;
 pub mod seal;
 pub mod secret_storage;
+pub mod shared_secret;
 pub mod signing;
 pub mod store_key;
 
