@@ -138,6 +138,8 @@
 #'   again. Fields: `kind`, `status`, `errcode`.
 #' * `mx_warning_knit_post`: The figures of a chunk could not be posted, see
 #'   [mx_knit_post()]. Fields: `cause`.
+#' * `mx_warning_webhook`: A webhook was not posted, see [mx_webhook_handler()]. Fields:
+#'   `cause`.
 #' * `mx_warning_network`: [mx_listen()] or [mx_listen_start()] continues after a failure.
 #' * `mx_warning_handler`: A handler of one of them failed. Fields: `cause`, `event`,
 #'   `set_aside`.

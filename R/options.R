@@ -14,7 +14,7 @@
 #' | `mxcrypt.proxy` | the address of a proxy, `""` for none: see [mxcrypt_network] | that of the environment |
 #' | `mxcrypt.max_waiting` | bytes of files that may wait beside the store to be sent | 4e9 |
 #' | `mxcrypt.keyring` | whether secrets are looked for in the system keyring | in interactive sessions |
-#' | `mxcrypt.password`, `mxcrypt.recovery_key`, `mxcrypt.access_token`, `mxcrypt.store_key` | a secret, or a function that returns it: see [mxcrypt_secrets] | none |
+#' | `mxcrypt.password`, `mxcrypt.recovery_key`, `mxcrypt.access_token`, `mxcrypt.store_key`, `mxcrypt.webhook_secret` | a secret, or a function that returns it: see [mxcrypt_secrets] | none |
 #'
 #' @section Errors:
 #' An option with an invalid value is an error of class `mx_error_argument` in the first

@@ -19,6 +19,8 @@
 #'     `mxcrypt.access_token` \tab `mxcrypt-access-token`, the user id \cr
 #'   store key \tab `MXCRYPT_STORE_KEY` \tab `MXCRYPT_STORE_KEY_FILE` \tab
 #'     `mxcrypt.store_key` \tab `mxcrypt-store-key`, the store directory \cr
+#'   webhook secret \tab `MXCRYPT_WEBHOOK_SECRET` \tab `MXCRYPT_WEBHOOK_SECRET_FILE` \tab
+#'     `mxcrypt.webhook_secret` \tab `mxcrypt-webhook-secret`, the user id \cr
 #' }
 #'
 #' * **File**: the variable holds the path of a file, such as a Docker or Kubernetes
@@ -97,6 +99,13 @@ secret_places <- list(
     option = "mxcrypt.store_key",
     service = "mxcrypt-store-key",
     class = c("mx_error_store_key_wrong", "mx_error_store")
+  ),
+  webhook_secret = list(
+    label = "webhook secret",
+    variable = "MXCRYPT_WEBHOOK_SECRET",
+    option = "mxcrypt.webhook_secret",
+    service = "mxcrypt-webhook-secret",
+    class = NULL
   )
 )
 

@@ -123,8 +123,10 @@ ask_for_device <- function(session, user_id, call) {
   answer[["body"]]
 }
 
-# At the end of R, so that what was deleted is gone from the log too.
+# At the end of R, so that what was deleted is gone from the write-ahead log too. Lines
+# that were logged and not posted yet go first.
 close_stores <- function(...) {
+  flush_logs()
   for (machine in the[["stores"]]) {
     machine_close(machine)
   }
