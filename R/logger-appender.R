@@ -35,7 +35,7 @@
 #' @param interval Seconds for which lines are collected.
 #' @param per_minute How many messages are posted in a minute at most.
 #' @return `mx_logger_appender()`: a function, for [logger::log_appender()].
-#'   `mx_logger_flush()`: `TRUE` if no line waits to be posted, invisibly.
+#'   `mx_logger_flush()`: `TRUE` if all is on the server, invisibly.
 #' @section Errors:
 #' `mx_error_argument` and `mx_error_room` when there is no such room, and errors of the
 #' store (see [mxcrypt_conditions]), when the appender is made. Later there are none.
@@ -113,6 +113,7 @@ log_start <- function(log) {
   log[["is_busy"]] <- FALSE
   log[["is_scheduled"]] <- FALSE
   log[["told_at"]] <- -Inf
+  log[["is_guarded"]] <- FALSE
 }
 
 log_take <- function(log, lines, level, frame) {
@@ -124,6 +125,7 @@ log_take <- function(log, lines, level, frame) {
     return(invisible())
   }
   log_safely(log, {
+    log_guard(log)
     lines <- log_lines(lines)
     log_add(log, lines)
     is_urgent <- !is.null(level) && level <= 200L || any(is_urgent(lines))
@@ -136,6 +138,16 @@ log_take <- function(log, lines, level, frame) {
     }
   })
   invisible()
+}
+
+# Posts at the end of R what is collected by then. What was registered last runs first:
+# it must be registered after the store was opened, which is closed in this way too.
+log_guard <- function(log) {
+  if (!log[["is_guarded"]]) {
+    machine_of(log[["client"]])
+    reg.finalizer(log, flush_log, onexit = TRUE)
+    log[["is_guarded"]] <- TRUE
+  }
 }
 
 # The level of the line, where logger itself calls the appender.
@@ -172,16 +184,21 @@ log_add <- function(log, lines) {
   waiting_logs(log)
 }
 
-# The logs of this process that hold lines, for the end of R.
+# The logs of this process with something to post. They live until it is posted, also
+# if their appender is gone.
 waiting_logs <- function(log) {
   others <- Filter(function(x) !identical(x, log), the[["logs"]])
-  the[["logs"]] <- c(others, if (length(log[["lines"]]) > 0L) log)
+  the[["logs"]] <- c(others, if (is_log_waiting(log)) log)
+}
+
+is_log_waiting <- function(log) {
+  length(log[["lines"]]) > 0L || log[["relay"]][["is_waiting"]]
 }
 
 log_is_due <- function(log, is_urgent = FALSE) {
   is_full <- length(log[["lines"]]) >= most_log_lines ||
     sum(nchar(log[["lines"]], "bytes") + 1) > most_log_bytes / 2
-  # A forked process ends without the rest being posted.
+  # A forked process ends without its finalizers.
   is_forked <- Sys.getpid() != the[["loaded_in"]]
   is_time <- since_last_post(log) >= log[["interval"]]
   length(log[["lines"]]) > 0L &&
@@ -203,6 +220,13 @@ seconds_to_wait <- function(log) {
   if (length(ago) < log[["per_minute"]]) 0 else 60 - max(ago)
 }
 
+# Whether requests are served by this process, so that its event loop runs.
+is_serving <- function() {
+  isNamespaceLoaded("httpuv") &&
+    length(getNamespace("httpuv")[["listServers"]]()) > 0L &&
+    has_promises()
+}
+
 # Posts the lines that are collected. Those that cannot be saved in the outbox stay.
 log_post <- function(log, force = FALSE) {
   waiting <- core(machine_waiting_to_send(relay_machine(log[["relay"]])))
@@ -218,10 +242,18 @@ log_post <- function(log, force = FALSE) {
   number <- relay_stage(log[["relay"]], log_content(log))
   log[["lines"]] <- character()
   log[["left_out"]] <- 0
+  async <- !force && is_serving()
+  sent <- relay_send(log[["relay"]], number, force, async)
+  told <- and_then(sent, function(outcome) {
+    waiting_logs(log)
+    if (outcome == "refused") {
+      log_tell(log, "The server refused a message.")
+    }
+  })
+  on_failure(told, class = "error", function(condition) {
+    log_tell(log, conditionMessage(condition))
+  })
   waiting_logs(log)
-  if (relay_send(log[["relay"]], number, force) == "refused") {
-    log_tell(log, "The server refused a message.")
-  }
 }
 
 log_content <- function(log) {
@@ -296,7 +328,7 @@ wait_for_lines <- function(log, frame) {
     return(invisible())
   }
   is_last <- identical(get0("i", frame, inherits = FALSE), nrow(items))
-  while (is_last && length(log[["lines"]]) > 0L && queue$empty()) {
+  while (is_last && length(log[["lines"]]) > 0L && queue[["empty"]]()) {
     if (log_is_due(log)) {
       return(log_post(log))
     }
@@ -304,12 +336,25 @@ wait_for_lines <- function(log, frame) {
   }
 }
 
-# At the end of R, and when somebody asks for it.
 flush_logs <- function() {
   for (log in the[["logs"]]) {
-    if (log[["pid"]] == Sys.getpid() && !log[["is_busy"]]) {
-      log_safely(log, log_post(log, force = TRUE))
-    }
+    flush_log(log)
   }
-  !any(vapply(the[["logs"]], function(log) length(log[["lines"]]) > 0L, NA))
+  !any(vapply(the[["logs"]], is_log_waiting, NA))
+}
+
+flush_log <- function(log) {
+  is_here <- log[["pid"]] == Sys.getpid() && !log[["is_busy"]]
+  if (!is_here || !is_log_waiting(log)) {
+    return(invisible())
+  }
+  log_safely(log, {
+    if (log[["relay"]][["is_waiting"]]) {
+      relay_again(log[["relay"]])
+    }
+    if (length(log[["lines"]]) > 0L) {
+      log_post(log, force = TRUE)
+    }
+    waiting_logs(log)
+  })
 }

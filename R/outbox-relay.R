@@ -11,6 +11,7 @@ new_relay <- function(client, room_id) {
   relay[["pause"]] <- 0
   relay[["failed_at"]] <- -Inf
   relay[["is_scheduled"]] <- FALSE
+  relay[["is_waiting"]] <- FALSE
   relay
 }
 
@@ -31,27 +32,43 @@ relay_stage <- function(relay, content, transaction_id = NULL) {
   ))
 }
 
-# Tries to send what waits. The result is "sent", "refused" or "waiting". With `force`
-# it is tried also where it just failed.
-relay_send <- function(relay, number, force = FALSE) {
+# Tries to send what waits. The result is "sent", "refused" or "waiting", with `async` a
+# promise of it. With `force` it is tried also where it just failed.
+relay_send <- function(relay, number, force = FALSE, async = FALSE) {
   machine <- relay_machine(relay)
-  if (force || !is_pausing(relay)) {
-    relay_pump(relay)
-  }
-  outcome <- relay_outcome(machine, number)
-  if (outcome == "waiting") {
-    core(machine_leave(machine, number))
-    relay_failed(relay)
-  } else {
-    core(machine_forget(machine, number))
-    relay[["pause"]] <- 0
-  }
-  outcome
+  relay[["is_waiting"]] <- TRUE
+  tried <- if (force || !is_pausing(relay)) relay_pump(relay, async)
+  and_then(tried, function(value) {
+    outcome <- relay_outcome(machine, number)
+    if (outcome == "waiting") {
+      core(machine_leave(machine, number))
+      relay_failed(relay)
+    } else {
+      core(machine_forget(machine, number))
+      relay_succeeded(relay)
+    }
+    outcome
+  })
 }
+
+# Seconds after which an attempt ends that blocks nobody.
+longest_attempt <- 10
 
 # The requests of the machine, in bounded time: two that get no response end it. What
 # fails is tried again by itself.
-relay_pump <- function(relay) {
+relay_pump <- function(relay, async = FALSE) {
+  client <- relay[["client"]]
+  room_id <- relay[["room_id"]]
+  if (async) {
+    driver <- async_driver()
+    end_timer <- later::later(driver[["cancel"]], longest_attempt)
+    pumped <- pump_promise(client, room_id = room_id, driver = driver)
+    return(promises::then(
+      pumped,
+      function(value) end_timer(),
+      function(condition) end_timer()
+    ))
+  }
   old <- options(
     mxcrypt.timeout = min(http_timeout(), 10),
     mxcrypt.connect_timeout = min(getOption("mxcrypt.connect_timeout", 10), 3),
@@ -59,7 +76,7 @@ relay_pump <- function(relay) {
   )
   on.exit(options(old))
   quietly(tryCatch(
-    pump(relay[["client"]], room_id = relay[["room_id"]]),
+    pump(client, room_id = room_id),
     mx_error = function(condition) NULL
   ))
 }
@@ -92,6 +109,11 @@ seconds_now <- function() as.numeric(Sys.time())
 first_relay_pause <- 15
 longest_relay_pause <- 900
 
+relay_succeeded <- function(relay) {
+  relay[["pause"]] <- 0
+  relay[["is_waiting"]] <- FALSE
+}
+
 relay_failed <- function(relay) {
   if (!is_pausing(relay)) {
     longer <- max(2 * relay[["pause"]], first_relay_pause)
@@ -113,23 +135,26 @@ relay_schedule <- function(relay) {
     relay[["is_scheduled"]] <- FALSE
     # A forked process has the callbacks of its parent.
     if (pid == Sys.getpid()) {
-      relay_again(relay)
+      relay_again(relay, async = has_promises())
     }
   })
 }
 
-relay_again <- function(relay) {
-  tryCatch(
-    {
-      relay_pump(relay)
-      if (core(machine_waiting_to_send(relay_machine(relay))) > 0) {
-        relay_failed(relay)
-      } else {
-        relay[["pause"]] <- 0
-      }
-    },
-    mx_error = function(condition) relay_failed(relay)
-  )
+has_promises <- function() {
+  requireNamespace("later", quietly = TRUE) &&
+    requireNamespace("promises", quietly = TRUE)
+}
+
+relay_again <- function(relay, async = FALSE) {
+  tried <- and_then(relay_pump(relay, async), function(value) {
+    if (core(machine_waiting_to_send(relay_machine(relay))) > 0) {
+      relay_failed(relay)
+    } else {
+      relay_succeeded(relay)
+    }
+  })
+  on_failure(tried, function(condition) relay_failed(relay))
+  invisible()
 }
 
 # A content as JSON text that the server accepts: without its HTML where it is too large

@@ -123,10 +123,8 @@ ask_for_device <- function(session, user_id, call) {
   answer[["body"]]
 }
 
-# At the end of R, so that what was deleted is gone from the write-ahead log too. Lines
-# that were logged and not posted yet go first.
+# At the end of R, so that what was deleted is gone from the log too.
 close_stores <- function(...) {
-  flush_logs()
   for (machine in the[["stores"]]) {
     machine_close(machine)
   }

@@ -10,9 +10,9 @@
 #' handler of plumber, or as the application of httpuv.
 #'
 #' ```r
-#' # plumber; parsers = "none" leaves the body to the handler
+#' # plumber; parsers = "octet" leaves the body to the handler
 #' plumber::pr() |>
-#'   plumber::pr_post("/hook", mx_webhook_handler(client, "ops"), parsers = "none") |>
+#'   plumber::pr_post("/hook", mx_webhook_handler(client, "ops"), parsers = "octet") |>
 #'   plumber::pr_run(port = 8080)
 #'
 #' # httpuv, on every path
@@ -50,7 +50,7 @@
 #'   | 400, 405, 415 | Not a JSON object; not POST; not of type JSON |
 #'   | 401 | Without the secret |
 #'   | 413 | Larger than 1 MB |
-#'   | 429 | Too many in a minute. Alertmanager and Grafana get 503, because they try again only then |
+#'   | 429 | Too many in a minute; 503 for Alertmanager and Grafana, which then try again |
 #'   | 502, 503 | The homeserver refused the message; the outbox cannot be written |
 #'
 #'   An event that is delivered again is not posted again: a delivery of GitHub, the same
@@ -90,15 +90,15 @@ mx_webhook_handler <- function(client, room, secret = NULL, per_minute = 60) {
   machine_of(client)
   # plumber gives a function of other arguments what stands in the body under their names.
   function(req, res = NULL) {
+    failed <- function(condition) {
+      warn_webhook("A webhook could not be processed.", condition)
+      new_answer(500L, error = "This could not be processed.")
+    }
     answered <- tryCatch(
-      webhook_answer(hook, req),
-      webhook_answer = identity,
-      error = function(condition) {
-        warn_webhook("A webhook could not be processed.", condition)
-        new_answer(500L, error = "This could not be processed.")
-      }
+      on_failure(webhook_answer(hook, req), failed, "error"),
+      webhook_answer = identity
     )
-    when_done(answered, function(answer) write_answer(answer, res))
+    and_then(answered, function(answer) write_answer(answer, res))
   }
 }
 
@@ -181,7 +181,9 @@ webhook_answer <- function(hook, req) {
     c(hook[["seen"]], list(list(key = key, at = now))),
     most_deliveries
   )
-  when_done(relay_send(hook[["relay"]], number), sent_answer)
+  # httpuv and plumber answer other requests until a promise is resolved.
+  is_served <- !is.null(req[["httpuv.version"]]) && has_promises()
+  and_then(relay_send(hook[["relay"]], number, async = is_served), sent_answer)
 }
 
 sent_answer <- function(outcome) {
@@ -194,15 +196,6 @@ sent_answer <- function(outcome) {
       new_answer(502L, error = "The homeserver refused the message.")
     }
   )
-}
-
-# Where a value comes later it is a promise (see promises::promise()).
-when_done <- function(value, then) {
-  if (inherits(value, "promise")) {
-    promises::then(value, then)
-  } else {
-    then(value)
-  }
 }
 
 new_answer <- function(code, ...) {
@@ -230,10 +223,10 @@ write_answer <- function(answer, res) {
     return(list(status = status, headers = headers, body = answer[["body"]]))
   }
   for (name in names(headers)) {
-    res$setHeader(name, headers[[name]])
+    res[["setHeader"]](name, headers[[name]])
   }
-  res$status <- status
-  res$body <- answer[["body"]]
+  res[["status"]] <- status
+  res[["body"]] <- answer[["body"]]
   res
 }
 
@@ -259,7 +252,7 @@ request_bytes <- function(req) {
   }
   body <- req[["bodyRaw"]]
   if (is.null(body)) {
-    body <- req[["rook.input"]]$read(largest_webhook + 1)
+    body <- req[["rook.input"]][["read"]](largest_webhook + 1)
   }
   if (length(body) > largest_webhook) {
     refuse_webhook(413L, "This is larger than 1 MB.")

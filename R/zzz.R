@@ -32,5 +32,6 @@ add_argument_checks(environment())
 
 .onUnload <- function(libpath) {
   end_listeners()
+  flush_logs()
   close_stores()
 }

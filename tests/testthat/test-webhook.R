@@ -450,7 +450,7 @@ test_that("plumber serves it as a handler", {
     plumber::pr(),
     "/hook",
     hook$call,
-    parsers = "none"
+    parsers = "octet"
   )
   call <- function(text, path = "/hook", ...) {
     body <- charToRaw(text)
