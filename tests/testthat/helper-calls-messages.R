@@ -124,6 +124,19 @@ calls_messages <- function(scene) {
       quiet = TRUE,
       transaction_id = NULL
     ),
+    mx_logger_appender = list(
+      client = alice,
+      room = room,
+      interval = 5,
+      per_minute = 10
+    ),
+    mx_logger_flush = list(),
+    mx_webhook_handler = list(
+      client = alice,
+      room = room,
+      secret = "correct horse battery",
+      per_minute = 60
+    ),
     mx_knit_post = list(
       client = alice,
       room = room,

@@ -336,6 +336,7 @@ test_that("what is delivered again is not posted again", {
   hook$call(with_bearer(alert))
   again <- hook$call(with_bearer(alert))
   expect_equal(again$status, 200L)
+  expect_match(again$body, "posted before")
   # From the other Alertmanager of a cluster.
   hook$call(with_bearer(sub("alertmanager.example", "am2.example", alert)))
   expect_length(hook$bodies(), 1)
