@@ -40,7 +40,10 @@ txtq_library <- function(.local_envir = parent.frame()) {
   writeLines(txtq_code, file.path(package, "R", "txtq.R"))
   library <- file.path(dir, "library")
   dir.create(library)
-  install <- c("CMD", "INSTALL", "--no-test-load", "-l", library, package)
-  callr::rcmd(install[[2]], install[-(1:2)], fail_on_status = TRUE)
+  callr::rcmd(
+    "INSTALL",
+    c("--no-test-load", "-l", library, package),
+    fail_on_status = TRUE
+  )
   library
 }
