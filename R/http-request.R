@@ -5,7 +5,9 @@
 # wait.
 http_timeout <- function() {
   timeout <- getOption("mxcrypt.timeout", 60)
-  min(check_number(timeout, "mxcrypt.timeout", 0.001), 24 * 60 * 60)
+  timeout <- check_number(timeout, "mxcrypt.timeout", 0.001)
+  # httr2 accepts no less than a millisecond.
+  max(0.001, min(timeout, 24 * 60 * 60, time_left()))
 }
 
 # How often a request is tried.
@@ -200,7 +202,7 @@ may_repeat <- function(answer, idempotent) {
 http_pause <- function(answer, try) {
   asked <- if (!is_no_answer(answer)) retry_after(answer)
   usual <- http_first_pause() * 2^(try - 1)
-  min(if (is.null(asked)) usual else asked, 60)
+  min(if (is.null(asked)) usual else asked, 60, time_left())
 }
 
 retry_after <- function(answer) {

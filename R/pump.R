@@ -128,7 +128,7 @@ is_in_vain <- function(round, due, failed) {
 # Another process is at work, and does not take too long.
 is_worth_waiting <- function(due, idle_since, wait) {
   waited <- difftime(Sys.time(), idle_since, units = "secs")
-  due[["busy"]] && waited <= wait
+  due[["busy"]] && waited <= wait && time_left() > 0
 }
 
 # What a message needs to know of its readers may be too old.
