@@ -45,7 +45,7 @@
 #' | 1 | It was not sent, and never will be: the server refuses it, or the room is not known. `doctor`: something fails. |
 #' | 2 | The arguments are wrong, or a file cannot be read. |
 #' | 69 | The server was not reached, and the message cannot wait, because the room or its encryption is not known yet. |
-#' | 75 | The server was not reached. The message waits in the outbox, and is sent by the next call that reaches the server. |
+#' | 75 | The server was not reached. The message waits in the outbox, and is sent by the next call that reaches the server. `outbox`: something waits, or was refused. |
 #' | 78 | There is no login, or no usable configuration or store. |
 #' | 130 | It was interrupted (Ctrl-C). |
 #'

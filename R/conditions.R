@@ -138,6 +138,8 @@
 #'   again. Fields: `kind`, `status`, `errcode`.
 #' * `mx_warning_knit_post`: The figures of a chunk could not be posted, see
 #'   [mx_knit_post()]. Fields: `cause`.
+#' * `mx_warning_notification`: A room was not notified now, see [mx_notify()] and
+#'   [with_mx_notification()]. Fields: `cause`, `numbers` (of [mx_outbox()]).
 #' * `mx_warning_webhook`: A webhook was not posted, see [mx_webhook_handler()]. Fields:
 #'   `cause`.
 #' * `mx_warning_network`: [mx_listen()] or [mx_listen_start()] continues after a failure.

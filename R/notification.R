@@ -292,7 +292,7 @@ tell_room <- function(job, messages, mentions) {
     sent <- deliver(
       job[["client"]],
       job[["room"]],
-      messages,
+      lapply(messages, ready_message, environment()),
       job[["thread"]],
       mentions,
       job[["timeout"]],

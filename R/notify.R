@@ -55,7 +55,7 @@ mx_notify <- function(
   timeout = 15
 ) {
   call <- environment()
-  check_notify_dots(rlang::names2(sys.call()), call)
+  check_dots_names(...names(), call, "mx_notify()", c("reply_to", "text"))
   check_user_ids(mentions)
   check_string(thread, null = TRUE)
   timeout <- check_seconds(timeout)
@@ -74,30 +74,6 @@ mx_notify <- function(
     warn_not_notified(trouble)
   }
   invisible(is.null(trouble))
-}
-
-# A misspelt argument would be posted as a title.
-check_notify_dots <- function(names, call) {
-  others <- c(
-    "markdown",
-    "mention",
-    "msgtype",
-    "reply",
-    "reply_to",
-    "text",
-    "transaction_id"
-  )
-  unknown <- intersect(names, others)
-  if (length(unknown) > 0L) {
-    mx_abort(
-      c(
-        paste0("mx_notify() has no argument `", unknown[[1]], "`."),
-        i = "To post an object under this name, put it in a list."
-      ),
-      "mx_error_argument",
-      call = call
-    )
-  }
 }
 
 # The other functions that send begin with the client and the room.

@@ -132,13 +132,13 @@ check_cut_names <- function(names, call) {
 }
 
 # Arguments of mx_send_text() that would be sent as text.
-check_dots_names <- function(names, call) {
+check_dots_names <- function(names, call, fun = "mx_post()", more = NULL) {
   others <- c("markdown", "mention", "msgtype", "reply", "transaction_id")
-  unknown <- intersect(names, others)
+  unknown <- intersect(names, c(others, more))
   if (length(unknown) > 0L) {
     mx_abort(
       c(
-        paste0("mx_post() has no argument `", unknown[[1]], "`."),
+        paste0(fun, " has no argument `", unknown[[1]], "`."),
         i = "To post an object under this name, put it in a list."
       ),
       "mx_error_argument",

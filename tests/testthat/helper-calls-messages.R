@@ -145,6 +145,28 @@ calls_messages <- function(scene) {
     ),
     mx_post = objects,
     mx_post_async = objects,
+    mx_notify = list(
+      ... = "x",
+      room = room,
+      client = alice,
+      mentions = "@bob:demo",
+      thread = event,
+      timeout = 15
+    ),
+    with_mx_notification = list(
+      expr = "x",
+      client = alice,
+      room = room,
+      name = "x",
+      start = TRUE,
+      value = TRUE,
+      trace = TRUE,
+      when = "always",
+      mentions = "@bob:demo",
+      thread = event,
+      timeout = 15
+    ),
+    mx_cli = list(args = "--version"),
     mx_as_message = list(x = 1, ... = NULL),
     mx_message = list(text = "x", html = "x", msgtype = "m.text"),
     mx_file = list(
