@@ -130,7 +130,9 @@ renew_under_lease <- function(client, used, call) {
       return(list(lease = lease))
     }
     if (time_left() <= 0) {
-      raise(network_error("Another process renews the login, and takes too long."))
+      raise(network_error(
+        "Another process renews the login, and takes too long."
+      ))
     }
     and_then(pause_for(client, 0.1), function(waited) again)
   })

@@ -46,10 +46,16 @@ test_that("arguments are options, or words", {
   )
   expect_equal(
     parse("--file", "a", "r", "--file=b=c", "--timeout", "-1", "t"),
-    list(options = list(file = c("a", "b=c"), timeout = "-1"), words = c("r", "t"))
+    list(
+      options = list(file = c("a", "b=c"), timeout = "-1"),
+      words = c("r", "t")
+    )
   )
   # After `--` nothing is an option, also no second `--`, and no `--help`.
-  expect_equal(parse("r", "--", "-x", "--", "--help")$words, c("r", "-x", "--", "--help"))
+  expect_equal(
+    parse("r", "--", "-x", "--", "--help")$words,
+    c("r", "-x", "--", "--help")
+  )
   expect_equal(parse("r", "", "a b")$words, c("r", "", "a b"))
   expect_equal(parse("r", "--")$words, "r")
   wrong <- list(
@@ -103,7 +109,10 @@ test_that("text is posted in the form that is asked for", {
   )
   said <- at$said()
   expect_equal(sent$out, said$event_id[[1]])
-  expect_equal(said$body, c("two words", "--x <- 1", "*new*", "@bob:demo: look"))
+  expect_equal(
+    said$body,
+    c("two words", "--x <- 1", "*new*", "@bob:demo: look")
+  )
   expect_match(said$formatted_body[[2]], "<pre><code>--x &lt;- 1", fixed = TRUE)
   expect_equal(said$formatted_body[[3]], "<em>new</em>")
   expect_equal(said$msgtype, c("m.text", "m.text", "m.notice", "m.text"))
@@ -163,7 +172,10 @@ test_that("without a network, what can wait does, and goes with the next", {
   expect_equal(at$run("send", "#new:demo", "x")$status, 69L)
   listed <- at$run("outbox")
   expect_equal(listed$status, 75L)
-  expect_match(listed$out, "^[0-9]+\t!.*\tqueued\t.*\tone text of d\u00e9j\u00e0$")
+  expect_match(
+    listed$out,
+    "^[0-9]+\t!.*\tqueued\t.*\tone text of d\u00e9j\u00e0$"
+  )
   expect_equal(at$run("outbox", "--retry")$status, 75L)
   expect_match(at$run("status")$out, "outbox: 1 message", all = FALSE)
   is_there <- TRUE
@@ -186,7 +198,12 @@ test_that("what is refused for good fails", {
 })
 
 # What the command makes of bytes on its standard input.
-posted_input <- function(bytes, ..., most = most_input_bytes, options = list()) {
+posted_input <- function(
+  bytes,
+  ...,
+  most = most_input_bytes,
+  options = list()
+) {
   dir <- withr::local_tempdir()
   path <- file.path(dir, "input")
   writeBin(utils::head(bytes, most), path)
@@ -205,7 +222,10 @@ test_that("standard input is a message where it can be one, and a file otherwise
   expect_equal(text("one\n two \r\n\n")$text, "one\n two ")
   expect_equal(text("\033[31mred\033[0m")$text, "red")
   expect_equal(text("d\u00e9j\u00e0")$text, "d\u00e9j\u00e0")
-  expect_match(text("a<b", options = list(code = TRUE))$html, "<pre><code>a&lt;b")
+  expect_match(
+    text("a<b", options = list(code = TRUE))$html,
+    "<pre><code>a&lt;b"
+  )
   expect_length(posted_input(raw()), 0)
   expect_length(posted_input(charToRaw(" \n\n")), 0)
   name <- function(...) posted_input(...)[[1]]$file$name
@@ -223,7 +243,12 @@ test_that("standard input is a message where it can be one, and a file otherwise
 
 # Runs the installed command in a process of its own, with a server that is not there.
 # Returns its status, both outputs and the seconds that it took.
-run_command_alone <- function(args, input = NULL, env = character(), stdin = "|") {
+run_command_alone <- function(
+  args,
+  input = NULL,
+  env = character(),
+  stdin = "|"
+) {
   skip_on_cran()
   skip_on_os("windows")
   skip_if_not_installed("processx")
@@ -268,7 +293,10 @@ test_that("the installed command neither hangs nor loses what it was given", {
   waits <- run(c("send", "Pipeline", "-", "--timeout", "5"), long, c_locale)
   expect_equal(waits$status, 75L)
   expect_lt(waits$took, 30)
-  words <- run(c("send", "Pipeline", "d\u00e9j\u00e0", "--", "-e", ""), env = c_locale)
+  words <- run(
+    c("send", "Pipeline", "d\u00e9j\u00e0", "--", "-e", ""),
+    env = c_locale
+  )
   expect_equal(words$status, 75L)
   nothing <- run(c("send", "Pipeline", "-"), stdin = NULL)
   expect_equal(nothing[c("status", "out")], list(status = 0L, out = ""))

@@ -51,27 +51,43 @@ test_that("code runs once, in its place, and its value comes back as it is", {
   shown <- withVisible(with_mx_notification(1 + 1, to$client, to$room))
   expect_equal(shown, list(value = 2, visible = TRUE))
   expect_null(with_mx_notification(NULL, to$client, to$room))
-  expect_match(to$said()$body, "^(Job|.*[.]R) finished after [0-9.]+ s[.](\n2)?$")
+  expect_match(
+    to$said()$body,
+    "^(Job|.*[.]R) finished after [0-9.]+ s[.](\n2)?$"
+  )
 })
 
 test_that("a job that fails is told of, and its error is the same object", {
   to <- notified()
-  error <- errorCondition("no <data> today", class = "empty", call = quote(f(9)))
+  error <- errorCondition(
+    "no <data> today",
+    class = "empty",
+    call = quote(f(9))
+  )
   inner <- function(password) stop(error)
   outer <- function() inner("hunter2")
   run <- function(...) {
     with_mx_notification(outer(), to$client, to$room, name = "Nightly", ...)
   }
   seen <- NULL
-  calls <- function(condition) seen <<- as.character(lapply(sys.calls(), `[[`, 1))
-  caught <- tryCatch(withCallingHandlers(run(), error = calls), error = identity)
+  calls <- function(condition) {
+    seen <<- as.character(lapply(sys.calls(), `[[`, 1))
+  }
+  caught <- tryCatch(
+    withCallingHandlers(run(), error = calls),
+    error = identity
+  )
   expect_identical(caught, error)
   # Handlers outside see the job's own frames.
   expect_true(all(c("outer", "inner", "stop") %in% seen))
   tryCatch(run(trace = FALSE), error = identity)
   said <- to$said()
   expect_equal(
-    gsub("mxcrypt [(]local[)] ", "", sub("after [0-9.]+ s", "after 1 s", said$body)),
+    gsub(
+      "mxcrypt [(]local[)] ",
+      "",
+      sub("after [0-9.]+ s", "after 1 s", said$body)
+    ),
     c(
       paste0(
         "Nightly failed after 1 s.\nError in f() (empty)\nno <data> today\n\n",
@@ -162,13 +178,23 @@ test_that("a job that uses up the stack of R is told of", {
     with_mx_notification(endless(), to$client, to$room),
     class = "stackOverflowError"
   )
-  expect_match(to$said()$body, "failed after .*\nError \\(expressionStackOverflow")
+  expect_match(
+    to$said()$body,
+    "failed after .*\nError \\(expressionStackOverflow"
+  )
 })
 
 test_that("the beginning is a notice, and the end follows in its thread", {
   to <- notified()
   run <- function(...) {
-    with_mx_notification("x", to$client, to$room, name = "Fit", start = TRUE, ...)
+    with_mx_notification(
+      "x",
+      to$client,
+      to$room,
+      name = "Fit",
+      start = TRUE,
+      ...
+    )
   }
   run(mentions = "@bob:demo")
   said <- to$said()
@@ -202,8 +228,14 @@ test_that("values are short", {
   expect_no_match(shown(7, value = FALSE)$body, "7$")
   expect_match(shown(1:1e6)$body, " 50\n\u2026 and 999,950 more values$")
   expect_match(shown(cars)$body, "11 +17\n\u2026 and 40 more rows$")
-  expect_match(shown(matrix(0, 1000, 500))$body, "class matrix \\(1000 x 500\\)[.]$")
-  expect_match(shown(list(1, "secret"))$body, "A value of class list \\(length 2\\)[.]$")
+  expect_match(
+    shown(matrix(0, 1000, 500))$body,
+    "class matrix \\(1000 x 500\\)[.]$"
+  )
+  expect_match(
+    shown(list(1, "secret"))$body,
+    "A value of class list \\(length 2\\)[.]$"
+  )
   expect_match(shown(sum)$body, "A value of class function")
   expect_match(shown(lm(dist ~ speed, cars))$body, "Coefficients:")
   expect_lt(nchar(shown(strrep("\u20ac", 1e6))$body), 4200)
@@ -350,7 +382,12 @@ test_that("telling draws no random numbers", {
   set.seed(1)
   expected <- runif(1)
   set.seed(1)
-  with_mx_notification(structure(1, class = "random"), to$client, to$room, start = TRUE)
+  with_mx_notification(
+    structure(1, class = "random"),
+    to$client,
+    to$room,
+    start = TRUE
+  )
   expect_equal(runif(1), expected)
 })
 

@@ -14,7 +14,10 @@ test_that("a line posts to the room of the client, or of the environment", {
   expect_true(mx_notify("to the one that is given", room = room))
   bodies <- messages(mx_messages(client, room))$body
   expect_equal(bodies[c(1, 3)], c("to my own", "to the one that is given"))
-  expect_equal(messages(mx_messages(client, other))$body, "to that of the environment")
+  expect_equal(
+    messages(mx_messages(client, other))$body,
+    "to that of the environment"
+  )
 })
 
 test_that("mistakes are errors, and nothing is sent", {
