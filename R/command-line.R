@@ -49,8 +49,8 @@
 #' | 78 | There is no login, or no usable configuration or store. |
 #' | 130 | It was interrupted (Ctrl-C). |
 #'
-#' All requests together take at most 15 seconds, or `--timeout`; a file takes longer
-#' while its bytes move.
+#' All requests together take at most 15 seconds, those of `doctor` 60, or `--timeout`; a
+#' file takes longer while its bytes move.
 #'
 #' @param args The arguments of the command, as the shell has split them.
 #' @return The exit status, a number.
@@ -152,7 +152,7 @@ command_options <- list(
     timeout = TRUE
   ),
   outbox = c(retry = FALSE, config = TRUE, timeout = TRUE),
-  doctor = c(config = TRUE),
+  doctor = c(config = TRUE, timeout = TRUE),
   status = c(config = TRUE)
 )
 
@@ -263,7 +263,7 @@ command_help <- c(
   "",
   "Options:",
   "  --config PATH   The configuration file of mx_client_configure()",
-  "  --timeout S     Seconds for all requests together (15)",
+  "  --timeout S     Seconds for all requests together (15; doctor: 60)",
   "  --help, --version",
   "",
   "Exit status: 0 sent (event ids on standard output), 1 failed for good,",
@@ -290,8 +290,8 @@ command_client <- function(options) {
   mx_client_load(path = options[["config"]])
 }
 
-command_seconds <- function(options) {
-  text <- options[["timeout"]] %||% "15"
+command_seconds <- function(options, default = "15") {
+  text <- options[["timeout"]] %||% default
   seconds <- suppressWarnings(as.numeric(text))
   if (is.na(seconds) || seconds < 0.1) {
     usage_abort(
@@ -351,8 +351,10 @@ command_send <- function(options, words) {
   if (!is.null(trouble)) {
     raise(trouble)
   }
-  put(sent[["ids"]])
-  0L
+  ids <- sent[["ids"]]
+  put(ids[!is.na(ids)])
+  # Of several, some may be refused: a warning has said why.
+  if (anyNA(ids)) exit_failed else 0L
 }
 
 command_message <- function(text, options) {
@@ -412,7 +414,9 @@ command_outbox <- function(options, words) {
 
 command_doctor <- function(options, words) {
   check_no_words(words)
-  found <- mx_doctor(command_client(options))
+  # It makes many requests, and one that is too late would be a finding.
+  seconds <- command_seconds(options, "60")
+  found <- within_seconds(seconds, mx_doctor(command_client(options)))
   put(cli::ansi_strip(format(found)))
   if (any(found[["state"]] == "failure")) exit_failed else 0L
 }

@@ -22,8 +22,8 @@
 #' @param thread The id of the event that an existing thread begins with, or `NULL`.
 #' @param timeout How many seconds all requests may take together. A file may take
 #'   longer while its bytes move.
-#' @return Whether it was sent, invisibly: `FALSE` if it waits, or if there was nothing to
-#'   post.
+#' @return Whether all was sent, invisibly: `FALSE` if something waits, and if there was
+#'   nothing to post.
 #' @section Errors:
 #' If the server is not reached, or fails for a time, that is a warning of class
 #' `mx_warning_notification`. Its `cause` is the error, and it has the `numbers` of the
@@ -73,7 +73,8 @@ mx_notify <- function(
   if (!is.null(trouble)) {
     warn_not_notified(trouble)
   }
-  invisible(is.null(trouble))
+  # Of several, some may be refused, with a warning.
+  invisible(is.null(trouble) && !anyNA(sent[["ids"]]))
 }
 
 # The other functions that send begin with the client and the room.

@@ -86,9 +86,8 @@ test_that("a job and the command reach an encrypted room, and others read them",
   event <- mx_messages(alice, room)
   event <- event[event$event_id == sent$out, ]
   expect_equal(event$filename, "output.bin")
-  file <- withr::local_tempfile()
-  mx_media_download(alice, event, file)
-  expect_equal(readBin(file, "raw", 10), bytes)
+  file <- mx_media_download(alice, event, withr::local_tempdir())
+  expect_equal(readBin(file$path, "raw", 10), bytes)
 })
 
 test_that("while the server is away, jobs go on, and messages wait and then come", {
@@ -99,10 +98,14 @@ test_that("while the server is away, jobs go on, and messages wait and then come
   expect_true(mx_notify("before", client = alice, room = name))
   url <- read_config(alice$path)$server
 
-  # No one answers: a listening socket that nobody accepts from.
+  # A server that takes requests and is silent: this R waits, and answers nothing.
   port <- httpuv::randomPort()
-  socket <- serverSocket(port)
-  withr::defer(close(socket))
+  server <- httpuv::startServer(
+    "127.0.0.1",
+    port,
+    list(call = function(req) NULL)
+  )
+  withr::defer(server$stop())
   with_server(alice, paste0("http://127.0.0.1:", port))
   alice <- mx_client_load(path = alice$path)
   took <- system.time(

@@ -131,6 +131,14 @@ test_that("files follow the text, and long text is a file", {
   expect_equal(said$filename[-1], c(rep(basename(file), 2), "output.txt"))
 })
 
+test_that("the doctor and the status are shown", {
+  at <- commanded()
+  found <- at$run("doctor")
+  expect_match(found$out[[1]], "mx_doctor", fixed = TRUE)
+  expect_true(found$status %in% c(0L, 1L))
+  expect_match(at$run("status")$out, at$client$user_id, fixed = TRUE, all = FALSE)
+})
+
 test_that("the exit status says what is wrong, and where to look", {
   at <- commanded()
   status <- function(...) at$run(...)$status
@@ -187,14 +195,23 @@ test_that("without a network, what can wait does, and goes with the next", {
 test_that("what is refused for good fails", {
   at <- commanded()
   real <- http_once
+  refuses <- TRUE
   local_replaced("http_once", function(session, method, path, ...) {
-    if (!grepl("/send/m.room.", path)) {
+    if (!grepl("/send/m.room.", path) || !refuses) {
       return(real(session, method, path, ...))
     }
+    refuses <<- FALSE
     body <- "{\"errcode\":\"M_FORBIDDEN\",\"error\":\"no\"}"
     list(status = 403L, body = charToRaw(body))
   })
   expect_equal(at$run("send", at$room, "x")$status, 1L)
+  # One of several.
+  refuses <- TRUE
+  file <- withr::local_tempfile(lines = "x")
+  some <- at$run("send", at$room, "x", "--file", file)
+  expect_equal(some$status, 1L)
+  expect_match(some$err, "1 of 2 messages was refused")
+  expect_equal(some$out, utils::tail(at$said()$event_id, 1))
 })
 
 # What the command makes of bytes on its standard input.
