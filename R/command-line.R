@@ -315,25 +315,18 @@ check_no_words <- function(words) {
 
 command_send <- function(options, words) {
   call <- environment()
-  if (length(words) == 0L) {
-    usage_abort("No room is given.")
-  }
+  check_send_words(words, options)
   text <- words[-1]
-  if (length(text) == 0L && is.null(options[["file"]])) {
-    usage_abort("There is no text to send. `-` sends the standard input.")
-  }
-  if (sum(c("code", "markdown") %in% names(options)) > 1L) {
-    usage_abort("Text is either code or Markdown.")
-  }
   seconds <- command_seconds(options)
   mentions <- as.character(options[["mention"]])
   check_user_ids(mentions, "--mention")
   thread <- check_string(options[["thread"]], "--thread", null = TRUE)
-  files <- lapply(as.character(options[["file"]]), mx_file)
   is_piped <- identical(text, "-")
   # Before anything else can fail: the program that writes it is to reach its end.
   input <- if (is_piped) read_standard_input()
   on.exit(unlink(input[["dir"]], recursive = TRUE))
+  # That program may have made them.
+  files <- lapply(as.character(options[["file"]]), mx_file)
   client <- command_client(options)
   room <- notified_name(client, words[[1]], call)
   messages <- if (is_piped) {
@@ -355,6 +348,22 @@ command_send <- function(options, words) {
   put(ids[!is.na(ids)])
   # Of several, some may be refused: a warning has said why.
   if (anyNA(ids)) exit_failed else 0L
+}
+
+check_send_words <- function(words, options) {
+  if (length(words) == 0L) {
+    usage_abort("No room is given.")
+  }
+  text <- words[-1]
+  if (length(text) == 0L && is.null(options[["file"]])) {
+    usage_abort("There is no text to send. `-` sends the standard input.")
+  }
+  if (length(text) > 1L && text[[1]] == "-") {
+    usage_abort("`-`, the standard input, is posted without other text.")
+  }
+  if (sum(c("code", "markdown") %in% names(options)) > 1L) {
+    usage_abort("Text is either code or Markdown.")
+  }
 }
 
 command_message <- function(text, options) {

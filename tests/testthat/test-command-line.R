@@ -136,7 +136,12 @@ test_that("the doctor and the status are shown", {
   found <- at$run("doctor")
   expect_match(found$out[[1]], "mx_doctor", fixed = TRUE)
   expect_true(found$status %in% c(0L, 1L))
-  expect_match(at$run("status")$out, at$client$user_id, fixed = TRUE, all = FALSE)
+  expect_match(
+    at$run("status")$out,
+    at$client$user_id,
+    fixed = TRUE,
+    all = FALSE
+  )
 })
 
 test_that("the exit status says what is wrong, and where to look", {
@@ -145,6 +150,7 @@ test_that("the exit status says what is wrong, and where to look", {
   expect_equal(status("send"), 2L)
   expect_equal(status("send", at$room), 2L)
   expect_equal(status("send", at$room, ""), 2L)
+  expect_equal(status("send", at$room, "-", "x"), 2L)
   expect_equal(status("send", "", "x"), 2L)
   expect_equal(status("send", at$room, "x", "--code", "--markdown"), 2L)
   expect_equal(status("send", at$room, "x", "--timeout", "soon"), 2L)
