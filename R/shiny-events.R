@@ -43,7 +43,7 @@
 #' A history that cannot be read is a warning of class `mx_warning_history`.
 #' @family receiving
 #' @seealso [mx_room_server()] shows a room.
-#' @examplesIf requireNamespace("shiny", quietly = TRUE) && requireNamespace("promises", quietly = TRUE)
+#' @examplesIf rlang::is_installed(c("shiny", "later", "promises"))
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")
 #' room <- mx_room_create(alice, name = "Pipeline")
@@ -154,6 +154,7 @@ feed_of <- function(client, consumer) {
       consumer = consumer,
       sessions = 0L,
       views = list(),
+      people = list(),
       pending = list()
     )
     the[["feeds"]] <- c(the[["feeds"]], rlang::set_names(list(feed), key))
@@ -186,7 +187,13 @@ start_feed <- function(feed) {
     session = NULL
   )
   touch_views(feed)
-  watch_feed(feed, started)
+  promises::catch(started[["finished"]], function(condition) {
+    if (identical(feed[["listener"]], started)) {
+      feed[["forget_stop"]]()
+      fail_feed(feed, condition)
+    }
+  })
+  invisible()
 }
 
 stop_feed <- function(feed) {
@@ -202,18 +209,6 @@ fail_feed <- function(feed, condition) {
   feed[["listener"]] <- NULL
   feed[["failure"]] <- condition
   touch_views(feed)
-}
-
-# A listener that fails calls nobody.
-watch_feed <- function(feed, listener) {
-  if (!identical(feed[["listener"]], listener)) {
-    return(invisible())
-  }
-  status <- listener[["status"]]()
-  if (status[["state"]] == "failed") {
-    return(fail_feed(feed, status[["last_error"]]))
-  }
-  later::later(function() watch_feed(feed, listener), 0.5)
 }
 
 # Each view is made once, with its history.
@@ -257,18 +252,21 @@ touch_views <- function(feed) {
   }
 }
 
-# Events come one by one, often many at once. They are bound together when the listener
-# pauses: to bind rows one by one takes a time that grows with the square of their number.
+# Events come one by one, often many at once. They are bound together a moment later: to
+# bind rows one by one takes a time that grows with the square of their number.
 take_event <- function(feed, event) {
   feed[["pending"]][[length(feed[["pending"]]) + 1L]] <- event
   if (length(feed[["pending"]]) == 1L) {
-    later::later(function() show_pending(feed), 0)
+    later::later(function() show_pending(feed), 0.05)
   }
 }
 
 show_pending <- function(feed) {
   events <- events_of_rows(feed[["pending"]], no_events(feed[["client"]]))
   feed[["pending"]] <- list()
+  for (people in feed[["people"]]) {
+    note_names(people, events)
+  }
   for (view in feed[["views"]]) {
     wanted <- events[is_in_view(view, events), ]
     if (nrow(wanted) > 0L) {
@@ -364,25 +362,40 @@ join_history <- function(history, live, room_id) {
 # The newest events of a room, oldest first, in one page. Keys come with the syncs of the
 # listener.
 history_promise <- function(client, room_id, n, call = caller_env()) {
+  run_async(client, function(client) history_steps(client, room_id, n, call))
+}
+
+# As mx_messages() reads one page. The keys of devices and of the backup may be on their
+# way, fetched by the listener: then it is read again a moment later.
+history_steps <- function(client, room_id, n, call) {
   machine <- machine_of(client)
   query <- list(dir = "b", limit = n)
   path <- api_path("rooms", room_id, "messages", query = query)
-  promises::then(
-    http_promise(client, "GET", path, call = call),
-    function(answer) {
-      if (answer[["status"]] != 200L) {
-        http_abort(answer, call)
-      }
-      page <- answer[["body"]]
-      core(machine_track_senders(machine, page))
-      read <- function(...) {
-        events <- machine_read_history(machine, room_id, page, FALSE, TRUE)
-        events <- new_events(core(events))
+  read <- function(page, tries) {
+    pumped <- pump_or_warn(client, kinds = "keys_query")
+    and_then(pumped, function(pumped) {
+      events <- machine_read_history(machine, room_id, page, FALSE, TRUE)
+      events <- new_events(core(events))
+      waits_for <- c("backup_pending", "unsigned_sender")
+      if (tries > 1L && any(events[["utd_reason"]] %in% waits_for)) {
+        and_then(pause_for(client, 0.5), function(waited) {
+          read(page, tries - 1L)
+        })
+      } else {
         # The newest event of a page comes first.
         events[rev(seq_len(nrow(events))), ]
       }
-      # Without the keys of devices, the events are read with less trust.
-      promises::then(pump_promise(client, kinds = "keys_query"), read, read)
+    })
+  }
+  page <- and_then(sync_once(client, timeout = 0), function(report) {
+    http_perform(client, "GET", path, call = call)
+  })
+  and_then(page, function(answer) {
+    if (answer[["status"]] != 200L) {
+      http_abort(answer, call)
     }
-  )
+    page <- answer[["body"]]
+    core(machine_track_senders(machine, page))
+    read(page, tries = 4L)
+  })
 }
