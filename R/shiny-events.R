@@ -211,7 +211,6 @@ fail_feed <- function(feed, condition) {
   touch_views(feed)
 }
 
-# Each view is made once, with its history.
 view_of <- function(feed, rooms, types, last, history) {
   key <- rlang::hash(list(sort(rooms), sort(types), last, history))
   view <- feed[["views"]][[key]]
@@ -221,6 +220,8 @@ view_of <- function(feed, rooms, types, last, history) {
       rooms = rooms,
       types = types,
       last = last,
+      history = history,
+      unread_history = if (history > 0) rooms,
       events = no_events(feed[["client"]]),
       # It belongs to no session: all of them read it.
       changed = shiny::reactiveVal(0)
@@ -229,13 +230,28 @@ view_of <- function(feed, rooms, types, last, history) {
       c(feed[["views"]], rlang::set_names(list(view), key)),
       most_views
     )
-    if (history > 0) {
-      for (room in rooms) {
-        read_history(view, room, history)
-      }
-    }
   }
+  start_history(view)
   view
+}
+
+# The listener syncs and fetches the keys of devices. A history that did so beside it could
+# take its request for the keys of a sender, so that it delivered a message without them:
+# the history comes after the first sync.
+start_history <- function(view) {
+  listener <- view[["feed"]][["listener"]]
+  if (is.null(listener) || length(view[["unread_history"]]) == 0L) {
+    return(invisible())
+  }
+  if (is.na(listener[["status"]]()[["last_sync"]])) {
+    later::later(function() start_history(view), 0.1)
+    return(invisible())
+  }
+  rooms <- view[["unread_history"]]
+  view[["unread_history"]] <- NULL
+  for (room in rooms) {
+    read_history(view, room)
+  }
 }
 
 # The rooms of a view may come from the people who use an app.
@@ -271,6 +287,7 @@ show_pending <- function(feed) {
     wanted <- events[is_in_view(view, events), ]
     if (nrow(wanted) > 0L) {
       show_in(view, bind_events(view[["events"]], wanted))
+      read_held_back(view, wanted)
     }
   }
 }
@@ -328,10 +345,21 @@ as_events <- function(columns) {
   )
 }
 
+# A message whose sender's device was not known to be signed when it was delivered is
+# never delivered again. The keys that show it may have been on their way.
+read_held_back <- function(view, events) {
+  is_held_back <- events[["utd_reason"]] %in% "unsigned_sender"
+  rooms <- unique(events[["room_id"]][is_held_back])
+  if (view[["history"]] > 0 && length(rooms) > 0L) {
+    view[["unread_history"]] <- union(view[["unread_history"]], rooms)
+    later::later(function() start_history(view), 2)
+  }
+}
+
 # Requests earlier events of a room, and puts them in front.
-read_history <- function(view, room_id, n) {
+read_history <- function(view, room_id) {
   promises::then(
-    history_promise(view[["feed"]][["client"]], room_id, n),
+    history_promise(view[["feed"]][["client"]], room_id, view[["history"]]),
     function(events) {
       events <- events[is_in_view(view, events), ]
       show_in(view, join_history(events, view[["events"]], room_id))
@@ -359,8 +387,7 @@ join_history <- function(history, live, room_id) {
   bind_events(bind_events(live[is_before, ], history), live[is_after, ])
 }
 
-# The newest events of a room, oldest first, in one page. Keys come with the syncs of the
-# listener.
+# The newest events of a room, oldest first, in one page.
 history_promise <- function(client, room_id, n, call = caller_env()) {
   run_async(client, function(client) history_steps(client, room_id, n, call))
 }
@@ -387,10 +414,7 @@ history_steps <- function(client, room_id, n, call) {
       }
     })
   }
-  page <- and_then(sync_once(client, timeout = 0), function(report) {
-    http_perform(client, "GET", path, call = call)
-  })
-  and_then(page, function(answer) {
+  and_then(http_perform(client, "GET", path, call = call), function(answer) {
     if (answer[["status"]] != 200L) {
       http_abort(answer, call)
     }
