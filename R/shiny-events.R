@@ -235,22 +235,14 @@ view_of <- function(feed, rooms, types, last, history) {
   view
 }
 
-# The listener syncs and fetches the keys of devices. A history that did so beside it could
-# take its request for the keys of a sender, so that it delivered a message without them:
-# the history comes after the first sync.
+# Nothing is requested for a feed that has failed: the next session tries again.
 start_history <- function(view) {
-  listener <- view[["feed"]][["listener"]]
-  if (is.null(listener) || length(view[["unread_history"]]) == 0L) {
-    return(invisible())
-  }
-  if (is.na(listener[["status"]]()[["last_sync"]])) {
-    later::later(function() start_history(view), 0.1)
-    return(invisible())
-  }
   rooms <- view[["unread_history"]]
-  view[["unread_history"]] <- NULL
-  for (room in rooms) {
-    read_history(view, room)
+  if (!is.null(view[["feed"]][["listener"]])) {
+    view[["unread_history"]] <- NULL
+    for (room in rooms) {
+      read_history(view, room)
+    }
   }
 }
 
@@ -346,7 +338,8 @@ as_events <- function(columns) {
 }
 
 # A message whose sender's device was not known to be signed when it was delivered is
-# never delivered again. The keys that show it may have been on their way.
+# never delivered again. The keys that show it may have been on their way, requested by
+# another call than the listener's.
 read_held_back <- function(view, events) {
   is_held_back <- events[["utd_reason"]] %in% "unsigned_sender"
   rooms <- unique(events[["room_id"]][is_held_back])
@@ -414,7 +407,10 @@ history_steps <- function(client, room_id, n, call) {
       }
     })
   }
-  and_then(http_perform(client, "GET", path, call = call), function(answer) {
+  page <- and_then(sync_once(client, timeout = 0), function(report) {
+    http_perform(client, "GET", path, call = call)
+  })
+  and_then(page, function(answer) {
     if (answer[["status"]] != 200L) {
       http_abort(answer, call)
     }

@@ -135,7 +135,7 @@ mx_room_server <- function(
       )
       people <- people_of(feed_of(client, consumer), room_id)
       output[["log"]] <- shown_by_script(function() {
-        show_log(events(), people)
+        show_log(events, people)
       })
       output[["form"]] <- shown_by_script(send_form(input, client, room_id))
       # A page in the background still collects.
@@ -286,6 +286,9 @@ with_edit <- function(events, target, edit) {
 # HTML -------------------------------------------------------------------------
 
 message_html <- function(messages, names) {
+  if (nrow(messages) == 0L) {
+    return(character())
+  }
   sender <- messages[["sender"]]
   mark <- trust_marks(messages)
   paste0(

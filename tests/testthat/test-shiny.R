@@ -228,6 +228,7 @@ test_that("a room shows messages with their senders, and sends", {
     args = list(client = pair$alice, room = pair$room),
     {
       shown <- function() room_shown(events, people)
+      expect_equal(shown(), "")
       wait_until(session, function() grepl("Bob &lt;b&gt;", shown()))
       expect_match(shown(), "hello")
       expect_match(shown(), "@bob:demo")
