@@ -81,7 +81,8 @@ mx_room_ui <- function(id, height = "30rem") {
           # Without an id, Shiny does not send what is not finished.
           tags[["textarea"]](rows = "2", "aria-keyshortcuts" = "Enter")
         ),
-        tags[["button"]](type = "submit", class = "btn btn-primary", "Send")
+        # With a button of type `submit` in the page, Shiny holds back all inputs.
+        tags[["button"]](type = "button", class = "btn btn-primary", "Send")
       ),
       tags[["p"]](class = "mx-room-form-alert", role = "alert")
     )

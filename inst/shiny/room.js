@@ -128,7 +128,12 @@
   document.addEventListener("submit", function (event) {
     if (event.target.matches(".mx-room-form")) {
       event.preventDefault();
-      send(event.target);
+    }
+  });
+
+  document.addEventListener("click", function (event) {
+    if (event.target.matches(".mx-room-form button")) {
+      send(event.target.form);
     }
   });
 

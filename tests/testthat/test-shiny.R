@@ -425,6 +425,8 @@ test_that("the page has labels, and no secret", {
   expect_match(html, "role=\"log\"", fixed = TRUE)
   expect_match(html, "aria-live=\"polite\"", fixed = TRUE)
   expect_match(html, "role=\"alert\"", fixed = TRUE)
+  # With a submit button in the page, Shiny holds back all inputs of the app.
+  expect_no_match(html, "type=\"submit\"", fixed = TRUE)
   expect_no_match(
     as.character(mx_room_ui("\"><script>")),
     "<script>",
