@@ -13,7 +13,8 @@
 #'
 #' All browser tabs of an app share one listener per client (see [mx_listen_start()]), and
 #' each tab sees all events. The listener ends with the last tab. It begins again with
-#' the next tab, and no event that came in between is missing.
+#' the next tab, and no event that came in between is missing. What a page that is loaded
+#' again shows stays in memory until R ends.
 #'
 #' Whoever uses the app reads as the client: Shiny does not know Matrix users. Show
 #' events only to people who may read the rooms.
@@ -131,6 +132,8 @@ events_of <- function(view) {
 # The feed of a client, which this session keeps going until it ends.
 join_feed <- function(client, consumer, session) {
   feed <- feed_of(client, consumer)
+  # The client of the same store may have signed in again.
+  feed[["client"]] <- client
   feed[["sessions"]] <- feed[["sessions"]] + 1L
   ended <- session[["onSessionEnded"]]
   ended(function() leave_feed(feed))

@@ -52,7 +52,7 @@
 mx_room_ui <- function(id, height = "30rem") {
   check_package("shiny")
   check_string(id)
-  height <- shiny::validateCssUnit(check_string(height))
+  height <- check_css_length(height)
   ns <- shiny::NS(id)
   tags <- shiny::tags
   shiny::tagList(
@@ -71,7 +71,11 @@ mx_room_ui <- function(id, height = "30rem") {
         style = paste0("height:", height)
       ),
       # Alerts are read aloud when their text changes, so they must be there before.
-      tags[["p"]](class = "mx-room-alert", role = "alert"),
+      tags[["p"]](
+        id = ns("state"),
+        class = "mx-room-alert shiny-text-output",
+        role = "alert"
+      ),
       tags[["form"]](
         id = ns("form"),
         class = "mx-room-form",
@@ -87,6 +91,14 @@ mx_room_ui <- function(id, height = "30rem") {
       tags[["p"]](class = "mx-room-form-alert", role = "alert")
     )
   )
+}
+
+check_css_length <- function(height, call = caller_env()) {
+  check_string(height, "height", call = call)
+  tryCatch(shiny::validateCssUnit(height), error = function(condition) {
+    wanted <- "a length of CSS, such as \"30rem\" or \"400px\""
+    argument_abort("height", wanted, call, height)
+  })
 }
 
 room_dependency <- function() {
@@ -134,13 +146,18 @@ mx_room_server <- function(
         consumer = consumer,
         session = session
       )
-      people <- people_of(feed_of(client, consumer), room_id)
+      feed <- feed_of(client, consumer)
+      people <- people_of(feed, room_id)
       output[["log"]] <- shown_by_script(function() {
         show_log(events, people)
       })
       output[["form"]] <- shown_by_script(send_form(input, client, room_id))
+      output[["state"]] <- shiny::renderText({
+        shiny::invalidateLater(15000)
+        listening_sentence(events, feed[["listener"]])
+      })
       # A page in the background still collects.
-      for (name in c("log", "form")) {
+      for (name in c("log", "form", "state")) {
         shiny::outputOptions(output, name, suspendWhenHidden = FALSE)
       }
       invisible(events)
@@ -238,12 +255,12 @@ page_sentence <- function(condition) {
 
 # The log ----------------------------------------------------------------------
 
-# What the page shows: for each message a key and its HTML; or the sentence of the
-# failure that ended the listener.
+# What the page shows: for each message a key and its HTML. After a failure, the page keeps
+# what it shows.
 show_log <- function(events, people) {
-  events <- tryCatch(events(), mx_error = identity)
-  if (inherits(events, "mx_error")) {
-    return(list(failure = page_sentence(events)))
+  events <- tryCatch(events(), mx_error = function(condition) NULL)
+  if (is.null(events)) {
+    return(NULL)
   }
   messages <- conversation(events)
   id <- messages[["event_id"]]
@@ -251,6 +268,32 @@ show_log <- function(events, people) {
   html <- message_html(messages, names_of(people, messages[["sender"]]))
   # Vectors of length one must stay vectors in JSON.
   list(keys = I(make.unique(id)), html = I(html))
+}
+
+# What is wrong with the listener, or nothing.
+listening_sentence <- function(events, listener) {
+  failure <- tryCatch(
+    {
+      events()
+      NULL
+    },
+    mx_error = identity
+  )
+  if (!is.null(failure)) {
+    return(page_sentence(failure))
+  }
+  status <- listener[["status"]]()
+  last <- max(status[["since"]], status[["last_sync"]], na.rm = TRUE)
+  # A poll takes 30 seconds if there is nothing new.
+  if (difftime(Sys.time(), last, units = "secs") > 90) {
+    time <- format(last, "%Y-%m-%d %H:%M UTC", tz = "UTC")
+    return(paste0(
+      "The server was not reached since ",
+      time,
+      ". New tries follow."
+    ))
+  }
+  ""
 }
 
 # The messages of events, with edits and deletions applied.

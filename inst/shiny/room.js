@@ -49,10 +49,8 @@
     }
   }
 
-  function alertOf(el) {
-    return el.closest(".mx-room").querySelector(
-      el.matches("form") ? ".mx-room-form-alert" : ".mx-room-alert"
-    );
+  function alertOf(form) {
+    return form.closest(".mx-room").querySelector(".mx-room-form-alert");
   }
 
   class LogBinding extends Shiny.OutputBinding {
@@ -60,17 +58,11 @@
       return $(scope).find(".mx-room-log");
     }
     renderValue(el, value) {
-      if (!value) {
-        return;
-      }
-      alertOf(el).textContent = value.failure || "";
-      if (value.keys) {
+      if (value) {
         showMessages(el, value.keys, value.html);
       }
     }
-    renderError(el, error) {
-      alertOf(el).textContent = error.message;
-    }
+    renderError() {}
     clearError() {}
     showProgress() {}
   }

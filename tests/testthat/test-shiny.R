@@ -213,6 +213,7 @@ test_that("arguments are checked where they are given", {
   within(function() mx_room_server("x", pair$alice, pair$room, last = "1"))
   expect_error(mx_room_ui(1), class = "mx_error_argument")
   expect_error(mx_room_ui("x", height = 1), class = "mx_error_argument")
+  expect_error(mx_room_ui("x", height = "x;y"), class = "mx_error_argument")
   expect_null(the[["feeds"]][["x"]])
 })
 
@@ -239,6 +240,25 @@ test_that("a room shows messages with their senders, and sends", {
       wait_until(session, function() grepl("Robert", shown()))
     }
   )
+})
+
+test_that("a room says when nothing comes any more, and keeps its messages", {
+  no_failure <- function() NULL
+  listener <- function(since, last_sync) {
+    list(status = function() list(since = since, last_sync = last_sync))
+  }
+  now <- Sys.time()
+  never <- .POSIXct(NA_real_)
+  says <- function(...) listening_sentence(no_failure, listener(...))
+  expect_equal(says(now, never), "")
+  expect_equal(says(now - 1000, now - 40), "")
+  expect_match(says(now - 1000, now - 900), "not reached")
+  expect_match(says(now - 1000, never), "not reached")
+  failed <- function() {
+    mx_abort(c("Gone.", i = "mx_call()"), "mx_error_signed_out")
+  }
+  expect_equal(listening_sentence(failed, NULL), "Gone.")
+  expect_null(show_log(failed, NULL))
 })
 
 test_that("what a browser sends may be anything", {
