@@ -12,7 +12,7 @@ service_login <- function(account, as_token, call = caller_env()) {
   register_user(session, user_id, call)
   device_id <- account[["device_id"]] %||% core(random_device_id(), call)
   session[["acts_as"]] <- list(user_id = user_id)
-  name <- account[["device_name"]] %||% "mxcrypt (R)"
+  name <- account[["device_name"]] %||% default_device_name
   path <- api_path("devices", device_id)
   about <- as_json_text(list(display_name = name))
   answer <- http_perform(session, "PUT", path, about, call = call)

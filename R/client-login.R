@@ -223,6 +223,9 @@ logout_effect <- function(client) {
   )
 }
 
+# What a device is called that nobody gave a name.
+default_device_name <- "mxcrypt (R)"
+
 log_in <- function(
   bare,
   user,
@@ -238,7 +241,7 @@ log_in <- function(
     refresh_token = TRUE
   )
   body[["device_id"]] <- device_id
-  body[["initial_device_display_name"]] <- device_name %||% "mxcrypt (R)"
+  body[["initial_device_display_name"]] <- device_name %||% default_device_name
   # With a device id, a second login is the first one again.
   post_login(bare, body, idempotent = !is.null(device_id), call = call)
 }

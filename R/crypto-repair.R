@@ -145,7 +145,9 @@ mend <- function(
       "backup_missing",
       "backup_unfinished"
     ),
-    function() set_up_crypto(client, machine, given, FALSE, password, call)
+    function() {
+      set_up_crypto(client, machine, given, FALSE, password, FALSE, call)
+    }
   )
   step(
     c("backup_key_missing_here", "private_keys_under_other_key"),

@@ -16,7 +16,9 @@
 #' A device whose disk is lost stays signed in on the server. If the recovery key
 #' is used on a new device, `mx_crypto_setup()` lists your other devices that have
 #' the same name. At the console it offers to sign them out; in a program it
-#' shows the call of [mx_device_delete()] that does so.
+#' shows the call of [mx_device_delete()] that does so. With `sign_out_lost = TRUE` it
+#' signs them out without asking: for a bot in a container, where each new disk would leave
+#' another device behind.
 #'
 #' `mx_cross_signing_reset()` is for a lost recovery key, or an identity that you no
 #' longer trust: it replaces identity and secret storage by new ones. Your other devices
@@ -35,6 +37,10 @@
 #'   to this device first if its key is here, and are lost otherwise.
 #' @param password Your password, if the server requires it before it accepts an
 #'   identity; as for [mx_client_configure()].
+#' @param sign_out_lost Whether to sign out your other devices that have the name of this
+#'   one, before this device becomes verified. For that, the name must be the bot's alone:
+#'   give [mx_client_configure()] a `device_name`. A failure is a warning of class
+#'   `mx_warning_devices`.
 #' @return An object of class `mx_crypto_setup`, invisibly if nothing was to be
 #'   done: a list of `user_id`, `device_id`, `master_key` (the public key of your
 #'   identity), `steps` (what was done), `key_backup` (why the key backup is
@@ -50,6 +56,7 @@
 #'   of the condition, approve it there, and make the same call again, now or in
 #'   another process. It uses the keys that were created; until then the identity stays
 #'   as it was.
+#' * `mx_error_argument`: with `sign_out_lost`, this device has the default name.
 #' * `mx_error_uia`: the server requires something that is not supported, such as to open
 #'   an address that is no web page.
 #' @references Client-server API, "Cross-signing" and "Secrets":
@@ -73,13 +80,22 @@ mx_crypto_setup <- function(
   recovery_key = NULL,
   passphrase = NULL,
   reset = FALSE,
-  password = NULL
+  password = NULL,
+  sign_out_lost = FALSE
 ) {
   machine <- machine_of(check_client(client))
   given <- check_given(recovery_key, passphrase)
   check_flag(reset)
   check_string(password, null = TRUE)
-  setup <- set_up_crypto(client, machine, given, reset, password)
+  check_flag(sign_out_lost)
+  setup <- set_up_crypto(
+    client,
+    machine,
+    given,
+    reset,
+    password,
+    sign_out_lost
+  )
   if (length(setup[["steps"]]) > 0L) setup else invisible(setup)
 }
 
@@ -104,6 +120,7 @@ set_up_crypto <- function(
   given,
   reset,
   password,
+  sign_out_lost,
   call = caller_env()
 ) {
   status <- own_identity(client, machine, call)
@@ -131,11 +148,10 @@ set_up_crypto <- function(
     done("took the identity from secret storage")
   }
   if (!own_identity(client, machine, call)[["device_signed"]]) {
-    sign_device(client, machine, call)
-    done("signed this device")
+    verify_this_device(client, machine, password, sign_out_lost, done, call)
   }
   key_backup <- set_up_backup(client, machine, given, done, call)
-  if (opened) {
+  if (opened && !sign_out_lost) {
     offer_sign_out(client, password)
   }
   setup <- new_crypto_setup(client, machine, steps, key_backup)
@@ -275,6 +291,22 @@ open_identity <- function(client, machine, given, call = caller_env()) {
   given <- storage_secret(client, given, call)
   opened <- with_secret(storage[["handle"]], given, call)
   core(machine_import_identity(machine, opened), call = call)
+}
+
+verify_this_device <- function(
+  client,
+  machine,
+  password,
+  sign_out_lost,
+  done,
+  call = caller_env()
+) {
+  # Before this one is signed: a process that is killed meanwhile does it again.
+  if (sign_out_lost) {
+    sign_out_namesakes(client, password, done, call)
+  }
+  sign_device(client, machine, call)
+  done("signed this device")
 }
 
 sign_device <- function(client, machine, call = caller_env()) {

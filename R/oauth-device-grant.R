@@ -53,7 +53,7 @@ begin_grant <- function(account, call) {
   if (!has_device_grant(metadata)) {
     cannot_sign_in(account, call)
   }
-  client_name <- account[["device_name"]] %||% "mxcrypt (R)"
+  client_name <- account[["device_name"]] %||% default_device_name
   device_id <- account[["device_id"]] %||% core(random_device_id(), call)
   check_scope_device(device_id, call)
   client_id <- oauth_register(metadata, client_name, call)

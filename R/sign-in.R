@@ -199,7 +199,7 @@ token_login <- function(account, login_token, call) {
     refresh_token = TRUE
   )
   body[["device_id"]] <- account[["device_id"]]
-  name <- account[["device_name"]] %||% "mxcrypt (R)"
+  name <- account[["device_name"]] %||% default_device_name
   body[["initial_device_display_name"]] <- name
   # The token can be used once.
   post_login(

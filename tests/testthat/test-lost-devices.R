@@ -16,7 +16,13 @@ lost <- function(n = 2, name = "nightly bot", .local_envir = parent.frame()) {
     )
   }
   dead <- lapply(seq_len(n), function(i) start(name)$device_id)
-  list(key = key, dead = unlist(dead), first = first, bot = start(name))
+  list(
+    key = key,
+    dead = unlist(dead),
+    first = first,
+    bot = start(name),
+    start = start
+  )
 }
 
 # What a set-up says.
@@ -39,6 +45,63 @@ test_that("a program is told which devices have the name of the new one", {
   expect_true(all(bot$dead %in% signed_in_devices(bot$first)$device_id))
   # Once is enough.
   expect_no_match(said_by(mx_crypto_setup(bot$bot)), "nightly bot")
+})
+
+set_up_alone <- function(bot) {
+  rlang::local_interactive(FALSE)
+  suppressMessages(
+    mx_crypto_setup(
+      bot$bot,
+      recovery_key = bot$key,
+      password = "demo",
+      sign_out_lost = TRUE
+    )
+  )
+}
+
+test_that("a bot signs its lost devices out without a person", {
+  bot <- lost()
+  setup <- set_up_alone(bot)
+  left <- c(bot$first$device_id, bot$bot$device_id)
+  expect_setequal(signed_in_devices(bot$first)$device_id, left)
+  expect_true("signed out 2 lost devices" %in% setup$steps)
+  # A verified device signs out no newer one.
+  newer <- bot$start("nightly bot")
+  set_up_alone(bot)
+  listed <- signed_in_devices(bot$first)$device_id
+  expect_setequal(listed, c(left, newer$device_id))
+})
+
+test_that("a bot killed while it became verified signs them out later", {
+  bot <- lost()
+  local({
+    local_replaced("delete_devices", function(...) stop("killed"))
+    expect_error(set_up_alone(bot), "killed")
+  })
+  expect_true(all(bot$dead %in% signed_in_devices(bot$first)$device_id))
+  set_up_alone(bot)
+  expect_false(any(bot$dead %in% signed_in_devices(bot$first)$device_id))
+})
+
+test_that("a wrong recovery key signs nobody out", {
+  bot <- lost()
+  bot$key <- lost()$key
+  expect_error(set_up_alone(bot), class = "mx_error_recovery_key")
+  expect_true(all(bot$dead %in% signed_in_devices(bot$first)$device_id))
+})
+
+test_that("the default name signs nobody out", {
+  rlang::local_interactive(FALSE)
+  bot <- lost(name = NULL)
+  mx_device_rename(bot$first, bot$first$device_id, "phone")
+  expect_error(
+    suppressMessages(
+      mx_crypto_setup(bot$bot, recovery_key = bot$key, sign_out_lost = TRUE)
+    ),
+    "device_name",
+    class = "mx_error_argument"
+  )
+  expect_true(all(bot$dead %in% signed_in_devices(bot$first)$device_id))
 })
 
 test_that("without others of its name nothing is said", {
@@ -94,6 +157,20 @@ test_that("what goes wrong with them does not stop the set-up", {
   fake$fault("GET", "/devices", status = 502)
   expect_warning(
     setup <- mx_crypto_setup(second, recovery_key = key),
+    class = "mx_warning_devices"
+  )
+  expect_true("signed this device" %in% setup$steps)
+  # Nor does it where nobody is asked.
+  third <- mx_client_configure(
+    fake$url,
+    first$user_id,
+    "secret word",
+    path = file.path(dir, "third.json"),
+    store_dir = file.path(dir, "third")
+  )
+  fake$fault("GET", "/devices", status = 502)
+  expect_warning(
+    setup <- mx_crypto_setup(third, recovery_key = key, sign_out_lost = TRUE),
     class = "mx_warning_devices"
   )
   expect_true("signed this device" %in% setup$steps)
