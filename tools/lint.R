@@ -37,6 +37,7 @@ lints <- c(
     exclusions = list("tests/live/compat")
   ),
   lint_dir("tools", linters = ours),
+  lint_dir("inst", linters = ours),
   if (dir.exists("bench")) lint_dir("bench", linters = ours)
 )
 for (found in lints) {

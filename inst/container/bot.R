@@ -10,7 +10,10 @@ client <- mx_client_configure(
 mx_crypto_setup(
   client,
   # Given here, so that it is an error where the account has no identity yet.
-  recovery_key = readLines(Sys.getenv("MXCRYPT_RECOVERY_KEY_FILE"), warn = FALSE),
+  recovery_key = readLines(
+    Sys.getenv("MXCRYPT_RECOVERY_KEY_FILE"),
+    warn = FALSE
+  ),
   sign_out_lost = TRUE
 )
 bot <- mx_bot(

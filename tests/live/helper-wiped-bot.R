@@ -22,7 +22,9 @@ bot_environment <- function(bot, secrets, home, heartbeat) {
   c(
     MXCRYPT_SERVER = live_synapse()[["url"]],
     MXCRYPT_USER = bot[["user_id"]],
+    MXCRYPT_OWNER = bot[["them"]][["user_id"]],
     MXCRYPT_DEVICE_NAME = "container bot",
+    R_LIBS = paste(.libPaths(), collapse = ":"),
     MXCRYPT_PASSWORD_FILE = file.path(secrets, "password"),
     MXCRYPT_RECOVERY_KEY_FILE = file.path(secrets, "recovery_key"),
     MXCRYPT_HEARTBEAT = heartbeat,

@@ -7,7 +7,10 @@ bot <- mx_bot(
   mx_client_load(),
   commands = list(
     status = function() paste("Load:", readLines("/proc/loadavg")),
-    rows = mx_command(function(n = 3L) head(cars, n), help = "The first rows of cars")
+    rows = mx_command(
+      function(n = 3L) head(cars, n),
+      help = "The first rows of cars"
+    )
   ),
   allow = Sys.getenv("MXCRYPT_OWNER"),
   invited_by = Sys.getenv("MXCRYPT_OWNER")

@@ -1,5 +1,5 @@
 # A nightly job that posts its result, or its error.
-# Run: the line of the file crontab; or cronR::cron_add(cronR::cron_rscript("nightly.R"), at = "3AM")
+# Run: the file crontab; or cronR::cron_add(cronR::cron_rscript("nightly.R"), at = "3AM")
 # Needs: a room in MXCRYPT_ROOM; a login (mx_client_configure(), once, as the same user).
 library(mxcrypt)
 

@@ -4,7 +4,10 @@
 library(logger)
 library(mxcrypt)
 
-log_appender(mx_logger_appender(mx_client_load(), Sys.getenv("MXCRYPT_ROOM")), index = 2)
+log_appender(
+  mx_logger_appender(mx_client_load(), Sys.getenv("MXCRYPT_ROOM")),
+  index = 2
+)
 log_threshold(WARN, index = 2)
 
 log_info("Reading the data")

@@ -10,4 +10,8 @@ app <- shinyApp(
   fluidPage(mx_room_ui("room")),
   function(input, output, session) mx_room_server("room", client, room)
 )
-runApp(app, port = as.integer(Sys.getenv("PORT", "8081")), launch.browser = FALSE)
+runApp(
+  app,
+  port = as.integer(Sys.getenv("PORT", "8081")),
+  launch.browser = FALSE
+)

@@ -6,7 +6,10 @@ library(targets)
 run <- function() {
   tryCatch(tar_make(), error = function(condition) {
     failed <- tar_meta(fields = "error", complete_only = TRUE)
-    reasons <- c(conditionMessage(condition), paste0(failed$name, ": ", failed$error))
+    reasons <- c(
+      conditionMessage(condition),
+      paste0(failed$name, ": ", failed$error)
+    )
     stop(paste(reasons, collapse = "\n"), call. = FALSE)
   })
 }
