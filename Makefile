@@ -10,7 +10,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # A build keeps what it compiled; CRAN's builds start from nothing.
 export NOT_CRAN := true
 
-.PHONY: help setup install demo test simulation lint msrv deny typos bench document readme \
+.PHONY: help setup install demo test container simulation lint msrv deny typos bench document readme \
   vendor build check clean
 
 help: ## This list
@@ -29,6 +29,12 @@ demo: install ## Two people, a real homeserver, and a process that is killed
 
 test: install ## All tests: cargo, testthat, and live against Synapse
 	@Rscript tools/test.R
+
+container: install ## A bot in what its Dockerfile makes, in a chroot, against Synapse (as root)
+	@tools/setup.sh container
+	@tools/container.sh build > .tools/container/build.log 2>&1 \
+	  || { tail -n 40 .tools/container/build.log; exit 1; }
+	@Rscript -e 'testthat::test_dir("tests/container", package = "mxcrypt", load_package = "installed")'
 
 simulation: ## The simulation over SEEDS seeds (100,000: a night)
 	@SIMULATION_SEEDS=$(or $(SEEDS),100000) cargo test --release \

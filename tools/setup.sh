@@ -2,7 +2,7 @@
 # Brings a Debian 12+ or Ubuntu 24.04+ machine that has git, make and Rust to
 # where the demo and all tests run. Cheap to call again: what is there stays.
 #
-#   tools/setup.sh                    everything
+#   tools/setup.sh                    everything but container
 #   tools/setup.sh r|synapse|node|oauth|proxy ..  only these parts
 #
 #   r        R, its packages and the system tools of R CMD check (apt-get)
@@ -10,6 +10,7 @@
 #   node     the same venv, and matrix-js-sdk in .tools/foreign-client
 #   oauth    the same venv, and oidc-provider in .tools/oauth-server
 #   proxy    .tools/proxy: mitmproxy, pinned in tests/live/proxy/requirements.txt
+#   container   .tools/container: Debian for chroots, by debootstrap (make container)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -186,6 +187,13 @@ install_npm() {
 setup_node() { install_npm foreign-client matrix-js-sdk "28 MB"; }
 setup_oauth() { install_npm oauth-server oidc-provider "4 MB"; }
 
+setup_container() {
+  have debootstrap || apt_install debootstrap
+  [ -e "$tools/container/base" ] || say "installing Debian into .tools/container (220 MB)"
+  as_root "$root/tools/container.sh" base >>"$log" 2>&1 ||
+    die "Debian could not be installed in .tools/container (no network? see $log)"
+}
+
 # --- main --------------------------------------------------------------------
 
 parts=("$@")
@@ -204,6 +212,7 @@ for part in "${parts[@]}"; do
     node) setup_node ;;
     oauth) setup_oauth ;;
     proxy) setup_proxy ;;
-    *) die "unknown part '$part'; there are: r synapse node oauth proxy" ;;
+    container) setup_container ;;
+    *) die "unknown part '$part'; there are: r synapse node oauth proxy container" ;;
   esac
 done
