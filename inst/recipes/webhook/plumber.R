@@ -5,5 +5,5 @@ library(mxcrypt)
 
 hook <- mx_webhook_handler(mx_client_load(), Sys.getenv("MXCRYPT_ROOM"))
 api <- plumber::pr()
-api <- plumber::pr_post(api, "/hook", hook, parsers = "none")
+api <- plumber::pr_post(api, "/hook", hook, parsers = "octet")
 plumber::pr_run(api, port = as.integer(Sys.getenv("PORT", "8080")))
