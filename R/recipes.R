@@ -34,6 +34,7 @@
 #' Start the container once at a time: of two with the same device name, the
 #' one that starts with an empty disk signs out the other.
 #' @family bots
+#' @seealso [mxcrypt_secrets] and [mx_client_configure()], for a login that lasts.
 #' @name mxcrypt_recipes
 #' @aliases recipes
 #' @examples

@@ -22,7 +22,8 @@ calls_secrets <- function(scene) {
       recovery_key = NULL,
       passphrase = NULL,
       reset = FALSE,
-      password = NULL
+      password = NULL,
+      sign_out_lost = FALSE
     ),
     mx_crypto_status = list(client = alice),
     mx_cross_signing_ready = list(client = alice),
