@@ -74,20 +74,22 @@ pub enum Deviation {
     TimelineIsInState,
     /// Nobody is told that a device signed out.
     SignOutsUntold,
+    /// There are no delayed events: one that is to be sent later is sent at once.
+    NoDelayedEvents,
 }
 
 use Deviation::{
     DevicesChangeAgain, EmptyBackupIs404, EmptySyncs, EventsComeTwice, FullStateAlways,
     IdentityChangesUntold, InvitationsAgain, InvitationsForgotten, KeyCountsComeLate, KeysComeLate,
     LimitsWithoutTime, MissingAccountDataIsForbidden, MissingBackupIs500,
-    MissingBackupIs500WithoutBody, NoAuthenticatedMedia, NoDehydratedDevices, NoKeyCounts,
-    PagesHaveAnEnd, SignOutsUntold, SignaturesOfUsersLost, TimelineIsInState, TooLargeIsHtml,
-    TooLargeIsUnknown, UnknownIsPlainText,
+    MissingBackupIs500WithoutBody, NoAuthenticatedMedia, NoDehydratedDevices, NoDelayedEvents,
+    NoKeyCounts, PagesHaveAnEnd, SignOutsUntold, SignaturesOfUsersLost, TimelineIsInState,
+    TooLargeIsHtml, TooLargeIsUnknown, UnknownIsPlainText,
 };
 
 impl Deviation {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         MissingBackupIs500,
         MissingBackupIs500WithoutBody,
         EmptyBackupIs404,
@@ -112,6 +114,7 @@ impl Deviation {
         EventsComeTwice,
         TimelineIsInState,
         SignOutsUntold,
+        NoDelayedEvents,
     ];
 }
 
@@ -129,6 +132,7 @@ const CONDUIT: &[Deviation] = &[
     MissingBackupIs500WithoutBody,
     EmptyBackupIs404,
     NoDehydratedDevices,
+    NoDelayedEvents,
     IdentityChangesUntold,
     SignaturesOfUsersLost,
     TooLargeIsUnknown,
@@ -145,6 +149,7 @@ const DENDRITE: &[Deviation] = &[
     NoAuthenticatedMedia,
     FullStateAlways,
     InvitationsAgain,
+    NoDelayedEvents,
 ];
 
 /// The deviations of a server, and what it must remember for them.
@@ -275,7 +280,13 @@ impl ModelServer {
         Response { status: 200, body: body.to_string() }
     }
 
+    /// Whether events can be sent later.
+    pub(crate) fn has_delayed_events(&self) -> bool {
+        !self.has(NoDelayedEvents)
+    }
+
     fn conforming(&mut self, call: &Call) -> Response {
+        self.send_delayed_events(call.now);
         match self.route(call) {
             Ok(body) => Response { status: 200, body: body.to_string() },
             Err(error) => error.into_response(),

@@ -30,6 +30,8 @@ pub(crate) struct Event {
     pub(crate) sent_at: u64,
     /// The device that sent it, and its transaction id.
     pub(crate) sent_by: Option<(Caller, String)>,
+    /// The id it had while it waited, if its sender had it sent later.
+    pub(crate) delay_id: Option<String>,
     pub(crate) redacted_by: Option<String>,
 }
 
@@ -56,12 +58,13 @@ pub(crate) struct Draft {
     pub(crate) state_key: Option<String>,
     pub(crate) content: Object,
     pub(crate) sent_by: Option<(Caller, String)>,
+    pub(crate) delay_id: Option<String>,
 }
 
 impl Draft {
     pub(crate) fn state(kind: &str, key: &str, content: Object) -> Self {
         let state_key = Some(key.to_owned());
-        Self { kind: kind.to_owned(), state_key, content, sent_by: None }
+        Self { kind: kind.to_owned(), state_key, content, ..Self::default() }
     }
 
     /// The draft, if a room would take its content.
@@ -71,7 +74,7 @@ impl Draft {
 
     pub(crate) fn message(kind: &str, content: Object, me: &Caller, transaction: &str) -> Self {
         let sent_by = Some((me.clone(), transaction.to_owned()));
-        Self { kind: kind.to_owned(), state_key: None, content, sent_by }
+        Self { kind: kind.to_owned(), content, sent_by, ..Self::default() }
     }
 }
 

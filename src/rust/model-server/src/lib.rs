@@ -29,6 +29,7 @@ mod accounts;
 mod behaviour;
 mod cross_signing;
 mod dehydrated_devices;
+mod delayed_events;
 mod device_lists;
 mod devices;
 mod error;
@@ -66,6 +67,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use accounts::User;
 pub use behaviour::{Behaviour, Deviation};
+use delayed_events::DelayedEvent;
 use device_lists::Change;
 pub use http::{Request, Response};
 use room::Room;
@@ -85,6 +87,7 @@ pub struct ModelServer {
     uia_sessions: BTreeSet<String>,
     device_changes: Vec<Change>,
     files: Vec<Vec<u8>>,
+    delayed_events: Vec<DelayedEvent>,
     seen: Seen,
     behaviour: Behaviour,
 }
@@ -103,6 +106,7 @@ impl ModelServer {
             uia_sessions: BTreeSet::new(),
             device_changes: Vec::new(),
             files: Vec::new(),
+            delayed_events: Vec::new(),
             seen: Seen::default(),
             behaviour: Behaviour::default(),
         }

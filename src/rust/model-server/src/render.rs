@@ -79,6 +79,9 @@ impl Room {
         if let Some((_, transaction)) = event.sent_by.as_ref().filter(|(by, _)| by == reader) {
             unsigned["transaction_id"] = Value::from(transaction.as_str());
         }
+        if let Some(id) = event.delay_id.as_ref().filter(|_| event.sender == reader.user) {
+            unsigned["org.matrix.msc4140.delay_id"] = Value::from(id.as_str());
+        }
         if let Some(key) = &event.state_key
             && let Some(previous) = self.state_event(&event.kind, key, event.position - 1)
         {

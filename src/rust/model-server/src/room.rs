@@ -184,6 +184,7 @@ impl ModelServer {
             content: draft.content,
             sent_at: now,
             sent_by: draft.sent_by,
+            delay_id: draft.delay_id,
             redacted_by: None,
         });
         Ok(id)

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::ModelServer;
+use crate::delayed_events::{DELAY, LONGEST_MS};
 use crate::error::{Error, Reply};
 use crate::http::Call;
 use crate::token::Caller;
@@ -15,7 +16,7 @@ impl ModelServer {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         match (call.method, path.as_slice()) {
             ("GET", [".well-known", "matrix", "client"]) => Err(Error::not_found("Not found")),
-            ("GET", ["_matrix", "client", "versions"]) => Ok(versions()),
+            ("GET", ["_matrix", "client", "versions"]) => Ok(self.versions()),
             ("POST", ["_matrix", "media", "v3", "upload"]) => {
                 self.authenticate(call)?;
                 self.upload_file(call)
@@ -28,8 +29,37 @@ impl ModelServer {
                 let me = self.authenticate(call)?;
                 self.route_dehydrated_device(call, &me, path)
             }
+            (_, ["_matrix", "client", "v1", "delayed_events", path @ ..])
+            | (
+                _,
+                [
+                    "_matrix",
+                    "client",
+                    "unstable",
+                    "org.matrix.msc4140",
+                    "delayed_events",
+                    path @ ..,
+                ],
+            ) if self.has_delayed_events() => self.route_delayed_events(call, path),
             _ => Err(Error::unrecognized()),
         }
+    }
+
+    fn versions(&self) -> Value {
+        let versions: Vec<String> = (1..=15).map(|minor| format!("v1.{minor}")).collect();
+        let mut features = json!({});
+        if self.has_delayed_events() {
+            features["org.matrix.msc4140"] = json!(true);
+        }
+        json!({"versions": versions, "unstable_features": features})
+    }
+
+    fn capabilities(&self) -> Value {
+        let mut capabilities = json!({});
+        if self.has_delayed_events() {
+            capabilities["org.matrix.msc4140.delayed_events"] = json!({"max_delay_ms": LONGEST_MS});
+        }
+        json!({ "capabilities": capabilities })
     }
 
     fn route_client(&mut self, call: &Call, me: Result<Caller, Error>, path: &[&str]) -> Reply {
@@ -41,6 +71,8 @@ impl ModelServer {
             ("POST", ["logout"]) => self.log_out(&me?),
             ("POST", ["logout", "all"]) => self.log_out_everywhere(&me?),
             ("GET", ["account", "whoami"]) => Ok(who_am_i(&me?)),
+
+            ("GET", ["capabilities"]) => me.map(|_| self.capabilities()),
 
             ("GET", ["devices"]) => self.devices(&me?),
             ("GET", ["devices", device]) => self.device(&me?, device),
@@ -110,6 +142,16 @@ impl ModelServer {
             ("GET", ["event", event]) => self.event(&me?, room, event),
             ("GET", ["messages"]) => self.messages(&me?, room, call),
 
+            ("PUT", ["send", kind, _])
+                if call.query(DELAY).is_some() && self.has_delayed_events() =>
+            {
+                let me = me?;
+                self.once(call, &me, |server| server.delay_by_query(&me, room, kind, call))
+            }
+            ("PUT", ["delayed_event", kind, _]) if self.has_delayed_events() => {
+                let me = me?;
+                self.once(call, &me, |server| server.delay_by_body(&me, room, kind, call))
+            }
             ("PUT", ["send", kind, _]) => {
                 let me = me?;
                 self.once(call, &me, |server| server.send(&me, room, kind, call))
@@ -137,11 +179,6 @@ impl ModelServer {
             _ => Err(Error::unrecognized()),
         }
     }
-}
-
-fn versions() -> Value {
-    let versions: Vec<String> = (1..=15).map(|minor| format!("v1.{minor}")).collect();
-    json!({"versions": versions, "unstable_features": {}})
 }
 
 fn who_am_i(me: &Caller) -> Value {

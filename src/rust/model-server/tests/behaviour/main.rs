@@ -10,6 +10,8 @@ mod accounts;
 #[cfg(test)]
 mod cross_signing;
 #[cfg(test)]
+mod delayed_events;
+#[cfg(test)]
 mod deviations;
 #[cfg(test)]
 mod device_lists;
