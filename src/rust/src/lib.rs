@@ -22,6 +22,7 @@ mod devices;
 mod events;
 mod fork;
 mod handle;
+mod heartbeats;
 mod identity;
 mod inbox;
 mod json;
@@ -78,6 +79,7 @@ extendr_module! {
     use demo;
     use devices;
     use handle;
+    use heartbeats;
     use identity;
     use inbox;
     use json;

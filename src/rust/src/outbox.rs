@@ -168,7 +168,7 @@ fn outcome(outcome: &Outcome) -> Robj {
     }
 }
 
-fn devices(names: &[(String, String)]) -> Robj {
+pub(crate) fn devices(names: &[(String, String)]) -> Robj {
     record([
         ("user_id", strings(names.iter().map(|(user_id, _)| Some(user_id.as_str())))),
         ("device_id", strings(names.iter().map(|(_, device_id)| Some(device_id.as_str())))),

@@ -11,8 +11,8 @@ use mxcrypt_core::{
     store::{
         KeySource, Location, Query, Store, Transaction, Value,
         records::{
-            Binding, DeviceList, InboxRow, Isolation, IsolationMode, OlmRepair, OlmSession, Peer,
-            Room,
+            Binding, DeviceList, Heartbeat, InboxRow, Isolation, IsolationMode, OlmRepair,
+            OlmSession, OutboxBody, Peer, Room,
         },
     },
 };
@@ -131,6 +131,23 @@ fn olm_sessions_of_an_old_store_stay() {
     assert_eq!(found[0].session_id, saved.session_id);
     let repairs = store.transaction(|tx| tx.select::<OlmRepair>(&Query::all())).unwrap();
     assert!(repairs.is_empty());
+}
+
+/// A store of schema version 13, before heartbeats: it gets their table, and what waits in its outbox has no delay.
+#[test]
+fn a_store_from_before_heartbeats_sends_what_it_had() {
+    let scratch = Scratch::new();
+    drop(begun(&scratch));
+    let old = sqlite(scratch.path());
+    old.execute_batch("DROP TABLE heartbeat; PRAGMA user_version = 13").unwrap();
+    drop(old);
+    let mut store = begun(&scratch);
+    let found = store.transaction(|tx| tx.select::<Heartbeat>(&Query::all())).unwrap();
+    assert!(found.is_empty());
+    let body = r#"{"event":{"event_type":"m.x","content":"{}","demand_encryption":false,
+        "audience":null,"plain_allowed":false}}"#;
+    let body: OutboxBody = serde_json::from_str(body).unwrap();
+    assert!(body.delay().is_none());
 }
 
 #[test]

@@ -22,6 +22,9 @@ const FINAL: &[&str] = &[
     "M_UNSUPPORTED_ROOM_VERSION",
     "M_INCOMPATIBLE_ROOM_VERSION",
     "M_USER_DEACTIVATED",
+    "M_MAX_DELAY_EXCEEDED",
+    "ORG.MATRIX.MSC4140_MAX_DELAY_EXCEEDED",
+    "ORG.MATRIX.MSC4140_DELAY_TOO_LARGE",
 ];
 /// Error codes that say nothing about the request itself: it may succeed later.
 const PASSING: &[&str] =

@@ -9,6 +9,7 @@ pub mod authentication;
 pub mod backup_answer;
 pub mod cross_signing;
 pub mod dehydrated_device;
+pub mod delayed_events;
 pub mod device_keys;
 pub mod direct_rooms;
 pub mod encrypted_file;

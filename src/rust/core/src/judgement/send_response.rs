@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::{encrypted_file::address, members::Members};
+use super::{
+    encrypted_file::address,
+    identifier::{is_segment, is_sound},
+    members::Members,
+};
 use crate::error::{Error, Kind, OrFail, Result};
 
 /// The id of an event that was sent, by the response to `PUT /rooms/…/send/…` or `…/redact/…`.
@@ -13,6 +17,32 @@ pub fn event_id(body: &str) -> Result<String> {
     let response = Members::read(body).or_fail(Kind::Answer, "The answer to an event")?;
     let event_id = response.text("event_id").map(Cow::into_owned);
     event_id.ok_or_else(|| Error::new(Kind::Answer, "An event was sent and has no id."))
+}
+
+/// What became of an event that the server was to send later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delayed {
+    /// It is sent later. The id is the server's for it.
+    Scheduled(String),
+    /// It was sent at once. The id is that of the event.
+    SentAtOnce(String),
+}
+
+/// What became of an event that the server was to send later, by its response.
+///
+/// # Errors
+/// [`Kind::Answer`] when it does not say.
+pub fn delayed(body: &str) -> Result<Delayed> {
+    let response = Members::read(body).or_fail(Kind::Answer, "The answer to a delayed event")?;
+    // An id that no request can name could never be cancelled.
+    let delay_id = response.text("delay_id").filter(|id| is_sound(id) && is_segment(id));
+    match (delay_id, response.text("event_id")) {
+        (Some(delay_id), _) => Ok(Delayed::Scheduled(delay_id.into_owned())),
+        (None, Some(event_id)) => Ok(Delayed::SentAtOnce(event_id.into_owned())),
+        (None, None) => {
+            Err(Error::new(Kind::Answer, "An event is to be sent later and has no id."))
+        }
+    }
 }
 
 /// The address of a file, by the response to `POST /upload`.
@@ -62,6 +92,16 @@ mod tests {
         }
         for odd in ["{}", r#"{"event_id":7}"#] {
             assert_eq!(event_id(odd).unwrap_err().kind, Kind::Answer, "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_sent_later_or_was_sent_at_once() {
+        let scheduled = Delayed::Scheduled("d1".into());
+        assert_eq!(delayed(r#"{"delay_id":"d1"}"#).unwrap(), scheduled);
+        assert_eq!(delayed(r#"{"event_id":"$1"}"#).unwrap(), Delayed::SentAtOnce("$1".into()));
+        for odd in ["", "<html>", "{}", r#"{"delay_id":7}"#, r#"{"delay_id":".."}"#] {
+            assert_eq!(delayed(odd).unwrap_err().kind, Kind::Answer, "{odd}");
         }
     }
 

@@ -29,6 +29,7 @@
 //! | `backup_upload`, `backup_restore` | keys go to the backup, and come back |
 //! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
 //! | `uploads` | files that must be on the server before their event |
+//! | `heartbeats` | messages that the server sends later, unless it is told not to |
 //! | `event_size` | what is too large to be sent |
 //! | `outcomes`, `refusals` | messages that were sent, and those that will never be |
 //! | `request_table`, `path` | all requests: path, body, how each is backed off, what a response means |
@@ -60,6 +61,7 @@ mod effects;
 mod event_size;
 mod failures;
 mod gaps;
+mod heartbeats;
 mod history;
 mod identity;
 mod identity_creation;
@@ -123,6 +125,7 @@ pub use self::{
     dehydrated_device::{RehydratedKeys, Rehydration},
     event_size::ContentSize,
     failures::Trouble,
+    heartbeats::NewHeartbeat,
     history::History,
     identity::{IdentityStatus, UnderWay},
     identity_creation::Storage,

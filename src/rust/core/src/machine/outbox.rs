@@ -162,6 +162,7 @@ fn body_of(message: Message, uploads: Vec<Upload>) -> Result<OutboxBody> {
         plain_allowed: false,
         verifies: false,
         uploads,
+        delay: None,
     })
 }
 
@@ -187,7 +188,7 @@ pub(super) fn with_address(content: &str, place: &[String], address: &str) -> Re
     Json::Object(content).text()
 }
 
-fn check_message(message: &Message) -> Result<()> {
+pub(super) fn check_message(message: &Message) -> Result<()> {
     check_room(&message.room_id)?;
     let is_good = |text: &str| is_sound(text) && is_segment(text);
     if !is_good(&message.event_type) || message.event_type == ENCRYPTED {
@@ -355,7 +356,8 @@ pub(super) fn forget_old_outcomes(work: &Work<'_>) -> Result<()> {
 /// Gives rows to the transport that no process has now.
 pub(super) fn send_rows(pump: &mut Pump<'_, '_>, rows: Vec<OutboxRow>) -> Result<()> {
     for mut row in rows {
-        let Some((path, body)) = row.wire.clone() else { continue };
+        let Some((path, content)) = row.wire.clone() else { continue };
+        let body = request_body(&row, content);
         let lane = match &row.body {
             OutboxBody::ToDevice { .. } => Lane::Side,
             _ => Lane::Room(row.room_id.clone()),
@@ -377,6 +379,16 @@ pub(super) fn send_rows(pump: &mut Pump<'_, '_>, rows: Vec<OutboxRow>) -> Result
         pump.ask(ask, Body::Fixed(path, body))?;
     }
     Ok(())
+}
+
+/// The body of a request that sends `content`.
+fn request_body(row: &OutboxRow, content: String) -> String {
+    match row.body.delay() {
+        Some(delay) if delay.stable => {
+            format!("{{\"delay_ms\":{},\"content\":{content}}}", delay.milliseconds)
+        }
+        _ => content,
+    }
 }
 
 pub(super) fn is_sending(pump: &Pump<'_, '_>, row: &OutboxRow) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Machine, Millis, Work,
     effects::{self, Effect},
-    outbound_sessions,
+    heartbeats, outbound_sessions,
     outbox::{self, is_encrypted},
 };
 use crate::{
@@ -127,6 +127,9 @@ pub(super) fn refuse_plain(
 }
 
 pub(super) fn refuse(work: &Work<'_>, mut row: OutboxRow, code: &str, message: &str) -> Result<()> {
+    if row.body.delay().is_some() {
+        return heartbeats::refused(work, &row, code, message);
+    }
     row.state = OutboxState::Refused;
     row.refusal = Some((code.to_owned(), message.to_owned()));
     row.attempted_at = work.now;
@@ -151,6 +154,9 @@ pub(super) fn sent(work: &Work<'_>, mut row: OutboxRow, event_id: &str) -> Resul
 
 /// Records that the server accepted something, by its response `body`.
 pub(super) fn send_accepted(work: &Work<'_>, number: i64, body: &str) -> Result<()> {
+    if heartbeats::accepted(work, number, body)? {
+        return Ok(());
+    }
     let Some(row) = waiting(work, number)? else { return Ok(()) };
     if row.body.to_device().is_none() {
         return sent(work, row, &send_response::event_id(body)?);
@@ -205,8 +211,9 @@ pub(super) fn recognise_own(work: &Work<'_>, room_id: &str, event: &RoomEvent<'_
     if event.sender != work.own.user_id {
         return Ok(());
     }
+    heartbeats::recognise(work, room_id, event)?;
     for row in outbox::rows(work, room_id, OutboxState::Fixed)? {
-        if is_the_event_of(&row, event) {
+        if row.body.delay().is_none() && is_the_event_of(&row, event) {
             sent(work, row, &event.event_id)?;
         }
     }

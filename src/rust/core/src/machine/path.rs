@@ -14,6 +14,11 @@ pub(super) const MEDIA: &str = "/_matrix/client/v1/media";
 /// Where files go.
 pub(super) const UPLOADS: &str = "/_matrix/media/v3";
 
+/// Where events are that the server is to send later.
+pub(super) const DELAYED_STABLE: &str = "/_matrix/client/v1";
+/// Where they were before the proposal was accepted.
+pub(super) const DELAYED: &str = "/_matrix/client/unstable/org.matrix.msc4140";
+
 /// Percent-encodes `segments` into a path below `root`.
 ///
 /// # Errors

@@ -227,10 +227,10 @@ fn tell_refusal(work: &Work<'_>, row: OutboxRow) -> Result<()> {
     )
 }
 
-/// Whether a row is a message of our user: verifications say themselves what becomes of theirs.
+/// Whether a row is a message of our user: verifications and heartbeats say themselves what becomes of theirs.
 fn is_message(row: &OutboxRow) -> bool {
     match &row.body {
-        OutboxBody::Event { verifies, .. } => !verifies,
+        OutboxBody::Event { verifies, delay, .. } => !verifies && delay.is_none(),
         OutboxBody::Redaction { .. } | OutboxBody::Reaction { .. } => true,
         OutboxBody::RoomKeys { .. } | OutboxBody::ToDevice { .. } => false,
     }

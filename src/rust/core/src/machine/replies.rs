@@ -4,7 +4,7 @@
 use super::{
     Machine, Millis, Work, backup_restore, backup_upload, backup_version, device_lists,
     failures::{self, Trouble, note_failure},
-    gaps, key_backup, key_bundles, key_upload, olm_sessions, outcomes,
+    gaps, heartbeats, key_backup, key_bundles, key_upload, olm_sessions, outcomes,
     request_table::Meaning,
     rooms, send_to_devices, send_to_room, tracking, uploads, verification,
 };
@@ -151,6 +151,8 @@ fn succeeded(work: &mut Work<'_>, ask: &Ask, text: &str, bytes: &[u8]) -> Result
         }
         Ask::Upload { number, file, .. } => uploads::uploaded(work, *number, file, text),
         Ask::Send { number, .. } => outcomes::send_accepted(work, *number, text),
+        Ask::CancelDelayed { number, .. } => heartbeats::cancelled(work, *number, text),
+        Ask::ListDelayed { stable } => heartbeats::listed(work, *stable, text),
         Ask::BackupVersion => Ok(()),
     }
 }
@@ -168,6 +170,7 @@ fn absent(work: &mut Work<'_>, ask: &Ask) -> Result<()> {
             backup_restore::backup_searched(work, room_id, session_id, None)
         }
         Ask::BackUp { .. } => backup_upload::version_is_gone(work),
+        Ask::CancelDelayed { number, .. } => heartbeats::gone(work, *number),
         _ => Ok(()),
     }
 }
@@ -197,11 +200,16 @@ fn refused(work: &mut Work<'_>, ask: &Ask, trouble: &Trouble) -> Result<()> {
         Ask::Upload { number, file, .. } => {
             uploads::upload_refused(work, *number, file, code, message)
         }
-        Ask::Send { number, .. } => outcomes::send_refused(work, *number, code, message),
+        Ask::Send { number, .. } => {
+            heartbeats::attempt_refused(work, *number)?;
+            outcomes::send_refused(work, *number, code, message)
+        }
         Ask::KeysQuery { .. }
         | Ask::KeysClaim { .. }
         | Ask::BackupVersion
-        | Ask::BackedUpKey { .. } => Ok(()),
+        | Ask::BackedUpKey { .. }
+        | Ask::CancelDelayed { .. }
+        | Ask::ListDelayed { .. } => Ok(()),
     }
 }
 
@@ -216,7 +224,10 @@ fn failed(work: &mut Work<'_>, ask: &Ask, trouble: &Trouble) -> Result<()> {
             backup_restore::backup_search_failed(work, room_id, session_id)
         }
         Ask::Send { number, .. } if too_often && send_to_devices::divide(work, *number)? => Ok(()),
-        Ask::Send { number, .. } => send_to_devices::send_failed(work, *number),
+        Ask::Send { number, .. } => {
+            heartbeats::send_failed(work, *number, trouble)?;
+            send_to_devices::send_failed(work, *number)
+        }
         _ if !too_often => Ok(()),
         Ask::KeysQuery { users, .. } => {
             for ((user_id, _), subject) in users.iter().zip(&members) {

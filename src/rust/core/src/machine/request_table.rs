@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     HOUR, MINUTE, Millis,
-    path::{CLIENT, MEDIA, UPLOADS, path, query},
+    path::{CLIENT, DELAYED, DELAYED_STABLE, MEDIA, UPLOADS, path, query},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -20,7 +20,7 @@ use crate::{
         room_event::{ENCRYPTED, REACTION},
     },
     primitives::account::SIGNED_CURVE25519,
-    store::records::{Ask, Failure, OutboxBody, OutboxRow, Upload},
+    store::records::{Ask, Delay, Failure, OutboxBody, OutboxRow, Upload},
 };
 
 /// After this a server may have forgotten a transaction id, and would send the event twice.
@@ -128,6 +128,12 @@ impl Ask {
                 Body::Fixed(path, _) => ("PUT", path.clone()),
                 _ => return Err(Error::new(Kind::Internal, "Only what is fixed is sent.")),
             },
+            Self::CancelDelayed { delay_id, stable, .. } => {
+                ("POST", delayed_event(delay_id, *stable, "cancel")?)
+            }
+            Self::ListDelayed { stable } => {
+                ("GET", path(delayed_events(*stable), &["delayed_events"])?)
+            }
         })
     }
 
@@ -163,7 +169,10 @@ impl Ask {
                 Self::BackedUpKey { room_id, session_id, .. },
                 Self::BackedUpKey { room_id: of, session_id: id, .. },
             ) => room_id == of && session_id == id,
-            (Self::Send { number, .. }, Self::Send { number: of, .. }) => number == of,
+            (Self::Send { number, .. }, Self::Send { number: of, .. })
+            | (Self::CancelDelayed { number, .. }, Self::CancelDelayed { number: of, .. }) => {
+                number == of
+            }
             _ => self == other,
         }
     }
@@ -187,7 +196,9 @@ impl Ask {
             | Self::BackupVersion
             | Self::BackUp { .. }
             | Self::BackedUpKey { .. }
-            | Self::KeyBundle { .. } => None,
+            | Self::KeyBundle { .. }
+            | Self::CancelDelayed { .. }
+            | Self::ListDelayed { .. } => None,
         }
     }
 
@@ -209,7 +220,10 @@ impl Ask {
     pub(super) fn subject(&self) -> String {
         let kind = self.kind();
         match self {
-            Self::KeysUpload | Self::BackupVersion | Self::BackUp { .. } => kind.to_owned(),
+            Self::KeysUpload
+            | Self::BackupVersion
+            | Self::BackUp { .. }
+            | Self::ListDelayed { .. } => kind.to_owned(),
             // There may be hundreds of them. A key that fails by itself has a pause of its own.
             Self::BackedUpKey { .. } => kind.to_owned(),
             Self::KeysQuery { lane, .. } | Self::KeysClaim { lane, .. } => {
@@ -222,7 +236,8 @@ impl Ask {
             | Self::Signature { number }
             | Self::KeyBundle { number, .. }
             | Self::Upload { number, .. }
-            | Self::Send { number, .. } => format!("{kind} {number}"),
+            | Self::Send { number, .. }
+            | Self::CancelDelayed { number, .. } => format!("{kind} {number}"),
         }
     }
 
@@ -281,6 +296,10 @@ impl Ask {
             {
                 Meaning::Absent
             }
+            // 409 where the server remembers that it has sent it.
+            Self::CancelDelayed { .. } if response.is_absence() || response.status == 409 => {
+                Meaning::Absent
+            }
             // Synapse has no error code of its own for keys that contradict those it has.
             Self::KeysUpload if response.status == 400 && response.is_about_request() => {
                 Meaning::Refused
@@ -290,7 +309,9 @@ impl Ask {
             | Self::KeysQuery { .. }
             | Self::KeysClaim { .. }
             | Self::BackupVersion
-            | Self::BackedUpKey { .. } => Meaning::Failed,
+            | Self::BackedUpKey { .. }
+            | Self::CancelDelayed { .. }
+            | Self::ListDelayed { .. } => Meaning::Failed,
             Self::Send { .. } if response.is_too_large() => Meaning::TooLarge,
             // Also where a proxy says that it is too large: it would say so for ever.
             Self::Upload { .. } if response.is_too_large() || response.code == FILE_GONE => {
@@ -319,6 +340,10 @@ pub(super) fn of_device(user_id: &str, device_id: &str) -> String {
 pub(super) fn path_of_row(row: &OutboxRow, encrypted: bool) -> Result<String> {
     let OutboxRow { room_id, transaction_id, .. } = row;
     match &row.body {
+        OutboxBody::Event { event_type, delay: Some(delay), .. } => {
+            let event_type = if encrypted { ENCRYPTED } else { event_type };
+            delayed_path(room_id, event_type, transaction_id, *delay)
+        }
         OutboxBody::Event { .. } if encrypted => {
             path(CLIENT, &["rooms", room_id, "send", ENCRYPTED, transaction_id])
         }
@@ -336,6 +361,34 @@ pub(super) fn path_of_row(row: &OutboxRow, encrypted: bool) -> Result<String> {
             path(CLIENT, &["sendToDevice", event_type, transaction_id])
         }
     }
+}
+
+/// Where the server is asked to send an event later. Before the proposal was accepted that was a parameter of
+/// the query, which a server that does not know it ignores: it sends the event at once.
+fn delayed_path(
+    room_id: &str,
+    event_type: &str,
+    transaction_id: &str,
+    delay: Delay,
+) -> Result<String> {
+    if delay.stable {
+        return path(CLIENT, &["rooms", room_id, "delayed_event", event_type, transaction_id]);
+    }
+    let milliseconds = delay.milliseconds.to_string();
+    let query = query(&[("org.matrix.msc4140.delay", Some(&milliseconds))]);
+    Ok(path(CLIENT, &["rooms", room_id, "send", event_type, transaction_id])? + &query)
+}
+
+/// The path of what is done with an event that the server is to send later.
+///
+/// # Errors
+/// [`Kind::Argument`] when the id would lead to another path.
+pub(super) fn delayed_event(delay_id: &str, stable: bool, action: &str) -> Result<String> {
+    path(delayed_events(stable), &["delayed_events", delay_id, action])
+}
+
+fn delayed_events(stable: bool) -> &'static str {
+    if stable { DELAYED_STABLE } else { DELAYED }
 }
 
 #[cfg(test)]

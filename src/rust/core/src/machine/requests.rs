@@ -4,8 +4,9 @@
 
 use super::{
     Awaited, Machine, Millis, Requests, backup_restore, backup_upload, backup_version,
-    device_lists, gaps, key_bundles, key_requests, key_upload, olm_repair, outbox, pump::Pump,
-    received_requests, refusals, secret_sharing, send_to_devices, send_to_room, verification,
+    device_lists, gaps, heartbeats, key_bundles, key_requests, key_upload, olm_repair, outbox,
+    pump::Pump, received_requests, refusals, secret_sharing, send_to_devices, send_to_room,
+    verification,
 };
 use crate::error::Result;
 
@@ -35,6 +36,8 @@ impl Machine {
                 key_upload::request(&mut pump)?;
             }
             verification::pursue_verifications(&mut pump)?;
+            heartbeats::expire(pump.work)?;
+            heartbeats::request(&mut pump)?;
             send_to_rooms(&mut pump)?;
             device_lists::request_awaited(&mut pump)?;
             key_upload::request(&mut pump)?;

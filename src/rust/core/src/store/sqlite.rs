@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_session_owners.sql"),
     include_str!("migrations/0012_failures.sql"),
     include_str!("migrations/0013_archive.sql"),
+    include_str!("migrations/0014_heartbeats.sql"),
 ];
 
 /// The schema that [`Sqlite::open`] brings every file to.

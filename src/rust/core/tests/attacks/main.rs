@@ -22,6 +22,7 @@ mod forwarded_keys;
 mod gaps;
 mod handed_on;
 mod healing;
+mod heartbeats;
 mod identities;
 mod key_backup;
 mod key_bundles;

@@ -25,7 +25,7 @@ use crate::database::Disk;
 pub const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 
 /// All kinds of requests.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 16] = [
     "keys_upload",
     "keys_query",
     "keys_claim",
@@ -40,6 +40,8 @@ const KINDS: [&str; 14] = [
     "key_bundle",
     "upload",
     "send",
+    "cancel_delayed",
+    "list_delayed",
 ];
 
 pub struct Scene {

@@ -135,6 +135,7 @@ fn say(
         plain_allowed: false,
         verifies: true,
         uploads: Vec::new(),
+        delay: None,
     };
     outbox::enqueue(work, room_id, body).map(Some)
 }

@@ -7,6 +7,7 @@ mod device;
 mod event;
 mod failure;
 mod healing;
+mod heartbeat;
 mod identity;
 mod key_backup;
 mod key_bundle;
@@ -31,10 +32,11 @@ pub use self::{
     },
     failure::Failure,
     healing::{KeyRequest, OlmMessageSeen, OlmRepair, ReceivedRequest, WithheldKey},
+    heartbeat::{Heartbeat, HeartbeatState},
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
     key_backup::{BackupFailure, BackupRequest, BackupVersion, KeyBackup, NewBackup},
     key_bundle::{OwnBundle, ReceivedBundle},
-    outbox::{Ask, Lane, OutboxBody, OutboxRow, OutboxState, Request, Upload},
+    outbox::{Ask, Delay, Lane, OutboxBody, OutboxRow, OutboxState, Request, Upload},
     room::{Encryption, Member, Membership, Room},
     secret_request::{ReceivedSecretRequest, SecretRequest},
     secret_storage::KeyChange,
@@ -84,6 +86,7 @@ pub(super) const TABLES: &[Table] = &[
     ArchivedUnread::TABLE,
     ArchivedRedaction::TABLE,
     ArchivedMedia::TABLE,
+    Heartbeat::TABLE,
 ];
 
 /// Keeps vodozemac's objects, which are ratchets and not data, through their pickles.

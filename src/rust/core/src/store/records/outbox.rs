@@ -60,6 +60,9 @@ pub enum OutboxBody {
         /// Files that must be on the server before, in the order in which they are uploaded.
         #[serde(default)]
         uploads: Vec<Upload>,
+        /// The server is to send it later: it is the message of a heartbeat.
+        #[serde(default)]
+        delay: Option<Delay>,
     },
     /// A redaction, which is never encrypted.
     Redaction {
@@ -96,6 +99,14 @@ impl OutboxBody {
         }
     }
 
+    /// How long the server is to wait before it sends this, if it is to wait.
+    pub fn delay(&self) -> Option<Delay> {
+        match self {
+            OutboxBody::Event { delay, .. } => *delay,
+            _ => None,
+        }
+    }
+
     /// The type of the to-device events this is, if it is some.
     pub fn to_device(&self) -> Option<&str> {
         match self {
@@ -104,6 +115,15 @@ impl OutboxBody {
             _ => None,
         }
     }
+}
+
+/// How the server is asked to send an event later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delay {
+    /// How much later, in milliseconds.
+    pub milliseconds: i64,
+    /// Whether the server has the endpoints of the accepted proposal, or those before it.
+    pub stable: bool,
 }
 
 /// A file that waits beside the store until it is on the server.
@@ -288,6 +308,20 @@ pub enum Ask {
         #[serde(default)]
         lane: Lane,
     },
+    /// Have the server not send what it was to send later.
+    CancelDelayed {
+        /// The number of the heartbeat.
+        number: i64,
+        /// The server's id for it.
+        delay_id: String,
+        /// Whether the server has the endpoints of the accepted proposal.
+        stable: bool,
+    },
+    /// What the server is to send later.
+    ListDelayed {
+        /// Whether the server has the endpoints of the accepted proposal.
+        stable: bool,
+    },
 }
 
 /// Who waits for a request. A request that fails in one lane keeps nobody in another waiting.
@@ -340,6 +374,8 @@ impl Ask {
             Self::KeyBundle { .. } => "key_bundle",
             Self::Upload { .. } => "upload",
             Self::Send { .. } => "send",
+            Self::CancelDelayed { .. } => "cancel_delayed",
+            Self::ListDelayed { .. } => "list_delayed",
         }
     }
 }
