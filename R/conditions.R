@@ -61,6 +61,9 @@
 #' * `mx_error_batch`: Also an `mx_error_argument`: not a batch of
 #'   [mx_sync_update()], or an old one.
 #' * `mx_error_archive`: A room is not archived.
+#' * `mx_error_heartbeat`: There is no such heartbeat, or the server did not do what
+#'   [mx_heartbeat()] needs.
+#' * `mx_error_unsupported`: The server cannot do this: see [mx_heartbeat()]. Fields: `max_after`.
 #' * `mx_error_listening`: Another process listens as the same consumer, or a listener of
 #'   [mx_listen_start()] here.
 #' * `mx_error_cancelled`: The call of a promise was cancelled: see [mx_send_async()].
@@ -138,6 +141,8 @@
 #'   again. Fields: `kind`, `status`, `errcode`.
 #' * `mx_warning_knit_post`: The figures of a chunk could not be posted, see
 #'   [mx_knit_post()]. Fields: `cause`.
+#' * `mx_warning_heartbeat`: The message of a heartbeat had been sent: see
+#'   [mx_heartbeat()]. Fields: `event_id`.
 #' * `mx_warning_notification`: A room was not notified now, see [mx_notify()] and
 #'   [with_mx_notification()]. Fields: `cause`, `numbers` (of [mx_outbox()]).
 #' * `mx_warning_webhook`: A webhook was not posted, see [mx_webhook_handler()]. Fields:

@@ -147,6 +147,23 @@ machine_set_local_trust <- function(handle, user_id, device_id, fingerprint, loc
 # What a handle holds, for printing. Says why if it cannot be used.
 handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
 
+# `delay` and `wait` are milliseconds.
+machine_heartbeat_start <- function(handle, id, name, room_id, content, delay, stable, wait) .Call(wrap__machine_heartbeat_start, handle, id, name, room_id, content, delay, stable, wait)
+
+# The messages of all heartbeats, as columns.
+machine_heartbeats <- function(handle) .Call(wrap__machine_heartbeats, handle)
+
+machine_heartbeat_abandon <- function(handle, heartbeat) .Call(wrap__machine_heartbeat_abandon, handle, heartbeat)
+
+machine_heartbeat_stop <- function(handle, id) .Call(wrap__machine_heartbeat_stop, handle, id)
+
+machine_heartbeat_restart_path <- function(handle, heartbeat) .Call(wrap__machine_heartbeat_restart_path, handle, heartbeat)
+
+machine_heartbeat_restarted <- function(handle, heartbeat, there) .Call(wrap__machine_heartbeat_restarted, handle, heartbeat, there)
+
+# The devices that cannot read what is encrypted for a room now.
+machine_left_out <- function(handle, room_id) .Call(wrap__machine_left_out, handle, room_id)
+
 machine_identity_status <- function(handle) .Call(wrap__machine_identity_status, handle)
 
 # Makes an identity, with a new key of secret storage, from the passphrase that was given if there

@@ -382,6 +382,8 @@ side_requests <- c(
   key_bundle = "Fetching shared history",
   upload = "Uploading a file that belongs to another call",
   send = "Sending what belongs to another call",
+  cancel_delayed = "Taking back a message that the server was to send later",
+  list_delayed = "Asking what the server is to send later",
   sync = "Syncing"
 )
 

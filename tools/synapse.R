@@ -270,6 +270,7 @@ synapse_config <- function(dir, name, port) {
     report_stats = FALSE,
     presence = list(enabled = FALSE),
     url_preview_enabled = FALSE,
+    max_event_delay_duration = "7d",
     experimental_features = list(msc3814_enabled = TRUE)
   )
   c(base, synapse_rate_limits())

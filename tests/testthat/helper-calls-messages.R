@@ -71,7 +71,23 @@ calls_messages <- function(scene) {
     unsigned = FALSE,
     consumer = "viewer"
   )
+  beat <- mx_heartbeat(alice, room, "x", 3600, name = "x")
   list(
+    mx_heartbeat = list(
+      client = alice,
+      room = room,
+      text = "x",
+      after = 3600,
+      name = "y",
+      markdown = TRUE,
+      mentions = "@bob:demo"
+    ),
+    mx_heartbeat_restart = list(beat = beat, name = NULL),
+    mx_heartbeat_stop = list(
+      beat = mx_heartbeat(alice, room, "x", 3600),
+      name = NULL
+    ),
+    mx_heartbeats = list(client = alice),
     mx_send = content,
     mx_send_async = content,
     mx_send_text = text,
