@@ -1,5 +1,8 @@
 //! Messages that the server sends later, unless it is told not to, for R.
 
+// What a heartbeat is made of crosses over as it is.
+#![allow(clippy::too_many_arguments)]
+
 use extendr_api::prelude::*;
 use mxcrypt_core::{machine::NewHeartbeat, store::records::Heartbeat};
 
