@@ -144,6 +144,9 @@ machine_refused_devices <- function(handle, user_ids) .Call(wrap__machine_refuse
 # Applies what the user decided about a device: "verified", "blocked" or "unset".
 machine_set_local_trust <- function(handle, user_id, device_id, fingerprint, local) .Call(wrap__machine_set_local_trust, handle, user_id, device_id, fingerprint, local)
 
+# SHA-256 of text, in base64 with padding.
+sha256_base64 <- function(text) .Call(wrap__sha256_base64, text)
+
 # What a handle holds, for printing. Says why if it cannot be used.
 handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
 
@@ -550,6 +553,12 @@ mx_client_store_describe <- function(store) .Call(wrap__mx_client_store_describe
 mx_client_store_check <- function(store, body, user_id, device_id) .Call(wrap__mx_client_store_check, store, body, user_id, device_id)
 
 machine_import_store <- function(handle, store, user_id, device_id) .Call(wrap__machine_import_store, handle, store, user_id, device_id)
+
+# Begins to watch for SIGTERM, or ends it. On Windows no process sends it.
+termination_watch <- function(watch) .Call(wrap__termination_watch, watch)
+
+# Whether SIGTERM came since the watch began.
+termination_came <- function() .Call(wrap__termination_came)
 
 machine_verifications <- function(handle) .Call(wrap__machine_verifications, handle)
 

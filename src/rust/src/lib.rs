@@ -19,6 +19,7 @@ mod clock;
 mod dehydrated_device;
 mod demo;
 mod devices;
+mod digest;
 mod events;
 mod fork;
 mod handle;
@@ -44,6 +45,7 @@ mod secret_storage;
 mod shared_secret;
 mod signing;
 mod store_import;
+mod termination;
 mod verification;
 
 /// Lets batches use at most `threads` threads.
@@ -78,6 +80,7 @@ extendr_module! {
     use dehydrated_device;
     use demo;
     use devices;
+    use digest;
     use handle;
     use heartbeats;
     use identity;
@@ -101,6 +104,7 @@ extendr_module! {
     use shared_secret;
     use signing;
     use store_import;
+    use termination;
     use verification;
     fn core_limit_threads;
     fn core_versions;
