@@ -66,6 +66,8 @@
 #' * `mx_error_unsupported`: The server cannot do this: see [mx_heartbeat()]. Fields: `max_after`.
 #' * `mx_error_listening`: Another process listens as the same consumer, or a listener of
 #'   [mx_listen_start()] here.
+#' * `mx_error_command`: The arguments of a command of [mx_bot()] do not fit. The bot
+#'   answers with the message; you only see it in a log.
 #' * `mx_error_cancelled`: The call of a promise was cancelled: see [mx_send_async()].
 #'
 #' Codes of messages that this package refused itself: `MXCRYPT_ONLY_UNSIGNED` and

@@ -9,6 +9,7 @@ good_calls <- function() {
     calls_keys(scene),
     calls_messages(scene),
     calls_archive(scene),
+    calls_bot(scene),
     calls_mxc(),
     calls_rooms(scene),
     calls_secrets(scene),
