@@ -39,9 +39,9 @@ pump <- function(
     next_requests,
     is_done,
     wait,
-    settle,
     progress,
-    call
+    call,
+    settle
   )
   waits <- length(c(users, kinds)) > 0L || queued_after < Inf
   pumped <- and_then(pumped, function(pumped) {
@@ -65,9 +65,9 @@ pump_rounds <- function(
   next_requests,
   is_done,
   wait,
-  settle,
   progress,
-  call
+  call,
+  settle = -Inf
 ) {
   failed <- list()
   ended <- FALSE
