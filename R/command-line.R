@@ -73,7 +73,7 @@ mx_cli <- function(args = commandArgs(trailingOnly = TRUE)) {
     withCallingHandlers(
       {
         args <- check_strings(args)
-        run_command(parse_arguments(args))
+        run_subcommand(parse_command_line(args))
       },
       warning = function(condition) {
         say("Warning: ", conditionMessage(condition))
@@ -158,7 +158,7 @@ command_options <- list(
 
 # A list of `command`, `options` (a list; of `file` and `mention` there may be several)
 # and `words`, what is no option.
-parse_arguments <- function(args) {
+parse_command_line <- function(args) {
   if (length(args) == 0L) {
     usage_abort("No command is given.")
   }
@@ -273,7 +273,7 @@ command_help <- c(
 
 # Commands -----------------------------------------------------------------------
 
-run_command <- function(parsed) {
+run_subcommand <- function(parsed) {
   switch(
     parsed[["command"]],
     help = put(command_help),

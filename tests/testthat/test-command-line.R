@@ -39,7 +39,9 @@ capture_err <- function(code) {
 }
 
 test_that("arguments are options, or words", {
-  parse <- function(...) parse_arguments(c("send", ...))[c("options", "words")]
+  parse <- function(...) {
+    parse_command_line(c("send", ...))[c("options", "words")]
+  }
   expect_equal(
     parse("#ops", "-", "--code"),
     list(options = list(code = TRUE), words = c("#ops", "-"))
@@ -72,10 +74,10 @@ test_that("arguments are options, or words", {
     c("doctor", "--code")
   )
   for (args in wrong) {
-    expect_error(parse_arguments(args), class = "mxcrypt_usage", info = args)
+    expect_error(parse_command_line(args), class = "mxcrypt_usage", info = args)
   }
   for (args in list("help", "-h", "--help", c("send", "r", "--help"))) {
-    expect_equal(parse_arguments(args)$command, "help")
+    expect_equal(parse_command_line(args)$command, "help")
   }
 })
 
