@@ -48,7 +48,7 @@ last_of <- function(x, most) x[seq_along(x) > length(x) - most]
 bind_columns <- function(pages) {
   names <- names(pages[[1]])
   bound <- lapply(names, function(name) {
-    do.call(c, lapply(pages, function(page) page[[name]]))
+    do.call(c, lapply(unname(pages), function(page) page[[name]]))
   })
   names(bound) <- names
   bound
