@@ -40,7 +40,7 @@ impl Machine {
         limit: usize,
         unsigned: Unsigned,
     ) -> Result<Vec<Handed>> {
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             let hold_back = message_trust::holds_back(work, unsigned)?;
             let mut state = consumer_named(work, consumer)?;
             if state.cursor != state.handed {
@@ -65,7 +65,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn handed(&mut self, now: Millis, consumer: &str, number: i64) -> Result<()> {
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             let mut state = consumer_named(work, consumer)?;
             state.handed = state.handed.max(number);
             work.tx.put(&state)
@@ -77,7 +77,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn acknowledge(&mut self, now: Millis, consumer: &str, number: i64) -> Result<()> {
-        self.work(now, |work| acknowledge(work, consumer, number))
+        self.eventual_work(now, |work| acknowledge(work, consumer, number))
     }
 
     /// Counts one more attempt of `consumer` at event `number`, before its handler is called.
@@ -86,7 +86,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn begin_attempt(&mut self, now: Millis, consumer: &str, number: i64) -> Result<u32> {
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             let mut state = consumer_named(work, consumer)?;
             let before = state.attempts_at(number);
             let count = before.saturating_add(1);
@@ -101,7 +101,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn withdraw_attempt(&mut self, now: Millis, consumer: &str, number: i64) -> Result<()> {
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             let mut state = consumer_named(work, consumer)?;
             let count = state.attempts_at(number).saturating_sub(1);
             state.attempt = Some(Attempt { number, count });
@@ -122,7 +122,7 @@ impl Machine {
         number: i64,
         error: &str,
     ) -> Result<()> {
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             let failed: Option<InboxRow> = work.tx.get(&[number.into()])?;
             if let Some(row) = failed
                 && !is_own_report(&row.event)
@@ -146,7 +146,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn peek(&mut self, now: Millis, first: i64, last: i64) -> Result<Vec<Handed>> {
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             let range = Query::all().after("number", first - 1).until("number", last);
             let rows = work.tx.select::<InboxRow>(&range)?;
             note_given(work, &rows)?;

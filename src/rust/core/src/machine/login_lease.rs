@@ -18,7 +18,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn lease_login(&mut self, now: Millis) -> Result<Option<i64>> {
-        self.store.transaction(|tx| {
+        self.store.eventual_transaction(|tx| {
             let lease: LoginLease = tx.get_single()?.unwrap_or_default();
             // A lease that ends later than any could was made before the clock was set back.
             if (now..=now + LEASE).contains(&lease.until) {
@@ -35,7 +35,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn release_login(&mut self, number: i64) -> Result<()> {
-        self.store.transaction(|tx| match tx.get_single::<LoginLease>()? {
+        self.store.eventual_transaction(|tx| match tx.get_single::<LoginLease>()? {
             Some(lease) if lease.number == number => tx.put_single(&LoginLease::default()),
             _ => Ok(()),
         })

@@ -177,6 +177,16 @@ impl Machine {
         self.store.transaction(|tx| within(tx, binding(tx)?, now, work))
     }
 
+    /// Does `work`, which the power may take back: see [`Store::eventual_transaction`]. What leaves the process is
+    /// given out by [`Machine::requests`], and that is durable with all that was done before it.
+    fn eventual_work<T>(
+        &mut self,
+        now: Millis,
+        work: impl FnOnce(&mut Work<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.store.eventual_transaction(|tx| within(tx, binding(tx)?, now, work))
+    }
+
     /// Does `work`, which only reads. It has no clock, so whatever it wrote would expire at once or
     /// never: the store refuses to write here.
     fn read<T>(&mut self, work: impl FnOnce(&mut Work<'_>) -> Result<T>) -> Result<T> {

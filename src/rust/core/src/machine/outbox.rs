@@ -84,7 +84,7 @@ impl Machine {
                 return Err(Error::new(Kind::Argument, message));
             }
         }
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             for (message, uploads) in &messages {
                 let Message { room_id, event_type, content, demand_encryption, .. } = message;
                 let encrypted =
@@ -119,7 +119,7 @@ impl Machine {
         Json::parse_object(content)?;
         let body =
             OutboxBody::Redaction { event_id: event_id.to_owned(), content: content.to_owned() };
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             event_size::check_size(work, room_id, REDACTION, content, false)?;
             enqueue_awaited(work, room_id, None, body)
         })
@@ -134,7 +134,7 @@ impl Machine {
         check_room(room_id)?;
         let relation = json!({"rel_type": "m.annotation", "event_id": event_id, "key": key});
         let content = json!({RELATES_TO: relation}).to_string();
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             event_size::check_size(work, room_id, REACTION, &content, false)?;
             enqueue_awaited(work, room_id, None, OutboxBody::Reaction { content })
         })

@@ -58,7 +58,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn forget(&mut self, now: Millis, numbers: &[i64]) -> Result<()> {
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             for number in numbers {
                 let row: Option<OutboxRow> = work.tx.get(&[(*number).into()])?;
                 let done =

@@ -49,7 +49,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn unsent(&mut self, now: Millis) -> Result<Vec<Unsent>> {
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             let mut unsent = Vec::new();
             for state in
                 [OutboxState::Queued, OutboxState::Fixed, OutboxState::Refused, OutboxState::Told]
@@ -63,7 +63,8 @@ impl Machine {
         })
     }
 
-    /// Notes that nobody waits for the outcome of messages any more.
+    /// Notes that nobody waits for the outcome of messages any more. From then on they are kept, also
+    /// without power: the caller is told that they wait.
     ///
     /// # Errors
     /// Those of the store.

@@ -47,7 +47,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn replies(&mut self, now: Millis, replies: Vec<(i64, Reply)>) -> Result<Vec<Trouble>> {
-        self.work(now, |work| {
+        self.eventual_work(now, |work| {
             let mut troubles = Vec::new();
             for (number, reply) in replies {
                 let Some(request) = work.tx.get::<Request>(&[number.into()])? else { continue };

@@ -61,6 +61,11 @@ impl Machine {
         body: &str,
     ) -> Result<SyncReport> {
         let sync = SyncResponse::read(body)?;
+        // The server forgets to-device events once it is shown the token that came with them. All else
+        // it returns again to the token before.
+        if sync.to_device.is_empty() {
+            return self.eventual_work(now, |work| take_sync(work, since, sync));
+        }
         self.work(now, |work| take_sync(work, since, sync))
     }
 }

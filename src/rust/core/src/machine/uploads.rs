@@ -45,7 +45,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn renew(&mut self, now: Millis, number: i64) -> Result<()> {
-        self.work(now, |work| super::pump::renew(work, number))
+        self.eventual_work(now, |work| super::pump::renew(work, number))
     }
 }
 

@@ -115,16 +115,26 @@ pub struct Row {
     pub body: Vec<u8>,
 }
 
+/// What a transaction survives once it is committed. The end of the process it always survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the power, too, with all that was committed before it: it is on the disk when
+    /// `commit` returns.
+    Durable,
+    /// The end of the power only once a durable transaction was committed after it. What is lost until then is
+    /// the end of what was committed, never a part from the middle.
+    Eventual,
+}
+
 /// A transactional database of sealed rows.
 ///
-/// Between [`Database::begin`] and [`Database::commit`] nobody else writes. What was committed is
-/// on the disk when `commit` returns, and survives the end of the process and of the power.
+/// Between [`Database::begin`] and [`Database::commit`] nobody else writes.
 pub trait Database: Send {
     /// Begins a transaction that may write. Waits while another process is inside one, and gives
     /// up with [`crate::Kind::StoreLocked`] after a limit.
-    fn begin(&mut self) -> Result<()>;
+    fn begin(&mut self, durability: Durability) -> Result<()>;
 
-    /// Makes the transaction durable. When this fails nothing of it happened.
+    /// Commits the transaction. When this fails nothing of it happened.
     fn commit(&mut self) -> Result<()>;
 
     /// Undoes the transaction. Harmless outside of one.

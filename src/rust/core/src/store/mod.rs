@@ -19,7 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 pub use self::{
-    database::{Database, Query, Table, Value},
+    database::{Database, Durability, Query, Table, Value},
     location::{KeySource, Location},
 };
 use crate::{
@@ -94,7 +94,19 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.open(true, work)
+        self.open(true, Durability::Durable, work)
+    }
+
+    /// Does `work` in one transaction that the power may take back: what is done again by itself, and from which
+    /// nothing has left the process. A durable transaction takes it to the disk.
+    ///
+    /// # Errors
+    /// Those of `work`, and those of the database.
+    pub fn eventual_transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.open(true, Durability::Eventual, work)
     }
 
     /// Does `work` in one transaction that cannot write.
@@ -102,7 +114,7 @@ impl Store {
     /// # Errors
     /// Those of `work` and of the database; [`Kind::Internal`] when `work` writes.
     pub fn read<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
-        self.open(false, work)
+        self.open(false, Durability::Eventual, work)
     }
 
     /// See [`Database::empty_log`].
@@ -113,9 +125,10 @@ impl Store {
     fn open<T>(
         &mut self,
         writable: bool,
+        durability: Durability,
         work: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.database.begin()?;
+        self.database.begin(durability)?;
         // Rolls back when `work` fails, and also when it panics.
         let mut open = RollBack(Some(self.database.as_mut()));
         let done = match &open.0 {

@@ -8,7 +8,7 @@ use rusqlite::{
 };
 
 use super::{
-    database::{Database, Query, Row, Table, Value},
+    database::{Database, Durability, Query, Row, Table, Value},
     file_system, private_file,
 };
 use crate::error::{Error, Kind, OrFail, Result};
@@ -42,6 +42,10 @@ const LOCK_LIMIT: Duration = Duration::from_secs(20);
 /// A store in one SQLite file.
 pub(crate) struct Sqlite {
     connection: Connection,
+    /// What SQLite is set to.
+    durability: Durability,
+    /// Whether it can be changed.
+    has_log: bool,
 }
 
 impl Sqlite {
@@ -56,15 +60,15 @@ impl Sqlite {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(refusal)?;
-        configure(&connection, path).map_err(refusal)?;
-        let mut sqlite = Self { connection };
+        let has_log = configure(&connection, path).map_err(refusal)?;
+        let mut sqlite = Self { connection, durability: Durability::Durable, has_log };
         sqlite.migrate()?;
         Ok(sqlite)
     }
 
     /// The id of this store, made from `new_id` when the store is new.
     pub(crate) fn store_id(&mut self, new_id: [u8; 16]) -> Result<[u8; 16]> {
-        self.begin()?;
+        self.begin(Durability::Durable)?;
         let insert = "INSERT INTO store (id) SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM store)";
         self.connection.execute(insert, [&new_id[..]]).map_err(refusal)?;
         let id = self
@@ -75,8 +79,23 @@ impl Sqlite {
         Ok(id)
     }
 
+    /// The log is one file, written from its beginning to its end: flushing it for a durable commit takes
+    /// all commits before it to the disk. Without a log, a commit that is not flushed can damage
+    /// the file.
+    fn set_durability(&mut self, durability: Durability) -> Result<()> {
+        if self.durability != durability && self.has_log {
+            let level = match durability {
+                Durability::Durable => "FULL",
+                Durability::Eventual => "NORMAL",
+            };
+            self.connection.pragma_update(None, "synchronous", level).map_err(refusal)?;
+            self.durability = durability;
+        }
+        Ok(())
+    }
+
     fn migrate(&mut self) -> Result<()> {
-        self.begin()?;
+        self.begin(Durability::Durable)?;
         let version: u32 = self
             .connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -106,12 +125,14 @@ impl Sqlite {
     }
 }
 
-fn configure(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+/// Returns whether the file has a write-ahead log.
+fn configure(connection: &Connection, path: &Path) -> rusqlite::Result<bool> {
     connection.busy_timeout(LOCK_LIMIT)?;
     // A plan must not depend on the value that is bound: SQLite would compile the statement again
     // for each.
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    let journal = if file_system::shares_memory(path) { "WAL" } else { "DELETE" };
+    let has_log = file_system::shares_memory(path);
+    let journal = if has_log { "WAL" } else { "DELETE" };
     connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
     // A commit must be on the disk before bytes made from it leave the process. On macOS only
     // fullfsync reaches the disk.
@@ -125,7 +146,7 @@ fn configure(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     // KiB. What does not fit is written twice: to the log before the commit, and again.
     connection.pragma_update(None, "cache_size", -16_000)?;
     connection.set_prepared_statement_cache_capacity(128);
-    Ok(())
+    Ok(has_log)
 }
 
 fn refusal(error: rusqlite::Error) -> Error {
@@ -157,7 +178,8 @@ impl ToSql for Value {
 }
 
 impl Database for Sqlite {
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self, durability: Durability) -> Result<()> {
+        self.set_durability(durability)?;
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(refusal)
     }
 
@@ -323,6 +345,24 @@ fn condition(query: &Query) -> (String, Vec<Value>) {
 mod tests {
     use super::*;
     use crate::store::scratch::Scratch;
+
+    /// 1 is NORMAL, 2 is FULL: with that, a commit flushes the log.
+    #[test]
+    fn a_durable_transaction_flushes_whatever_came_before_it() {
+        let scratch = Scratch::new();
+        let mut sqlite = Sqlite::open(&scratch.path().join("crypto.sqlite")).unwrap();
+        if !sqlite.has_log {
+            return;
+        }
+        let (durable, eventual) = (Durability::Durable, Durability::Eventual);
+        for (durability, level) in [(durable, 2), (eventual, 1), (eventual, 1), (durable, 2)] {
+            sqlite.begin(durability).unwrap();
+            sqlite.commit().unwrap();
+            let set: i64 =
+                sqlite.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+            assert_eq!(set, level, "{durability:?}");
+        }
+    }
 
     /// Rows come in the order of their key, which is no reason to visit all of a room for one.
     #[test]

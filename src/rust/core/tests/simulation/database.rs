@@ -10,7 +10,7 @@ use std::{
 
 use mxcrypt_core::{
     Error, Kind, Result,
-    store::{Database, Query, Table, Value, database::Row},
+    store::{Database, Durability, Query, Table, Value, database::Row},
 };
 
 type Key = Vec<Value>;
@@ -38,6 +38,10 @@ struct Data {
     tables: BTreeMap<&'static str, Rows>,
     counters: BTreeMap<&'static str, i64>,
     indices: BTreeMap<(i64, u32), [u8; 16]>,
+    /// How to undo each commit that is not flushed, in their order.
+    unflushed: Vec<Vec<Undo>>,
+    /// How often the power went.
+    power_cuts: usize,
 }
 
 /// When the process is to be killed.
@@ -45,8 +49,10 @@ struct Data {
 pub enum Kill {
     /// While it commits, before anything is durable.
     BeforeCommit,
-    /// As soon as the commit is durable.
+    /// As soon as it has committed.
     AfterCommit,
+    /// While it commits, and with it the power goes: of the commits that are not flushed so many survive.
+    PowerCut(usize),
 }
 
 /// What survives a process: the disk.
@@ -77,13 +83,36 @@ impl Disk {
     }
 
     pub fn open(&self) -> Box<dyn Database> {
-        Box::new(Memory { disk: self.clone(), undo: Mutex::default() })
+        Box::new(Memory {
+            disk: self.clone(),
+            undo: Mutex::default(),
+            durability: Durability::Durable,
+        })
     }
 
     /// How many rows were found so far: what a piece of work costs.
     #[allow(dead_code)]
     pub fn rows_read(&self) -> usize {
         self.rows_read.load(Ordering::Relaxed)
+    }
+
+    /// The power goes: of the commits that are not flushed, the last are lost.
+    pub fn cut_power(&self, survive: usize) {
+        let mut data = self.data.lock().unwrap();
+        data.power_cuts += 1;
+        let kept = survive.min(data.unflushed.len());
+        let lost = data.unflushed.split_off(kept);
+        data.unflushed.clear();
+        lost.into_iter().rev().for_each(|undo| undo_all(undo, &mut data));
+    }
+
+    pub fn power_cuts(&self) -> usize {
+        self.data.lock().unwrap().power_cuts
+    }
+
+    /// Whether all that was committed survives the end of the power.
+    pub fn is_flushed(&self) -> bool {
+        self.data.lock().unwrap().unflushed.is_empty()
     }
 
     /// Returns whether the process dies at this commit.
@@ -110,6 +139,12 @@ struct Memory {
     disk: Disk,
     /// What to do, last first, to undo the transaction that is open.
     undo: Mutex<Vec<Undo>>,
+    /// Of that transaction.
+    durability: Durability,
+}
+
+fn undo_all(steps: Vec<Undo>, data: &mut Data) {
+    steps.into_iter().rev().for_each(|step| step(data));
 }
 
 /// The error a killed process ends with.
@@ -166,24 +201,35 @@ impl Memory {
 }
 
 impl Database for Memory {
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self, durability: Durability) -> Result<()> {
         assert!(self.undo.lock().unwrap().is_empty(), "one transaction at a time");
+        self.durability = durability;
         Ok(())
     }
 
     fn commit(&mut self) -> Result<()> {
         let kill = self.disk.burns();
-        if matches!(kill, Some(Kill::BeforeCommit)) {
+        if let Some(Kill::BeforeCommit | Kill::PowerCut(_)) = kill {
             self.rollback();
+            if let Some(Kill::PowerCut(survive)) = kill {
+                self.disk.cut_power(survive);
+            }
             return Err(killed());
         }
-        self.undo.lock().unwrap().clear();
+        let undo = std::mem::take(&mut *self.undo.lock().unwrap());
+        // A commit that wrote nothing flushes nothing.
+        if !undo.is_empty() {
+            self.with(|data| match self.durability {
+                Durability::Durable => data.unflushed.clear(),
+                Durability::Eventual => data.unflushed.push(undo),
+            });
+        }
         if kill.is_some() { Err(killed()) } else { Ok(()) }
     }
 
     fn rollback(&mut self) {
         let undo = std::mem::take(&mut *self.undo.lock().unwrap());
-        self.with(|data| undo.into_iter().rev().for_each(|step| step(data)));
+        self.with(|data| undo_all(undo, data));
     }
 
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {

@@ -42,6 +42,8 @@ pub struct Device {
     pub shown: BTreeMap<String, Option<String>>,
     /// Processes that ended before their time.
     pub deaths: usize,
+    /// How often the power went.
+    power_cuts: usize,
     /// Its server turns round what it delivers, and says that it reaches nobody.
     pub hostile: bool,
     /// Kinds of requests with which its server never succeeds.
@@ -82,6 +84,7 @@ impl Device {
             late_syncs: Vec::new(),
             shown: BTreeMap::new(),
             deaths: 0,
+            power_cuts: 0,
             hostile: false,
             failing: Vec::new(),
             told: BTreeMap::new(),
@@ -96,10 +99,24 @@ impl Device {
     fn survive(&mut self, died: Error) {
         assert_eq!(died, killed(), "the only error a simulation expects");
         self.deaths += 1;
+        self.begin_anew();
+    }
+
+    /// The power goes, for both processes.
+    pub fn cut_power(&mut self, survive: usize) {
+        self.disk.cut_power(survive);
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
         self.late.clear();
         self.late_syncs.clear();
         self.disk.disarm();
         self.machine = open(&self.disk, &self.key);
+        if self.disk.power_cuts() > self.power_cuts {
+            self.power_cuts = self.disk.power_cuts();
+            self.second = open(&self.disk, &self.key);
+        }
     }
 
     /// From now on the other process acts, and gets what was on its way to this one.
@@ -176,7 +193,7 @@ impl Device {
         call(server, now, method, path, Some(&self.token), body)
     }
 
-    /// Queues a message. What was not committed before a death was never promised.
+    /// Queues a message, and begins to send it. What was not flushed before a death was never promised.
     pub fn say(&mut self, now: i64, room_id: &str, text: &str) -> bool {
         let message = Message {
             room_id: room_id.to_owned(),
@@ -188,11 +205,38 @@ impl Device {
         };
         let before = self.waiting_to_send();
         let sent = self.machine.send(now, vec![message]);
-        match self.or_die(sent) {
-            Some(_) => true,
+        let Some(numbers) = self.or_die(sent) else {
             // It may have died just after the commit.
-            None => self.waiting_to_send() > before,
+            return self.is_kept(now, before);
+        };
+        let requests = self.machine.requests(now);
+        if let Some(requests) = self.or_die(requests) {
+            let not_tried = |request: &WireRequest| (request.number, Reply::NotTried);
+            let replies = requests.requests.iter().map(not_tried).collect();
+            let replied = self.machine.replies(now, replies);
+            self.or_die(replied);
         }
+        if !self.disk.is_flushed() {
+            // Others are at it, and the caller gives up.
+            let left = self.machine.leave(now, &numbers);
+            self.or_die(left);
+        }
+        self.is_kept(now, before)
+    }
+
+    /// Whether there is one message more than before. If a process died before it was flushed, that is done here: so a
+    /// message is a promise or gone.
+    fn is_kept(&mut self, now: i64, before: usize) -> bool {
+        let is_kept = self.waiting_to_send() > before;
+        if is_kept && !self.disk.is_flushed() {
+            let (machine, disk) = (&mut self.machine, &self.disk);
+            disk.safely(|| {
+                let unsent = machine.unsent(now).unwrap();
+                let numbers: Vec<i64> = unsent.iter().map(|message| message.number).collect();
+                machine.leave(now, &numbers).unwrap();
+            });
+        }
+        is_kept
     }
 
     /// Performs what is due, until nothing is, or until something goes wrong.

@@ -1,7 +1,8 @@
 //! A simulation: machines and a model homeserver in one process, from a seed.
 //!
 //! Responses are lost after the server acted, doubled, late, partial and out of order; events of members
-//! cannot be read; processes are killed at every commit and restarted, and two share each store. People come,
+//! cannot be read; processes are killed at every commit and restarted, the power goes and takes back what was
+//! not flushed, and two processes share each store. People come,
 //! go, sign in with new devices, block devices and rely on their own. In the end everything heals, and then
 //! these must hold:
 //!
@@ -168,12 +169,19 @@ impl World {
         self.now += [10, 500, 20_000][chance.below(3)];
         let which = chance.below(self.devices.len());
         if chance.one_in(5) {
-            let kill = if chance.one_in(2) { Kill::BeforeCommit } else { Kill::AfterCommit };
+            let kill = match chance.below(3) {
+                0 => Kill::BeforeCommit,
+                1 => Kill::AfterCommit,
+                _ => Kill::PowerCut(chance.below(4)),
+            };
             let commits = chance.below(4);
             self.devices[which].disk.arm(commits, kill);
         }
         if chance.one_in(8) {
             self.devices[which].switch_process();
+        }
+        if chance.one_in(15) {
+            self.devices[which].cut_power(chance.below(4));
         }
         if chance.one_in(10) {
             return self.something_changes(chance, which);
