@@ -126,7 +126,8 @@
 #' mx_bot_run(bot, seconds = 1)
 #' mx_send_text(alice, room, c("!status", "!rows 2 table=iris", "!help"))
 #' mx_bot_run(bot, seconds = 2)
-#' mx_sync(alice)[c("sender", "body")]
+#' events <- mx_sync(alice)
+#' cat(events$body[events$msgtype %in% "m.notice"], sep = "\n")
 #' @export
 mx_bot <- function(
   client,
