@@ -105,6 +105,11 @@ test_that("what is no command is left alone", {
   # An edit of a command is not the command again.
   id <- mx_send_text(pair$alice, pair$room, "!status")
   mx_edit(pair$alice, pair$room, id, "!status now")
+  # Other clients may leave the asterisk out.
+  new <- list(msgtype = "m.text", body = "!status")
+  relation <- list(rel_type = "m.replace", event_id = id)
+  edit <- c(new, list("m.new_content" = new, "m.relates_to" = relation))
+  mx_send(pair$alice, pair$room, edit)
   say(pair, "!status")
   expect_equal(called, 2)
   run_until_idle(pair$bot)
