@@ -50,7 +50,8 @@
 #' * `mx_error_recovery_key`: it was not found, is mistyped, or belongs to another account.
 #' * `mx_error_secret_storage`: it is missing, or does not hold what it should.
 #' * `mx_error_identity`: the server returns another identity than secret storage
-#'   holds, or does not accept the signatures.
+#'   holds, or does not accept the signatures; or there is a recovery key, and the account
+#'   has no identity that it could open.
 #' * `mx_error_password`: the password is needed, and there is none.
 #' * `mx_error_approval`: the server requires your approval in a browser. Open the `url`
 #'   of the condition, approve it there, and make the same call again, now or in
@@ -174,11 +175,28 @@ make_identity <- function(client, machine, given, reset, call = caller_env()) {
   if (!new_key) {
     given <- storage_secret(client, given, call)
   } else if (!reset) {
+    given <- given_or_found(client, given, call)
     open_legacy_backup(client, machine, shown, given, backup, call)
   }
   storage <- with_secret(shown[["handle"]], given, call)
   made <- machine_make_identity(machine, storage, new_key, reset, back_up)
   core(made, call = call)
+}
+
+# A recovery key that was left for this script counts as given. If a new one was made
+# beside it, a container that has the old one as a secret would be locked out with its next
+# disk.
+given_or_found <- function(client, given, call) {
+  if (!is.null(given[["handle"]])) {
+    return(given)
+  }
+  found <- find_secret("recovery_key", client[["user_id"]], call)
+  if (is.null(found)) {
+    return(given)
+  }
+  given <- new_given(found, call = call)
+  given[["source"]] <- secret_source("recovery_key")
+  given
 }
 
 # An account without secret storage may have a key backup from before there was
@@ -203,8 +221,16 @@ open_legacy_backup <- function(client, machine, storage, given, backup, call) {
   if (is_key && is.null(backup[["version"]])) {
     mx_abort(
       c(
-        "The server shows no identity that this recovery key could be of.",
-        i = "Leave it out to make a new identity, with a key of its own."
+        paste0(
+          "The account ",
+          client[["user_id"]],
+          " has no identity that this recovery key could open."
+        ),
+        x = if (!is.null(given[["source"]])) {
+          paste0("The key was found in ", printable(given[["source"]]), ".")
+        },
+        i = "To make a new identity, run mx_crypto_setup() without a recovery key.",
+        i = "It returns the new key: see mx_recovery_key_write()."
       ),
       "mx_error_identity",
       call = call

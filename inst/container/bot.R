@@ -9,7 +9,7 @@ client <- mx_client_configure(
 )
 mx_crypto_setup(
   client,
-  # Given here, so that it is an error where the account has no identity yet.
+  # Given here, so that the bot does not start without one.
   recovery_key = readLines(
     Sys.getenv("MXCRYPT_RECOVERY_KEY_FILE"),
     warn = FALSE

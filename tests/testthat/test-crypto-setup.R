@@ -130,6 +130,22 @@ test_that("what is given to the wrong account, or to none, is an error", {
   )
 })
 
+test_that("a recovery key that was left for a new account is not passed over", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  bot <- mx_demo_client(homeserver, "bot", verified = FALSE)
+  key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
+  file <- withr::local_tempfile(lines = key)
+  withr::with_envvar(c(MXCRYPT_RECOVERY_KEY_FILE = file), {
+    condition <- expect_error(mx_crypto_setup(bot), class = "mx_error_identity")
+    expect_match(conditionMessage(condition), "MXCRYPT_RECOVERY_KEY_FILE")
+    expect_false(grepl(substr(key, 1, 9), conditionMessage(condition)))
+    # To replace what cannot be opened is a decision of its own.
+    expect_no_error(mx_crypto_setup(bot, reset = TRUE))
+  })
+  expect_equal(identity_of(bot)[["device_signed"]], TRUE)
+})
+
 test_that("killed at any step, it goes on with the same identity", {
   for (acted in c(FALSE, TRUE)) {
     for (at in 1:11) {
