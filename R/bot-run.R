@@ -134,6 +134,7 @@ start_bot <- function(bot, call = caller_env()) {
   state[["answered"]] <- 0
   state[["sizes"]] <- NULL
   state[["failed_joins"]] <- NULL
+  state[["left_invitations"]] <- NULL
   handler <- bot_handler(bot)
   listener <- mx_listen_start(
     client,
@@ -311,9 +312,6 @@ most_joins <- 3L
 # tried three times in all, and stops nothing.
 accept_invitations <- function(bot) {
   people <- bot[["invited_by"]]
-  if (is.null(people)) {
-    return(invisible())
-  }
   client <- bot[["client"]]
   state <- bot[["state"]]
   rooms <- data.frame(core(machine_rooms(machine_of(client))))
@@ -323,10 +321,17 @@ accept_invitations <- function(bot) {
     room_id <- rooms[["room_id"]][[i]]
     inviter <- rooms[["inviter"]][[i]]
     failed <- state[["failed_joins"]][[room_id]] %||% 0L
-    if (!is_listed(inviter, people) || failed >= most_joins) {
+    if (failed >= most_joins) {
       next
     }
     what <- paste0("the invitation of ", inviter, " to ", room_id)
+    if (!is_listed(inviter, people)) {
+      if (!what %in% state[["left_invitations"]]) {
+        state[["left_invitations"]] <- c(state[["left_invitations"]], what)
+        log_bot(bot, "WARN", "ignored ", what, ": see `invited_by`")
+      }
+      next
+    }
     tryCatch(
       {
         mx_room_join(client, room_id)

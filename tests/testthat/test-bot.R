@@ -335,6 +335,8 @@ test_that("invitations of listed people are accepted, and no others", {
   rooms <- mx_rooms(robot)
   expect_equal(rooms$room_id[rooms$membership == "join"], mine)
   expect_equal(rooms$room_id[rooms$membership == "invite"], other)
+  # Once a run, of which there were two.
+  expect_length(grep("ignored the invitation of @eve", log), 2)
 })
 
 test_that("what is older than the first run, or than asked, is skipped", {
