@@ -365,6 +365,12 @@ with_heading <- function(heading, messages) {
 }
 
 error_message <- function(error, trace) {
+  # R names the function that the code of the job was handed to.
+  if (
+    is.list(error) && identical(conditionCall(error), quote(withVisible(expr)))
+  ) {
+    error["call"] <- list(NULL)
+  }
   lines <- tryCatch(condition_lines(error), error = function(condition) {
     paste0("Error (", class(error)[[1]], "): ", printable_message(error))
   })

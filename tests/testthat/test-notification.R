@@ -419,3 +419,14 @@ test_that("durations are read at a glance", {
     c("0.0 s", "3.2 s", "1 min", "1 min 1 s", "1 h", "1 h 1 min", "1 d 1 h")
   )
 })
+
+test_that("an error in the code itself names no function of R's own", {
+  to <- notified()
+  try(
+    with_mx_notification(stop("no data today"), to$client, to$room),
+    silent = TRUE
+  )
+  said <- utils::tail(to$said()$body, 1)
+  expect_match(said, "no data today")
+  expect_false(grepl("withVisible", said))
+})
