@@ -5,7 +5,12 @@ argument_abort <- function(name, wanted, call, found = NULL) {
   mx_abort(
     c(
       paste0("`", name, "` must be ", wanted, "."),
-      x = if (!is.null(found)) paste("Found:", printable(found))
+      x = if (!is.null(found)) {
+        paste(
+          "Found:",
+          if (identical(found, "")) "an empty text" else printable(found)
+        )
+      }
     ),
     "mx_error_argument",
     call = call

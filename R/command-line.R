@@ -172,7 +172,11 @@ parse_command_line <- function(args) {
     return(list(command = "version"))
   }
   if (!args[[1]] %in% names(command_options)) {
-    usage_abort("There is no command `", printable(args[[1]]), "`.")
+    usage_abort(
+      "There is no command `",
+      printable(args[[1]]),
+      "`. To post, begin with `send`."
+    )
   }
   parsed <- parse_options(args[[1]], before[-1])
   parsed[["words"]] <- c(
@@ -356,7 +360,11 @@ check_send_words <- function(words, options) {
   }
   text <- words[-1]
   if (length(text) == 0L && is.null(options[["file"]])) {
-    usage_abort("There is no text to send. `-` sends the standard input.")
+    usage_abort(
+      "There is no text to send to `",
+      printable(words[[1]]),
+      "`. `-` sends the standard input."
+    )
   }
   if (length(text) > 1L && text[[1]] == "-") {
     usage_abort("`-`, the standard input, is posted without other text.")

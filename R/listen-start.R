@@ -480,7 +480,10 @@ format.mx_listener <- function(x, ...) {
     paste0("consumer:   ", printable(status[["consumer"]])),
     paste0("since:      ", format(status[["since"]])),
     paste0("handled:    ", plural(status[["handled"]], "event")),
-    paste0("last sync:  ", if (is.na(last_sync)) "none" else format(last_sync)),
+    paste0(
+      "last sync:  ",
+      if (is.na(last_sync)) "none yet" else format(last_sync)
+    ),
     if (!is.null(error)) {
       paste0("last error: ", shortened(printable(error_text(error)), 200L))
     }
