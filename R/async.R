@@ -2,7 +2,7 @@
 #'
 #' These functions return a promise at once, where [mx_send()], [mx_send_text()],
 #' [mx_post()] and [mx_sync()] wait for the server. A Shiny app, a plumber API or the
-#' console goes on meanwhile.
+#' console continues meanwhile.
 #'
 #' The promise is one of the package promises: `promises::then(promise, onFulfilled,
 #' onRejected)`. It is fulfilled with what the function without `_async` returns. It is
@@ -18,7 +18,7 @@
 #' A message is saved in the outbox before the function returns, if `room` is the id or
 #' the name of a room that this device knows. It then counts as queued, and several calls
 #' send in the order in which they were made. For an alias, for a name that no sync has
-#' told of, and for files, the server is asked before.
+#' told of, and for files, a request comes first.
 #'
 #' A few steps do make R wait: encryption, the reading of files, a new login by
 #' password where the refresh token has ended, and a link to an event in a room that is

@@ -6,34 +6,38 @@
 #' it returns is the answer. `mx_bot_run()` runs it until it is stopped. `mx_bot_start()`
 #' runs it in the background, beside a Shiny app or the console, and returns at once.
 #'
+#' A bot answers in the rooms that its user has joined; it accepts invitations of the users
+#' in `invited_by`. Run [mx_crypto_setup()] first: clients such as Element withhold keys from
+#' devices that are not signed.
+#'
 #' @section Commands:
 #' A command is a message that begins with `prefix` and the name of a command, or that
 #' mentions the bot first (`@bot:example.org status`, or `Bot: status` with its display name).
-#' The words behind it are arguments: see [mx_command()]. `help` lists the commands that the
+#' The words after it are arguments: see [mx_command()]. `help` lists the commands that the
 #' sender may use, and `help rows` shows one of them; a command of your own named `help`
 #' replaces it. Edits, notices (the messages of other bots) and the bot's own messages
 #' are never commands. An unknown command after `prefix` is ignored, because it may be meant for
-#' another bot; after a mention the bot says that it does not know it.
+#' another bot; after a mention the bot answers that it does not know the command.
 #'
 #' @section Answers:
 #' The value of the function is the answer, in the form that [mx_post()] has for it: text,
 #' tables, plots, files ([mx_file()]), several of these in a list. Texts are sent as
 #' notices. For `NULL`, or an invisible value, there is no answer, only the reaction
-#' `done`. The next event waits until a promise is resolved. A function
-#' can also call [mx_react()] or [mx_send_text()] itself: it has an argument `event`, and an
-#' argument `client`.
+#' `done`. A function may return a promise; the next event waits until it is resolved. A
+#' function with arguments `event` and `client` can also call [mx_react()] or
+#' [mx_send_text()] itself.
 #'
-#' A function that fails is answered with a sentence that tells nothing about the
-#' error, which is logged, with its backtrace. Return a text, or use `on_error`, to tell
-#' the sender more.
+#' If a function fails, the bot answers with a sentence that holds nothing of the error. The
+#' error and its backtrace are logged. To tell the sender more, return a text or use
+#' `on_error`.
 #'
 #' @section Who may use it:
 #' The default `trust`, `"signed"`, needs an encrypted room, and a device that its owner has
 #' signed: nobody else, and no server, can give commands in the name of a user. In rooms
-#' without encryption the servers vouch for the sender, and nobody else: a bot answers there
-#' only with `trust = "none"`. Even then it accepts no message in the clear in
-#' an encrypted room. Within this, `allow` and `rooms` say who may use it, and where. By default
-#' these are all members of its rooms, so take care who can invite others.
+#' without encryption only the servers vouch for the sender, so a bot answers there
+#' only with `trust = "none"`. Even then it accepts no unencrypted message in
+#' an encrypted room. Within this, `allow` and `rooms` limit who may use it, and where. By
+#' default these are all members of all its rooms, so take care who can invite others.
 #'
 #' Commands beyond `limit` are refused with one sentence, then without a word. What was refused
 #' is logged.
@@ -50,32 +54,33 @@
 #' @section Running it:
 #' One process can run the bot at a time with one store (`mx_error_listening`).
 #' `mx_bot_run()` ends with SIGTERM, as sent by systemd and Docker, and with Ctrl-C, after
-#' it has finished the command at work; a second SIGTERM or Ctrl-C ends it at once. It waits
-#' for a server that is away. What cannot pass, such as a login that was
-#' ended, is raised as the error that it is. On Windows there is no SIGTERM.
+#' it has finished the current command; a second SIGTERM or Ctrl-C ends it at once. While
+#' the server does not respond, it keeps trying. An error that will not pass, such as a
+#' login that has ended, is raised. On Windows there is no SIGTERM.
 #'
 #' `heartbeat` is a file that the bot touches after each successful sync: at the latest every
 #' `poll` seconds and 5 more, unless a command computes for longer. A supervisor can restart a bot
 #' whose file is too old, for example with `find heartbeat -mmin -3 | grep -q .` as the
 #' health check of a container.
 #'
-#' @param client A client from [mx_client_load()]. [mx_crypto_setup()] should have been
-#'   run: strict clients do not show what an unsigned device sends.
-#' @param commands A list of functions, or commands made by [mx_command()], by their names.
+#' @param client A client from [mx_client_configure()] or [mx_client_load()].
+#' @param commands A named list of functions, or of commands made by [mx_command()].
 #' @param prefix What commands begin with, or `NULL` if the bot must be mentioned.
 #' @param allow Who may give commands: user ids, servers as `":example.org"`, a function of
 #'   the event that returns `TRUE`, or `NULL` for all members.
-#' @param trust The least [trust][mx_events] in a message.
+#' @param trust The least trust in a message, such as `"none"`, `"signed"` or `"verified"`:
+#'   see [mx_events].
 #' @param rooms Where commands are accepted, or `NULL` for all rooms: names, aliases or
 #'   ids.
 #' @param invited_by Whose invitations are accepted: user ids or servers as
-#'   `":example.org"`.
+#'   `":example.org"`, or `NULL` to accept none. The others are logged.
 #' @param reply How to answer: with a `"reply"`, in a `"thread"`, or with a plain
 #'   `"message"`. A command within a thread is always answered there.
 #' @param direct Whether in a room of two members the prefix may be left out.
 #' @param done,refused Reactions (emoji) to commands that returned nothing, and to those that were
 #'   refused, or `NULL` for none.
-#' @param limit The most commands a minute: of one sender, and of all.
+#' @param limit The most commands per minute: one number for each sender, or two, of which
+#'   the second is for all senders together.
 #' @param skip_older Commands that are skipped because they are old: `FALSE` for none but those
 #'   from before the first run, `TRUE` for those that were sent before the bot was started, or
 #'   a number of seconds that is the greatest age. The time is what the sender's server
@@ -85,7 +90,7 @@
 #' @param log A function of a level (`"INFO"`, `"WARN"` or `"ERROR"`) and a text, or `NULL` to
 #'   write to standard error, with the time in UTC. What users write is not logged. For
 #'   'logger': `function(level, text) logger::log_level(level, logger::skip_formatter(text))`.
-#' @param heartbeat A path, or `NULL`.
+#' @param heartbeat The path of a file that the bot touches while it works, or `NULL`.
 #' @param describe Whether to describe the commands to clients by state events in its rooms
 #'   (MSC4391, unstable), as far as the bot may send them.
 #' @param consumer A name for this bot: see [mx_listen()].
@@ -94,8 +99,8 @@
 #'   `mx_listen_start()`, with `stop()` and `status()`. `mx_bot_run()`: why it ended,
 #'   invisibly: `"SIGTERM"`, `"interrupt"`, `"stopped"` or `"time"`.
 #' @section Errors:
-#' Raised at the start: `mx_error_argument`; `mx_error_room` if one of `rooms` is not
-#' there; `mx_error_signed_out` and others of the login; `mx_error_listening` if another process
+#' Raised at the start: `mx_error_argument`; `mx_error_room` if one of `rooms` does
+#' not exist; `mx_error_signed_out` and others of the login; `mx_error_listening` if another process
 #' runs this bot with the same store; `mx_error_file` if the heartbeat cannot be written;
 #' `mx_error_package` if 'later' or 'promises' is missing. A server that cannot be
 #' reached is no error, unless a name in `rooms` must be looked up there.

@@ -344,9 +344,9 @@ command_send <- function(options, words) {
     return(0L)
   }
   sent <- deliver(client, room, messages, thread, mentions, seconds, call)
-  trouble <- sent[["trouble"]]
-  if (!is.null(trouble)) {
-    raise(trouble)
+  failure <- sent[["failure"]]
+  if (!is.null(failure)) {
+    raise(failure)
   }
   ids <- sent[["ids"]]
   put(ids[!is.na(ids)])

@@ -81,7 +81,7 @@
 #'
 #' @section Identity, keys and trust:
 #' * `mx_error_identity`: The server returns another identity than this device
-#'   knows, or signatures could not be made.
+#'   knows, signatures could not be made, or a recovery key is there, but no identity.
 #' * `mx_error_verification`: A verification was cancelled, or this step is not possible.
 #' * `mx_error_qr_code`: A QR code does not belong to a verification.
 #' * `mx_error_recovery_key`: No recovery key, a mistyped one, or that of another

@@ -89,8 +89,8 @@ abort_not_armed <- function(client, machine, row, call) {
     mx_abort(
       c(
         "The server sent the message at once.",
-        x = "It says that it has delayed events, and does not delay them.",
-        i = "Redact it with mx_redact(), and tell who runs the server."
+        x = "It reports support for delayed events, and does not delay them.",
+        i = "Redact it with mx_redact(), and report this to the server's administrator."
       ),
       "mx_error_heartbeat",
       event_id = row[["event_id"]],

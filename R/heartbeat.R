@@ -1,9 +1,9 @@
 #' Dead man's switch: a message if you do not report back
 #'
 #' `mx_heartbeat()` gives the server a message to send later. The server sends it when
-#' the time is over, unless it hears from you before: `mx_heartbeat_restart()` begins the
-#' time again, `mx_heartbeat_stop()` takes the message back. So people are told that a
-#' pipeline, a cron job or a machine died, although it cannot speak any more.
+#' the time is over, unless it hears from you before: `mx_heartbeat_restart()` starts the
+#' time again, `mx_heartbeat_stop()` cancels the message. So people learn that a pipeline, a
+#' cron job or a machine died (a dead man's switch).
 #'
 #' A heartbeat belongs to the store, not to the process. One process starts it, another
 #' finds it by its `name` and stops it: `mx_heartbeat_stop(client, name = "nightly")`.

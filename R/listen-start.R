@@ -8,12 +8,12 @@
 #'
 #' `mx_listen_start()` listens as [mx_listen()] does, and returns at once: the console, a
 #' 'Shiny' app, a 'plumber' API or other jobs of `later` continue while it waits for
-#' events.
+#' events. In a script that does nothing else, use [mx_listen()]: a script has no event
+#' loop, and ends with its last line.
 #'
-#' It works whenever R runs its event loop: at the console while R waits for input, in
-#' `shiny::runApp()` and `plumber::pr_run()`. A script has no event loop and ends with
-#' its last line: use [mx_listen()] there, or call `later::run_now(1)` until the listener
-#' has ended.
+#' Events are delivered whenever R runs its event loop: at the console while R waits for
+#' input, in `shiny::runApp()` and `plumber::pr_run()`. A script can run it by calling
+#' `later::run_now(1)` until the listener has ended.
 #'
 #' R does one thing at a time. While a handler computes, everything else waits, so a long
 #' one should return a promise, and use [mx_send_async()] and its like in place

@@ -21,15 +21,15 @@
 #' Where the server cannot be reached, messages wait in the outbox (see [mx_outbox()]),
 #' up to 100 of them; then lines are collected, and the oldest are left out. The
 #' appender returns after a few seconds at most, and tries again after ever longer pauses.
-#' It never raises an error. Why lines are not posted is told on the standard error
-#' stream, at most once an hour.
+#' It never raises an error. It writes the reason why lines are not posted to standard
+#' error, at most once an hour.
 #'
 #' Escape sequences and control characters are removed. Secrets that you log are
-#' posted: who is in the room reads them.
+#' posted: everyone in the room reads them.
 #'
 #' With [logger::appender_async()] the lines are posted by another process, so that your
 #' code never waits. Lines that are collected there are posted also when no other line
-#' comes. Other calls of this device can go on in your process.
+#' comes. Your process can use the same client meanwhile.
 #'
 #' @inheritParams mx_send
 #' @param interval Seconds for which lines are collected.

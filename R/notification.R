@@ -277,7 +277,7 @@ tell_room <- function(job, messages, mentions) {
   keep <- function(condition) {
     job[["warnings"]] <- c(job[["warnings"]], list(condition))
   }
-  trouble <- function(condition) {
+  failure <- function(condition) {
     lines <- c("The room was not notified.", x = printable_message(condition))
     keep(warningCondition(
       rlang::format_error_bullets(lines),
@@ -298,10 +298,10 @@ tell_room <- function(job, messages, mentions) {
       job[["timeout"]],
       environment()
     )
-    if (is.null(sent[["trouble"]])) {
+    if (is.null(sent[["failure"]])) {
       sent[["ids"]]
     } else {
-      trouble(sent[["trouble"]])
+      failure(sent[["failure"]])
     }
   }
   tryCatch(
@@ -313,7 +313,7 @@ tell_room <- function(job, messages, mentions) {
       },
       message = function(condition) invokeRestart("muffleMessage")
     )),
-    error = trouble
+    error = failure
   )
 }
 

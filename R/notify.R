@@ -30,8 +30,8 @@
 #' messages that wait (see [mx_outbox()]); none, if they cannot wait because the room
 #' is not known. All else is an error: wrong arguments and objects that cannot be posted
 #' (`mx_error_argument`), a missing configuration (`mx_error_config`), an unknown room
-#' (`mx_error_room`), a login that ended, a message that the server refuses. See
-#' [mx_post()].
+#' (`mx_error_room`), a login that ended (`mx_error_signed_out`), a message that the server
+#' refuses (`mx_error_refused`). See [mx_post()].
 #' @family sending
 #' @seealso [with_mx_notification()] for how long something took, and how it ended.
 #' @examples
@@ -69,12 +69,12 @@ mx_notify <- function(
     return(invisible(FALSE))
   }
   sent <- deliver(client, room, messages, thread, mentions, timeout, call)
-  trouble <- sent[["trouble"]]
-  if (!is.null(trouble)) {
-    warn_not_notified(trouble)
+  failure <- sent[["failure"]]
+  if (!is.null(failure)) {
+    warn_not_notified(failure)
   }
   # Of several, some may be refused, with a warning.
-  invisible(is.null(trouble) && !anyNA(sent[["ids"]]))
+  invisible(is.null(failure) && !anyNA(sent[["ids"]]))
 }
 
 # The other functions that send begin with the client and the room.
@@ -124,7 +124,7 @@ notified_name <- function(client, room, call) {
   room
 }
 
-# Sends messages within `seconds`. Returns their `ids`, or the `trouble` that will pass:
+# Sends messages within `seconds`. Returns their `ids`, or the `failure` that will pass:
 # it has `numbers` if they wait in the outbox. Anything else is raised.
 deliver <- function(
   client,
@@ -157,17 +157,17 @@ deliver <- function(
       if (!is_passing(condition)) {
         raise(condition)
       }
-      list(trouble = condition)
+      list(failure = condition)
     })
   )
 }
 
-warn_not_notified <- function(trouble) {
+warn_not_notified <- function(failure) {
   mx_warn(
-    c("The room was not notified.", x = conditionMessage(trouble)),
+    c("The room was not notified.", x = conditionMessage(failure)),
     "mx_warning_notification",
-    cause = trouble,
-    numbers = trouble[["numbers"]]
+    cause = failure,
+    numbers = failure[["numbers"]]
   )
 }
 

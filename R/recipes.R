@@ -31,8 +31,8 @@
 #' [dehydrated device][mx_dehydrated_device_create()]. Messages that were not sent
 #' yet are lost with the disk.
 #'
-#' Start the container once at a time: of two with the same device name, the
-#' one that starts with an empty disk signs out the other.
+#' Run one container at a time: of two with the same device name, one that starts with an
+#' empty disk signs out the other.
 #' @family bots
 #' @seealso [mxcrypt_secrets] and [mx_client_configure()], for a login that lasts.
 #' @name mxcrypt_recipes

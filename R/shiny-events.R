@@ -12,11 +12,11 @@
 #' it in the server function of a Shiny app. The app is not blocked meanwhile.
 #'
 #' All browser tabs of an app share one listener per client (see [mx_listen_start()]), and
-#' each tab sees all events. The listener ends with the last tab. It begins again with
-#' the next tab, and no event that came in between is missing. What a page that is loaded
-#' again shows stays in memory until R ends.
+#' each tab sees all events. The listener ends with the last tab. It starts again with
+#' the next tab, and no event that came in between is missing. Decrypted events stay in
+#' memory until R ends, so that a page that is reloaded shows them again.
 #'
-#' Whoever uses the app reads as the client: Shiny does not know Matrix users. Show
+#' Anyone who uses the app reads as the client: Shiny does not know Matrix users. Show
 #' events only to people who may read the rooms.
 #'
 #' Text of others is not cleaned: see [mx_html()] and [mx_room_server()], which show it.

@@ -7,7 +7,8 @@
 #' Receive webhooks of Grafana, Alertmanager, GitHub and others
 #'
 #' `mx_webhook_handler()` returns a function that posts webhooks to a room. Use it as a
-#' handler of plumber, or as the application of httpuv.
+#' handler of plumber, or as the application of httpuv. Senders need a shared secret, such
+#' as that of the environment variable `MXCRYPT_WEBHOOK_SECRET`.
 #'
 #' ```r
 #' # plumber; parsers = "octet" leaves the body to the handler
@@ -29,7 +30,7 @@
 #'
 #' Texts of the payload are shortened, and neither HTML nor mentions are made of them.
 #'
-#' Whoever knows the secret can post to the room. Serve this over HTTPS, from behind a
+#' Anyone who knows the secret can post to the room. Serve this over HTTPS, from behind a
 #' reverse proxy or on `127.0.0.1`.
 #'
 #' @inheritParams mx_send
@@ -45,7 +46,7 @@
 #'
 #'   | status | meaning |
 #'   |---|---|
-#'   | 200 | Posted; or this event is not posted, or was before |
+#'   | 200 | Posted; or an event that is not posted, or was posted before |
 #'   | 202 | Saved in the outbox (see [mx_outbox()]), and sent when the server is reached |
 #'   | 400, 405, 415 | Not a JSON object; not POST; not of type JSON |
 #'   | 401 | Without the secret |
