@@ -158,8 +158,16 @@ check_commands <- function(commands, call = caller_env()) {
     )
   }
   is_command <- function(x) is.function(x) || inherits(x, "mx_command")
-  if (!all(vapply(commands, is_command, NA))) {
-    argument_abort("commands", "functions, or made by mx_command()", call)
+  is_usable <- vapply(commands, is_command, NA)
+  if (!all(is_usable)) {
+    name <- names[!is_usable][[1]]
+    found <- paste0(name, " = <", class(commands[[name]])[[1]], ">")
+    argument_abort(
+      "commands",
+      "functions, or made by mx_command()",
+      call,
+      found
+    )
   }
   commands <- lapply(commands, function(x) {
     if (is.function(x)) new_command(x) else x

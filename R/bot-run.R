@@ -136,30 +136,47 @@ start_bot <- function(bot, call = caller_env()) {
   state[["failed_joins"]] <- NULL
   state[["left_invitations"]] <- NULL
   handler <- bot_handler(bot)
-  listener <- mx_listen_start(
-    client,
-    function(event, client) {
-      # `later` ends a callback at an interrupt, if nothing within it is faster.
-      done <- withCallingHandlers(
-        handler(event, client),
-        interrupt = function(condition) {
-          if (is.function(state[["interrupted"]])) {
-            state[["interrupted"]](condition)
+  listen <- function() {
+    mx_listen_start(
+      client,
+      function(event, client) {
+        # `later` ends a callback at an interrupt, if nothing within it is faster.
+        done <- withCallingHandlers(
+          handler(event, client),
+          interrupt = function(condition) {
+            if (is.function(state[["interrupted"]])) {
+              state[["interrupted"]](condition)
+            }
           }
+        )
+        if (is.function(state[["stop_if_asked"]])) {
+          state[["stop_if_asked"]]()
         }
-      )
-      if (is.function(state[["stop_if_asked"]])) {
-        state[["stop_if_asked"]]()
-      }
-      done
-    },
-    types = c("m.room.message", "m.room.encrypted", "m.room.member"),
-    poll = bot[["poll"]],
-    consumer = bot[["consumer"]],
-    unsigned = match(bot[["trust"]], trust_levels) <
-      match("signed", trust_levels),
-    on_verification = bot[["on_verification"]]
-  )
+        done
+      },
+      types = c("m.room.message", "m.room.encrypted", "m.room.member"),
+      poll = bot[["poll"]],
+      consumer = bot[["consumer"]],
+      unsigned = match(bot[["trust"]], trust_levels) <
+        match("signed", trust_levels),
+      on_verification = bot[["on_verification"]]
+    )
+  }
+  listener <- tryCatch(listen(), mx_error_listening = function(condition) {
+    mx_abort(
+      c(
+        paste0(
+          "A bot listens as \"",
+          bot[["consumer"]],
+          "\" with this store already, here or in another process."
+        ),
+        i = "Stop it, or give this bot a name of its own: `consumer` of mx_bot().",
+        i = "Bots of two names both answer each command."
+      ),
+      "mx_error_listening",
+      call = call
+    )
+  })
   is_started <- FALSE
   on.exit(if (!is_started) listener[["stop"]]())
   log_bot(

@@ -464,10 +464,12 @@ test_that("what is wrong is an error at the start", {
   )
   running <- mx_bot_start(mx_bot(client, a, log = function(level, text) NULL))
   withr::defer(running$stop())
-  expect_error(
+  condition <- expect_error(
     mx_bot_start(mx_bot(client, a, log = function(level, text) NULL)),
     class = "mx_error_listening"
   )
+  expect_match(conditionMessage(condition), "bot")
+  expect_equal(as.character(conditionCall(condition)[[1]]), "mx_bot_start")
 })
 
 test_that("commands are described to clients, and understood from them", {
