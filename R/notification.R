@@ -369,7 +369,7 @@ error_message <- function(error, trace) {
   if (
     is.list(error) && identical(conditionCall(error), quote(withVisible(expr)))
   ) {
-    error["call"] <- list(NULL)
+    error[["call"]] <- NULL
   }
   lines <- tryCatch(condition_lines(error), error = function(condition) {
     paste0("Error (", class(error)[[1]], "): ", printable_message(error))
