@@ -569,7 +569,7 @@ note_names <- function(people, events) {
 # direction of what stands beside it.
 plain_line <- function(text, most = 255L) {
   text <- printable(text)
-  text <- gsub("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
+  text <- gsub("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
   text <- trimws(gsub("[[:space:]]+", " ", text))
   is_long <- !is.na(text) & nchar(text) > most
   text[is_long] <- paste0(substr(text[is_long], 1L, most), "\u2026")

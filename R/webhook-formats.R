@@ -15,7 +15,9 @@ webhook_event <- function(req, payload) {
     return(list(note = note, id = id, window = Inf, retries_5xx = FALSE))
   }
   if (is_alert_group(payload)) {
-    id <- alert_group_id(payload)
+    # Many alerts would take long to read: then the same is what has the same bytes.
+    is_short <- length(payload[["alerts"]]) <= most_compared_alerts
+    id <- if (is_short) alert_group_id(payload)
     note <- alert_note(payload)
     return(list(note = note, id = id, window = 3600, retries_5xx = TRUE))
   }
@@ -23,6 +25,7 @@ webhook_event <- function(req, payload) {
 }
 
 most_items <- 10L
+most_compared_alerts <- 200L
 
 # Text of a payload -----------------------------------------------------------------
 

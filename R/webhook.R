@@ -184,7 +184,14 @@ webhook_answer <- function(hook, req) {
   )
   # httpuv and plumber answer other requests until a promise is resolved.
   is_served <- !is.null(req[["httpuv.version"]]) && has_promises()
-  and_then(relay_send(hook[["relay"]], number, async = is_served), sent_answer)
+  sent <- relay_send(hook[["relay"]], number, async = is_served)
+  and_then(sent, function(outcome) {
+    # It was not posted: when it is delivered again, it is tried again.
+    if (outcome == "refused") {
+      forget_delivery(hook, key)
+    }
+    sent_answer(outcome)
+  })
 }
 
 sent_answer <- function(outcome) {
@@ -246,7 +253,7 @@ header_of <- function(req, name) {
 # The body as it was sent: the signature is over these bytes. httpuv has it in a stream,
 # which plumber has read already.
 request_bytes <- function(req) {
-  length <- header_of(req, "HTTP_CONTENT_LENGTH")
+  length <- as_valid(header_of(req, "HTTP_CONTENT_LENGTH"))
   announced <- suppressWarnings(as.numeric(length))
   if (isTRUE(announced > largest_webhook)) {
     refuse_webhook(413L, "This is larger than 1 MB.")
@@ -336,6 +343,11 @@ is_delivered <- function(hook, key, event) {
     x[["key"]] == key && now - x[["at"]] < event[["window"]]
   }
   any(vapply(hook[["seen"]], same, NA))
+}
+
+forget_delivery <- function(hook, key) {
+  is_other <- function(x) x[["key"]] != key
+  hook[["seen"]] <- Filter(is_other, hook[["seen"]])
 }
 
 # For a delivery that comes again after this process was started again: the homeserver

@@ -420,6 +420,38 @@ test_that("a message that the homeserver refuses is told to both sides", {
   expect_equal(answer$status, 502L)
 })
 
+test_that("what was refused is tried again when it is delivered again", {
+  hook <- local_hook()
+  request <- with_bearer(example_text("alertmanager"))
+  answer <- NULL
+  local({
+    local_replaced("relay_send", function(...) "refused")
+    expect_warning(answer <<- hook$call(request), class = "mx_warning_webhook")
+  })
+  expect_equal(answer$status, 502L)
+  again <- hook$call(request)
+  expect_equal(again$status, 200L)
+  expect_match(again$body, "Posted.", fixed = TRUE)
+  expect_match(hook$call(request)$body, "before", fixed = TRUE)
+})
+
+test_that("very many alerts are one message, and soon", {
+  hook <- local_hook()
+  alerts <- paste(rep("{}", 2e5), collapse = ",")
+  text <- paste0("{\"status\":\"firing\",\"alerts\":[", alerts, "]}")
+  took <- system.time(answer <- hook$call(with_bearer(text)))[["elapsed"]]
+  expect_equal(answer$status, 200L)
+  expect_lt(took, 20)
+  expect_match(hook$bodies(), "199,990 more", fixed = TRUE)
+  expect_match(hook$call(with_bearer(text))$body, "before", fixed = TRUE)
+})
+
+test_that("no character of a payload turns the direction of what follows", {
+  hook <- local_hook()
+  hook$call(with_bearer("{\"text\":\"a\\u061cb\\u202ec\\u2067d\"}"))
+  expect_equal(hook$bodies(), "abcd")
+})
+
 test_that("the secret comes from where secrets are", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice")
