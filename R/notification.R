@@ -35,7 +35,8 @@
 #'   `"Job"`.
 #' @param start Whether to tell that the job begins, too.
 #' @param value Whether to show the value, if the console would print it: text and numbers,
-#'   the first rows of a table, a plot, or what `print()` shows, each shortened.
+#'   the first rows of a table, a plot, or what `print()` shows in 5 seconds, each
+#'   shortened.
 #' @param trace Whether to show the backtrace of an error.
 #' @param when `"always"`, or `"failure"` to say nothing of a job that succeeds.
 #' @param mentions User ids to mention when it has ended.
@@ -405,8 +406,20 @@ short_value <- function(x) {
   if (inherits(x, c("shiny.appobj", "htmlwidget")) || is_plain_list(x)) {
     return(described)
   }
-  messages <- tryCatch(short_messages(x), error = function(condition) NULL)
+  messages <- tryCatch(
+    within_time(short_messages(x)),
+    error = function(condition) NULL
+  )
   if (length(messages) == 1L) messages else described
+}
+
+# print() may take long, or never end: the caller waits for the value. Seconds.
+longest_printing <- 5
+
+within_time <- function(code) {
+  on.exit(setTimeLimit())
+  setTimeLimit(elapsed = longest_printing, transient = TRUE)
+  code
 }
 
 short_messages <- function(x) {
@@ -414,6 +427,10 @@ short_messages <- function(x) {
   rlang::local_options(max.print = 200L)
   if ((is.data.frame(x) && !inherits(x, "mx_events")) || is.matrix(x)) {
     return(short_table(x))
+  }
+  if (is.character(x) && !is.object(x) && is.null(dim(x))) {
+    shown <- seq_len(min(length(x), 50L))
+    x[shown] <- vapply(x[shown], short_text, "", USE.NAMES = FALSE)
   }
   if (is.atomic(x) && is.null(dim(x)) && length(x) > 50L) {
     head <- one_or_several(mx_as_message(utils::head(x, 50L)))
@@ -424,9 +441,21 @@ short_messages <- function(x) {
     x <- paste(c(head[[1]][["text"]], more), collapse = "\n")
   }
   messages <- one_or_several(mx_as_message(x))
+  # What is longer than a message would be posted as a whole.
+  is_long <- function(message) {
+    identical(message[["file"]][["name"]], "output.txt")
+  }
+  if (!inherits(x, "mx_message") && any(vapply(messages, is_long, NA))) {
+    return(NULL)
+  }
   lapply(messages, function(message) {
     if (is.null(message[["file"]])) cut_message(message) else message
   })
+}
+
+short_text <- function(text) {
+  is_text <- !is.na(text) && validUTF8(enc2utf8(text))
+  if (is_text) shortened(text, most_told) else text
 }
 
 short_table <- function(x) {

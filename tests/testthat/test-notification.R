@@ -252,6 +252,35 @@ test_that("values are short", {
   expect_match(shown(structure(list(), class = "broken"))$body, "class broken")
 })
 
+test_that("no long text is posted as a whole", {
+  to <- notified()
+  shown <- function(x) {
+    with_mx_notification(x, to$client, to$room)
+    said <- to$said()
+    expect_setequal(said$msgtype, "m.text")
+    utils::tail(said$body, 1)
+  }
+  long <- strrep("a", 5e6)
+  expect_match(shown(long), "finished after .*\na{1000,}[.]{3}$")
+  expect_match(shown(c(NA, long, "b")), "NA\na{1000,}[.]{3}$")
+  registerS3method("print", "wordy", function(x, ...) cat(long))
+  expect_match(shown(structure(list(), class = "wordy")), "class wordy")
+})
+
+test_that("a value that is printed for ever is described", {
+  to <- notified()
+  registerS3method("print", "endless", function(x, ...) {
+    repeat {
+      Sys.sleep(0.1)
+    }
+  })
+  local_replaced("longest_printing", 0.5)
+  endless <- structure(list(), class = "endless")
+  value <- with_mx_notification(endless, to$client, to$room)
+  expect_identical(value, endless)
+  expect_match(to$said()$body, "A value of class endless")
+})
+
 test_that("a plot is a picture behind the message", {
   skip_if_not_installed("ggplot2")
   skip_if_not(capabilities("png"))
