@@ -128,14 +128,18 @@ status_of_error <- function(condition) {
   if (is_usage) exit_usage else exit_failed
 }
 
-# As UTF-8, also where the locale cannot say it.
-say <- function(...) {
-  writeLines(enc2utf8(paste0(...)), stderr(), useBytes = TRUE)
+# As UTF-8, also where the locale cannot say it. If nobody reads it any more, as behind
+# `| head -1`, that changes neither what is done nor the exit status.
+write_text <- function(lines, to) {
+  tryCatch(
+    writeLines(enc2utf8(lines), to, useBytes = TRUE),
+    error = function(condition) NULL
+  )
 }
 
-put <- function(lines) {
-  writeLines(enc2utf8(lines), stdout(), useBytes = TRUE)
-}
+say <- function(...) write_text(paste0(...), stderr())
+
+put <- function(lines) write_text(lines, stdout())
 
 # Arguments ----------------------------------------------------------------------
 
@@ -156,8 +160,8 @@ command_options <- list(
   status = c(config = TRUE)
 )
 
-# A list of `command`, `options` (a list; of `file` and `mention` there may be several)
-# and `words`, what is no option.
+# A list of `command`, `options` (a list; of `file` and `mention` there may be several),
+# `words`, what is no option, and `is_piped`, whether the text is the standard input.
 parse_command_line <- function(args) {
   if (length(args) == 0L) {
     usage_abort("No command is given.")
@@ -179,6 +183,8 @@ parse_command_line <- function(args) {
     )
   }
   parsed <- parse_options(args[[1]], before[-1])
+  # After `--` a dash is text, too.
+  parsed[["is_piped"]] <- identical(utils::head(parsed[["words"]], 2L)[-1], "-")
   parsed[["words"]] <- c(
     parsed[["words"]],
     args[-seq_len(min(end, length(args)))]
@@ -282,7 +288,11 @@ run_subcommand <- function(parsed) {
     parsed[["command"]],
     help = put(command_help),
     version = put(paste("mxcrypt", utils::packageVersion("mxcrypt"))),
-    send = return(command_send(parsed[["options"]], parsed[["words"]])),
+    send = return(command_send(
+      parsed[["options"]],
+      parsed[["words"]],
+      parsed[["is_piped"]]
+    )),
     outbox = return(command_outbox(parsed[["options"]], parsed[["words"]])),
     doctor = return(command_doctor(parsed[["options"]], parsed[["words"]])),
     status = command_status(parsed[["options"]], parsed[["words"]])
@@ -317,15 +327,14 @@ check_no_words <- function(words) {
   }
 }
 
-command_send <- function(options, words) {
+command_send <- function(options, words, is_piped) {
   call <- environment()
-  check_send_words(words, options)
+  check_send_words(words, options, is_piped)
   text <- words[-1]
   seconds <- command_seconds(options)
   mentions <- as.character(options[["mention"]])
   check_user_ids(mentions, "--mention")
   thread <- check_string(options[["thread"]], "--thread", null = TRUE)
-  is_piped <- identical(text, "-")
   # Before anything else can fail: the program that writes it is to reach its end.
   input <- if (is_piped) read_standard_input()
   on.exit(unlink(input[["dir"]], recursive = TRUE))
@@ -354,7 +363,7 @@ command_send <- function(options, words) {
   if (anyNA(ids)) exit_failed else 0L
 }
 
-check_send_words <- function(words, options) {
+check_send_words <- function(words, options, is_piped) {
   if (length(words) == 0L) {
     usage_abort("No room is given.")
   }
@@ -366,7 +375,7 @@ check_send_words <- function(words, options) {
       "`. `-` sends the standard input."
     )
   }
-  if (length(text) > 1L && text[[1]] == "-") {
+  if (is_piped && length(text) > 1L) {
     usage_abort("`-`, the standard input, is posted without other text.")
   }
   if (sum(c("code", "markdown") %in% names(options)) > 1L) {

@@ -303,6 +303,33 @@ run_command_alone <- function(
   )
 }
 
+test_that("the exit status is right also if nobody reads the output", {
+  skip_on_cran()
+  skip_on_os("windows")
+  skip_if_not_installed("processx")
+  command <- system.file("exec", "mxcrypt", package = "mxcrypt")
+  skip_if(command == "" || file.access(command, 1) != 0, "not installed")
+  status <- function(call) {
+    line <- paste0("( \"$0\" ", call, " 2>&1; echo $? >&3 ) 3>&2 | true")
+    ran <- processx::run(
+      "sh",
+      c("-c", line, command),
+      env = c("current", R_LIBS = paste(.libPaths(), collapse = ":"))
+    )
+    trimws(ran$stderr)
+  }
+  expect_equal(status("--version"), "0")
+  # It is the standard error whose reader is gone.
+  expect_equal(status("bogus"), "2")
+})
+
+test_that("after two dashes a dash is text", {
+  at <- commanded()
+  expect_equal(at$run("send", "Pipeline", "--", "-")$status, 0L)
+  expect_equal(at$run("send", "--", "Pipeline", "-", "x")$status, 0L)
+  expect_equal(at$said()$body, c("-", "- x"))
+})
+
 test_that("the installed command neither hangs nor loses what it was given", {
   at <- commanded()
   config <- read_config(at$client$path)
