@@ -137,11 +137,16 @@ room_of_job <- function(client, room, timeout, call) {
   )
 }
 
-name_of_script <- function() {
-  file <- grep("^--file=", commandArgs(FALSE), value = TRUE)
+name_of_script <- function(args = commandArgs(FALSE)) {
+  args <- utils::head(args, match("--args", args, length(args) + 1L) - 1L)
+  # `R CMD BATCH` says it in two arguments.
+  file <- c(
+    sub("^--file=", "", grep("^--file=", args, value = TRUE)),
+    args[which(args == "-f") + 1L]
+  )
   # `Rscript -e` has a file of its own making.
   is_script <- length(file) > 0L && grepl("[.][A-Za-z]+$", file[[1]])
-  if (is_script) as_valid(basename(sub("^--file=", "", file[[1]]))) else "Job"
+  if (is_script) as_valid(basename(file[[1]])) else "Job"
 }
 
 # Runs the job, and takes note of an error or an interrupt, which then goes its way. An
@@ -366,11 +371,14 @@ with_heading <- function(heading, messages) {
 }
 
 error_message <- function(error, trace) {
-  # R names the function that the code of the job was handed to.
+  # The call of an error in no function of the job's is ours.
+  members <- unclass(error)
   if (
-    is.list(error) && identical(conditionCall(error), quote(withVisible(expr)))
+    is.list(members) &&
+      identical(members[["call"]], quote(withVisible(expr)))
   ) {
-    error[["call"]] <- NULL
+    members[["call"]] <- NULL
+    error <- structure(members, class = class(error))
   }
   lines <- tryCatch(condition_lines(error), error = function(condition) {
     paste0("Error (", class(error)[[1]], "): ", printable_message(error))
@@ -428,19 +436,7 @@ short_messages <- function(x) {
   if ((is.data.frame(x) && !inherits(x, "mx_events")) || is.matrix(x)) {
     return(short_table(x))
   }
-  if (is.character(x) && !is.object(x) && is.null(dim(x))) {
-    shown <- seq_len(min(length(x), 50L))
-    x[shown] <- vapply(x[shown], short_text, "", USE.NAMES = FALSE)
-  }
-  if (is.atomic(x) && is.null(dim(x)) && length(x) > 50L) {
-    head <- one_or_several(mx_as_message(utils::head(x, 50L)))
-    more <- paste(
-      "\u2026 and",
-      plural(length(x) - 50L, "more value", "more values")
-    )
-    x <- paste(c(head[[1]][["text"]], more), collapse = "\n")
-  }
-  messages <- one_or_several(mx_as_message(x))
+  messages <- one_or_several(mx_as_message(short_vector(x)))
   # What is longer than a message would be posted as a whole.
   is_long <- function(message) {
     identical(message[["file"]][["name"]], "output.txt")
@@ -451,6 +447,27 @@ short_messages <- function(x) {
   lapply(messages, function(message) {
     if (is.null(message[["file"]])) cut_message(message) else message
   })
+}
+
+# The first values of a vector, with how many there are more.
+short_vector <- function(x, most = 50L) {
+  if (!is.atomic(x) || !is.null(dim(x))) {
+    return(x)
+  }
+  more <- length(x) - most
+  if (more > 0L) {
+    x <- utils::head(x, most)
+  }
+  if (is.character(x) && !is.object(x)) {
+    # A long text would be a file.
+    x[seq_along(x)] <- vapply(x, short_text, "", USE.NAMES = FALSE)
+  }
+  if (more <= 0L) {
+    return(x)
+  }
+  head <- one_or_several(mx_as_message(x))
+  more <- paste("\u2026 and", plural(more, "more value", "more values"))
+  paste(c(head[[1]][["text"]], more), collapse = "\n")
 }
 
 short_text <- function(text) {
@@ -493,11 +510,15 @@ cut_message <- function(message) {
 }
 
 described_value <- function(x) {
-  size <- if (!is.null(dim(x))) {
-    paste(dim(x), collapse = " x ")
-  } else {
-    paste("length", format_count(length(x)))
-  }
+  # Methods of its class may fail.
+  size <- tryCatch(
+    if (!is.null(dim(x))) {
+      paste(dim(x), collapse = " x ")
+    } else {
+      paste("length", format_count(length(x)))
+    },
+    error = function(condition) "its size cannot be shown"
+  )
   paste0("A value of class ", class(x)[[1]], " (", size, ").")
 }
 

@@ -250,6 +250,26 @@ test_that("values are short", {
   # A method that fails is no matter of the job's.
   registerS3method("print", "broken", function(x, ...) stop("no print"))
   expect_match(shown(structure(list(), class = "broken"))$body, "class broken")
+  registerS3method("length", "sizeless", function(x) stop("no length"))
+  sizeless <- structure(list(), class = "sizeless")
+  expect_match(shown(sizeless)$body, "finished after")
+  registerS3method("print", "sizeless", function(x, ...) stop("no print"))
+  expect_match(shown(sizeless)$body, "class sizeless .its size cannot be")
+})
+
+test_that("an error in no function has no call of ours", {
+  to <- notified()
+  expect_error(with_mx_notification(stop("no data"), to$client, to$room))
+  expect_match(to$said()$body, "\nError\nno data")
+})
+
+test_that("a job is called after its script", {
+  name <- name_of_script
+  expect_equal(name(c("R", "--file=/a/fit.R", "--args", "x")), "fit.R")
+  # As `R CMD BATCH` calls it.
+  expect_equal(name(c("R", "-f", "fit.R", "--restore")), "fit.R")
+  expect_equal(name(c("R", "-f")), "Job")
+  expect_equal(name(c("R", "--args", "-f", "other.R")), "Job")
 })
 
 test_that("no long text is posted as a whole", {
