@@ -20,7 +20,7 @@
 #'
 #' Where the server cannot be reached, messages wait in the outbox (see [mx_outbox()]),
 #' up to 100 of them; then lines are collected, and the oldest are left out. The
-#' appender returns after a few seconds at most, and tries again after ever longer pauses.
+#' appender returns after ten seconds at most, and tries again after ever longer pauses.
 #' It never raises an error. It writes the reason why lines are not posted to standard
 #' error, at most once an hour.
 #'
@@ -35,7 +35,7 @@
 #' @param interval Seconds for which lines are collected.
 #' @param per_minute How many messages are posted in a minute at most.
 #' @return `mx_logger_appender()`: a function, for [logger::log_appender()].
-#'   `mx_logger_flush()`: `TRUE` if all is on the server, invisibly.
+#'   `mx_logger_flush()`: `TRUE` if nothing waits any more, invisibly.
 #' @section Errors:
 #' `mx_error_argument` and `mx_error_room` when there is no such room, and errors of the
 #' store (see [mxcrypt_conditions]), when the appender is made. Later there are none.

@@ -51,11 +51,11 @@ relay_send <- function(relay, number, force = FALSE, async = FALSE) {
   })
 }
 
-# Seconds after which an attempt ends that blocks nobody.
+# Seconds after which an attempt ends.
 longest_attempt <- 10
 
-# The requests of the machine, in bounded time: two that get no response end it. What
-# fails is tried again by itself.
+# The requests of the machine, in bounded time: also where a slow server answers each of
+# many. What fails is tried again by itself.
 relay_pump <- function(relay, async = FALSE) {
   client <- relay[["client"]]
   room_id <- relay[["room_id"]]
@@ -76,7 +76,7 @@ relay_pump <- function(relay, async = FALSE) {
   )
   on.exit(options(old))
   quietly(tryCatch(
-    pump(client, room_id = room_id),
+    within_seconds(longest_attempt, pump(client, room_id = room_id)),
     mx_error = function(condition) NULL
   ))
 }

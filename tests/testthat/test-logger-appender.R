@@ -262,3 +262,18 @@ test_that("a saved appender, and a forked process, begin with no lines", {
   copy("of the copy")
   expect_equal(ops$bodies(), c("one", "of the copy"))
 })
+
+test_that("all requests of an attempt to post have ten seconds together", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  mx_room_create(alice, name = "ops")
+  append_line <- mx_logger_appender(alice, "ops")
+  left <- numeric()
+  local_replaced("http_once", function(session, ...) {
+    left <<- c(left, time_left())
+    network_error("No response.")
+  })
+  utils::capture.output(append_line("ERROR x"), type = "message")
+  expect_gt(length(left), 0)
+  expect_lte(max(left), 10)
+})
