@@ -6,7 +6,7 @@ command_abort <- function(...) {
   mx_abort(paste0(...), "mx_error_command", call = NULL)
 }
 
-most_line_characters <- 4000L
+most_command_characters <- 4000L
 most_words <- 100L
 
 # By code points, which are the same in every locale. Phones type typographic quotes,
@@ -34,10 +34,10 @@ backslash <- 0x5c
 # each stand before its first quote or backslash: an option must be written without.
 split_words <- function(line) {
   codes <- utf8ToInt(line)
-  if (length(codes) > most_line_characters) {
+  if (length(codes) > most_command_characters) {
     command_abort(
       "This is too long: a command may have ",
-      format_count(most_line_characters),
+      format_count(most_command_characters),
       " characters."
     )
   }
@@ -262,7 +262,7 @@ parse_argument <- function(parameter, text) {
     wanted <- paste("one of", paste(choices, collapse = ", "))
     found <- choices[choices == text]
     if (length(found) == 0L) {
-      found <- choices[tolower(choices) == tolower(text)]
+      found <- choices[lower_case(choices) == lower_case(text)]
     }
     if (length(found) == 1L) found
   } else if (is.function(parameter[["parse"]])) {
@@ -321,9 +321,9 @@ argument_types <- list(
   logical = list(
     wanted = "yes or no",
     parse = function(text) {
-      if (tolower(text) %in% c("true", "yes", "on", "t", "y", "1")) {
+      if (lower_case(text) %in% c("true", "yes", "on", "t", "y", "1")) {
         TRUE
-      } else if (tolower(text) %in% c("false", "no", "off", "f", "n", "0")) {
+      } else if (lower_case(text) %in% c("false", "no", "off", "f", "n", "0")) {
         FALSE
       }
     }
@@ -349,5 +349,6 @@ shown_text <- function(text, most = 500L) {
     as_utf8(text),
     perl = TRUE
   )
-  shortened(chartr("{}", "()", text), most)
+  text <- gsub("{", "(", text, fixed = TRUE)
+  shortened(gsub("}", ")", text, fixed = TRUE), most)
 }

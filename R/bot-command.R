@@ -184,7 +184,7 @@ command_named <- function(bot, name) {
   if (name %in% names) {
     return(name)
   }
-  found <- names[tolower(names) == tolower(name)]
+  found <- names[lower_case(names) == lower_case(name)]
   if (length(found) == 1L) found
 }
 

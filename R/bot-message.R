@@ -175,7 +175,17 @@ own_words <- function(event) {
     quoted <- cumprod(startsWith(lines, ">")) == 1
     body <- paste(lines[!quoted], collapse = "\n")
   }
-  trimws(body, whitespace = "[\\h\\v]")
+  without_outer_spaces(body)
+}
+
+# A pattern that ends in `$` would be tried at each of the thousands of spaces that somebody
+# may send, up to the end of them: half a minute for one message.
+without_outer_spaces <- function(text) {
+  inner <- which(!utf8ToInt(text) %in% word_spaces)
+  if (length(inner) == 0L) {
+    return("")
+  }
+  substr(text, inner[[1]], inner[[length(inner)]])
 }
 
 # The text behind a name of the bot that it begins with. Only what is surely meant as a
@@ -188,7 +198,7 @@ after_mention <- function(bot, event, body) {
     names <- c(names, pill_text(bot, event))
   }
   for (name in names[order(-nchar(names))]) {
-    if (!startsWith(tolower(body), tolower(name))) {
+    if (!startsWith(lower_case(body), lower_case(name))) {
       next
     }
     rest <- substr(body, nchar(name) + 1L, nchar(body))
@@ -211,8 +221,12 @@ pill_text <- function(bot, event) {
   link <- "^\\s*(?:<p>)?\\s*<a href=[\"']https://matrix\\.to/#/([^\"'<>]+)[\"'][^<>]*>([^<>]+)</a>"
   found <- regmatches(html, regexec(link, html, perl = TRUE))[[1]]
   if (length(found) == 3L) {
-    is_own <- utils::URLdecode(found[[2]]) == bot[["client"]][["user_id"]]
-    if (is_own) found[[3]]
+    # What is encoded may be no text.
+    user_id <- tryCatch(
+      decode_link(found[[2]], found[[2]], call = NULL),
+      mx_error = function(condition) NULL
+    )
+    if (identical(user_id, bot[["client"]][["user_id"]])) found[[3]]
   }
 }
 

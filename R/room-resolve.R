@@ -106,11 +106,13 @@ near_names <- function(name, names) {
     return(character())
   }
   names <- unique(names[nzchar(names)])
-  distance <- drop(utils::adist(name, names, ignore.case = TRUE))
+  wanted <- lower_case(name)
+  found <- lower_case(names)
+  distance <- drop(utils::adist(wanted, found))
   holds <- function(whole, part) {
-    nchar(part) > 2L && grepl(tolower(part), tolower(whole), fixed = TRUE)
+    nchar(part) > 2L && grepl(part, whole, fixed = TRUE)
   }
-  is_part <- vapply(names, function(x) holds(x, name) || holds(name, x), NA)
+  is_part <- vapply(found, function(x) holds(x, wanted) || holds(wanted, x), NA)
   is_near <- is_part | distance <= max(1, nchar(name) %/% 3)
   near <- names[is_near][order(distance[is_near])]
   printable(utils::head(near, 3))

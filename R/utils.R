@@ -38,6 +38,12 @@ printable <- function(text) {
   gsub("[[:cntrl:]]", " ", text)
 }
 
+# Lower case of text of a stranger. R's functions of case fail at the two characters that
+# Unicode has given to nobody, which JSON may contain.
+lower_case <- function(text) {
+  tolower(gsub("[\\x{fffe}\\x{ffff}]", "\ufffd", text, perl = TRUE))
+}
+
 # Text of a server as long as a person reads.
 shortened <- function(text, most = 1000L) {
   if (nchar(text) <= most) text else paste0(substr(text, 1L, most), "...")

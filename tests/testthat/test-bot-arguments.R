@@ -177,3 +177,12 @@ test_that("the defaults of a command may need other arguments, or fail", {
   expect_identical(bind(function(n = -1L) NULL, "2"), list(n = 2L))
   expect_identical(bind(sum, "2 3"), list("2", "3"))
 })
+
+test_that("characters that Unicode gave to nobody are as good as others", {
+  odd <- c("\ufffe", "a\uffff")
+  for (text in odd) {
+    expect_equal(shown_text(text), text)
+    expect_match(refused(function(l = FALSE) NULL, text), "yes or no")
+    expect_match(refused(function(t = c("a", "b")) NULL, text), "one of a, b")
+  }
+})

@@ -591,3 +591,28 @@ test_that("SIGTERM and Ctrl-C let the command at work end, and end the bot", {
     expect_false("too late" %in% output)
   }
 })
+
+test_that("nothing that a stranger writes makes the bot fail or wait", {
+  pair <- bot_room(list(status = function() "well"))
+  mx_send_text(pair$alice, pair$room, "hello")
+  events <- mx_sync(pair$bob)
+  event <- event_at(events, match("hello", events$body))
+  event[["origin_server_ts"]] <- Sys.time()
+  event[["mentions"]] <- pair$bob$user_id
+  handler <- bot_handler(pair[["bot"]])
+  write <- function(body, html = NA_character_) {
+    event[["body"]] <- body
+    event[["formatted_body"]] <- html
+    system.time(handler(event, pair$bob))[["elapsed"]]
+  }
+  expect_no_error({
+    write("\ufffe \uffff")
+    write("!\uffff")
+    for (id in c("%00x", "%", "%zz", "%ff")) {
+      link <- paste0("<a href=\"https://matrix.to/#/", id, "\">x</a>")
+      write("Robot: status", link)
+    }
+  })
+  # A time that grows with the square of the length would be half a minute.
+  expect_lt(write(paste0("a", strrep(" ", 60000), "x")), 2)
+})

@@ -106,3 +106,10 @@ test_that("an alias that leads to no id is an error", {
     expect_false(inherits(condition, "mx_error_argument"))
   }
 })
+
+test_that("a name of a stranger's room is no reason to fail", {
+  expect_equal(
+    near_names("Pipelin", c("a\uffff", "\ufffe", "pipeline")),
+    "pipeline"
+  )
+})
