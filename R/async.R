@@ -197,10 +197,11 @@ sync_once_promise <- function(
   client,
   timeout,
   driver = async_driver(),
+  seen = Inf,
   call = caller_env()
 ) {
   force(call)
-  steps <- function(client) sync_once(client, timeout, call = call)
+  steps <- function(client) sync_once(client, timeout, call, seen)
   run_async(client, steps, driver, call)
 }
 

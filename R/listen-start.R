@@ -161,6 +161,8 @@ new_listener <- function(client, rules, lock) {
   self[["state"]] <- "running"
   self[["since"]] <- Sys.time()
   self[["handled"]] <- 0
+  # What is in the store already is delivered before the server may wait.
+  self[["seen"]] <- -1
   self[["last_sync"]] <- .POSIXct(NA_real_)
   # Seconds until the next try after an outage.
   self[["pause"]] <- 1
@@ -269,7 +271,12 @@ poll_step <- function(self) {
   self[["polled_at"]] <- Sys.time()
   self[["is_idle"]] <- TRUE
   driver <- self[["driver"]]
-  synced <- sync_once_promise(self[["client"]], self[["poll"]], driver)
+  synced <- sync_once_promise(
+    self[["client"]],
+    self[["poll"]],
+    driver,
+    self[["seen"]]
+  )
   await(self, synced, pump_step, step_failed)
 }
 
@@ -289,6 +296,7 @@ pump_step <- function(self, report) {
 }
 
 pumped_step <- function(self, ...) {
+  self[["seen"]] <- last_event(self[["client"]])
   self[["next_delivery"]] <- deliveries(self[["client"]], self[["rules"]])
   deliver_step(self)
 }

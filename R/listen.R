@@ -77,11 +77,14 @@ mx_listen <- function(
   end <- Sys.time() + seconds
   handed <- 0
   flush <- TRUE
+  # What is in the store already is delivered before the server may wait.
+  seen <- -1
   repeat {
     left <- max(0, as.numeric(difftime(end, Sys.time(), units = "secs")))
-    sync_patiently(client, check_timeout(min(poll, left) * 1000), end)
+    sync_patiently(client, check_timeout(min(poll, left) * 1000), end, seen)
     pump_or_warn(client, flush = flush)
     flush <- FALSE
+    seen <- last_event(client)
     handed <- handed + hand_over(client, rules)
     if (!is.null(on_verification)) {
       decide_verifications(client, patient_decision(on_verification))
@@ -161,12 +164,12 @@ listen_as <- function(client, consumer, call = caller_env()) {
 }
 
 # A server that is away for a while does not end a listener that has time left.
-sync_patiently <- function(client, timeout, end) {
+sync_patiently <- function(client, timeout, end, seen = Inf) {
   pause <- 1
   repeat {
     trouble <- tryCatch(
       {
-        sync_once(client, timeout)
+        sync_once(client, timeout, seen = seen)
         return(invisible())
       },
       mx_error = identity

@@ -94,9 +94,17 @@ mx_sync <- function(
 
 # Syncs once, and has the response processed as a whole or not at all. If another
 # process was faster, its response counts, and this one is discarded.
-sync_once <- function(client, timeout, call = caller_env()) {
+#
+# `seen` is for a listener: the number of the last event in the store when it looked for
+# events. What another process or another call has received since is not new for the
+# server, which would keep the listener waiting for something else.
+sync_once <- function(client, timeout, call = caller_env(), seen = Inf) {
   machine <- machine_of(client, call = call)
   since <- core(machine_sync_token(machine), call = call)
+  # After the token is read: what comes later is new for the server.
+  if (seen < Inf && last_event(client, call) > seen) {
+    timeout <- 0
+  }
   path <- api_path(
     "sync",
     query = list(since = since, timeout = timeout, filter = sync_filter)
@@ -111,6 +119,10 @@ sync_once <- function(client, timeout, call = caller_env()) {
     report[["first_run"]] <- is.null(since)
     report
   })
+}
+
+last_event <- function(client, call = caller_env()) {
+  core(machine_last_event(machine_of(client, call = call)), call = call)
 }
 
 # Members are fetched when a message needs them, not all of them for a start.

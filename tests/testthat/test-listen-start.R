@@ -578,3 +578,57 @@ test_that("a server that never waits is not asked without end", {
   expect_lte(sum(grepl("/sync", asked)), 7)
   expect_gte(sum(grepl("/sync", asked)), 2)
 })
+
+# How long the server was told to wait, in each sync, in milliseconds.
+noted_waits <- function(.local_envir = parent.frame()) {
+  noted <- new.env()
+  real <- get("http_perform", asNamespace("mxcrypt"))
+  perform <- function(session, method, path, ...) {
+    if (grepl("/sync[?]", path)) {
+      wait <- as.numeric(sub(".*[?&]timeout=([0-9]+).*", "\\1", path))
+      noted[["waits"]] <- c(noted[["waits"]], wait)
+    }
+    real(session, method, path, ...)
+  }
+  local_replaced("http_perform", perform, .local_envir)
+  function() {
+    waits <- noted[["waits"]]
+    noted[["waits"]] <- NULL
+    waits
+  }
+}
+
+test_that("what another process has received is delivered before the server may wait", {
+  pair <- demo_pair()
+  mx_sync(pair$bob)
+  waits <- noted_waits()
+  listener <- start(pair$bob, function(event) NULL, poll = 30)
+  run_until(function() !is.na(listener$status()$last_sync))
+  expect_equal(waits()[[1]], 0)
+  run_until(function() {
+    seen <- waits()
+    length(seen) > 0L && seen[[length(seen)]] == 30000
+  })
+  # Between the last look into the store and the next request.
+  pause <- get("pause_between_polls", asNamespace("mxcrypt"))
+  is_done <- FALSE
+  local_replaced("pause_between_polls", function(self) {
+    if (!is_done) {
+      is_done <<- TRUE
+      mx_send_text(pair$alice, pair$room, "hello")
+      mx_sync(pair$bob, consumer = "another")
+      waits()
+    }
+    pause(self)
+  })
+  run_until(has_handled(listener, 1))
+  expect_equal(waits()[[1]], 0)
+})
+
+test_that("mx_listen() delivers what is in the store before the server may wait", {
+  pair <- demo_pair()
+  mx_sync(pair$bob, consumer = "another")
+  waits <- noted_waits()
+  mx_listen(pair$bob, function(event) NULL, seconds = 0.2, poll = 30)
+  expect_equal(waits()[[1]], 0)
+})
