@@ -43,7 +43,8 @@
 #'   * `stop()`: ends the listener. While it waits for the server or for the next try of an
 #'     event, it ends at once. While a handler is at work, it ends when that event is
 #'     processed; if this is a promise, a second `stop()` ends it at once, and the event is
-#'     delivered again by the next listener. Returns `finished`, invisibly.
+#'     delivered again by the next listener. Returns `finished`, invisibly; in a handler,
+#'     which cannot wait for its own end, a promise of `NULL`.
 #'   * `status()`: a list of `state` (`"running"`, `"stopped"` or `"failed"`), `consumer`,
 #'     `since` (when it started), `handled` (the number of events that the handler
 #'     processed), `last_sync` (when the server last responded, or `NA`) and `last_error`
@@ -417,6 +418,10 @@ listener_stop <- function(self) {
     if (!self[["in_step"]] && !waits_for_handler) {
       end_listener(self, "stopped")
     }
+  }
+  # `function(event) listener$stop()` returns this: it must not wait for its own end.
+  if (self[["in_step"]]) {
+    return(promises::promise_resolve(NULL))
   }
   self[["finished"]]
 }

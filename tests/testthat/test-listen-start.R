@@ -632,3 +632,11 @@ test_that("mx_listen() delivers what is in the store before the server may wait"
   mx_listen(pair$bob, function(event) NULL, seconds = 0.2, poll = 30)
   expect_equal(waits()[[1]], 0)
 })
+
+test_that("a handler whose last line is stop() does not wait for itself", {
+  pair <- demo_pair()
+  mx_send_text(pair$alice, pair$room, c("one", "two"))
+  listener <- start(pair$bob, function(event) listener$stop())
+  run_until(has_ended(listener), 10)
+  expect_equal(listener$status()[["handled"]], 1)
+})
