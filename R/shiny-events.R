@@ -268,8 +268,17 @@ touch_views <- function(feed) {
 take_event <- function(feed, event) {
   feed[["pending"]][[length(feed[["pending"]]) + 1L]] <- event
   if (length(feed[["pending"]]) == 1L) {
-    later::later(function() show_pending(feed), 0.05)
+    later::later(function() show_or_fail(feed), 0.05)
   }
+}
+
+# An error that leaves a callback, as where the store was deleted, would end the app.
+show_or_fail <- function(feed) {
+  tryCatch(show_pending(feed), error = function(condition) {
+    feed[["pending"]] <- list()
+    stop_feed(feed)
+    fail_feed(feed, condition)
+  })
 }
 
 show_pending <- function(feed) {

@@ -195,6 +195,30 @@ test_that("a failure is raised by its class, and ends no session", {
   })
 })
 
+test_that("an error between two events ends the listener, and not the app", {
+  pair <- viewed_room()
+  server <- function(input, output, session) {
+    events <- mx_reactive_events(pair$alice, pair$room)
+  }
+  gone <- function(...) stop("the store is gone")
+  shiny::testServer(server, {
+    real <- is_in_view
+    local_replaced("is_in_view", gone)
+    mx_send_text(pair$bob, pair$room, "one")
+    failed <- function() {
+      inherits(try(events(), silent = TRUE), "try-error")
+    }
+    wait_until(session, failed)
+    expect_error(shiny::isolate(events()), "the store is gone")
+    local_replaced("is_in_view", real)
+    # The next tab tries again.
+    start_feed(the[["feeds"]][[1]])
+    mx_send_text(pair$bob, pair$room, "two")
+    wait_until(session, function() nrow(events()) == 1)
+    expect_equal(events()$body, "two")
+  })
+})
+
 test_that("arguments are checked where they are given", {
   pair <- viewed_room()
   within <- function(code) {
