@@ -229,7 +229,10 @@ oldest_command <- function(bot, call) {
   name <- paste0("bot-", rlang::hash(bot[["consumer"]]), ".start")
   path <- file.path(dir, name)
   now <- Sys.time()
-  if (!file.exists(path)) {
+  first <- first_start(path)
+  # Also where R was killed, or the disk was full, while it was written.
+  if (is.na(first)) {
+    first <- now
     tryCatch(
       writeLines(format(as.numeric(now) * 1000, digits = 15L), path),
       error = function(condition) {
@@ -243,8 +246,14 @@ oldest_command <- function(bot, call) {
   if (isTRUE(bot[["skip_older"]])) {
     return(now)
   }
-  first <- suppressWarnings(as.numeric(readLines(path, n = 1L, warn = FALSE)))
-  if (length(first) == 1L && !is.na(first)) .POSIXct(first / 1000) else now
+  first
+}
+
+# When a bot was first started with this store, or NA.
+first_start <- function(path) {
+  line <- if (file.exists(path)) readLines(path, n = 1L, warn = FALSE)
+  first <- suppressWarnings(as.numeric(line))
+  .POSIXct(if (length(first) == 1L) first / 1000 else NA_real_)
 }
 
 unwritable_abort <- function(path, condition, call) {

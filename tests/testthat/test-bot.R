@@ -616,3 +616,13 @@ test_that("nothing that a stranger writes makes the bot fail or wait", {
   # A time that grows with the square of the length would be half a minute.
   expect_lt(write(paste0("a", strrep(" ", 60000), "x")), 2)
 })
+
+test_that("a first start that was cut off is no reason to skip commands for ever", {
+  pair <- bot_room(list(status = function() "well"))
+  path <- list.files(pair$bob$store_dir, "^bot-.*start$", full.names = TRUE)
+  writeLines(character(), path)
+  mx_bot_start(pair[["bot"]])$stop()
+  mx_send_text(pair$alice, pair$room, "!status")
+  # The command was sent between two runs.
+  expect_equal(say(pair, character())$body, "well")
+})
