@@ -327,7 +327,9 @@ handle_membership <- function(bot, event) {
   state[["sizes"]][[event[["room_id"]]]] <- NULL
   is_own <- identical(event[["state_key"]], bot[["client"]][["user_id"]])
   membership <- json_at(event[["content"]], "membership")
-  if (is_own && identical(membership, "invite")) {
+  # Who may not invite must not have all invitations looked at, again and again.
+  is_welcome <- is_listed(event[["sender"]], bot[["invited_by"]])
+  if (is_own && identical(membership, "invite") && is_welcome) {
     accept_invitations(bot)
   }
 }

@@ -626,3 +626,41 @@ test_that("a first start that was cut off is no reason to skip commands for ever
   # The command was sent between two runs.
   expect_equal(say(pair, character())$body, "well")
 })
+
+test_that("many invitations of strangers cost little", {
+  homeserver <- mx_demo_homeserver()
+  bob <- mx_demo_client(homeserver, "bob")
+  people <- lapply(c("alice", "mallory"), function(name) {
+    mx_demo_client(homeserver, name)
+  })
+  quiet <- function(level, text) NULL
+  bot <- mx_bot(
+    bob,
+    list(a = function() "a"),
+    invited_by = "@alice:demo",
+    log = quiet,
+    poll = 0
+  )
+  listener <- mx_bot_start(bot)
+  withr::defer(listener$stop())
+  looks <- 0
+  real <- accept_invitations
+  local_replaced("accept_invitations", function(...) {
+    looks <<- looks + 1
+    real(...)
+  })
+  for (i in 1:5) {
+    mx_room_create(people[[2]], invite = bob$user_id)
+  }
+  room <- mx_room_create(people[[1]], invite = bob$user_id)
+  membership <- function() {
+    rooms <- mx_rooms(bob)
+    rooms$membership[rooms$room_id == room]
+  }
+  end <- Sys.time() + 10
+  while (looks == 0 && Sys.time() < end) {
+    later::run_now(0.05)
+  }
+  expect_equal(looks, 1)
+  expect_equal(membership(), "join")
+})
