@@ -197,11 +197,11 @@ sync_once_promise <- function(
   client,
   timeout,
   driver = async_driver(),
-  seen = Inf,
+  has_news = function() FALSE,
   call = caller_env()
 ) {
   force(call)
-  steps <- function(client) sync_once(client, timeout, call, seen)
+  steps <- function(client) sync_once(client, timeout, call, has_news)
   run_async(client, steps, driver, call)
 }
 

@@ -276,7 +276,7 @@ poll_step <- function(self) {
     self[["client"]],
     self[["poll"]],
     driver,
-    self[["seen"]]
+    has_come(self[["client"]], self[["seen"]])
   )
   await(self, synced, pump_step, step_failed)
 }

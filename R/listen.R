@@ -164,12 +164,12 @@ listen_as <- function(client, consumer, call = caller_env()) {
 }
 
 # A server that is away for a while does not end a listener that has time left.
-sync_patiently <- function(client, timeout, end, seen = Inf) {
+sync_patiently <- function(client, timeout, end, seen) {
   pause <- 1
   repeat {
     trouble <- tryCatch(
       {
-        sync_once(client, timeout, seen = seen)
+        sync_once(client, timeout, has_news = has_come(client, seen))
         return(invisible())
       },
       mx_error = identity

@@ -85,7 +85,8 @@ mx_sync <- function(
   check_number(limit, least = 1)
   check_flag(unsigned)
   check_string(consumer)
-  and_then(sync_once(client, timeout), function(report) {
+  news <- is_due(client, consumer, unsigned)
+  and_then(sync_once(client, timeout, has_news = news), function(report) {
     and_then(pump_or_warn(client, flush = TRUE), function(pumped) {
       take_events(client, consumer, limit, unsigned, report[["problems"]])
     })
@@ -95,14 +96,18 @@ mx_sync <- function(
 # Syncs once, and has the response processed as a whole or not at all. If another
 # process was faster, its response counts, and this one is discarded.
 #
-# `seen` is for a listener: the number of the last event in the store when it looked for
-# events. What another process or another call has received since is not new for the
-# server, which would keep the listener waiting for something else.
-sync_once <- function(client, timeout, call = caller_env(), seen = Inf) {
+# `has_news` says whether there is something to deliver already, which another process or
+# another call has received: the server would keep the caller waiting for something else.
+sync_once <- function(
+  client,
+  timeout,
+  call = caller_env(),
+  has_news = function() FALSE
+) {
   machine <- machine_of(client, call = call)
   since <- core(machine_sync_token(machine), call = call)
   # After the token is read: what comes later is new for the server.
-  if (seen < Inf && last_event(client, call) > seen) {
+  if (timeout > 0 && has_news()) {
     timeout <- 0
   }
   path <- api_path(
@@ -121,8 +126,21 @@ sync_once <- function(client, timeout, call = caller_env(), seen = Inf) {
   })
 }
 
-last_event <- function(client, call = caller_env()) {
-  core(machine_last_event(machine_of(client, call = call)), call = call)
+# Whether there is an event behind `seen`, the last one when a listener looked for events.
+has_come <- function(client, seen) {
+  function() last_event(client) > seen
+}
+
+last_event <- function(client) {
+  core(machine_last_event(machine_of(client)))
+}
+
+# Whether `consumer` has something to be given. It is not given it by this.
+is_due <- function(client, consumer, unsigned) {
+  function() {
+    due <- core(machine_take(machine_of(client), consumer, 1, unsigned))
+    length(due[["number"]]) > 0L
+  }
 }
 
 # Members are fetched when a message needs them, not all of them for a start.

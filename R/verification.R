@@ -166,8 +166,10 @@ mx_verification_wait <- function(verification, seconds = 60) {
   check_number(seconds)
   end <- Sys.time() + seconds
   timeout <- 0
+  # Another process may have received the step that is waited for.
+  has_news <- function() is_your_turn(current_verification(verification))
   repeat {
-    sync_once(client, timeout)
+    sync_once(client, timeout, has_news = has_news)
     pump_or_warn(client)
     now <- current_verification(verification)
     left <- as.numeric(difftime(end, Sys.time(), units = "secs"))

@@ -128,3 +128,22 @@ edit <- function(x, name, value) {
   x[[name]] <- value
   x
 }
+
+# How long the server was told to wait, in each sync, in milliseconds.
+noted_waits <- function(.local_envir = parent.frame()) {
+  noted <- new.env()
+  real <- get("http_perform", asNamespace("mxcrypt"))
+  perform <- function(session, method, path, ...) {
+    if (grepl("/sync[?]", path)) {
+      wait <- as.numeric(sub(".*[?&]timeout=([0-9]+).*", "\\1", path))
+      noted[["waits"]] <- c(noted[["waits"]], wait)
+    }
+    real(session, method, path, ...)
+  }
+  local_replaced("http_perform", perform, .local_envir)
+  function() {
+    waits <- noted[["waits"]]
+    noted[["waits"]] <- NULL
+    waits
+  }
+}

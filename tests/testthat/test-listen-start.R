@@ -579,25 +579,6 @@ test_that("a server that never waits is not asked without end", {
   expect_gte(sum(grepl("/sync", asked)), 2)
 })
 
-# How long the server was told to wait, in each sync, in milliseconds.
-noted_waits <- function(.local_envir = parent.frame()) {
-  noted <- new.env()
-  real <- get("http_perform", asNamespace("mxcrypt"))
-  perform <- function(session, method, path, ...) {
-    if (grepl("/sync[?]", path)) {
-      wait <- as.numeric(sub(".*[?&]timeout=([0-9]+).*", "\\1", path))
-      noted[["waits"]] <- c(noted[["waits"]], wait)
-    }
-    real(session, method, path, ...)
-  }
-  local_replaced("http_perform", perform, .local_envir)
-  function() {
-    waits <- noted[["waits"]]
-    noted[["waits"]] <- NULL
-    waits
-  }
-}
-
 test_that("what another process has received is delivered before the server may wait", {
   pair <- demo_pair()
   mx_sync(pair$bob)

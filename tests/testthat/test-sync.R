@@ -275,3 +275,22 @@ test_that("each consumer of mx_sync() sees all events", {
     expect_match(conditionMessage(condition), "`consumer`", fixed = TRUE)
   }
 })
+
+test_that("what is in the store is returned before the server may wait", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  room <- mx_room_create(alice)
+  mx_sync(alice)
+  mx_sync(alice, consumer = "viewer")
+  waits <- noted_waits()
+  mx_sync(alice, timeout = 30000, consumer = "viewer")
+  expect_equal(waits(), 30000)
+  mx_send_text(alice, room, "hello")
+  mx_sync(alice)
+  waits()
+  events <- mx_sync(alice, timeout = 30000, consumer = "viewer")
+  expect_equal(waits(), 0)
+  expect_equal(events$body, "hello")
+  mx_sync(alice, timeout = 30000, consumer = "viewer")
+  expect_equal(waits(), 30000)
+})
