@@ -203,11 +203,10 @@ impl Device {
             demand_encryption: true,
             audience: None,
         };
-        let before = self.waiting_to_send();
         let sent = self.machine.send(now, vec![message]);
         let Some(numbers) = self.or_die(sent) else {
             // It may have died just after the commit.
-            return self.is_kept(now, before);
+            return self.is_kept(now, text);
         };
         let requests = self.machine.requests(now);
         if let Some(requests) = self.or_die(requests) {
@@ -221,22 +220,24 @@ impl Device {
             let left = self.machine.leave(now, &numbers);
             self.or_die(left);
         }
-        self.is_kept(now, before)
+        self.is_kept(now, text)
     }
 
-    /// Whether there is one message more than before. If a process died before it was flushed, that is done here: so a
+    /// Whether the outbox has the message. If a process died before that was flushed, it is done here: so a
     /// message is a promise or gone.
-    fn is_kept(&mut self, now: i64, before: usize) -> bool {
-        let is_kept = self.waiting_to_send() > before;
-        if is_kept && !self.disk.is_flushed() {
+    fn is_kept(&mut self, now: i64, text: &str) -> bool {
+        let rows = self.disk.safely(|| self.look(|tx| tx.select::<OutboxRow>(&Query::all())));
+        let is_it = |row: &OutboxRow| match &row.body {
+            // Of what was sent, the content is gone.
+            OutboxBody::Event { content, .. } => !content.is_empty() && body_of(content) == text,
+            _ => false,
+        };
+        let number = rows.into_iter().find(is_it).map(|row| row.number);
+        if let Some(number) = number.filter(|_| !self.disk.is_flushed()) {
             let (machine, disk) = (&mut self.machine, &self.disk);
-            disk.safely(|| {
-                let unsent = machine.unsent(now).unwrap();
-                let numbers: Vec<i64> = unsent.iter().map(|message| message.number).collect();
-                machine.leave(now, &numbers).unwrap();
-            });
+            disk.safely(|| machine.leave(now, &[number]).unwrap());
         }
-        is_kept
+        number.is_some()
     }
 
     /// Performs what is due, until nothing is, or until something goes wrong.
