@@ -32,13 +32,7 @@ mx_bot_run <- function(bot, seconds = Inf) {
     add = TRUE,
     after = FALSE
   )
-  reason <- withCallingHandlers(
-    until_stopped(bot, listener, Sys.time() + seconds),
-    warning = function(condition) {
-      log_bot(bot, "WARN", conditionMessage(condition))
-      rlang::cnd_muffle(condition)
-    }
-  )
+  reason <- until_stopped(bot, listener, Sys.time() + seconds)
   status <- listener[["status"]]()
   if (status[["state"]] == "failed") {
     log_failure(bot, "the bot has ended", status[["last_error"]])
@@ -79,8 +73,11 @@ until_stopped <- function(bot, listener, end) {
   tryCatch(
     withCallingHandlers(
       while (is_running()) {
-        later::run_now(0.2)
+        later::run_now(0)
         state[["stop_if_asked"]]()
+        # `later` would wait by the clock of the system: until it says a time that may be far away
+        # once it is set back.
+        core(monotonic_sleep(round(1000 * min(later::next_op_secs(), 0.05))))
         if (Sys.time() >= end) {
           ask("time")
         }
@@ -136,30 +133,44 @@ start_bot <- function(bot, call = caller_env()) {
   state[["failed_joins"]] <- NULL
   state[["left_invitations"]] <- NULL
   handler <- bot_handler(bot)
-  listen <- function() {
-    mx_listen_start(
-      client,
-      function(event, client) {
-        # `later` ends a callback at an interrupt, if nothing within it is faster.
-        done <- withCallingHandlers(
-          handler(event, client),
-          interrupt = function(condition) {
-            if (is.function(state[["interrupted"]])) {
-              state[["interrupted"]](condition)
-            }
-          }
-        )
-        if (is.function(state[["stop_if_asked"]])) {
-          state[["stop_if_asked"]]()
+  until_interrupted <- function(event, client) {
+    # `later` ends a callback at an interrupt, if nothing within it is faster.
+    done <- withCallingHandlers(
+      handler(event, client),
+      interrupt = function(condition) {
+        if (is.function(state[["interrupted"]])) {
+          state[["interrupted"]](condition)
         }
-        done
+      }
+    )
+    if (is.function(state[["stop_if_asked"]])) {
+      state[["stop_if_asked"]]()
+    }
+    done
+  }
+  rules <- listener_rules(
+    client,
+    until_interrupted,
+    types = c("m.room.message", "m.room.encrypted", "m.room.member"),
+    own = FALSE,
+    poll = bot[["poll"]],
+    consumer = bot[["consumer"]],
+    unsigned = match(bot[["trust"]], trust_levels) <
+      match("signed", trust_levels),
+    on_verification = bot[["on_verification"]],
+    on_error = "retry",
+    call = call
+  )
+  listen <- function() {
+    start_listener(
+      client,
+      rules,
+      bot[["poll"]],
+      bot[["on_verification"]],
+      on_warning = function(condition) {
+        log_bot(bot, "WARN", conditionMessage(condition))
       },
-      types = c("m.room.message", "m.room.encrypted", "m.room.member"),
-      poll = bot[["poll"]],
-      consumer = bot[["consumer"]],
-      unsigned = match(bot[["trust"]], trust_levels) <
-        match("signed", trust_levels),
-      on_verification = bot[["on_verification"]]
+      call = call
     )
   }
   listener <- tryCatch(listen(), mx_error_listening = function(condition) {

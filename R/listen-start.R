@@ -114,13 +114,28 @@ mx_listen_start <- function(
     on_verification,
     on_error
   )
-  check_has_login(client)
+  start_listener(client, rules, poll, on_verification)
+}
+
+# `on_warning` is a function of each warning of a step, in place of R's own way. Handlers
+# of the caller do not reach into callbacks of `later`.
+start_listener <- function(
+  client,
+  rules,
+  poll,
+  on_verification,
+  on_warning = NULL,
+  call = caller_env()
+) {
+  check_has_login(client, call)
   # What comes from now on is kept for it, also before it is delivered for the first time.
-  core(machine_take(machine_of(client), consumer, 0, unsigned))
-  lock <- listen_as(client, consumer)
+  consumer <- rules[["consumer"]]
+  core(machine_take(machine_of(client), consumer, 0, rules[["unsigned"]]))
+  lock <- listen_as(client, consumer, call)
   self <- new_listener(client, rules, lock)
   self[["poll"]] <- check_timeout(poll * 1000)
   self[["on_verification"]] <- on_verification
+  self[["on_warning"]] <- on_warning
   listeners <- the[["listeners"]]
   listeners[[lock]] <- self
   the[["listeners"]] <- listeners
@@ -242,9 +257,12 @@ run_step <- function(self, step) {
     }
     options(old)
   })
-  tryCatch(step(self), error = function(condition) {
-    step_failed(self, condition)
-  })
+  withCallingHandlers(
+    tryCatch(step(self), error = function(condition) {
+      step_failed(self, condition)
+    }),
+    warning = function(condition) pass_warning(self, condition)
+  )
   has_returned <- TRUE
   if (self[["is_stopping"]] && is.null(self[["at_work"]])) {
     end_listener(self, "stopped")
@@ -266,6 +284,13 @@ step_failed <- function(self, condition) {
     },
     error = function(condition) fail_listener(self, condition)
   )
+}
+
+pass_warning <- function(self, condition) {
+  if (!is.null(self[["on_warning"]])) {
+    self[["on_warning"]](condition)
+    rlang::cnd_muffle(condition)
+  }
 }
 
 poll_step <- function(self) {

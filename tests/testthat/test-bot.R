@@ -208,6 +208,15 @@ test_that("a command that fails is answered without the error, which is logged",
   expect_match(say(shown, "!fails")$body, "the password is")
 })
 
+test_that("warnings of the listener are in the log", {
+  pair <- bot_room(list(echo = function(x) x))
+  fault <- function(...) stop("a fault of the package")
+  local_replaced("run_command", fault)
+  local_replaced("most_tries", 1)
+  expect_no_warning(say(pair, "!echo 1"))
+  expect_match(pair$log$lines, "^WARN The handler failed", all = FALSE)
+})
+
 test_that("a promise is waited for, in order, and its failure is one of the command", {
   later_value <- function(value, fails = FALSE) {
     promises::promise(function(resolve, reject) {
