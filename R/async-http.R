@@ -181,8 +181,6 @@ close_request <- function(engine, key) {
   engine[["since"]] <- monotonic_time()
 }
 
-monotonic_time <- function() proc.time()[["elapsed"]]
-
 # One job runs for all requests of an engine, and none if there are no requests.
 start_ticking <- function(engine, pause = 0) {
   start_job(engine, "tick", pause, function() tick(engine))

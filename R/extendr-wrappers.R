@@ -360,6 +360,12 @@ megolm_inbound_pickle <- function(session, key) .Call(wrap__megolm_inbound_pickl
 
 megolm_inbound_unpickle <- function(blob, key) .Call(wrap__megolm_inbound_unpickle, blob, key)
 
+# Seconds since the first call.
+monotonic_seconds <- function() .Call(wrap__monotonic_seconds)
+
+# Waits for at most a second.
+monotonic_sleep <- function(milliseconds) .Call(wrap__monotonic_sleep, milliseconds)
+
 olm_outbound <- function(account, identity_key, one_time_key) .Call(wrap__olm_outbound, account, identity_key, one_time_key)
 
 olm_inbound <- function(account, identity_key, body) .Call(wrap__olm_inbound, account, identity_key, body)

@@ -103,12 +103,12 @@ with_mx_notification <- function(
   if (start) {
     tell_start(job)
   }
-  job[["began"]] <- clock()
+  job[["began"]] <- monotonic_time()
   # R leaves this call: for whatever reason, the room has not been told yet.
   on.exit(tell_end(job, call))
   result <- watched(job, expr, call)
   on.exit()
-  job[["took"]] <- clock() - job[["began"]]
+  job[["took"]] <- monotonic_time() - job[["began"]]
   if (when == "always") {
     tell_success(job, if (value && result[["visible"]]) list(result[["value"]]))
   }
@@ -245,7 +245,7 @@ tell_end <- function(job, frame) {
     return(invisible())
   }
   job[["told"]] <- TRUE
-  took <- took_text(clock() - job[["began"]])
+  took <- took_text(monotonic_time() - job[["began"]])
   interrupted <- !is.null(job[["interrupt"]])
   error <- if (!interrupted) job[["error"]]
   ended <- if (interrupted) {

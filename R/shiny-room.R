@@ -490,9 +490,9 @@ cleaned_html <- function(html) {
   known <- the[["cleaned_html"]] %||% character()
   keys <- rep(NA_character_, length(html))
   keys[is_fit] <- vapply(html[is_fit], rlang::hash, "")
-  end <- proc.time()[["elapsed"]] + 0.1
+  end <- monotonic_time() + 0.1
   for (i in rev(which(is_fit & !keys %in% names(known)))) {
-    if (proc.time()[["elapsed"]] > end) {
+    if (monotonic_time() > end) {
       shiny::invalidateLater(50)
       break
     }

@@ -6,15 +6,16 @@
 within_seconds <- function(seconds, code) {
   before <- the[["ends_at"]]
   on.exit(the[["ends_at"]] <- before)
-  the[["ends_at"]] <- min(before, clock() + seconds)
+  the[["ends_at"]] <- min(before, monotonic_time() + seconds)
   code
 }
 
 # Infinite without a limit.
 time_left <- function() {
   ends_at <- the[["ends_at"]]
-  if (is.null(ends_at)) Inf else max(0, ends_at - clock())
+  if (is.null(ends_at)) Inf else max(0, ends_at - monotonic_time())
 }
 
-# Seconds.
-clock <- function() proc.time()[["elapsed"]]
+# In seconds. Limits are measured by it: proc.time() follows the clock of the system, which may
+# be set.
+monotonic_time <- function() core(monotonic_seconds())

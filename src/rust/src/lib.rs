@@ -34,6 +34,7 @@ mod key_export;
 mod listener;
 mod machine;
 mod megolm;
+mod monotonic;
 mod olm;
 mod outbox;
 mod own_account;
@@ -93,6 +94,7 @@ extendr_module! {
     use listener;
     use machine;
     use megolm;
+    use monotonic;
     use olm;
     use outbox;
     use own_account;
