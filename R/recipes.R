@@ -9,12 +9,12 @@
 #' |---|---|
 #' | `cron/nightly.R`, `crontab` | posts the result of a nightly job, or its error |
 #' | `systemd/mxcrypt-nightly.timer`, `.service` | the same with systemd |
-#' | `systemd/mxcrypt-failed@.service` | tells a room that any unit failed, with the end of its log |
+#' | `systemd/mxcrypt-failed@.service` | tells a room that a unit failed, with the end of its log |
 #' | `systemd/mxcrypt-bot.service` | runs a bot, with its secrets as credentials |
 #' | `notify/notify.sh` | runs a command, and posts its output if it fails |
 #' | `slurm/job.sh` | a job of Slurm that tells how it ended |
 #' | `airflow/mxcrypt_dag.py` | a DAG of Airflow that tells of tasks that failed |
-#' | `targets/_targets.R`, `run.R` | a pipeline that posts its result, and tells which targets failed |
+#' | `targets/_targets.R`, `run.R` | a pipeline that posts its result and which targets failed |
 #' | `knitr/report.Rmd`, `render.R` | a report that posts its figures, and itself |
 #' | `logger/log.R` | warnings and errors of a log |
 #' | `webhook/plumber.R` | alerts of Grafana and Alertmanager, events of GitHub |

@@ -159,3 +159,16 @@ test_that("threads, replies, reactions and redactions go both ways", {
   )
   expect_null(seen[["body"]])
 })
+
+test_that("a relation to an event that nobody knows is refused, and holds up nothing", {
+  alice <- live_client()
+  room <- mx_room_create(alice)
+  nobodys <- "$nobody-knows-it"
+  expect_error(mx_react(alice, room, nobodys, "+1"), class = "mx_error_refused")
+  expect_error(
+    mx_send_text(alice, room, "in no thread", thread = nobodys),
+    class = "mx_error_refused"
+  )
+  expect_type(mx_send_text(alice, room, "on"), "character")
+  expect_equal(nrow(mx_outbox(alice)), 0)
+})

@@ -313,6 +313,11 @@ impl Ask {
             | Self::CancelDelayed { .. }
             | Self::ListDelayed { .. } => Meaning::Failed,
             Self::Send { .. } if response.is_too_large() => Meaning::TooLarge,
+            // Nor for a relation to an event that it does not know: all that is sent to the room afterwards
+            // would wait behind it.
+            Self::Send { .. } if response.status == 400 && response.is_about_request() => {
+                Meaning::Refused
+            }
             // Also where a proxy says that it is too large: it would say so for ever.
             Self::Upload { .. } if response.is_too_large() || response.code == FILE_GONE => {
                 Meaning::Refused
@@ -492,6 +497,9 @@ mod tests {
             (&upload, proxy(413), Meaning::Refused),
             (&upload, error(400, FILE_GONE), Meaning::Refused),
             (&send, proxy(413), Meaning::TooLarge),
+            (&send, error(400, "M_UNKNOWN"), Meaning::Refused),
+            (&send, error(403, "M_UNKNOWN"), Meaning::Failed),
+            (&send, proxy(400), Meaning::Failed),
             (&send, proxy(502), Meaning::Failed),
             (&send, proxy(200), Meaning::Success),
         ] {

@@ -160,7 +160,13 @@ fn only_a_known_error_code_ends_a_message() {
         assert_eq!(alice.pump(&mut scene), Vec::new());
         assert_eq!(bob.reads(&mut scene), ["first", "hello"], "{response:?}");
     }
-    for (status, code) in [(403, "M_FORBIDDEN"), (413, "M_TOO_LARGE"), (400, "M_BAD_JSON")] {
+    for (status, code) in [
+        (403, "M_FORBIDDEN"),
+        (413, "M_TOO_LARGE"),
+        (400, "M_BAD_JSON"),
+        // A bad request, says the homeserver, and not why.
+        (400, "M_UNKNOWN"),
+    ] {
         let (mut scene, mut alice, _, room_id) = two();
         alice.say(&mut scene, &room_id, "first");
         let body = json!({"errcode": code, "error": "no"}).to_string();
