@@ -67,7 +67,8 @@ make_context() {
 # FROM image [AS name]
 begin_stage() {
   local name=final
-  [[ $* == *" AS "* ]] && name=${*##* AS }
+  # FROM image AS name
+  [ "${2:-}" = AS ] && name=$3
   stage=$work/$name
   inside=("PATH=$path" HOME=/root)
   rm -rf "$stage"
