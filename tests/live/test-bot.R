@@ -110,7 +110,7 @@ test_that("a bot answers in an encrypted room, once, whatever happens to its pro
   for (i in 1:9) {
     ask("!status")
   }
-  wait_for_log(dir, "too many commands")
+  sees("Too many commands. Try again in a minute.")
   # SIGTERM: the exit status is that of success.
   process$signal(tools::SIGTERM)
   process$wait(20000)

@@ -312,6 +312,8 @@ impl World {
             let mut busy = false;
             for device in &mut self.devices {
                 self.now += 60_000;
+                // What is sent now is new to those who have had their turn.
+                busy |= device.waiting_to_send() > 0;
                 device.sync(&mut self.server, self.now, None);
                 device.pump(&mut self.server, self.now, None);
                 busy |= device.waiting_to_send() > 0;
