@@ -407,7 +407,7 @@ warn_unreached <- function(devices, names) {
     "could not be given the key, and cannot read this:",
     paste(
       "They offer no valid keys, or no valid one-time key. They are tried again",
-      "later. See mx_devices()."
+      "for a week, and can read this then. See mx_devices()."
     ),
     "mx_warning_unreached"
   )

@@ -16,6 +16,8 @@ pub(super) enum Effect {
     RecipientsChanged { user_id: String },
     /// An Olm session with a device was opened.
     OlmSessionOpened { device: Box<Device> },
+    /// A device of a user has opened an Olm session with us.
+    OlmSessionProven { user_id: String },
     /// The server took a message.
     MessageSent { row: Box<OutboxRow>, event_id: String },
     /// A message will never be sent.
@@ -31,6 +33,7 @@ pub(super) struct Effects {
     pub(super) backup_key: bool,
     pub(super) recipients: BTreeSet<String>,
     pub(super) opened: Vec<Device>,
+    pub(super) proven: BTreeSet<String>,
     pub(super) sent: Vec<(OutboxRow, String)>,
     pub(super) refused: Vec<OutboxRow>,
     pub(super) senders: BTreeSet<String>,
@@ -48,6 +51,9 @@ pub(super) fn push(work: &Work<'_>, effect: Effect) {
             effects.recipients.insert(user_id);
         }
         Effect::OlmSessionOpened { device } => effects.opened.push(*device),
+        Effect::OlmSessionProven { user_id } => {
+            effects.proven.insert(user_id);
+        }
         Effect::MessageSent { row, event_id } => effects.sent.push((*row, event_id)),
         Effect::MessageRefused { row } => effects.refused.push(*row),
         Effect::StoredFrom { sender } => {
@@ -59,11 +65,13 @@ pub(super) fn push(work: &Work<'_>, effect: Effect) {
 impl Effects {
     /// Whether nothing happened that is reacted to at once.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { room_keys, backup_key, recipients, opened, sent, refused, senders: _ } = self;
+        let Self { room_keys, backup_key, recipients, opened, proven, sent, refused, senders: _ } =
+            self;
         room_keys.is_empty()
             && !backup_key
             && recipients.is_empty()
             && opened.is_empty()
+            && proven.is_empty()
             && sent.is_empty()
             && refused.is_empty()
     }

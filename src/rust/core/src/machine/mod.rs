@@ -81,6 +81,7 @@ mod olm_sessions;
 mod outbound_sessions;
 mod outbox;
 mod outcomes;
+mod owed_keys;
 mod own_account;
 mod path;
 mod pump;

@@ -42,6 +42,9 @@ const MOST_OF_KEY: usize = 16;
 /// How many sessions with one device are kept. The specification asks for four or more.
 pub(super) const MOST_SESSIONS: usize = 8;
 
+/// Contents of to-device events by user and device.
+pub(super) type Contents = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
+
 /// The sessions under `identity_key` with devices of `user_id`, and those whose device is not
 /// known; the last that was used first.
 fn olm_sessions(work: &Work<'_>, user_id: &str, identity_key: &str) -> Result<Vec<OlmSession>> {
@@ -201,18 +204,18 @@ pub(super) fn proves_session(
     if session.peer == peer {
         return Ok(());
     }
+    effects::push(work, Effect::OlmSessionProven { user_id: payload.sender.clone() });
     keep_olm_session(work, &OlmSession { peer, ..session })
 }
 
-/// Encrypts an event to each device that we have a session with, and saves the ratchets. Returns
-/// the contents of `m.room.encrypted` to-device events, as JSON text, in the order of `devices`;
-/// none where there is no session.
+/// Encrypts an event to each device that we have a session with, and saves the ratchets. Returns the
+/// contents of `m.room.encrypted` to-device events by user and device; none where there is no session.
 pub(super) fn encrypt_to_devices(
     work: &mut Work<'_>,
     devices: &[Device],
     event_type: &str,
     content: &RawValue,
-) -> Result<Vec<Option<String>>> {
+) -> Result<Contents> {
     let mut with_sessions = Vec::new();
     for device in devices {
         let session = olm_session(work, device)?;
@@ -243,18 +246,16 @@ pub(super) fn encrypt_to_devices(
                 device.identity_key.as_str(): {"type": message_type, "body": body},
             },
         });
-        Some((session, content.to_string()))
+        Some((device, session, RawValue::from_string(content.to_string()).ok()?))
     });
-    let mut contents = Vec::new();
-    for result in encrypted {
+    let mut contents = Contents::new();
+    for (device, session, content) in encrypted.into_iter().flatten() {
         // The ratchet is saved in the transaction in which its message is put in the outbox.
-        contents.push(match result {
-            Some((session, content)) => {
-                work.tx.put(&session)?;
-                Some(content)
-            }
-            None => None,
-        });
+        work.tx.put(&session)?;
+        contents
+            .entry(device.user_id.clone())
+            .or_default()
+            .insert(device.device_id.clone(), content);
     }
     Ok(contents)
 }

@@ -6,7 +6,8 @@
 //! | `RoomKeyArrived` | `timeline` reads the events that waited, `archive_history` those of the archive, `key_requests` cancels its request |
 //! | `BackupKeyArrived` | `backup_restore` searches the backup again for all missing keys |
 //! | `RecipientsChanged` | `recipients`: the rooms of the user work out again who is given their keys |
-//! | `OlmSessionOpened` | `olm_repair` tells the device, and gives it lost room keys again |
+//! | `OlmSessionOpened` | `olm_repair` tells the device, and gives it lost room keys again; `owed_keys` gives those it missed |
+//! | `OlmSessionProven` | `owed_keys` gives the devices of the user the room keys that they missed |
 //! | `MessageSent` | `relations` remembers what was sent, `verification` the id of its request |
 //! | `MessageRefused` | `verification` ends what the message belonged to |
 //! | `StoredFrom` | `bounds` deletes what the sender has too much of, when the transaction ends |
@@ -14,8 +15,8 @@
 //! Effects are collected, so that a room, a session or a user is looked at once, however often it changed.
 
 use super::{
-    Work, archive_history, backup_restore, bounds, olm_repair, recipients, relations, timeline,
-    verification,
+    Work, archive_history, backup_restore, bounds, olm_repair, owed_keys, recipients, relations,
+    timeline, verification,
 };
 use crate::error::Result;
 
@@ -37,6 +38,10 @@ pub(super) fn apply(work: &mut Work<'_>) -> Result<()> {
         }
         for device in &effects.opened {
             olm_repair::olm_is_repaired(work, device)?;
+            owed_keys::is_reached(work, &device.user_id)?;
+        }
+        for user_id in &effects.proven {
+            owed_keys::is_reached(work, user_id)?;
         }
         if effects.backup_key {
             backup_restore::search_backup_anew(work)?;

@@ -101,6 +101,11 @@ fn take_response(
         Meaning::Success => succeeded(work, ask, text, body),
         Meaning::Absent => absent(work, ask),
         Meaning::TooLarge if smaller(work, ask)? => Ok(()),
+        // One device may be the reason.
+        Meaning::Refused if status == 400 && smaller(work, ask)? => Ok(()),
+        Meaning::Refused if status == 400 && send_to_devices::is_room_key(work, ask)? => {
+            return Ok(Some(trouble));
+        }
         Meaning::TooLarge if !response.is_final() => return Ok(Some(trouble)),
         Meaning::Refused | Meaning::TooLarge => {
             let taken = refused(work, ask, &trouble);

@@ -5,8 +5,8 @@
 use super::{
     Awaited, Machine, Millis, Requests, backup_restore, backup_upload, backup_version,
     device_lists, gaps, heartbeats, key_bundles, key_requests, key_upload, olm_repair, outbox,
-    pump::Pump, received_requests, refusals, secret_sharing, send_to_devices, send_to_room,
-    verification,
+    owed_keys, pump::Pump, received_requests, refusals, secret_sharing, send_to_devices,
+    send_to_room, verification,
 };
 use crate::error::Result;
 
@@ -42,6 +42,7 @@ impl Machine {
             device_lists::request_awaited(&mut pump)?;
             key_upload::request(&mut pump)?;
             olm_repair::repair_olm_sessions(&mut pump)?;
+            owed_keys::give_owed_keys(&mut pump)?;
             received_requests::answer_key_requests(&mut pump)?;
             key_requests::ask_for_keys(&mut pump)?;
             secret_sharing::answer_secret_requests(&mut pump)?;

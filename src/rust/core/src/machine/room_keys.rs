@@ -4,12 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{json, value::to_raw_value};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::{
     Millis, Work,
     inbound_sessions::{self, Keeping},
-    isolation, olm_sessions, outbox, recipients, rooms, tracking, user_trust,
+    isolation, olm_sessions, outbox,
+    owed_keys::{self, ALL_DEVICES},
+    recipients, rooms, tracking, user_trust,
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
@@ -30,9 +35,6 @@ use crate::{
 
 /// How many keys of one sender are kept for rooms in which that user was not seen.
 const MOST_OF_STRANGER: usize = 500;
-/// Stands for the devices of a user that could not be requested.
-const ALL_DEVICES: &str = "*";
-
 /// Whether the current session of a room can encrypt.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
@@ -144,7 +146,8 @@ pub(super) fn share_room_key(
         work.tx.put(&session)?;
         return Ok(Sharing::WantsOneTimeKeys(wanted));
     }
-    stage_room_key(work, &session, &missing)?;
+    let content = content_of(&session)?;
+    stage_room_key(work, &session, &content, &missing)?;
     isolation::withhold(work, &mut session, &isolated)?;
     let others = |device: &Device| device.user_id != work.own.user_id;
     if isolated.unsigned.iter().any(others) && shares(work, &session)?.is_empty() {
@@ -159,6 +162,7 @@ pub(super) fn share_room_key(
     }
     // What is said to users who are verified again opens nothing for the next message.
     session.shared_generation = violations.is_empty().then_some(room.recipients_generation);
+    owed_keys::owe(work, &session, &content, &unreached)?;
     unreached.extend(refused);
     session.unreached = unreached;
     session.retry_at = retry_at;
@@ -263,16 +267,9 @@ fn new_outbound_session(work: &mut Work<'_>, room: &Room) -> Result<OutboundSess
     })
 }
 
-/// Encrypts the key for `devices` and puts it in the outbox, in as few requests as sensible.
-fn stage_room_key(
-    work: &mut Work<'_>,
-    session: &OutboundSession,
-    devices: &[Device],
-) -> Result<()> {
-    if devices.is_empty() {
-        return Ok(());
-    }
-    let content = to_raw_value(&json!({
+/// The content of `m.room_key`, from the next index of `session` on.
+fn content_of(session: &OutboundSession) -> Result<Box<RawValue>> {
+    to_raw_value(&json!({
         "algorithm": MEGOLM,
         "room_id": session.room_id,
         "session_id": session.session_id,
@@ -280,16 +277,23 @@ fn stage_room_key(
         "shared_history": session.shared_history,
         "m.shared_history": session.shared_history,
     }))
-    .or_fail(Kind::Internal, "A room key")?;
+    .or_fail(Kind::Internal, "A room key")
+}
+
+/// Encrypts `content`, the key of `session`, for `devices` and puts it in the outbox, in as few requests as
+/// sensible.
+fn stage_room_key(
+    work: &mut Work<'_>,
+    session: &OutboundSession,
+    content: &RawValue,
+    devices: &[Device],
+) -> Result<()> {
     for batch in devices.chunks(recipients::DEVICES_PER_REQUEST) {
-        let encrypted = olm_sessions::encrypt_to_devices(work, batch, "m.room_key", &content)?;
-        let mut messages: BTreeMap<&str, BTreeMap<&str, Box<serde_json::value::RawValue>>> =
-            BTreeMap::new();
-        for (device, text) in batch.iter().zip(encrypted) {
-            let Some(text) = text else { continue };
-            let text = serde_json::value::RawValue::from_string(text)
-                .or_fail(Kind::Internal, "A to-device message")?;
-            messages.entry(&device.user_id).or_default().insert(&device.device_id, text);
+        let messages = olm_sessions::encrypt_to_devices(work, batch, "m.room_key", content)?;
+        let is_given = |device: &Device| {
+            messages.get(&device.user_id).is_some_and(|to| to.contains_key(&device.device_id))
+        };
+        for device in batch.iter().filter(|device| is_given(device)) {
             work.tx.put(&KeyShare {
                 session_id: session.session_id.clone(),
                 user_id: device.user_id.clone(),

@@ -5,21 +5,23 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{HOUR, Millis, Work, olm_sessions, outbox, pump::Pump};
+use super::{
+    HOUR, Millis, Work,
+    olm_sessions::{self, Contents},
+    outbox,
+    pump::Pump,
+};
 use crate::{
     error::{Kind, OrFail, Result},
     judgement::room_event::ENCRYPTED,
     store::{
         Record,
-        records::{Device, OutboxBody, OutboxRow, OutboxState},
+        records::{Ask, Device, OutboxBody, OutboxRow, OutboxState},
     },
 };
 
 /// What was not sent by then is given up: nobody waits for it.
 const LIFETIME: Millis = 7 * 24 * HOUR;
-
-/// Contents by user and device.
-type Contents = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
 
 /// The body of `PUT /sendToDevice/…`.
 #[derive(Serialize, Deserialize)]
@@ -35,11 +37,15 @@ pub(super) fn send_to_device(
     content: &RawValue,
 ) -> Result<()> {
     let one = std::slice::from_ref(device);
-    let encrypted = olm_sessions::encrypt_to_devices(work, one, event_type, content)?;
-    let Some(text) = encrypted.into_iter().flatten().next() else { return Ok(()) };
-    let text = RawValue::from_string(text).or_fail(Kind::Internal, "A to-device message")?;
-    let to = BTreeMap::from([(device.device_id.as_str(), text)]);
-    outbox::tell_devices(work, ENCRYPTED, &BTreeMap::from([(device.user_id.as_str(), to)]))
+    let messages = olm_sessions::encrypt_to_devices(work, one, event_type, content)?;
+    if messages.is_empty() { Ok(()) } else { outbox::tell_devices(work, ENCRYPTED, &messages) }
+}
+
+/// Whether messages of a room wait for this request: it brings their key.
+pub(super) fn is_room_key(work: &Work<'_>, ask: &Ask) -> Result<bool> {
+    let Ask::Send { number, .. } = ask else { return Ok(false) };
+    let row = work.tx.get::<OutboxRow>(&[(*number).into()])?;
+    Ok(row.is_some_and(|row| matches!(row.body, OutboxBody::RoomKeys { .. })))
 }
 
 /// Divides a request into two with half of the devices each. False where there is only one.
@@ -80,8 +86,8 @@ pub(super) fn halve(work: &Work<'_>, number: i64) -> Result<bool> {
     Ok(true)
 }
 
-/// Divides room keys that the server fails to deliver: one device may be the reason. A device that is
-/// alone is left out. It gets the key when it asks for it, and the others can read.
+/// Divides room keys that the server fails to deliver: one device may be the reason. No message waits any
+/// longer for a device that is alone: its key is sent beside them, as often as it takes.
 pub(super) fn divide(work: &Work<'_>, number: i64) -> Result<bool> {
     let Some(row) = work.tx.get::<OutboxRow>(&[number.into()])? else { return Ok(false) };
     if !matches!(row.body, OutboxBody::RoomKeys { .. }) {
@@ -89,6 +95,10 @@ pub(super) fn divide(work: &Work<'_>, number: i64) -> Result<bool> {
     }
     if !halve(work, number)? {
         work.tx.delete::<OutboxRow>(&row.key())?;
+        if let Some((_, content)) = row.wire {
+            let event_type = ENCRYPTED.to_owned();
+            outbox::enqueue(work, outbox::NO_ROOM, OutboxBody::ToDevice { event_type, content })?;
+        }
     }
     Ok(true)
 }

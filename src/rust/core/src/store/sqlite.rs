@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0012_failures.sql"),
     include_str!("migrations/0013_archive.sql"),
     include_str!("migrations/0014_heartbeats.sql"),
+    include_str!("migrations/0015_owed_keys.sql"),
 ];
 
 /// The schema that [`Sqlite::open`] brings every file to.

@@ -32,6 +32,7 @@ mod listeners;
 mod liveness;
 mod messages;
 mod olm_sessions;
+mod owed_keys;
 mod pair;
 mod qr_codes;
 mod reasons;

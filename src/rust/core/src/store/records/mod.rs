@@ -42,7 +42,7 @@ pub use self::{
     secret_storage::KeyChange,
     session::{
         InboundSession, Isolation, IsolationMode, KeyShare, KeySource, OlmSession, OutboundSession,
-        Peer,
+        OwedKey, Peer,
     },
     verification::{FixedKeys, Owed, Phase, Proven, Sas, Verification},
 };
@@ -55,6 +55,7 @@ pub(super) const TABLES: &[Table] = &[
     InboundSession::TABLE,
     OutboundSession::TABLE,
     KeyShare::TABLE,
+    OwedKey::TABLE,
     DeviceList::TABLE,
     Device::TABLE,
     Identity::TABLE,

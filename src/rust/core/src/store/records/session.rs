@@ -314,3 +314,46 @@ impl Record for KeyShare {
         ]
     }
 }
+
+/// The key of an outbound session that a device should have been given, and could not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwedKey {
+    /// The owner of the device.
+    pub user_id: String,
+    /// The device, or `*` for all of its owner's.
+    pub device_id: String,
+    /// The session.
+    pub session_id: String,
+    /// Its room.
+    pub room_id: String,
+    /// The first index that the device misses.
+    pub message_index: u32,
+    /// Which devices the session is for.
+    pub isolation: Isolation,
+    /// The content of `m.room_key` from that index on.
+    pub content: String,
+    /// When the device was first sent nothing.
+    pub owed_since: i64,
+    /// When to look at it again.
+    pub due_at: i64,
+}
+
+impl Record for OwedKey {
+    const TABLE: Table = Table {
+        name: "owed_key",
+        key: &["user_id", "device_id", "session_id"],
+        plain: &["due_at"],
+    };
+
+    fn key(&self) -> Vec<Value> {
+        vec![
+            self.user_id.as_str().into(),
+            self.device_id.as_str().into(),
+            self.session_id.as_str().into(),
+        ]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.due_at.into()]
+    }
+}
