@@ -20,11 +20,7 @@ sign_out_namesakes <- function(client, password, done, call = caller_env()) {
     if (n > 0L) {
       ids <- namesakes[["device_id"]]
       mx_device_delete(client, ids, password, ask = FALSE)
-      done(paste(
-        "signed out",
-        n,
-        if (n == 1L) "lost device" else "lost devices"
-      ))
+      done(paste("signed out", plural(n, "lost device")))
     }
   })
 }
@@ -89,13 +85,12 @@ sign_out_if_lost <- function(client, devices, password) {
   )
   tell(c(
     paste0(
-      if (n == 1L) "1 other device is" else paste(n, "other devices are"),
-      " named \"",
+      plural(n, "other device is", "other devices are", "named \""),
       printable(devices[["display_name"]][[1]]),
       "\":"
     ),
     paste0("  ", printable(ids), ", last seen ", seen),
-    if (n > length(ids)) paste("  and", n - length(ids), "more")
+    if (n > length(ids)) paste("  and", format_count(n - length(ids)), "more")
   ))
   one <- length(ids) == 1L
   if (rlang::is_interactive()) {
