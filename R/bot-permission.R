@@ -106,11 +106,8 @@ limit_seconds <- 60
 
 # Counts one more of `key`: "ok", "first" where it is the first one too many, or "over".
 # What was refused counts, too, so that a flood has to end first.
-count_one <- function(state, key, most, now = as.numeric(Sys.time())) {
-  recent <- function(times) {
-    # A clock that was set back must not silence anybody for long.
-    times[times > now - limit_seconds & times <= now]
-  }
+count_one <- function(state, key, most, now = monotonic_time()) {
+  recent <- function(times) times[times > now - limit_seconds]
   times <- lapply(state[["times"]], recent)
   times <- times[lengths(times) > 0L]
   mine <- times[[key]]

@@ -32,7 +32,7 @@ mx_bot_run <- function(bot, seconds = Inf) {
     add = TRUE,
     after = FALSE
   )
-  reason <- until_stopped(bot, listener, Sys.time() + seconds)
+  reason <- until_stopped(bot, listener, monotonic_time() + seconds)
   status <- listener[["status"]]()
   if (status[["state"]] == "failed") {
     log_failure(bot, "the bot has ended", status[["last_error"]])
@@ -78,7 +78,7 @@ until_stopped <- function(bot, listener, end) {
         # `later` would wait by the clock of the system: until it says a time that may be far away
         # once it is set back.
         core(monotonic_sleep(round(1000 * min(later::next_op_secs(), 0.05))))
-        if (Sys.time() >= end) {
+        if (monotonic_time() >= end) {
           ask("time")
         }
       },
@@ -284,7 +284,7 @@ unwritable_abort <- function(path, condition, call) {
 keep_house <- function(bot, listener) {
   loop <- later::current_loop()
   touched <- .POSIXct(NA_real_)
-  tried <- Sys.time()
+  tried <- monotonic_time()
   tick <- function() {
     status <- listener[["status"]]()
     if (status[["state"]] != "running") {
@@ -300,8 +300,8 @@ keep_house <- function(bot, listener) {
         }
       )
     }
-    if (abs(as.numeric(Sys.time()) - as.numeric(tried)) > 300) {
-      tried <<- Sys.time()
+    if (monotonic_time() - tried > 300) {
+      tried <<- monotonic_time()
       accept_invitations(bot)
     }
     later::later(tick, heartbeat_seconds, loop = loop)

@@ -47,8 +47,10 @@
 #'     which cannot wait for its own end, a promise of `NULL`.
 #'   * `status()`: a list of `state` (`"running"`, `"stopped"` or `"failed"`), `consumer`,
 #'     `since` (when it started), `handled` (the number of events that the handler
-#'     processed), `last_sync` (when the server last responded, or `NA`) and `last_error`
-#'     (the last failure as a condition, or `NULL`; the reason if the state is `"failed"`).
+#'     processed), `last_sync` (when the server last responded, or `NA`), `silent_for` (the
+#'     seconds since then, or since the start, whatever the clock was set to meanwhile) and
+#'     `last_error` (the last failure as a condition, or `NULL`; the reason if the state is
+#'     `"failed"`).
 #'   * `finished`: a promise of `status()`. It is resolved when the listener has stopped,
 #'     and rejected with the error when it has failed.
 #' @section Errors:
@@ -176,6 +178,7 @@ new_listener <- function(client, rules, lock) {
   self[["driver"]] <- async_driver()
   self[["state"]] <- "running"
   self[["since"]] <- Sys.time()
+  self[["heard_at"]] <- monotonic_time()
   self[["handled"]] <- 0
   # What is in the store already is delivered before the server may wait.
   self[["seen"]] <- -1
@@ -210,6 +213,7 @@ listener_status <- function(self) {
     since = self[["since"]],
     handled = self[["handled"]],
     last_sync = self[["last_sync"]],
+    silent_for = monotonic_time() - self[["heard_at"]],
     last_error = self[["last_error"]]
   )
 }
@@ -294,7 +298,7 @@ pass_warning <- function(self, condition) {
 }
 
 poll_step <- function(self) {
-  self[["polled_at"]] <- Sys.time()
+  self[["polled_at"]] <- monotonic_time()
   self[["is_idle"]] <- TRUE
   driver <- self[["driver"]]
   synced <- sync_once_promise(
@@ -308,6 +312,7 @@ poll_step <- function(self) {
 
 pump_step <- function(self, report) {
   self[["last_sync"]] <- Sys.time()
+  self[["heard_at"]] <- monotonic_time()
   self[["pause"]] <- 1
   pumped <- pump_or_warn_promise(
     self[["client"]],
@@ -351,8 +356,8 @@ finish_round <- function(self) {
 # A server that responds at once though there is nothing new, such as the demo homeserver,
 # is not asked without end.
 pause_between_polls <- function(self) {
-  took <- as.numeric(difftime(Sys.time(), self[["polled_at"]], units = "secs"))
-  if (self[["is_idle"]] && abs(took) < 0.2) 0.2 else 0
+  took <- monotonic_time() - self[["polled_at"]]
+  if (self[["is_idle"]] && took < 0.2) 0.2 else 0
 }
 
 # Delivery ---------------------------------------------------------------------

@@ -74,13 +74,13 @@ mx_listen <- function(
   on.exit(core(listener_end(lock)))
   old <- immediate_warnings()
   on.exit(options(old), add = TRUE)
-  end <- Sys.time() + seconds
+  end <- monotonic_time() + seconds
   handed <- 0
   flush <- TRUE
   # What is in the store already is delivered before the server may wait.
   seen <- -1
   repeat {
-    left <- max(0, as.numeric(difftime(end, Sys.time(), units = "secs")))
+    left <- max(0, end - monotonic_time())
     sync_patiently(client, check_timeout(min(poll, left) * 1000), end, seen)
     pump_or_warn(client, flush = flush)
     flush <- FALSE
@@ -89,7 +89,7 @@ mx_listen <- function(
     if (!is.null(on_verification)) {
       decide_verifications(client, patient_decision(on_verification))
     }
-    if (Sys.time() >= end) {
+    if (monotonic_time() >= end) {
       return(invisible(handed))
     }
   }
@@ -174,7 +174,7 @@ sync_patiently <- function(client, timeout, end, seen) {
       },
       mx_error = identity
     )
-    if (!is_outage(trouble) || Sys.time() + pause >= end) {
+    if (!is_outage(trouble) || monotonic_time() + pause >= end) {
       raise(trouble)
     }
     warn_of_outage(trouble)

@@ -208,15 +208,13 @@ log_is_due <- function(log, is_urgent = FALSE) {
 
 since_last_post <- function(log) {
   last <- utils::tail(log[["posted_at"]], 1L)
-  since <- if (length(last) == 0L) Inf else seconds_now() - last
-  # The clock may have been set back.
-  if (since < 0) Inf else since
+  if (length(last) == 0L) Inf else monotonic_time() - last
 }
 
 # How long no message may be posted.
 seconds_to_wait <- function(log) {
-  ago <- seconds_now() - log[["posted_at"]]
-  ago <- ago[ago >= 0 & ago < 60]
+  ago <- monotonic_time() - log[["posted_at"]]
+  ago <- ago[ago < 60]
   if (length(ago) < log[["per_minute"]]) 0 else 60 - max(ago)
 }
 
@@ -237,7 +235,7 @@ log_post <- function(log, force = FALSE) {
     log_tell(log, "The server is not reached.")
     return(invisible())
   }
-  posted <- c(log[["posted_at"]], seconds_now())
+  posted <- c(log[["posted_at"]], monotonic_time())
   log[["posted_at"]] <- last_of(posted, log[["per_minute"]])
   number <- relay_stage(log[["relay"]], log_content(log))
   log[["lines"]] <- character()
@@ -287,8 +285,8 @@ log_safely <- function(log, code) {
 
 # Not a condition: it would be logged.
 log_tell <- function(log, why) {
-  now <- seconds_now()
-  if (abs(now - log[["told_at"]]) >= 3600) {
+  now <- monotonic_time()
+  if (now - log[["told_at"]] >= 3600) {
     log[["told_at"]] <- now
     what <- paste("mxcrypt: the log is not posted to", log[["room_id"]], "now:")
     text <- paste(what, why)

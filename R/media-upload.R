@@ -107,14 +107,14 @@ upload_body <- function(client, machine, request) {
   if (is.null(request[["file"]])) {
     return(NULL)
   }
-  renewed <- Sys.time()
+  renewed <- monotonic_time()
   list(
     path = file.path(files_dir(client), request[["file"]]),
     type = request[["file_type"]],
     size = request[["file_size"]],
     moving = function() {
-      if (abs(as.numeric(Sys.time() - renewed, units = "secs")) > 3) {
-        renewed <<- Sys.time()
+      if (monotonic_time() - renewed > 3) {
+        renewed <<- monotonic_time()
         machine_renew(machine, request[["number"]])
       }
     }
@@ -175,9 +175,9 @@ upload_size_abort <- function(size, largest, call) {
 # How many bytes a file may have, or NULL. It is kept for an hour.
 largest_upload <- function(client, call, anew = FALSE) {
   server <- client[["server"]]
-  now <- as.numeric(Sys.time())
+  now <- monotonic_time()
   known <- the[["largest_upload"]][[server]]
-  if (!anew && !is.null(known) && abs(now - known[["at"]]) < 3600) {
+  if (!anew && !is.null(known) && now - known[["at"]] < 3600) {
     return(known[["size"]])
   }
   and_then(media_config(client, call), function(config) {

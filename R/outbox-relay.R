@@ -99,12 +99,8 @@ relay_outcome <- function(machine, number) {
 }
 
 is_pausing <- function(relay) {
-  waited <- seconds_now() - relay[["failed_at"]]
-  # The clock may have been set back.
-  waited >= 0 && waited < relay[["pause"]]
+  monotonic_time() - relay[["failed_at"]] < relay[["pause"]]
 }
-
-seconds_now <- function() as.numeric(Sys.time())
 
 first_relay_pause <- 15
 longest_relay_pause <- 900
@@ -118,7 +114,7 @@ relay_failed <- function(relay) {
   if (!is_pausing(relay)) {
     longer <- max(2 * relay[["pause"]], first_relay_pause)
     relay[["pause"]] <- min(longer, longest_relay_pause)
-    relay[["failed_at"]] <- seconds_now()
+    relay[["failed_at"]] <- monotonic_time()
   }
   relay_schedule(relay)
 }

@@ -73,7 +73,7 @@ pump_rounds <- function(
   ended <- FALSE
   in_vain <- FALSE
   syncs <- 0
-  idle_since <- Sys.time()
+  idle_since <- monotonic_time()
   due <- NULL
   perform_due <- function() {
     round <- perform_all(client, machine, due[["requests"]], call)
@@ -82,7 +82,7 @@ pump_rounds <- function(
       in_vain <<- is_in_vain(round, due, failed)
       failed[names(round[["failed"]])] <<- round[["failed"]]
       progress()
-      idle_since <<- Sys.time()
+      idle_since <<- monotonic_time()
       goes_on()
     })
   }
@@ -127,7 +127,7 @@ is_in_vain <- function(round, due, failed) {
 
 # Another process is at work, and does not take too long.
 is_worth_waiting <- function(due, idle_since, wait) {
-  waited <- difftime(Sys.time(), idle_since, units = "secs")
+  waited <- monotonic_time() - idle_since
   due[["busy"]] && waited <= wait && time_left() > 0
 }
 
@@ -399,9 +399,9 @@ warn_side_requests <- function(client, failed) {
   kinds <- vapply(failed, function(x) x[["kind"]], "")
   failed <- failed[!duplicated(kinds)]
   keys <- paste(client[["store_dir"]], unique(kinds))
-  now <- as.numeric(Sys.time())
+  now <- monotonic_time()
   told <- the[["side_told"]] %||% numeric()
-  news <- is.na(told[keys]) | abs(now - told[keys]) > side_warning_pause
+  news <- is.na(told[keys]) | now - told[keys] > side_warning_pause
   if (!any(news)) {
     return(invisible())
   }

@@ -55,9 +55,9 @@ mx_room_direct <- function(client, user_id) {
 lock_direct_rooms <- function(client, seconds = 120, call = caller_env()) {
   machine_of(client, call = call)
   lock <- file.path(client[["store_dir"]], "direct-room.lock")
-  end <- Sys.time() + seconds
+  end <- monotonic_time() + seconds
   while (!core(listener_begin(lock), call = call)) {
-    if (Sys.time() >= end) {
+    if (monotonic_time() >= end) {
       mx_abort(
         c(
           "Another process has been looking for a direct room for too long.",

@@ -283,9 +283,9 @@ listening_sentence <- function(events, listener) {
     return(page_sentence(failure))
   }
   status <- listener[["status"]]()
-  last <- max(status[["since"]], status[["last_sync"]], na.rm = TRUE)
   # A poll takes 30 seconds if there is nothing new.
-  if (difftime(Sys.time(), last, units = "secs") > 90) {
+  if (status[["silent_for"]] > 90) {
+    last <- max(status[["since"]], status[["last_sync"]], na.rm = TRUE)
     time <- format(last, "%Y-%m-%d %H:%M UTC", tz = "UTC")
     return(paste0(
       "The server was not reached since ",

@@ -164,7 +164,7 @@ mx_verification_cancel <- function(verification) {
 mx_verification_wait <- function(verification, seconds = 60) {
   client <- client_of(verification)
   check_number(seconds)
-  end <- Sys.time() + seconds
+  end <- monotonic_time() + seconds
   timeout <- 0
   # Another process may have received the step that is waited for.
   has_news <- function() is_your_turn(current_verification(verification))
@@ -172,7 +172,7 @@ mx_verification_wait <- function(verification, seconds = 60) {
     sync_once(client, timeout, has_news = has_news)
     pump_or_warn(client)
     now <- current_verification(verification)
-    left <- as.numeric(difftime(end, Sys.time(), units = "secs"))
+    left <- end - monotonic_time()
     if (is_your_turn(now) || left <= 0) {
       break
     }

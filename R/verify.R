@@ -59,8 +59,8 @@ mx_verify <- function(
     )
     if (inherits(step, "mx_error")) {
       # The step is saved, and its message goes out with a later one.
-      failing_since <- failing_since %||% Sys.time()
-      failing <- difftime(Sys.time(), failing_since, units = "secs")
+      failing_since <- failing_since %||% monotonic_time()
+      failing <- monotonic_time() - failing_since
       if (!is_passing(step) || failing > seconds) {
         raise(step)
       }

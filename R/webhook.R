@@ -173,7 +173,7 @@ webhook_answer <- function(hook, req) {
       refuse_webhook(503L, "The message could not be saved.")
     }
   )
-  now <- seconds_now()
+  now <- monotonic_time()
   hook[["posted_at"]] <- last_of(
     c(hook[["posted_at"]], now),
     hook[["per_minute"]]
@@ -338,7 +338,7 @@ delivery_key <- function(hook, event, body) {
 }
 
 is_delivered <- function(hook, key, event) {
-  now <- seconds_now()
+  now <- monotonic_time()
   same <- function(x) {
     x[["key"]] == key && now - x[["at"]] < event[["window"]]
   }
@@ -351,17 +351,18 @@ forget_delivery <- function(hook, key) {
 }
 
 # For a delivery that comes again after this process was started again: the homeserver
-# takes one event for an id. Later the same state is posted again, as a reminder.
+# takes one event for an id. Later the same state is posted again, as a reminder. The
+# period is one of the system clock: no other lasts longer than a process.
 delivery_transaction <- function(hook, key, event) {
   window <- event[["window"]]
-  period <- if (is.finite(window)) floor(seconds_now() / window) else 0
+  period <- if (is.finite(window)) floor(as.numeric(Sys.time()) / window) else 0
   paste0("hook.", substr(key, 1L, 40L), ".", format(period, scientific = FALSE))
 }
 
 # Alertmanager tries again after 5xx only, and else loses the alert.
 check_webhook_rate <- function(hook, event) {
-  ago <- seconds_now() - hook[["posted_at"]]
-  if (sum(ago >= 0 & ago < 60) >= hook[["per_minute"]]) {
+  ago <- monotonic_time() - hook[["posted_at"]]
+  if (sum(ago < 60) >= hook[["per_minute"]]) {
     code <- if (event[["retries_5xx"]]) 503L else 429L
     refuse_webhook(code, "Too many messages. Try again in a minute.")
   }

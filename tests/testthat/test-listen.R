@@ -595,6 +595,12 @@ test_that("listening ends after as many seconds as said", {
   took <- elapsed(hear(alice, seconds = 0.5))
   expect_gte(took, 0.5)
   expect_lt(took, 30)
+  # The clock is set meanwhile.
+  mx_send_text(alice, mx_room_create(alice), "now")
+  set_clock <- local_clock()
+  handler <- function(event, client) set_clock(86400)
+  took <- elapsed(mx_listen(alice, handler, own = TRUE, seconds = 0.5))
+  expect_gte(took, 0.5)
 })
 
 test_that("a server that is away for a while does not end a listener", {

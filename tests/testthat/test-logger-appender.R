@@ -97,10 +97,19 @@ test_that("a flood becomes few messages, and they say what is missing", {
   lines <- strsplit(ops$bodies()[[4]], "\n")[[1]]
   expect_equal(lines[[1]], "(398 lines left out)")
   expect_equal(lines[-1], paste("ERROR", 402:501))
-  # The clock may be set back.
-  wind_forward(take, -1e6)
+  # A clock that is set lifts no limit, and makes none longer.
+  set_clock <- local_clock()
+  for (i in 1:2) {
+    take("ERROR more")
+  }
+  for (day in c(1, -1)) {
+    set_clock(86400 * day)
+    take("ERROR more")
+    expect_length(ops$bodies(), 6)
+  }
+  wind_forward(take, 60)
   take("ERROR later")
-  expect_match(ops$bodies()[[5]], "ERROR later")
+  expect_match(ops$bodies()[[7]], "ERROR later")
 })
 
 test_that("a line is what it is: no escapes, no lines that it forges, bounded", {
@@ -144,6 +153,15 @@ test_that("without the server nothing is raised or lost, and it does not take lo
       }
     )
     expect_lt(time[["elapsed"]], 2)
+    # A clock that is set ends no pause, and makes none longer.
+    set_clock <- local_clock()
+    relay <- log_of(take)[["relay"]]
+    for (day in c(1, -1)) {
+      set_clock(86400 * day)
+      expect_true(is_pausing(relay))
+    }
+    relay[["failed_at"]] <- relay[["failed_at"]] - relay[["pause"]]
+    expect_false(is_pausing(relay))
   })
   expect_equal(
     mx_outbox(ops$client)$body,

@@ -337,6 +337,14 @@ test_that("what is delivered again is not posted again", {
   again <- hook$call(with_bearer(alert))
   expect_equal(again$status, 200L)
   expect_match(again$body, "posted before")
+  # A clock that is set makes nothing new.
+  local({
+    set_clock <- local_clock()
+    for (day in c(1, -1)) {
+      set_clock(86400 * day)
+      expect_match(hook$call(with_bearer(alert))$body, "posted before")
+    }
+  })
   # From the other Alertmanager of a cluster.
   hook$call(with_bearer(sub("alertmanager.example", "am2.example", alert)))
   expect_length(hook$bodies(), 1)
@@ -372,8 +380,14 @@ test_that("a flood is refused, and alerts come again later", {
   expect_equal(answer$status, 503L)
   expect_equal(answer$headers[["Retry-After"]], "60")
   expect_length(hook$bodies(), 2)
+  # A clock that is set lifts no limit, and makes none longer.
+  set_clock <- local_clock()
+  for (day in c(1, -1)) {
+    set_clock(86400 * day)
+    expect_equal(status(5), 429L)
+  }
   # A minute later.
-  environment(hook$call)$hook[["posted_at"]] <- seconds_now() - c(61, 61)
+  environment(hook$call)$hook[["posted_at"]] <- monotonic_time() - c(61, 61)
   expect_equal(
     hook$call(with_bearer(example_text("alertmanager")))$status,
     200L
