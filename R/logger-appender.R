@@ -258,13 +258,8 @@ log_content <- function(log) {
   left_out <- log[["left_out"]]
   note <- if (left_out > 0) paste0("(", plural(left_out, "line"), " left out)")
   text <- paste(c(note, log[["lines"]]), collapse = "\n")
-  list(
-    msgtype = "m.notice",
-    body = text,
-    format = "org.matrix.custom.html",
-    formatted_body = paste0("<pre><code>", escape_html(text), "</code></pre>"),
-    "m.mentions" = mentioned(character())
-  )
+  message <- new_message(text, code_block(text), "m.notice")
+  message_content(message, mentions = character(), relation = NULL)
 }
 
 # Runs `code` for a log. Nothing of it reaches the program that logs, nor its log.

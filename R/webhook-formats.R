@@ -121,13 +121,8 @@ new_item <- function(
 }
 
 note_content <- function(note) {
-  list(
-    msgtype = "m.notice",
-    body = note_body(note),
-    format = "org.matrix.custom.html",
-    formatted_body = note_html(note),
-    "m.mentions" = mentioned(character())
-  )
+  message <- new_message(note_body(note), note_html(note), "m.notice")
+  message_content(message, mentions = character(), relation = NULL)
 }
 
 more_text <- function(note) {

@@ -47,7 +47,7 @@ test_that("logger posts to a room: the first line at once, an error at once", {
   expect_equal(content$msgtype, "m.notice")
   expect_equal(
     content$formatted_body,
-    "<pre><code>odd values\nno convergence</code></pre>"
+    "<pre><code>odd values\nno convergence\n</code></pre>"
   )
   # logger can show how the appender was made.
   shown <- logger::log_appender(namespace = namespace)
