@@ -403,17 +403,8 @@ state_members <- c("status", "state", "level", "severity")
 
 json_note <- function(payload) {
   title <- first_text_at(payload, title_members)
-  has_text <- vapply(
-    text_members,
-    function(name) {
-      length(lines_at(payload, name)) > 0L
-    },
-    NA
-  )
-  text <- unlist(lapply(
-    utils::head(text_members[has_text], 1L),
-    function(name) lines_at(payload, name)
-  ))
+  texts <- lapply(text_members, function(name) lines_at(payload, name))
+  text <- c(Filter(length, texts), list(character()))[[1]]
   if (!nzchar(title) && length(text) > 0L) {
     title <- text[[1]]
     text <- text[-1]
@@ -423,8 +414,11 @@ json_note <- function(payload) {
   pairs <- pairs_of(payload, 20L, separator = ": ", without = known)
   new_note(
     paste0(state_mark(state), if (nzchar(title)) title else "Webhook"),
-    first_url(url_at(payload, "url"), url_at(payload, "link")),
-    text %||% character(),
+    do.call(
+      first_url,
+      lapply(url_members, function(name) url_at(payload, name))
+    ),
+    text,
     lapply(pairs, new_item)
   )
 }
