@@ -5,7 +5,7 @@
 mx_as_message.condition <- function(x, ...) {
   lines <- condition_lines(x)
   trace <- trace_lines(x)
-  shown <- gsub("\n", "<br>", escape_html(lines), fixed = TRUE)
+  shown <- text_html(lines)
   # The first line says what failed.
   shown[[1]] <- paste0("<strong>", shown[[1]], "</strong>")
   html <- paste0(

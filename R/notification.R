@@ -329,6 +329,7 @@ warn_of_telling <- function(job) {
     rlang::local_options(warn = 1)
   }
   for (condition in job[["warnings"]]) {
+    # It has its class and its members already: mx_warn() would make another one of it.
     warning(condition) # nolint
   }
 }
@@ -357,8 +358,7 @@ with_heading <- function(heading, messages) {
   if (is.null(first) || !is.null(first[["file"]])) {
     return(c(list(new_message(heading, html, "m.text")), messages))
   }
-  body <- first[["html"]] %||%
-    gsub("\n", "<br>", escape_html(first[["text"]]), fixed = TRUE)
+  body <- first[["html"]] %||% text_html(first[["text"]])
   text <- paste(heading, first[["text"]], sep = "\n")
   # After a heading that is no block, a block begins its own line.
   line <- if (grepl("^<(p|pre|table)\\b", body)) "" else "<br>"
@@ -388,7 +388,7 @@ error_message <- function(error, trace) {
     tryCatch(trace_lines(list(trace = trace)), error = function(condition) NULL)
   }
   traced <- vapply(traced, shortened, "", 200L, USE.NAMES = FALSE)
-  html <- gsub("\n", "<br>", escape_html(text), fixed = TRUE)
+  html <- text_html(text)
   if (length(traced) > 0L) {
     text <- paste(c(text, "", traced), collapse = "\n")
     html <- paste0(html, code_block(traced))
