@@ -1,4 +1,4 @@
-// Shows what R/shiny-room.R made. All text of others is escaped or cleaned there.
+// Shows what R/shiny-message.R made. All text of others is escaped or cleaned there.
 (function () {
   "use strict";
 
