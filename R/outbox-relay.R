@@ -193,5 +193,5 @@ clean_text <- function(text, most) {
   text[is_long] <- paste0(substr(text[is_long], 1L, most), "...")
   text <- gsub("\u001b\\[[0-9;:]*[A-Za-z]", "", text)
   text <- gsub("\r\n?", "\n", text)
-  gsub("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
+  without_direction(text)
 }

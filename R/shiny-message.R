@@ -207,11 +207,9 @@ cleaned_html <- function(html) {
   unname(known[keys])
 }
 
-# Text of others in a line: without control characters, and without those that change the
-# direction of what stands beside it.
+# Text of others in a line.
 plain_line <- function(text, most = 255L) {
-  text <- printable(text)
-  text <- gsub("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
+  text <- without_direction(printable(text))
   text <- trimws(gsub("[[:space:]]+", " ", text))
   is_long <- !is.na(text) & nchar(text) > most
   text[is_long] <- paste0(substr(text[is_long], 1L, most), "\u2026")

@@ -38,6 +38,12 @@ printable <- function(text) {
   gsub("[[:cntrl:]]", " ", text)
 }
 
+# Text without the characters that change the direction of writing: what stands beside them
+# would be shown in another order.
+without_direction <- function(text) {
+  gsub("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
+}
+
 # Lower case of text of a stranger. R's functions of case fail at the two characters that
 # Unicode has given to nobody, which JSON may contain.
 lower_case <- function(text) {
