@@ -82,6 +82,7 @@ mx_reactive_events <- function(
   rooms <- resolve_rooms(client, rooms)
   feed <- join_feed(client, consumer, session)
   view <- view_of(feed, rooms, types, last, history)
+  read_view(view, session)
   shiny::reactive(events_of(view), domain = session, label = "mx_events")
 }
 
@@ -224,18 +225,37 @@ view_of <- function(feed, rooms, types, last, history) {
       types = types,
       last = last,
       history = history,
+      # How many sessions have it.
+      readers = 0L,
       unread_history = if (history > 0) rooms,
       events = no_events(feed[["client"]]),
       # It belongs to no session: all of them read it.
       changed = shiny::reactiveVal(0)
     )
-    feed[["views"]] <- last_of(
-      c(feed[["views"]], rlang::set_names(list(view), key)),
-      most_views
-    )
+    feed[["views"]] <- c(feed[["views"]], rlang::set_names(list(view), key))
   }
   start_history(view)
   view
+}
+
+# Keeps a view for a session until that ends.
+read_view <- function(view, session) {
+  view[["readers"]] <- view[["readers"]] + 1L
+  drop_views(view[["feed"]])
+  ended <- session[["onSessionEnded"]]
+  ended(function() {
+    view[["readers"]] <- view[["readers"]] - 1L
+    drop_views(view[["feed"]])
+  })
+}
+
+# Of the views that no session has, the oldest: one that is read would show nothing new any
+# more.
+drop_views <- function(feed) {
+  views <- feed[["views"]]
+  is_read <- vapply(views, function(view) view[["readers"]] > 0L, NA)
+  surplus <- utils::head(which(!is_read), max(0, length(views) - most_views))
+  feed[["views"]] <- views[setdiff(seq_along(views), surplus)]
 }
 
 # Nothing is requested for a feed that has failed: the next session tries again.
@@ -249,7 +269,8 @@ start_history <- function(view) {
   }
 }
 
-# The rooms of a view may come from the people who use an app.
+# The rooms of a view may come from the people who use an app. More are kept only while
+# sessions have them.
 most_views <- 100L
 
 touch <- function(view) {

@@ -119,6 +119,34 @@ test_that("all tabs share a listener and see each event; it ends with the last",
   })
 })
 
+test_that("what a tab reads is not dropped for others, whether they stay or leave", {
+  pair <- viewed_room()
+  local_replaced("most_views", 2L)
+  server <- function(input, output, session) {
+    events <- mx_reactive_events(pair$alice, pair$room)
+  }
+  shiny::testServer(server, {
+    feed <- the[["feeds"]][[1]]
+    other <- shiny::MockShinySession$new()
+    theirs <- lapply(1:4, function(last) {
+      mx_reactive_events(pair$alice, pair$room, last = last, session = other)
+    })
+    mx_send_text(pair$bob, pair$room, "to all")
+    wait_until(session, function() "to all" %in% events()$body)
+    for (view in theirs) {
+      expect_equal(view()$body, "to all")
+    }
+    other$close()
+    expect_length(feed$views, 2)
+    mx_send_text(pair$bob, pair$room, "to one")
+    wait_until(session, function() "to one" %in% events()$body)
+  })
+  # The page is loaded again.
+  shiny::testServer(server, {
+    expect_equal(events()$body, c("to all", "to one"))
+  })
+})
+
 test_that("history comes in front, once", {
   pair <- viewed_room()
   mx_send_text(pair$bob, pair$room, c("one", "two"))
