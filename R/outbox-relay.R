@@ -189,8 +189,7 @@ clean_text <- function(text, most) {
   is_valid <- validUTF8(as_utf8(text))
   text[is_valid] <- as_utf8(text[is_valid])
   text[!is_valid] <- iconv(text[!is_valid], "UTF-8", "UTF-8", sub = "?")
-  is_long <- nchar(text) > most
-  text[is_long] <- paste0(substr(text[is_long], 1L, most), "...")
+  text <- shortened(text, most)
   text <- gsub("\u001b\\[[0-9;:]*[A-Za-z]", "", text)
   text <- gsub("\r\n?", "\n", text)
   without_direction(text)

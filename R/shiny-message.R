@@ -147,12 +147,8 @@ content_html <- function(messages) {
 most_shown <- 4000L
 
 bounded_text <- function(text) {
-  is_long <- !is.na(text) & nchar(text) > most_shown
-  text[is_long] <- paste0(
-    substr(text[is_long], 1L, most_shown),
-    "\u2026\n(The rest of this long message is not shown.)"
-  )
-  text
+  end <- "\u2026\n(The rest of this long message is not shown.)"
+  shortened(text, most_shown, end)
 }
 
 # Pictures are named like other files: the page downloads nothing.
@@ -210,8 +206,5 @@ cleaned_html <- function(html) {
 # Text of others in a line.
 plain_line <- function(text, most = 255L) {
   text <- without_direction(printable(text))
-  text <- trimws(gsub("[[:space:]]+", " ", text))
-  is_long <- !is.na(text) & nchar(text) > most
-  text[is_long] <- paste0(substr(text[is_long], 1L, most), "\u2026")
-  text
+  shortened(trimws(gsub("[[:space:]]+", " ", text)), most, "\u2026")
 }

@@ -51,8 +51,10 @@ lower_case <- function(text) {
 }
 
 # Text of a server as long as a person reads.
-shortened <- function(text, most = 1000L) {
-  if (nchar(text) <= most) text else paste0(substr(text, 1L, most), "...")
+shortened <- function(text, most = 1000L, end = "...") {
+  is_long <- !is.na(text) & nchar(text) > most
+  text[is_long] <- paste0(substr(text[is_long], 1L, most), end)
+  text
 }
 
 last_of <- function(x, most) x[seq_along(x) > length(x) - most]
