@@ -110,14 +110,6 @@ when_ready <- function(value, step, otherwise) {
   promises::then(
     value,
     onFulfilled = step,
-    onRejected = function(reason) {
-      otherwise(
-        if (inherits(reason, "condition")) {
-          reason
-        } else {
-          simpleError(paste("The promise was rejected:", toString(reason)))
-        }
-      )
-    }
+    onRejected = function(reason) otherwise(as_condition(reason))
   )
 }

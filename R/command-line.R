@@ -307,14 +307,14 @@ command_client <- function(options) {
 command_seconds <- function(options, default = "15") {
   text <- options[["timeout"]] %||% default
   seconds <- suppressWarnings(as.numeric(text))
-  if (is.na(seconds) || seconds < 0.1) {
+  if (is.na(seconds)) {
     usage_abort(
       "`--timeout` must be a number of seconds, and not ",
       printable(text),
       "."
     )
   }
-  min(seconds, 24 * 60 * 60)
+  check_seconds(seconds, "--timeout", NULL)
 }
 
 check_no_words <- function(words) {
@@ -423,11 +423,7 @@ command_outbox <- function(options, words) {
   )]
   for (name in c("reason", "body")) {
     text <- ifelse(is.na(shown[[name]]), "", printable(shown[[name]]))
-    shown[[name]] <- ifelse(
-      nchar(text) > 60L,
-      paste0(substr(text, 1L, 60L), "..."),
-      text
-    )
+    shown[[name]] <- shortened(text, 60L)
   }
   shown[["queued_at"]] <- format(
     shown[["queued_at"]],

@@ -109,7 +109,7 @@ time_of <- function(milliseconds) {
 }
 
 time_text <- function(milliseconds) {
-  format(as.POSIXct(milliseconds / 1000, origin = "1970-01-01"), usetz = TRUE)
+  format(time_of(milliseconds), tz = "", usetz = TRUE)
 }
 
 #' @export

@@ -133,8 +133,7 @@ deliver <- function(
   thread,
   mentions,
   seconds,
-  call,
-  reply_to = NULL
+  call
 ) {
   # Somebody waits for the end of the script, and the outbox tries again.
   rlang::local_options(mxcrypt.max_tries = min(http_tries(), 3))
@@ -146,7 +145,7 @@ deliver <- function(
       messages,
       thread,
       mentions,
-      reply_to,
+      reply_to = NULL,
       call = call
     )
     list(ids = ids)
