@@ -14,7 +14,7 @@
 #' All browser tabs of an app share one listener per client (see [mx_listen_start()]), and
 #' each tab sees all events. The listener ends with the last tab. It starts again with
 #' the next tab, and no event that came in between is missing. Decrypted events stay in
-#' memory until R ends, so that a page that is reloaded shows them again.
+#' memory after the last tab, so that a page that is reloaded shows them again.
 #'
 #' Anyone who uses the app reads as the client: Shiny does not know Matrix users. Show
 #' events only to people who may read the rooms.

@@ -52,6 +52,7 @@
 #'   | 401 | Without the secret |
 #'   | 413 | Larger than 1 MB |
 #'   | 429 | Too many in a minute; 503 for Alertmanager and Grafana, which then try again |
+#'   | 500 | It could not be processed |
 #'   | 502, 503 | The homeserver refused the message; the outbox cannot be written |
 #'
 #'   An event that is delivered again is not posted again: a delivery of GitHub, the same
@@ -59,8 +60,8 @@
 #' @section Errors:
 #' When the handler is made: `mx_error_secret` when there is no secret or it is too
 #' short, `mx_error_room` when there is no such room, and errors of the store (see
-#' [mxcrypt_conditions]). The handler raises none. A message that the homeserver
-#' refused, or that could not be saved, is a warning of class `mx_warning_webhook`.
+#' [mxcrypt_conditions]). The handler raises none. What it answers with 500, 502, or 503
+#' because of the outbox is also a warning of class `mx_warning_webhook`.
 #' @references GitHub: "Validating webhook deliveries",
 #'   <https://docs.github.com/webhooks>. Prometheus: "`webhook_config`",
 #'   <https://prometheus.io/docs/alerting/latest/configuration/>. Grafana: "Webhook
