@@ -89,7 +89,7 @@ mx_archive <- function(
     room_ids <- archived_rooms(client, NULL)
   } else {
     check_rooms(rooms, "rooms")
-    room_ids <- unique(vapply(rooms, resolve_room, "", client = client))
+    room_ids <- resolve_rooms(client, rooms)
   }
   # First, so that nothing falls between the history and what is new.
   for (room_id in room_ids) {

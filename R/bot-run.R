@@ -118,15 +118,7 @@ start_bot <- function(bot, call = caller_env()) {
   bot[["heartbeat"]] <- touch_heartbeat(bot[["heartbeat"]], call)
   check_bot_login(bot, call)
   state <- bot[["state"]]
-  state[["rooms"]] <- vapply(
-    bot[["rooms"]] %||% character(),
-    function(room) resolve_room(client, room, call),
-    "",
-    USE.NAMES = FALSE
-  )
-  if (is.null(bot[["rooms"]])) {
-    state[["rooms"]] <- NULL
-  }
+  state[["rooms"]] <- resolve_rooms(client, bot[["rooms"]], call)
   state[["oldest"]] <- oldest_command(bot, call)
   state[["answered"]] <- 0
   state[["sizes"]] <- NULL

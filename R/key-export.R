@@ -65,7 +65,7 @@ mx_keys_export <- function(
   }
   if (!is.null(rooms)) {
     check_strings(rooms)
-    rooms <- unique(vapply(rooms, resolve_room, "", client = client))
+    rooms <- resolve_rooms(client, rooms)
   }
   passphrase <- check_string(passphrase, null = TRUE) %||% new_passphrase()
   export <- core(machine_begin_export(machine, path, passphrase, rooms))

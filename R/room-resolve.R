@@ -18,6 +18,14 @@ resolve_room <- function(client, room, call = caller_env()) {
   )
 }
 
+# The ids of several rooms, each once; NULL stays.
+resolve_rooms <- function(client, rooms, call = caller_env()) {
+  if (!is.null(rooms)) {
+    ids <- vapply(rooms, function(room) resolve_room(client, room, call), "")
+    unique(unname(ids))
+  }
+}
+
 room_of_alias <- function(client, alias, call) {
   path <- api_path("directory", "room", alias)
   and_then(http_json(client, "GET", path, call = call), function(answer) {

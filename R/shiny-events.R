@@ -111,13 +111,6 @@ check_history <- function(history, rooms, call = caller_env()) {
   }
 }
 
-resolve_rooms <- function(client, rooms, call = caller_env()) {
-  if (!is.null(rooms)) {
-    ids <- vapply(rooms, function(room) resolve_room(client, room, call), "")
-    unique(unname(ids))
-  }
-}
-
 # The newest events of a view, or the error that ended its feed.
 events_of <- function(view) {
   view[["changed"]]()
