@@ -105,7 +105,7 @@ with_mx_notification <- function(
   }
   job[["began"]] <- monotonic_time()
   # R leaves this call: for whatever reason, the room has not been told yet.
-  on.exit(tell_end(job, call))
+  on.exit(tell_end(job))
   result <- watched(job, expr, call)
   on.exit()
   job[["took"]] <- monotonic_time() - job[["began"]]
@@ -158,7 +158,7 @@ watched <- function(job, expr, frame) {
     job[["trace"]] <- trace_of_error(condition, frame)
     # Scripts often end with quit() in this option, and R then leaves no call.
     if (!interactive() && !is.null(getOption("error"))) {
-      tell_end(job, frame)
+      tell_end(job)
     }
   }
   tryCatch(
@@ -240,7 +240,7 @@ tell_success <- function(job, value) {
 }
 
 # R leaves the job, by an error or otherwise: once told, it stays told.
-tell_end <- function(job, frame) {
+tell_end <- function(job) {
   if (isTRUE(job[["told"]])) {
     return(invisible())
   }

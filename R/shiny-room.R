@@ -190,7 +190,6 @@ send_form <- function(input, client, room_id) {
       end(number, FALSE, "The message before is still being sent.")
     } else {
       busy <<- TRUE
-      session <- shiny::getDefaultReactiveDomain()
       sent <- send_typed(client, room_id, typed[["text"]])
       promises::then(
         sent,

@@ -167,7 +167,7 @@ webhook_answer <- function(hook, req) {
     relay_stage(
       hook[["relay"]],
       note_content(event[["note"]]),
-      delivery_transaction(hook, key, event)
+      delivery_transaction(key, event)
     ),
     mx_error = function(condition) {
       warn_webhook("A webhook could not be saved in the outbox.", condition)
@@ -354,7 +354,7 @@ forget_delivery <- function(hook, key) {
 # For a delivery that comes again after this process was started again: the homeserver
 # takes one event for an id. Later the same state is posted again, as a reminder. The
 # period is one of the system clock: no other lasts longer than a process.
-delivery_transaction <- function(hook, key, event) {
+delivery_transaction <- function(key, event) {
   window <- event[["window"]]
   period <- if (is.finite(window)) floor(as.numeric(Sys.time()) / window) else 0
   paste0("hook.", substr(key, 1L, 40L), ".", format(period, scientific = FALSE))
