@@ -463,7 +463,7 @@ most_input_bytes <- 1e8
 
 # What came: the path of a `file` in a `dir` of its own, its `size`, and whether it was
 # `cut`.
-read_standard_input <- function(most = most_input_bytes) {
+read_standard_input <- function() {
   # R asks this of the file descriptor, whatever its connections are.
   if (isatty(stdin())) {
     usage_abort("The standard input is a terminal: pipe something into it.")
@@ -485,7 +485,7 @@ read_standard_input <- function(most = most_input_bytes) {
       if (length(bytes) == 0L) {
         break
       }
-      kept <- utils::head(bytes, most - size)
+      kept <- utils::head(bytes, most_input_bytes - size)
       cut <- cut || length(kept) < length(bytes)
       writeBin(kept, to)
       size <- size + length(kept)

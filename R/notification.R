@@ -449,14 +449,16 @@ short_messages <- function(x) {
   })
 }
 
+most_told_values <- 50L
+
 # The first values of a vector, with how many there are more.
-short_vector <- function(x, most = 50L) {
+short_vector <- function(x) {
   if (!is.atomic(x) || !is.null(dim(x))) {
     return(x)
   }
-  more <- length(x) - most
+  more <- length(x) - most_told_values
   if (more > 0L) {
-    x <- utils::head(x, most)
+    x <- utils::head(x, most_told_values)
   }
   if (is.character(x) && !is.object(x)) {
     # A long text would be a file.
