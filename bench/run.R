@@ -281,7 +281,7 @@ growth_line <- function(measured) {
   paste0(
     "An event that was handed over leaves ",
     grows("one"),
-    " bytes in the store (that its index is taken), ",
+    " bytes in the store (that it is known and its index taken), ",
     grows("thousand"),
     " where 1,000 sessions take turns."
   )

@@ -171,8 +171,8 @@ stored <- function(size) {
   measure("w5-receive", many, singles, fields)
 }
 
-# What is left in the store of an event that was handed over: that its index is
-# taken. Measured once the place of the events themselves is used again.
+# What is left in the store of an event that was handed over: that it is known, and
+# its index taken. Measured once the place of the events themselves is used again.
 growth <- function(kind) {
   store <- store_copy(fixtures, "store_1000")
   size <- numeric()

@@ -104,7 +104,7 @@ test_that("a store of a newer version is left alone", {
   file <- file.path(pair$dir, "crypto.sqlite")
   bytes <- readBin(file, "raw", file.size(file))
   # The schema version, by the file format of SQLite.
-  expect_equal(bytes[61:64], as.raw(c(0, 0, 0, 15)))
+  expect_equal(bytes[61:64], as.raw(c(0, 0, 0, 16)))
   bytes[61:64] <- as.raw(c(0, 0, 0x27, 0x0f))
   writeBin(bytes, file)
   expect_refused_store(pair, "mx_error_store_newer")

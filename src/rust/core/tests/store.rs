@@ -139,7 +139,14 @@ fn a_store_from_before_heartbeats_sends_what_it_had() {
     let scratch = Scratch::new();
     drop(begun(&scratch));
     let old = sqlite(scratch.path());
-    old.execute_batch("DROP TABLE heartbeat; PRAGMA user_version = 13").unwrap();
+    old.execute_batch(
+        "DROP TABLE heartbeat; DROP TABLE owed_key; DROP TABLE known_event; DROP TABLE event_facts;
+         DROP TABLE message_index;
+         CREATE TABLE message_index (session INTEGER NOT NULL, message_index INTEGER NOT NULL,
+           tag BLOB NOT NULL, PRIMARY KEY (session, message_index)) WITHOUT ROWID;
+         PRAGMA user_version = 13",
+    )
+    .unwrap();
     drop(old);
     let mut store = begun(&scratch);
     let found = store.transaction(|tx| tx.select::<Heartbeat>(&Query::all())).unwrap();

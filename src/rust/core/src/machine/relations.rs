@@ -8,14 +8,8 @@ use super::{Edit, Handed, Machine, Work, message_trust, outbox::is_encrypted};
 use crate::{
     error::Result,
     judgement::{identifier, relation, room_event::REACTION},
-    store::{
-        Query,
-        records::{Event, Facts, Original, OutboxBody, OutboxRow},
-    },
+    store::records::{Event, Facts, OutboxBody, OutboxRow},
 };
-
-/// How many events are remembered. Edits of older ones cannot be judged when they come alone.
-const MOST_ORIGINALS: i64 = 100_000;
 
 impl Machine {
     /// Why edits of ours of the messages `event_ids` would not count; none where they would, or
@@ -30,7 +24,7 @@ impl Machine {
     ) -> Result<Vec<Option<&'static str>>> {
         self.read(|work| {
             let refusal = |id: &String| {
-                let facts = original(work, room_id, id)?;
+                let facts = work.tx.facts_of(room_id, id)?;
                 let us = work.own.user_id.as_str();
                 Ok(facts.and_then(|facts| {
                     relation::refusal(Some(&facts), us, "m.room.message", facts.encrypted)
@@ -44,7 +38,7 @@ impl Machine {
 /// Remembers an event, to judge later edits of it by.
 pub(super) fn remember(work: &Work<'_>, event: &Event) -> Result<()> {
     match (&event.event_id, Facts::of(event)) {
-        (Some(event_id), Some(facts)) => remember_facts(work, &event.room_id, event_id, facts),
+        (Some(event_id), Some(facts)) => work.tx.remember_facts(&event.room_id, event_id, &facts),
         _ => Ok(()),
     }
 }
@@ -65,38 +59,7 @@ pub(super) fn remember_own(work: &Work<'_>, row: &OutboxRow, event_id: &str) -> 
         encrypted: is_encrypted(row),
         is_edit: relation::target_in(content, relation::REPLACE).is_some(),
     };
-    remember_facts(work, &row.room_id, event_id, facts)
-}
-
-fn remember_facts(work: &Work<'_>, room_id: &str, event_id: &str, facts: Facts) -> Result<()> {
-    let key = [room_id.into(), event_id.into()];
-    match work.tx.get::<Original>(&key)? {
-        None => work.tx.put(&Original {
-            room_id: room_id.to_owned(),
-            event_id: event_id.to_owned(),
-            number: work.tx.take_number("original")?,
-            facts: Some(facts),
-        }),
-        // The server returns two events under one id: who could say which one is edited?
-        Some(known) if known.facts.as_ref().is_some_and(|known| *known != facts) => {
-            work.tx.put(&Original { facts: None, ..known })
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-/// Forgets the oldest events beyond the bound.
-pub(super) fn bound_originals(work: &Work<'_>) -> Result<()> {
-    let surplus = work.tx.last_number("original")? - MOST_ORIGINALS;
-    if surplus > 0 {
-        work.tx.delete_where::<Original>(&Query::all().until("number", surplus))?;
-    }
-    Ok(())
-}
-
-fn original(work: &Work<'_>, room_id: &str, event_id: &str) -> Result<Option<Facts>> {
-    let found = work.tx.get::<Original>(&[room_id.into(), event_id.into()])?;
-    Ok(found.and_then(|original| original.facts))
+    work.tx.remember_facts(&row.room_id, event_id, &facts)
 }
 
 /// An event as it is delivered now: with the trust in it, and with what it replaces.
@@ -115,7 +78,7 @@ pub(super) fn delivered(
 pub(super) fn judge_edit(work: &Work<'_>, handed: &mut Handed) -> Result<()> {
     let edit = &handed.event;
     let Some(target) = edit.replaces.as_ref() else { return Ok(()) };
-    let original = original(work, &edit.room_id, target)?;
+    let original = work.tx.facts_of(&edit.room_id, target)?;
     judge_edit_of(handed, original.as_ref());
     Ok(())
 }

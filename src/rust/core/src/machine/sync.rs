@@ -1,8 +1,8 @@
 //! Applies the response to `GET /sync`, whole or not at all.
 
 use super::{
-    Machine, Millis, Work, archive, gaps, inbox, key_upload, reactions, relations, rooms,
-    sync_position, taken_events, timeline, to_device, tracking,
+    Machine, Millis, Work, archive, gaps, inbox, key_upload, reactions, rooms, sync_position,
+    timeline, to_device, tracking,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -105,8 +105,6 @@ fn take_sync(work: &mut Work<'_>, since: Option<&str>, sync: SyncResponse) -> Re
         rooms::set_own_membership(work, room_id, Membership::Leave)?;
     }
     inbox::bound_inbox(work)?;
-    relations::bound_originals(work)?;
-    taken_events::bound_taken(work)?;
     archive::expire(work)?;
     let token = Some(sync.next_batch);
     work.tx.put_single(&SyncPosition { token, committed_at: work.now })?;

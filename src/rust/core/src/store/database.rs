@@ -111,7 +111,7 @@ pub struct Row {
     pub key: Vec<Value>,
     /// The values of the other columns that are not sealed.
     pub plain: Vec<Value>,
-    /// The sealed body.
+    /// The sealed body; or a few bytes that a tag protects.
     pub body: Vec<u8>,
 }
 
@@ -163,15 +163,9 @@ pub trait Database: Send {
     /// once, in order, and none empty. A limit counts texts, not rows. Does not visit every row where there is an index.
     fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>>;
 
-    /// Takes a number that was never given out before and never will be again, also after the row
-    /// that bore it is gone. Numbers rise by one, beginning at one.
-    fn take_number(&self, counter: &'static str) -> Result<i64>;
-
-    /// The number that was taken last; zero before the first.
+    /// The value of a counter; zero before it was set.
     fn last_number(&self, counter: &'static str) -> Result<i64>;
 
-    /// Remembers that the index `message_index` of `session` stands for `tag`, unless it stands for
-    /// one already. Returns the tag that it now stands for: if it is another, the index was
-    /// replayed.
-    fn remember_index(&self, session: i64, message_index: u32, tag: &[u8; 16]) -> Result<[u8; 16]>;
+    /// Sets a counter.
+    fn set_number(&self, counter: &'static str, value: i64) -> Result<()>;
 }

@@ -5,15 +5,21 @@ pub mod database;
 mod file_system;
 pub mod inspection;
 mod key_file;
+mod known_events;
 mod location;
+mod message_indices;
 pub mod mx_client;
+mod old_events;
 pub mod private_file;
 pub mod records;
 #[cfg(test)]
 pub(crate) mod scratch;
 mod sqlite;
 
-use std::{cell::OnceCell, collections::BTreeMap};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
@@ -22,6 +28,7 @@ pub use self::{
     database::{Database, Durability, Query, Table, Value},
     location::{KeySource, Location},
 };
+use self::{known_events::KnownEvents, message_indices::MessageIndices};
 use crate::{
     error::{Error, Kind, OrFail, Result},
     primitives::{
@@ -66,6 +73,9 @@ struct Seals {
     store_id: [u8; 16],
     tables: BTreeMap<&'static str, OnceCell<Seal>>,
     index_tag: Tag,
+    event_key: Tag,
+    event_tag: Tag,
+    facts_tag: Tag,
 }
 
 impl Store {
@@ -75,8 +85,17 @@ impl Store {
     /// [`Kind::StoreKeyWrong`] when `key` is not the key of this store.
     pub fn new(database: Box<dyn Database>, key: StoreKey, store_id: [u8; 16]) -> Result<Self> {
         let tables = records::TABLES.iter().map(|table| (table.name, OnceCell::new())).collect();
-        let index_tag = Tag::new(&key, store_id, "message index")?;
-        let mut store = Self { database, seals: Seals { key, store_id, tables, index_tag } };
+        let tag = |purpose: &str| Tag::new(&key, store_id, purpose);
+        let seals = Seals {
+            index_tag: tag("message index")?,
+            event_key: tag("event")?,
+            event_tag: tag("known event")?,
+            facts_tag: tag("event facts")?,
+            key,
+            store_id,
+            tables,
+        };
+        let mut store = Self { database, seals };
         store.check_key()?;
         Ok(store)
     }
@@ -134,7 +153,10 @@ impl Store {
         let done = match &open.0 {
             Some(database) => {
                 let (database, seals) = (&**database, &self.seals);
-                work(&Transaction { database, seals, writable })?
+                let tx = Transaction::begin(database, seals, writable);
+                let done = work(&tx)?;
+                tx.write_all()?;
+                done
             }
             None => return Err(Error::new(Kind::Internal, "A transaction was lost.")),
         };
@@ -146,8 +168,11 @@ impl Store {
 
     fn check_key(&mut self) -> Result<()> {
         self.transaction(|tx| match tx.get_single::<records::KeyCheck>() {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => tx.put_single(&records::KeyCheck {}),
+            Ok(Some(check)) if check.known_events => Ok(()),
+            Ok(_) => {
+                old_events::convert(tx)?;
+                tx.put_single(&records::KeyCheck { known_events: true })
+            }
             Err(error) if error.kind == Kind::StoreTampered => Err(Error::new(
                 Kind::StoreKeyWrong,
                 "The store key does not open this store: it is another store's, or was \
@@ -186,6 +211,35 @@ pub struct Transaction<'a> {
     database: &'a dyn Database,
     seals: &'a Seals,
     writable: bool,
+    /// The counters that were read, and whether numbers were taken. Like the rows below, they are written at the end.
+    numbers: RefCell<BTreeMap<&'static str, (i64, bool)>>,
+    indices: RefCell<MessageIndices>,
+    known_events: RefCell<KnownEvents>,
+}
+
+impl<'a> Transaction<'a> {
+    fn begin(database: &'a dyn Database, seals: &'a Seals, writable: bool) -> Self {
+        Self {
+            database,
+            seals,
+            writable,
+            numbers: RefCell::default(),
+            indices: RefCell::default(),
+            known_events: RefCell::default(),
+        }
+    }
+
+    /// Writes what is written once, at the end.
+    fn write_all(&self) -> Result<()> {
+        self.write_known_events()?;
+        self.indices.take().write(self.database)?;
+        for (counter, (number, taken)) in self.numbers.take() {
+            if taken {
+                self.writable()?.set_number(counter, number)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Transaction<'_> {
@@ -280,20 +334,29 @@ impl Transaction<'_> {
         self.database.texts(&R::TABLE, column, query)
     }
 
-    /// See [`Database::take_number`].
+    /// Takes a number that was never given out before and never will be again, also after the row
+    /// that bore it is gone. Numbers rise by one, beginning at one.
     ///
     /// # Errors
     /// [`Kind::Store`]
     pub fn take_number(&self, counter: &'static str) -> Result<i64> {
-        self.writable()?.take_number(counter)
+        self.writable()?;
+        let number = self.last_number(counter)? + 1;
+        self.numbers.borrow_mut().insert(counter, (number, true));
+        Ok(number)
     }
 
-    /// See [`Database::last_number`].
+    /// The number that was taken last; zero before the first.
     ///
     /// # Errors
     /// [`Kind::Store`]
     pub fn last_number(&self, counter: &'static str) -> Result<i64> {
-        self.database.last_number(counter)
+        if let Some((number, _)) = self.numbers.borrow().get(counter) {
+            return Ok(*number);
+        }
+        let number = self.database.last_number(counter)?;
+        self.numbers.borrow_mut().insert(counter, (number, false));
+        Ok(number)
     }
 
     /// Binds an index of a session to an event, for ever. Returns whether the index was free or
@@ -314,7 +377,8 @@ impl Transaction<'_> {
             event_id.as_bytes(),
             &origin_server_ts.to_be_bytes(),
         ]);
-        Ok(self.writable()?.remember_index(session, message_index, &tag)? == tag)
+        let mut indices = self.indices.borrow_mut();
+        Ok(indices.remember(self.writable()?, session, message_index, &tag)? == tag)
     }
 
     /// The database, if this transaction may write.

@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0013_archive.sql"),
     include_str!("migrations/0014_heartbeats.sql"),
     include_str!("migrations/0015_owed_keys.sql"),
+    include_str!("migrations/0016_small_rows.sql"),
 ];
 
 /// The schema that [`Sqlite::open`] brings every file to.
@@ -278,26 +279,17 @@ impl Database for Sqlite {
         Ok(texts)
     }
 
-    fn take_number(&self, counter: &'static str) -> Result<i64> {
-        let sql = "INSERT INTO counter (name, value) VALUES (?1, 1)
-                   ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value";
-        let mut statement = self.connection.prepare_cached(sql).map_err(refusal)?;
-        statement.query_row([counter], |row| row.get(0)).map_err(refusal)
-    }
-
     fn last_number(&self, counter: &'static str) -> Result<i64> {
         let sql = "SELECT coalesce(max(value), 0) FROM counter WHERE name = ?1";
         let mut statement = self.connection.prepare_cached(sql).map_err(refusal)?;
         statement.query_row([counter], |row| row.get(0)).map_err(refusal)
     }
 
-    fn remember_index(&self, session: i64, message_index: u32, tag: &[u8; 16]) -> Result<[u8; 16]> {
-        let sql = "INSERT INTO message_index (session, message_index, tag) VALUES (?1, ?2, ?3)
-                   ON CONFLICT DO UPDATE SET tag = tag RETURNING tag";
+    fn set_number(&self, counter: &'static str, value: i64) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO counter (name, value) VALUES (?1, ?2)";
         let mut statement = self.connection.prepare_cached(sql).map_err(refusal)?;
-        statement
-            .query_row(params![session, message_index, &tag[..]], |row| row.get(0))
-            .map_err(refusal)
+        statement.execute(params![counter, value]).map_err(refusal)?;
+        Ok(())
     }
 }
 

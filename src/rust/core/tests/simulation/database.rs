@@ -37,7 +37,6 @@ fn sort_key(key: &[Value]) -> SortKey {
 struct Data {
     tables: BTreeMap<&'static str, Rows>,
     counters: BTreeMap<&'static str, i64>,
-    indices: BTreeMap<(i64, u32), [u8; 16]>,
     /// How to undo each commit that is not flushed, in their order.
     unflushed: Vec<Vec<Undo>>,
     /// How often the power went.
@@ -274,26 +273,16 @@ impl Database for Memory {
         Ok(texts.into_iter().filter(|text| !text.is_empty()).take(most).collect())
     }
 
-    fn take_number(&self, counter: &'static str) -> Result<i64> {
-        self.undo_with(move |data| *data.counters.entry(counter).or_default() -= 1);
-        Ok(self.with(|data| {
-            let number = data.counters.entry(counter).or_default();
-            *number += 1;
-            *number
-        }))
-    }
-
     fn last_number(&self, counter: &'static str) -> Result<i64> {
         Ok(self.with(|data| data.counters.get(counter).copied().unwrap_or(0)))
     }
 
-    fn remember_index(&self, session: i64, index: u32, tag: &[u8; 16]) -> Result<[u8; 16]> {
-        let known = self.with(|data| data.indices.contains_key(&(session, index)));
-        if !known {
-            self.undo_with(move |data| {
-                data.indices.remove(&(session, index));
-            });
-        }
-        Ok(self.with(|data| *data.indices.entry((session, index)).or_insert(*tag)))
+    fn set_number(&self, counter: &'static str, value: i64) -> Result<()> {
+        let before = self.last_number(counter)?;
+        self.undo_with(move |data| {
+            data.counters.insert(counter, before);
+        });
+        self.with(|data| data.counters.insert(counter, value));
+        Ok(())
     }
 }

@@ -6,9 +6,13 @@ use vodozemac::olm::Account;
 use super::pickled_account;
 use crate::store::Single;
 
-/// Opens only under the key of this store; nothing else is in it.
+/// Opens only under the key of this store.
 #[derive(Serialize, Deserialize)]
-pub struct KeyCheck {}
+pub struct KeyCheck {
+    /// What was remembered of events is kept as of schema version 16; see `old_events.rs`.
+    #[serde(default)]
+    pub known_events: bool,
+}
 
 impl Single for KeyCheck {
     const NAME: &'static str = "key check";

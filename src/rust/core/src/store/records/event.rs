@@ -58,7 +58,7 @@ pub struct Event {
 }
 
 /// What edits of an event are judged by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Facts {
     /// Who sent it.
     pub sender: String,
@@ -84,7 +84,30 @@ impl Facts {
     }
 }
 
-/// An event that edits may come of.
+/// Facts that events share: few differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedFacts {
+    /// What stands for them in the rows of events.
+    pub number: i64,
+    /// The last generation of events that refers to them.
+    pub generation: i64,
+    /// The facts.
+    pub facts: Facts,
+}
+
+impl Record for SharedFacts {
+    const TABLE: Table = Table { name: "event_facts", key: &["number"], plain: &["generation"] };
+
+    fn key(&self) -> Vec<Value> {
+        vec![self.number.into()]
+    }
+
+    fn plain(&self) -> Vec<Value> {
+        vec![self.generation.into()]
+    }
+}
+
+/// An event that edits may come of, as stores before schema version 16 remembered it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Original {
     /// The room.
@@ -110,7 +133,7 @@ impl Record for Original {
     }
 }
 
-/// An event of a timeline that was processed.
+/// An event of a timeline that was processed, as stores before schema version 16 remembered it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenEvent {
     /// The room.

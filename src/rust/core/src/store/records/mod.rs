@@ -28,7 +28,7 @@ pub use self::{
     device::{Device, DeviceList, LocalTrust},
     event::{
         Attempt, Consumer, Event, Facts, Given, HeldPart, HeldTimeline, InboxRow, Original,
-        TakenEvent, Unreadable, WaitingEvent,
+        SharedFacts, TakenEvent, Unreadable, WaitingEvent,
     },
     failure::Failure,
     healing::{KeyRequest, OlmMessageSeen, OlmRepair, ReceivedRequest, WithheldKey},
@@ -67,6 +67,7 @@ pub(super) const TABLES: &[Table] = &[
     InboxRow::TABLE,
     Consumer::TABLE,
     WaitingEvent::TABLE,
+    SharedFacts::TABLE,
     Original::TABLE,
     TakenEvent::TABLE,
     OlmMessageSeen::TABLE,
