@@ -3,14 +3,17 @@
 //! Specification: client-server API, end-to-end encryption, "Key export format". A list may be of any
 //! length, so its sessions are cut out of it as it comes, and each is judged by itself.
 
-use std::io::{Read, Seek};
+use std::{
+    io::{Read, Seek},
+    str,
+};
 
 use zeroize::Zeroizing;
 
 use super::exported_session::{Judged, judge};
 use crate::{
     error::{Error, Kind, Result},
-    primitives::key_export::Decrypt,
+    primitives::{key_export::Decrypt, parallel},
 };
 
 /// What a session may take, in bytes. Those of other clients take less than a thousand.
@@ -71,13 +74,14 @@ struct List {
 }
 
 impl List {
+    /// The elements that end within `bytes`. Each is judged by itself, so that all cores share them.
     fn cut(&mut self, bytes: &[u8]) -> Result<Vec<Judged>> {
-        let mut sessions = Vec::new();
+        let mut elements = Vec::new();
         for &byte in bytes {
             match self.place {
                 Place::Inside if self.in_text => self.read_text(byte),
                 Place::Inside if self.depth == 0 && matches!(byte, b',' | b']') => {
-                    sessions.extend(self.end_element());
+                    elements.extend(self.end_element());
                     if byte == b']' {
                         self.place = Place::After;
                     }
@@ -88,7 +92,7 @@ impl List {
                 _ => return Err(no_list()),
             }
         }
-        Ok(sessions)
+        Ok(parallel::map(elements, |element| judge(&element)))
     }
 
     fn read(&mut self, byte: u8) {
@@ -122,15 +126,18 @@ impl List {
         }
     }
 
-    fn end_element(&mut self) -> Option<Judged> {
-        let judged = match std::str::from_utf8(&self.element).map(str::trim) {
+    /// The text of an element; none where there is nothing. One that is too large, or no text, is an empty one,
+    /// which is refused.
+    fn end_element(&mut self) -> Option<Zeroizing<String>> {
+        let text = match str::from_utf8(&self.element).map(str::trim) {
             Ok("") => None,
-            Ok(text) if !self.too_large => Some(judge(text)),
-            _ => Some(judge("")),
+            Ok(text) if !self.too_large => Some(text),
+            _ => Some(""),
         };
+        let text = text.map(|text| Zeroizing::new(text.to_owned()));
         self.element.clear();
         self.too_large = false;
-        judged
+        text
     }
 }
 

@@ -4,18 +4,18 @@
 
 use std::{collections::VecDeque, io::Write};
 
-use super::{Keeping, Machine, Millis, inbound_sessions};
+use super::{Keeping, Machine, Millis, Work, inbound_sessions};
 use crate::{
     error::Result,
     judgement::exported_session::{Judged, for_export},
-    primitives::key_export::Encrypt,
+    primitives::{key_export::Encrypt, parallel},
     store::{
         Query,
         records::{InboundSession, KeySource},
     },
 };
 
-/// How many sessions are exported at once.
+/// How many rows of sessions are read at once.
 const PAGE: usize = 500;
 
 /// What became of an exported session.
@@ -84,24 +84,17 @@ impl Machine {
     /// Those of the store, and [`crate::Kind::KeyExport`] when the file cannot be written.
     pub fn export_keys<W: Write>(&mut self, export: &mut KeyExport<W>) -> Result<bool> {
         let Some(room_id) = export.rooms.front() else { return Ok(false) };
-        let page = Query::equal("room_id", room_id.as_str())
-            .after("session_id", export.last.as_str())
-            .limit(PAGE);
-        let sessions = self.read(|work| {
-            let ids = work.tx.texts::<InboundSession>("session_id", &page)?;
-            let best = |id: &String| inbound_sessions::best_session(work, room_id, id);
-            ids.iter().filter_map(|id| best(id).transpose()).collect::<Result<Vec<_>>>()
-        })?;
-        for session in &sessions {
-            let mut data = for_export(session)?;
+        let sessions = self.read(|work| next_page(work, room_id, &export.last))?;
+        let last = sessions.last().map(|session| session.session_id.clone());
+        for data in parallel::map(sessions, |session| for_export(&session)) {
             if export.written > 0 {
                 export.file.write(&mut [b','])?;
             }
-            export.file.write(&mut data)?;
+            export.file.write(&mut *data?)?;
             export.written += 1;
         }
-        match sessions.last() {
-            Some(last) => export.last.clone_from(&last.session_id),
+        match last {
+            Some(last) => export.last = last,
             None => {
                 export.rooms.pop_front();
                 export.last.clear();
@@ -134,4 +127,27 @@ impl Machine {
             Ok(rows)
         })
     }
+}
+
+/// The sessions of a room behind the session `last`, in the order of their ids: some, or none at the end.
+fn next_page(work: &Work<'_>, room_id: &str, last: &str) -> Result<Vec<InboundSession>> {
+    let page = Query::equal("room_id", room_id).after("session_id", last).limit(PAGE);
+    let rows = work.tx.select_map(&page, |row: InboundSession| row)?;
+    // The rows of the last session may go on behind a page that is full.
+    let cut_off = rows.last().filter(|_| rows.len() == PAGE).map(|row| row.session_id.clone());
+    let mut of_sessions: Vec<Vec<InboundSession>> = Vec::with_capacity(rows.len());
+    for row in rows {
+        match of_sessions.last_mut() {
+            Some(rows) if rows[0].session_id == row.session_id => rows.push(row),
+            _ => of_sessions.push(vec![row]),
+        }
+    }
+    if cut_off.is_some() {
+        of_sessions.pop();
+    }
+    let mut sessions: Vec<_> = of_sessions.into_iter().filter_map(inbound_sessions::best).collect();
+    if let Some(session_id) = cut_off {
+        sessions.extend(inbound_sessions::best_session(work, room_id, &session_id)?);
+    }
+    Ok(sessions)
 }

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{
     aes_hmac::{authenticate, cipher, random_iv},
-    keys::{decode_base64, encode_base64},
+    keys::encode_base64,
     passphrase::{self, ITERATIONS},
     seal::random_bytes,
 };
@@ -31,20 +31,24 @@ const HEADER_LENGTH: usize = 1 + 16 + 16 + 4;
 const MAC_LENGTH: usize = 32;
 /// In UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How much is decrypted at once, in bytes.
-const BLOCK: usize = 192 * 1024;
+/// How much is decrypted at once, in bytes. What is in it is imported in one transaction, and a page of the store
+/// that many of its sessions change is written once.
+const BLOCK: usize = 1024 * 1024;
 /// How much is decoded at once.
-const CHARACTERS: usize = 64 * 1024;
+const CHARACTERS: usize = 256 * 1024;
 /// The bytes of a line of 76 characters.
 const LINE: usize = 57;
+const LINE_CHARACTERS: usize = 76;
+/// How many lines are written at once: a call of the system for each costs more than its encryption.
+const LINES: usize = 1024;
 
 /// Writes such a file.
 pub struct Encrypt<W> {
     out: W,
     cipher: Ctr128BE<Aes256>,
     mac: Hmac<Sha256>,
-    /// What does not fill a line yet.
-    line: Vec<u8>,
+    /// What is not written yet: less than [`LINES`] lines.
+    pending: Vec<u8>,
 }
 
 impl<W: Write> Encrypt<W> {
@@ -57,7 +61,7 @@ impl<W: Write> Encrypt<W> {
         let (salt, iv) = (random_bytes()?, random_iv()?);
         let (cipher, mac) = keyed(passphrase, salt, iv, rounds)?;
         written(out.write_all(BEGIN.as_bytes()).and_then(|()| out.write_all(b"\n")))?;
-        let mut file = Self { out, cipher, mac, line: Vec::new() };
+        let mut file = Self { out, cipher, mac, pending: Vec::new() };
         file.put(&[&[VERSION][..], &salt, &iv, &rounds.to_be_bytes()].concat())?;
         Ok(file)
     }
@@ -78,28 +82,33 @@ impl<W: Write> Encrypt<W> {
     pub fn finish(mut self) -> Result<W> {
         let mac = self.mac.clone().finalize().into_bytes();
         self.put(&mac)?;
-        if !self.line.is_empty() {
-            self.put_line(&self.line.clone())?;
-        }
+        self.put_lines(self.pending.len())?;
         written(self.out.write_all(END.as_bytes()).and_then(|()| self.out.write_all(b"\n")))?;
         Ok(self.out)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.mac.update(bytes);
-        self.line.extend_from_slice(bytes);
-        let whole = self.line.len() - self.line.len() % LINE;
-        let rest = self.line.split_off(whole);
-        let lines = std::mem::replace(&mut self.line, rest);
-        lines.chunks(LINE).try_for_each(|line| self.put_line(line))
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() < LINES * LINE {
+            return Ok(());
+        }
+        self.put_lines(self.pending.len() - self.pending.len() % LINE)
     }
 
-    fn put_line(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut text = encode_base64(bytes);
+    /// Writes the first `length` of the pending bytes: whole lines, or all that is left.
+    fn put_lines(&mut self, length: usize) -> Result<()> {
+        let rest = self.pending.split_off(length);
+        let bytes = std::mem::replace(&mut self.pending, rest);
+        let mut text = encode_base64(&bytes);
         // Some readers insist on it.
         text.push_str(&"=".repeat((4 - text.len() % 4) % 4));
-        text.push('\n');
-        written(self.out.write_all(text.as_bytes()))
+        let mut lines = Vec::with_capacity(text.len() + text.len() / LINE_CHARACTERS + 1);
+        for line in text.as_bytes().chunks(LINE_CHARACTERS) {
+            lines.extend_from_slice(line);
+            lines.push(b'\n');
+        }
+        written(self.out.write_all(&lines))
     }
 }
 
@@ -195,40 +204,47 @@ impl<R: Read> Blocks<R> {
         }
         while self.buffer.len() < wanted + MAC_LENGTH && !self.ended {
             let text = self.characters()?;
-            let bytes = decode_base64(&text);
+            let bytes = vodozemac::base64_decode(&text);
             self.buffer.extend(bytes.or_fail(Kind::KeyExport, "The key export was altered")?);
         }
         if self.buffer.len() < MAC_LENGTH { Err(cut_off()) } else { Ok(()) }
     }
 
     /// The next characters of base64, without the white space between them.
-    fn characters(&mut self) -> Result<String> {
-        let mut text = String::with_capacity(CHARACTERS);
+    fn characters(&mut self) -> Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(CHARACTERS);
         while text.len() < CHARACTERS && !self.ended {
-            match self.peek()?.ok_or_else(cut_off)? {
-                b'-' => {
-                    self.expect(END)?;
-                    self.skip_space()?;
-                    if self.peek()?.is_some() {
-                        return Err(refused("Something follows the end of the key export."));
-                    }
-                    self.ended = true;
-                }
-                byte => {
-                    self.text.consume(1);
-                    if !byte.is_ascii_whitespace() {
-                        text.push(char::from(byte));
-                    }
-                }
+            let (bytes, taken) = (self.next_bytes()?, text.len());
+            let most = bytes.len().min(CHARACTERS - taken);
+            let length = bytes[..most].iter().position(|byte| *byte == b'-').unwrap_or(most);
+            let characters = bytes[..length].iter().filter(|byte| !byte.is_ascii_whitespace());
+            text.extend(characters);
+            self.text.consume(length);
+            if length < most || most == 0 {
+                self.find_end()?;
             }
         }
         Ok(text)
     }
 
+    /// Consumes the line that ends the file, behind which there must be nothing.
+    fn find_end(&mut self) -> Result<()> {
+        self.peek()?.ok_or_else(cut_off)?;
+        self.expect(END)?;
+        self.skip_space()?;
+        if self.peek()?.is_some() {
+            return Err(refused("Something follows the end of the key export."));
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    fn next_bytes(&mut self) -> Result<&[u8]> {
+        self.text.fill_buf().or_fail(Kind::KeyExport, "The key export cannot be read")
+    }
+
     fn peek(&mut self) -> Result<Option<u8>> {
-        let bytes =
-            self.text.fill_buf().or_fail(Kind::KeyExport, "The key export cannot be read")?;
-        Ok(bytes.first().copied())
+        Ok(self.next_bytes()?.first().copied())
     }
 
     fn skip_space(&mut self) -> Result<()> {
@@ -321,6 +337,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
+    use crate::primitives::keys::decode_base64;
 
     /// Plaintexts, passphrases and files of the tests of element-web
     /// (`MegolmExportEncryption-test`).
