@@ -25,7 +25,7 @@ use crate::{
         key_backup::session_data,
         utd_reason::UtdReason,
     },
-    primitives::key_backup::BackupKey,
+    primitives::{key_backup::Decryption, parallel},
     store::{
         Query, Record,
         records::{Ask, BackupRequest, BackupVersion, Event, KeyBackup, KeySource, Unreadable},
@@ -65,11 +65,14 @@ impl Machine {
                 backup.unnumbered_done = false;
                 work.tx.put_single(&backup)?;
             }
-            let mut restored = Vec::with_capacity(part.sessions.len());
-            for (session_id, text) in &part.sessions {
-                let room_id = &part.room_id;
-                let refused = take_backed_up_key(work, &key, room_id, session_id, text.get())?;
-                restored.push((session_id.clone(), refused));
+            let key = key.decryption();
+            let keys = part.sessions.iter().collect();
+            let read = parallel::map(keys, |(session_id, text)| {
+                (session_id, read(&key, &part.room_id, session_id, text.get()))
+            });
+            let mut restored = Vec::with_capacity(read.len());
+            for (session_id, session) in read {
+                restored.push((session_id.clone(), take_backed_up_key(work, session)?));
             }
             Ok(restored)
         })
@@ -135,7 +138,8 @@ pub(super) fn backup_searched(
     let backup = key_backup::key_backup(work)?;
     let mut refused = None;
     if let (Some(body), Some((_, key))) = (body, backup.open()) {
-        refused = take_backed_up_key(work, key, room_id, session_id, body)?;
+        let session = read(&key.decryption(), room_id, session_id, body);
+        refused = take_backed_up_key(work, session)?;
     } else if backup.looked_at + LOOK_AGAIN < work.now {
         // That may be because the whole version is gone.
         work.tx.put_single(&KeyBackup { look: true, ..backup })?;
@@ -156,15 +160,12 @@ pub(super) fn backup_search_failed(work: &Work<'_>, room_id: &str, session_id: &
     work.tx.put(&BackupRequest { retry_at, ..request })
 }
 
-/// Imports a key of the backup. Returns the reason if it is refused.
+/// Imports a key of the backup, as it was judged. Returns the reason if it is refused.
 fn take_backed_up_key(
     work: &mut Work<'_>,
-    key: &BackupKey,
-    room_id: &str,
-    session_id: &str,
-    text: &str,
+    session: Result<ExportedSession>,
 ) -> Result<Option<String>> {
-    let session = match read(key, room_id, session_id, text) {
+    let session = match session {
         Ok(session) => session,
         Err(error) => return Ok(Some(error.message)),
     };
@@ -231,7 +232,7 @@ fn search_backup_for(pump: &mut Pump<'_, '_>, version: &str, request: BackupRequ
     pump.ask(Ask::BackedUpKey { room_id, session_id, version }, Body::Implied)
 }
 
-fn read(key: &BackupKey, room_id: &str, session_id: &str, text: &str) -> Result<ExportedSession> {
+fn read(key: &Decryption, room_id: &str, session_id: &str, text: &str) -> Result<ExportedSession> {
     let decrypted = key.decrypt(&session_data(text)?)?;
     let text = str::from_utf8(&decrypted).or_fail(Kind::Json, "A key of the backup")?;
     judge_at(text, room_id, session_id)

@@ -4,7 +4,10 @@
 //! ([`InboundSession::changed`]); the backup remembers the number it has come to. So a session that
 //! becomes better is due again, and another version begins from the beginning.
 
-use serde_json::{Value, json};
+use std::collections::{BTreeMap, btree_map};
+
+use serde::Serialize;
+use vodozemac::Curve25519PublicKey;
 
 use super::{
     MINUTE, Machine, Millis, SECOND, Work, backup_status, failures,
@@ -15,9 +18,9 @@ use super::{
     tracking,
 };
 use crate::{
-    error::Result,
+    error::{Kind, OrFail, Result},
     judgement::{exported_session::for_backup, send_response},
-    primitives::key_backup::encrypt,
+    primitives::{canonical_json::Object, key_backup::encrypt, parallel},
     store::{
         Query,
         records::{Ask, BackupVersion, InboundSession, KeyBackup},
@@ -62,6 +65,12 @@ fn number_sessions(work: &Work<'_>, backup: &mut KeyBackup) -> Result<()> {
     Ok(())
 }
 
+/// Whether there may be sessions that are not in the backup. Counting them takes time with each batch of
+/// the many that there may be.
+fn may_have_more(work: &Work<'_>, backup: &KeyBackup) -> Result<bool> {
+    Ok(!backup.unnumbered_done || work.tx.last_number("session change")? > backup.done)
+}
+
 /// The next sessions that are not in the backup, in the order in which they changed. Moves
 /// `done` over numbers that no session bears any more.
 fn next_to_back_up(work: &Work<'_>, backup: &mut KeyBackup) -> Result<Vec<InboundSession>> {
@@ -69,7 +78,7 @@ fn next_to_back_up(work: &Work<'_>, backup: &mut KeyBackup) -> Result<Vec<Inboun
     while backup.done < last {
         let window = Query::all().after("changed", backup.done);
         let window = window.until("changed", backup.done + BATCH);
-        let mut sessions = work.tx.select::<InboundSession>(&window)?;
+        let mut sessions = work.tx.select_map(&window, |session: InboundSession| session)?;
         if !sessions.is_empty() {
             sessions.sort_by_key(|session| session.changed);
             return Ok(sessions);
@@ -112,7 +121,7 @@ pub(super) fn back_up_keys(pump: &mut Pump<'_, '_>) -> Result<()> {
     let is_due = backup.enabled == Some(true)
         && !backup.look
         && tracking::is_due(backup.rest_until, pump.work.now)
-        && key_backup::not_backed_up(pump.work, &backup)? > 0;
+        && may_have_more(pump.work, &backup)?;
     let next = Ask::BackUp { version: String::new(), up_to: 0 };
     if !is_due
         || pump.is_busy(&next)
@@ -144,36 +153,64 @@ pub(super) fn back_up_keys(pump: &mut Pump<'_, '_>) -> Result<()> {
     let Some(version) = backup.version.filter(|_| !sessions.is_empty()) else {
         return Ok(());
     };
-    let (rooms, up_to) = encrypted(&version, &sessions)?;
-    let body = json!({ "rooms": rooms }).to_string();
+    let (body, up_to) = encrypted(&version, &sessions)?;
     pump.ask(Ask::BackUp { version: version.version, up_to }, Body::Json(body))
 }
 
-/// As many sessions as go into one request, by room, and the number of the last one.
-fn encrypted(version: &BackupVersion, sessions: &[(i64, InboundSession)]) -> Result<(Value, i64)> {
+/// A key as the backup holds it.
+#[derive(Serialize)]
+struct Entry {
+    first_message_index: u32,
+    /// A server keeps the lower number. One that has read nothing may be in the name of somebody
+    /// who handed it on, and gives way to the one that proves to be its sender's.
+    forwarded_count: i32,
+    /// A server keeps a key with `true` over one with a lower index, which reads more.
+    is_verified: bool,
+    session_data: Object,
+}
+
+/// The body of a request.
+#[derive(Serialize)]
+struct Keys<'a> {
+    rooms: BTreeMap<&'a str, KeysOfRoom<'a>>,
+}
+
+#[derive(Default, Serialize)]
+struct KeysOfRoom<'a> {
+    sessions: BTreeMap<&'a str, Entry>,
+}
+
+/// As many sessions as go into one request, the body of that, and the number of the last one.
+fn encrypted(version: &BackupVersion, sessions: &[(i64, InboundSession)]) -> Result<(String, i64)> {
     let public = version.public_key()?;
-    let (mut rooms, mut bytes, mut up_to) = (json!({}), 0, 0);
-    for (number, session) in sessions {
+    let entries = parallel::map(sessions.iter().collect(), |(_, session)| entry(public, session));
+    let mut keys = Keys { rooms: BTreeMap::new() };
+    let (mut bytes, mut up_to) = (0, 0);
+    for ((number, session), entry) in sessions.iter().zip(entries) {
+        let (entry, length) = entry?;
         up_to = *number;
-        let entry = &mut rooms[&session.room_id]["sessions"][&session.session_id];
-        // Several rows changed, and this is the best of them again.
-        if !entry.is_null() {
-            continue;
+        let room = keys.rooms.entry(&session.room_id).or_default();
+        // Otherwise several rows changed, and this is the best of them again.
+        if let btree_map::Entry::Vacant(place) = room.sessions.entry(&session.session_id) {
+            place.insert(entry);
+            bytes += length + session.room_id.len() + session.session_id.len();
         }
-        let text = for_backup(session)?;
-        *entry = json!({
-            "first_message_index": session.session.first_known_index(),
-            // A server keeps the lower number. One that has read nothing may be in the name of somebody
-            // who handed it on, and gives way to the one that proves to be its sender's.
-            "forwarded_count": i32::from(!is_proven(session)),
-            // A server keeps a key with `true` over one with a lower index, which reads more.
-            "is_verified": false,
-            "session_data": encrypt(public, &text)?,
-        });
-        bytes += text.len() * 4 / 3 + session.room_id.len() + session.session_id.len();
         if bytes > BATCH_BYTES {
             break;
         }
     }
-    Ok((rooms, up_to))
+    let body = serde_json::to_string(&keys).or_fail(Kind::Internal, "Keys for the backup")?;
+    Ok((body, up_to))
+}
+
+/// A session, encrypted, and how many bytes that takes, about.
+fn entry(public: Curve25519PublicKey, session: &InboundSession) -> Result<(Entry, usize)> {
+    let text = for_backup(session)?;
+    let entry = Entry {
+        first_message_index: session.session.first_known_index(),
+        forwarded_count: i32::from(!is_proven(session)),
+        is_verified: false,
+        session_data: encrypt(public, &text)?,
+    };
+    Ok((entry, text.len() * 4 / 3))
 }

@@ -4,7 +4,9 @@
 //! are held back, and the missing ones fetched in order, so that a room is delivered in order and
 //! no event is lost in silence. State is applied at once, also that of events which are held back.
 
-use super::{Work, inbox, pump::Pump, request_table::Body, timeline};
+use super::{
+    Work, decryption_ahead::decrypt_ahead, inbox, pump::Pump, request_table::Body, timeline,
+};
 use crate::{
     error::Result,
     judgement::{identifier::is_segment, messages_page::MessagesPage, utd_reason::UtdReason},
@@ -29,6 +31,9 @@ pub(super) fn take_timeline(
         hold(work, room_id, HeldPart::Gap { from, to, fetched: 0 })?;
     }
     let held = work.tx.count::<HeldTimeline>(&Query::equal("room_id", room_id))? > 0;
+    if !held {
+        decrypt_ahead(work, room_id, events.iter().map(String::as_str))?;
+    }
     for text in events {
         if held {
             hold(work, room_id, HeldPart::Event { raw: text.clone() })?;
@@ -78,6 +83,7 @@ pub(super) fn gap_answered(
     if from != asked_from {
         return Ok(());
     }
+    decrypt_ahead(work, room_id, page.chunk.iter().map(|event| event.get()))?;
     for event in &page.chunk {
         timeline::take_event(work, room_id, event.get())?;
     }

@@ -185,8 +185,14 @@ pub(super) fn note_first_read(work: &mut Work<'_>, place: &Place) -> Result<()> 
 
 fn forget_session(work: &mut Work<'_>, session: &InboundSession) -> Result<()> {
     work.tx.delete::<InboundSession>(&session.key())?;
-    work.read.remove(&place(session));
+    forget_read(work, &place(session));
     Ok(())
+}
+
+/// Forgets what was read of the session at `place`, which changed.
+fn forget_read(work: &mut Work<'_>, place: &Place) {
+    work.read.remove(place);
+    work.ahead.remove(place);
 }
 
 fn put_session(
@@ -196,7 +202,7 @@ fn put_session(
 ) -> Result<Keeping> {
     session.changed = if backed_up { 0 } else { work.tx.take_number("session change")? };
     work.tx.put(&session)?;
-    work.read.remove(&place(&session));
+    forget_read(work, &place(&session));
     let InboundSession { room_id, session_id, .. } = session;
     effects::push(work, Effect::RoomKeyArrived { room_id, session_id });
     Ok(Keeping::Taken)
@@ -226,6 +232,22 @@ pub(super) fn session_of<'w>(
         Some(session) if is_of_another(work, session, sender)? => Ok(None),
         _ => Ok(work.read.get_mut(&place(NOBODY))),
     }
+}
+
+/// Where the session is read that most likely reads an event of `sender`: [`session_of`] decides.
+pub(super) fn likely_place(
+    work: &mut Work<'_>,
+    room_id: &str,
+    session_id: &str,
+    sender: &str,
+) -> Result<Option<Place>> {
+    for sender in [sender, NOBODY] {
+        let place = (room_id.to_owned(), session_id.to_owned(), sender.to_owned());
+        if load(work, &place)? {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
 }
 
 fn load(work: &mut Work<'_>, place: &Place) -> Result<bool> {
@@ -310,20 +332,34 @@ pub(super) fn place(session: &InboundSession) -> Place {
     (session.room_id.clone(), session.session_id.clone(), sender)
 }
 
-pub(super) fn decrypt_with(
+/// Decrypts a message with the session that was read from `place`, unless that was done ahead.
+pub(super) fn decrypt_at(
+    work: &mut Work<'_>,
+    place: &Place,
+    ciphertext: &str,
+) -> Result<megolm::Decrypted, Unreadable> {
+    let ahead = work.ahead.get_mut(place).and_then(|messages| messages.remove(ciphertext));
+    match (ahead, work.read.get_mut(place)) {
+        (Some(decrypted), Some(_)) => Ok(decrypted),
+        (_, Some(session)) => decrypt_with(session, ciphertext),
+        (_, None) => Err(UtdReason::UnknownSession.unreadable()),
+    }
+}
+
+fn decrypt_with(
     session: &mut InboundSession,
     ciphertext: &str,
 ) -> Result<megolm::Decrypted, Unreadable> {
-    let first = session.session.first_known_index();
-    match megolm::message(ciphertext) {
-        Err(error) => Err(UtdReason::MalformedEvent.because(error.message)),
-        Ok(message) if message.message_index() < first => Err(UtdReason::UnknownIndex.unreadable()),
-        Ok(_) => megolm::decrypt(&mut session.session, ciphertext).map_err(|_| {
-            if session.source.is_authentic() || session.first_read > 0 {
-                UtdReason::BadMessage.unreadable()
-            } else {
-                UtdReason::WrongKey.unreadable()
-            }
-        }),
+    let message = megolm::message(ciphertext)
+        .map_err(|error| UtdReason::MalformedEvent.because(error.message))?;
+    if message.message_index() < session.session.first_known_index() {
+        return Err(UtdReason::UnknownIndex.unreadable());
     }
+    megolm::decrypt_message(&mut session.session, &message).map_err(|_| {
+        if session.source.is_authentic() || session.first_read > 0 {
+            UtdReason::BadMessage.unreadable()
+        } else {
+            UtdReason::WrongKey.unreadable()
+        }
+    })
 }

@@ -13,6 +13,7 @@
 //! | `key_requests`, `received_requests`, `withheld` | keys that we ask for, are asked for, or are refused |
 //! | `key_bundles` | history that is shared with invited users |
 //! | `room_events`, `timeline`, `gaps`, `taken_events` | decrypts events, once, and keeps those that wait |
+//! | `decryption_ahead` | decrypts the messages of a long timeline on all cores, before their events are judged |
 //! | `key_export` | exported keys, out and in |
 //! | `rooms`, `devices`, `own_account`, `key_upload` | what is known of rooms, of devices, of our own keys |
 //! | `tracking`, `device_lists` | whose devices are tracked, and what the server returned of them |
@@ -54,6 +55,7 @@ mod backup_status;
 mod backup_upload;
 mod backup_version;
 mod bounds;
+mod decryption_ahead;
 mod dehydrated_device;
 mod device_lists;
 mod devices;

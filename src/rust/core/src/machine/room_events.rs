@@ -88,7 +88,7 @@ fn decrypt(
     let number = session.number;
     let is_first = session.first_read == 0 && session.source != KeySource::Own;
     let place = place(session);
-    let decrypted = match inbound_sessions::decrypt_with(session, &content.ciphertext) {
+    let decrypted = match inbound_sessions::decrypt_at(work, &place, &content.ciphertext) {
         Ok(decrypted) => decrypted,
         Err(reason) => return Ok(Err(reason)),
     };

@@ -11,6 +11,7 @@ use super::{Millis, effects::Effects};
 use crate::{
     error::Result,
     judgement::trust::Owner,
+    primitives::megolm::Decrypted,
     store::{
         Transaction,
         records::{Binding, InboundSession, OwnAccount},
@@ -28,6 +29,8 @@ pub(super) struct Work<'a> {
     /// Megolm sessions that were read, by room, session and sender. Their ratchets advance in
     /// memory, which saves doing it again for the next event.
     pub(super) read: HashMap<(String, String, String), InboundSession>,
+    /// Messages that were decrypted ahead with the sessions of `read`, by their ciphertext.
+    pub(super) ahead: HashMap<(String, String, String), HashMap<String, Decrypted>>,
     /// What happened, to which other topics have to react.
     pub(super) effects: RefCell<Effects>,
     /// Identities that were judged.
@@ -46,6 +49,7 @@ impl<'a> Work<'a> {
             account: None,
             account_changed: false,
             read: HashMap::new(),
+            ahead: HashMap::new(),
             effects: RefCell::default(),
             owners: RefCell::default(),
             archived: RefCell::default(),

@@ -87,13 +87,23 @@ impl BackupKey {
 
     /// The public part.
     pub fn public(&self) -> Curve25519PublicKey {
-        self.decryption().public_key()
+        self.decryption().0.public_key()
     }
 
+    /// What decrypts with this key. It costs as much as a decryption, and is made once for many.
+    pub fn decryption(&self) -> Decryption {
+        Decryption(PkDecryption::from_key(Curve25519SecretKey::from_slice(&self.0)))
+    }
+}
+
+/// Decrypts with the private key of a backup.
+pub struct Decryption(PkDecryption);
+
+impl Decryption {
     /// Decrypts `session_data`. What comes out is anybody's word.
     ///
     /// # Errors
-    /// [`Kind::KeyBackup`] when it was not encrypted with the public part of this key.
+    /// [`Kind::KeyBackup`] when it was not encrypted with the public part of the key.
     pub fn decrypt(&self, session_data: &Object) -> Result<Zeroizing<Vec<u8>>> {
         let part = |name: &str| {
             session_data
@@ -107,12 +117,7 @@ impl BackupKey {
             ephemeral_key: curve25519(part("ephemeral")?)?,
         };
         let what = "A key in the backup does not decrypt";
-        contained(|| self.decryption().decrypt(&message).or_fail(Kind::KeyBackup, what))
-            .map(Zeroizing::new)
-    }
-
-    fn decryption(&self) -> PkDecryption {
-        PkDecryption::from_key(Curve25519SecretKey::from_slice(&self.0))
+        contained(|| self.0.decrypt(&message).or_fail(Kind::KeyBackup, what)).map(Zeroizing::new)
     }
 }
 
@@ -144,11 +149,11 @@ mod tests {
     fn what_was_encrypted_opens_with_its_key_alone() {
         let key = BackupKey::random().unwrap();
         let sealed = encrypt(key.public(), b"room key").unwrap();
-        assert_eq!(key.decrypt(&sealed).unwrap().as_slice(), b"room key");
+        assert_eq!(key.decryption().decrypt(&sealed).unwrap().as_slice(), b"room key");
         let other = BackupKey::random().unwrap();
-        assert_eq!(other.decrypt(&sealed).unwrap_err().kind, Kind::KeyBackup);
+        assert_eq!(other.decryption().decrypt(&sealed).unwrap_err().kind, Kind::KeyBackup);
         let again = BackupKey::from_base64(&key.to_base64()).unwrap();
-        assert_eq!(again.decrypt(&sealed).unwrap().as_slice(), b"room key");
+        assert_eq!(again.decryption().decrypt(&sealed).unwrap().as_slice(), b"room key");
     }
 
     // A vector of vodozemac's and libolm's tests of each other.
@@ -170,7 +175,7 @@ mod tests {
                 let mut odd = good.clone();
                 odd.remove(part);
                 odd.extend(value.map(|text| (part.to_owned(), Json::String(text.into()))));
-                key.decrypt(&odd)
+                key.decryption().decrypt(&odd)
             };
             for odd in [None, Some(""), Some("AAAA"), Some("?")] {
                 assert!(with(odd).is_err(), "{part} {odd:?}");

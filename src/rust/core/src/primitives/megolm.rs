@@ -69,11 +69,26 @@ pub fn message(ciphertext: &str) -> Result<MegolmMessage> {
 /// [`Kind::Megolm`] when the message is not of this session, was altered, or is of an index
 /// before the first one this session knows.
 pub fn decrypt(session: &mut InboundGroupSession, ciphertext: &str) -> Result<Decrypted> {
-    let message = message(ciphertext)?;
+    decrypt_message(session, &message(ciphertext)?)
+}
+
+/// Decrypts a message that was read.
+///
+/// # Errors
+/// Those of [`decrypt`].
+pub fn decrypt_message(
+    session: &mut InboundGroupSession,
+    message: &MegolmMessage,
+) -> Result<Decrypted> {
     let decrypted = contained(|| {
-        session.decrypt(&message).or_fail(Kind::Megolm, "The Megolm message does not decrypt")
+        session.decrypt(message).or_fail(Kind::Megolm, "The Megolm message does not decrypt")
     })?;
     Ok(Decrypted { plaintext: decrypted.plaintext, message_index: decrypted.message_index })
+}
+
+/// A copy of a session, for another thread. It begins at the first known index.
+pub fn copy(session: &InboundGroupSession) -> InboundGroupSession {
+    InboundGroupSession::from_pickle(session.pickle())
 }
 
 #[cfg(test)]

@@ -19,12 +19,28 @@ pub fn limit_threads(threads: usize) {
     LIMIT.store(threads.max(1), Ordering::Relaxed);
 }
 
+/// How many threads work on so many items.
+fn threads(items: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    cores.min(LIMIT.load(Ordering::Relaxed)).min(items / SMALLEST_SHARE)
+}
+
+/// Whether more than one thread works on so many items.
+pub fn is_spread(items: usize) -> bool {
+    threads(items) > 1
+}
+
 /// Applies `f` to every item and keeps the order.
 pub fn map<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cores.min(LIMIT.load(Ordering::Relaxed)).min(items.len() / SMALLEST_SHARE);
+    map_shares(items, |share| share.into_iter().map(&f).collect())
+}
+
+/// Applies `f` to the share of each thread, which is items that follow each other, and keeps the order. For
+/// work that goes on from the item before.
+pub fn map_shares<T: Send, R: Send>(items: Vec<T>, f: impl Fn(Vec<T>) -> Vec<R> + Sync) -> Vec<R> {
+    let threads = threads(items.len());
     if threads < 2 {
-        return items.into_iter().map(f).collect();
+        return f(items);
     }
     let share = items.len().div_ceil(threads);
     let mut items = items.into_iter();
@@ -33,7 +49,7 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R>
             let chunk: Vec<T> = items.by_ref().take(share).collect();
             (!chunk.is_empty()).then_some(chunk)
         })
-        .map(|chunk| scope.spawn(|| chunk.into_iter().map(&f).collect::<Vec<R>>()))
+        .map(|chunk| scope.spawn(|| f(chunk)))
         .collect();
         workers
             .into_iter()

@@ -1,10 +1,13 @@
 //! Syncs, gaps, and several processes.
 
-use mxcrypt_core::machine::{Outcome, Reply, Unsigned};
+use mxcrypt_core::{
+    machine::{Outcome, Reply, Unsigned},
+    primitives::parallel,
+};
 use mxcrypt_model_server::{Request, Response};
 use serde_json::{Value, json};
 
-use crate::scene::{Person, Scene, parse, text_of};
+use crate::scene::{Person, Scene, encoded, parse, text_of};
 
 fn pair() -> (Scene, Person, Person, String) {
     let mut scene = Scene::new();
@@ -381,7 +384,7 @@ fn what_was_not_tried_is_encrypted_anew() {
     alice.sync(&mut scene);
     alice.pump(&mut scene);
     assert_eq!(bob.reads(&mut scene), ["0", "1"]);
-    let path = format!("rooms/{}/messages?dir=b&limit=1", crate::scene::encoded(&room_id));
+    let path = format!("rooms/{}/messages?dir=b&limit=1", encoded(&room_id));
     let page = scene.call(Some(&alice.token), "GET", &path, Value::Null);
     let history = carol
         .machine
@@ -422,7 +425,7 @@ fn a_gap_in_a_room_that_we_were_removed_from_is_filled_or_told() {
     for n in 0..30 {
         alice.say(&mut scene, &room_id, &n.to_string());
     }
-    let path = format!("rooms/{}/kick", crate::scene::encoded(&room_id));
+    let path = format!("rooms/{}/kick", encoded(&room_id));
     scene.call(Some(&alice.token), "POST", &path, json!({"user_id": bob.user}));
     let mut limited = false;
     bob.sync_with(&mut scene, |sync| {
@@ -432,4 +435,49 @@ fn a_gap_in_a_room_that_we_were_removed_from_is_filled_or_told() {
     assert!(limited);
     bob.pump(&mut scene);
     assert_eq!(bob.new_texts(), numbers(0..30));
+}
+
+/// So many messages that they are decrypted ahead on all cores, and some of them a server has tampered with.
+#[test]
+fn many_messages_are_judged_alike_on_one_thread_and_on_all() {
+    let expected: Vec<String> = (0..64)
+        .map(|number| match number {
+            3 => "(bad_message)".to_owned(),
+            5 => "(sender_mismatch)".to_owned(),
+            7 => "(unknown_session)".to_owned(),
+            _ => number.to_string(),
+        })
+        .chain(["(replayed)".to_owned()])
+        .collect();
+    for threads in [1, usize::MAX] {
+        parallel::limit_threads(threads);
+        assert_eq!(texts_of_tampered_timeline(), expected, "{threads} threads at most");
+    }
+}
+
+/// What Alice reads of 64 messages of Bob, of which four were changed.
+fn texts_of_tampered_timeline() -> Vec<String> {
+    let (mut scene, mut bob, mut alice, room_id) = pair();
+    for number in 0..64 {
+        bob.queue(&scene, &room_id, &number.to_string());
+    }
+    assert_eq!(bob.pump(&mut scene), []);
+    let path = format!("rooms/{}/messages?dir=b&limit=100", encoded(&room_id));
+    let page = parse(&scene.call(Some(&alice.token), "GET", &path, Value::Null).body);
+    let mut events = page["chunk"].as_array().unwrap().clone();
+    events.retain(|event| event["type"] == "m.room.encrypted");
+    events.reverse();
+    let ciphertext = events[3]["content"]["ciphertext"].as_str().unwrap();
+    // The signature is at the end.
+    events[3]["content"]["ciphertext"] =
+        format!("{}{}", &ciphertext[..ciphertext.len() - 10], "AAAAAAAAAA").into();
+    events[5]["sender"] = json!("@carol:here");
+    events[7]["content"]["session_id"] = json!("another");
+    let mut again = events[9].clone();
+    again["event_id"] = json!("$again");
+    events.push(again);
+    let (since, mut answer) = alice.sync_answer(&mut scene);
+    answer["rooms"]["join"][&room_id]["timeline"] = json!({"events": events, "limited": false});
+    alice.machine.receive_sync(scene.now, since.as_deref(), &answer.to_string()).unwrap();
+    alice.new_texts()
 }
