@@ -7,7 +7,7 @@ use vodozemac::olm::Account;
 
 use crate::wire;
 
-/// W7 verifies this many, W3 shares with the first of them.
+/// W7 verifies this many of them, and W3 shares with so many.
 pub(crate) const DEVICES: usize = 10_000;
 pub(crate) const SHARED_WITH: usize = 1_000;
 
@@ -15,23 +15,24 @@ pub(crate) fn names(i: usize) -> (String, String) {
     (format!("@user{i:05}:demo"), format!("DEVICE{i:05}"))
 }
 
-/// Writes `device_keys.jsonl`, `one_time_keys.jsonl` and the two answers made of their beginning.
-pub(crate) fn write(dir: &Path) {
+/// Writes `device_keys.jsonl` and `one_time_keys.jsonl` with so many lines, and the two answers made
+/// of their beginning.
+pub(crate) fn write(dir: &Path, size: usize) {
     let (mut device_keys, mut one_time_keys) = (Vec::new(), Vec::new());
     let (mut query, mut claim) = (json!({}), json!({}));
-    for i in 0..DEVICES {
+    for i in 0..size {
         let (user_id, device_id) = names(i);
         let mut account = Account::new();
         let keys = wire::device_keys(&account, &user_id, &device_id);
+        account.generate_one_time_keys(1);
+        let (key_id, key) = account.one_time_keys().into_iter().next().expect("a key");
+        let key = wire::sign(json!({"key": key.to_base64()}), &account, &user_id, &device_id);
+        let key = json!({format!("signed_curve25519:{}", key_id.to_base64()): key});
         if i < SHARED_WITH {
-            account.generate_one_time_keys(1);
-            let (key_id, key) = account.one_time_keys().into_iter().next().expect("a key");
-            let key = wire::sign(json!({"key": key.to_base64()}), &account, &user_id, &device_id);
-            let key = json!({format!("signed_curve25519:{}", key_id.to_base64()): key});
-            one_time_keys.push(key.clone());
             query[&user_id] = json!({&device_id: &keys});
-            claim[&user_id] = json!({&device_id: key});
+            claim[&user_id] = json!({&device_id: &key});
         }
+        one_time_keys.push(key);
         device_keys.push(keys);
     }
     write_lines(&dir.join("device_keys.jsonl"), &device_keys);

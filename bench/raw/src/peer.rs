@@ -16,10 +16,17 @@ const USER: &str = "@peer:demo";
 /// Sessions that events are encrypted with; any more only lie in the store.
 const USED_SESSIONS: usize = 1_000;
 /// So many keys come with one sync.
-const KEYS_PER_SYNC: usize = 1_000;
+const KEYS_PER_SYNC: usize = 100;
 /// So many times more events, after which the growth of the store is steady.
 const BATCHES: usize = 5;
 const SINGLE_EVENTS: usize = 200;
+/// The session of these events is one of the first, which the smallest store holds too.
+const SINGLES_SESSION: usize = 50;
+/// A sync of so many events each.
+const SYNC_SIZES: [usize; 4] = [100, 1_000, 10_000, 100_000];
+/// What a listener hears: so many syncs, of so many events each.
+const HEARD_SYNCS: usize = 2_000;
+const HEARD_EVENTS: usize = 50;
 pub(crate) const MESSAGES_BEFORE_SINGLES: usize = BATCHES * EVENTS / USED_SESSIONS;
 
 /// The device the peer writes to.
@@ -38,8 +45,9 @@ struct Peer {
 }
 
 /// Writes sync answers: `keys_0001.json`, ... with all room keys, `one_1.json`, ... with events of
-/// one session, `thousand_1.json`, ... with events of a thousand sessions in turn, and
-/// `singles.jsonl` with one event each. For the other side `session_keys.json`.
+/// one session, `thousand_1.json`, ... with events of a thousand sessions in turn, `singles.jsonl`
+/// with one event each, `heard.jsonl` with fifty each, and `events_100.json`, ... with so many.
+/// For the limit `session_keys.json`.
 pub(crate) fn write(dir: &Path, receiver: &Receiver<'_>, sessions: usize) {
     let key = |text| Curve25519PublicKey::from_base64(text).expect("a key");
     let account = Account::new();
@@ -77,11 +85,22 @@ pub(crate) fn write(dir: &Path, receiver: &Receiver<'_>, sessions: usize) {
     }
     let singles: String = (0..SINGLE_EVENTS)
         .map(|i| {
-            let event = peer.event(&mut used[USED_SESSIONS / 2]);
+            let event = peer.event(&mut used[SINGLES_SESSION]);
             wire::sync(&format!("single{i}"), vec![], vec![event]) + "\n"
         })
         .collect();
     write("singles.jsonl".into(), singles);
+    let mut several = |name: String, count: usize, session: usize| {
+        let events = (0..count).map(|_| peer.event(&mut used[session])).collect();
+        wire::sync(&name, vec![], events)
+    };
+    let heard: String = (0..HEARD_SYNCS)
+        .map(|i| several(format!("heard{i}"), HEARD_EVENTS, SINGLES_SESSION + 1) + "\n")
+        .collect();
+    write("heard.jsonl".into(), heard);
+    for size in SYNC_SIZES {
+        write(format!("events_{size}.json"), several(format!("events{size}"), size, 0));
+    }
 }
 
 impl Peer {

@@ -10,13 +10,15 @@ use vodozemac::{
         GroupSession, InboundGroupSession, InboundGroupSessionPickle, MegolmMessage, SessionConfig,
         SessionKey,
     },
-    olm::{Account, Session, SessionConfig as OlmConfig},
+    olm::{Account, PreKeyMessage, Session, SessionConfig as OlmConfig},
 };
 
 use crate::{
+    attachment, crowd,
     devices::{DEVICES, SHARED_WITH, names},
+    keys,
     meter::measure,
-    peer::{self, EVENTS},
+    peer::{self, EVENTS, Receiver},
     wire::{self, MEGOLM, Payload, ROOM, Recipient, Sender},
 };
 
@@ -37,10 +39,16 @@ pub(crate) fn run(workload: &str, dir: &Path) {
         }
         "w3-share" => share(workload, &read("query.json"), &read("claim.json"), true),
         "w3-again" => share(workload, &read("query.json"), &read("claim.json"), false),
+        "w4-crowd" => receive_crowd(workload, 1_000),
         "w5-send" => send_one(workload),
         "w5-receive" => receive_one(workload),
         "w7-verify" => verify(workload, &read("device_keys.jsonl")),
-        other => panic!("there is no workload {other}"),
+        "w8" => attachment::run(dir),
+        other => match other.split_once('-') {
+            Some(("w6", size)) => keys::export(size.parse().expect("a number"), dir),
+            Some(("w9", size)) => keys::back_up(size.parse().expect("a number")),
+            _ => panic!("there is no workload {other}"),
+        },
     }
 }
 
@@ -225,6 +233,60 @@ fn give_key(sender: &Sender<'_>, targets: &mut [Target]) -> Vec<String> {
     requests
 }
 
+/// A sync answer in, all plaintexts out: an Olm session is opened for each key, and a Megolm session
+/// for each event.
+fn receive_crowd(workload: &str, size: usize) {
+    let mut account = Account::new();
+    account.generate_fallback_key();
+    let key = account.fallback_key().into_values().next().expect("a key");
+    let (ed25519, curve25519) = (account.ed25519_key(), account.curve25519_key());
+    let receiver = Receiver {
+        user_id: "@alice:demo",
+        ed25519: &ed25519.to_base64(),
+        curve25519: &curve25519.to_base64(),
+        one_time_key: &key.to_base64(),
+    };
+    let text = crowd::assemble(&receiver, size).sync();
+    let payloads: Vec<Payload> = measure(workload, 1, || {
+        let sync: Value = serde_json::from_str(&text).expect("a sync answer");
+        let keys = sync["to_device"]["events"].as_array().expect("events");
+        let mut sessions: HashMap<String, InboundGroupSession> =
+            keys.iter().map(|event| receive_key(&mut account, event, &receiver)).collect();
+        let events = sync["rooms"]["join"][ROOM]["timeline"]["events"].as_array().expect("events");
+        let read = |event: &Value| {
+            let content = &event["content"];
+            let session = sessions.get_mut(wire::text(&content["session_id"])).expect("a session");
+            let plaintext = decrypt(session, wire::text(&content["ciphertext"]));
+            serde_json::from_slice(&plaintext).expect("a payload")
+        };
+        events.iter().map(read).collect()
+    });
+    assert_eq!(payloads.len(), size);
+}
+
+fn receive_key(
+    account: &mut Account,
+    event: &Value,
+    receiver: &Receiver<'_>,
+) -> (String, InboundGroupSession) {
+    let content = &event["content"];
+    let sender_key = Curve25519PublicKey::from_base64(wire::text(&content["sender_key"]));
+    let ciphertext = &content["ciphertext"][receiver.curve25519]["body"];
+    let message = PreKeyMessage::from_base64(wire::text(ciphertext)).expect("a message");
+    let made = account
+        .create_inbound_session(OlmConfig::version_1(), sender_key.expect("a key"), &message)
+        .expect("a session");
+    let payload: Value = serde_json::from_slice(&made.plaintext).expect("a payload");
+    assert_eq!(payload["recipient_keys"]["ed25519"], receiver.ed25519);
+    let device_keys = &payload["sender_device_keys"];
+    let user_id = wire::text(&device_keys["user_id"]);
+    let signing_key = Ed25519PublicKey::from_base64(wire::text(&payload["keys"]["ed25519"]));
+    wire::verify(device_keys, user_id, "PEER", signing_key.expect("a key"));
+    let key = SessionKey::from_base64(wire::text(&payload["content"]["session_key"]));
+    let session = InboundGroupSession::new(&key.expect("a key"), SessionConfig::version_1());
+    (session.session_id(), session)
+}
+
 const PICKLE_KEY: [u8; 32] = [7; 32];
 
 /// Encrypts one event and makes what would be saved.
@@ -265,7 +327,7 @@ fn receive_one(workload: &str) {
 }
 
 fn verify(workload: &str, lines: &str) {
-    let texts: Vec<&str> = lines.lines().collect();
+    let texts: Vec<&str> = lines.lines().take(DEVICES).collect();
     measure(workload, 1, || {
         for (i, text) in texts.iter().enumerate() {
             let (user_id, device_id) = names(i);
