@@ -10,11 +10,11 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # A build keeps what it compiled; CRAN's builds start from nothing.
 export NOT_CRAN := true
 
-.PHONY: help setup install demo test container simulation lint msrv deny typos bench document readme \
-  vendor build check clean
+.PHONY: help setup install demo test container simulation lint msrv deny typos bench bench-compare document \
+  readme vendor build check clean
 
 help: ## This list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
 setup: ## Install what is missing: R, Synapse, Node, their packages
 	@tools/setup.sh
@@ -52,8 +52,11 @@ deny: ## Licences, sources and advisories of all crates (needs cargo-deny)
 typos: ## Spelling of code and documents (needs typos)
 	@typos
 
-bench: install ## Measure against bare vodozemac, in the same run
-	@bench/run.sh
+bench: install ## Measure against bare vodozemac and the SDK, in the same run (QUICK=1)
+	@BENCH_QUICK=$(QUICK) bench/run.sh
+
+bench-compare: install ## Measure against another revision, in turn (BASE=revision)
+	@bench/compare.sh $(or $(BASE),HEAD)
 
 document: setup ## Write the R wrappers of the glue, NAMESPACE and man/
 	@tools/document.sh
@@ -73,5 +76,5 @@ check: build ## R CMD check --as-cran on the source package
 	@tools/check.sh
 
 clean: ## Remove what was built, and keep what was installed
-	@rm -rf src/rust/target bench/raw/target tests/rust/target $(LIBRARY) \
+	@rm -rf src/rust/target bench/raw/target bench/sdk/target tests/rust/target $(LIBRARY) \
 	  src/*.o src/*.so *.Rcheck mxcrypt_*.tar.gz .tools/build

@@ -11,24 +11,30 @@ clock <- function() {
 }
 
 # Prints what `work` costs as one line of JSON; see raw/src/meter.rs. What the
-# demo homeserver took of it is told apart. `fields` go into the line as well.
+# demo homeserver took of it is left out. `fields` go into the line as well.
 measure <- function(workload, work, times = 1, fields = list()) {
   gc()
   forget_peak()
   server$spent <- c(cpu = 0, wall = 0)
+  idle <- status_mb("VmRSS")
+  flushed <- flushes()
   before <- clock()
   done <- work()
-  spent <- clock() - before
-  own <- spent - server$spent
+  own <- clock() - before - server$spent
   line <- list(
     workload = workload,
     cpu = own[["cpu"]] / times,
     wall = own[["wall"]] / times,
-    server_cpu = server$spent[["cpu"]] / times,
-    rss_mb = peak_mb()
+    idle_mb = idle,
+    rss_mb = status_mb("VmHWM"),
+    flushes = (flushes() - flushed) / times
   )
-  cat(jsonlite::toJSON(c(line, fields), auto_unbox = TRUE, digits = 9), "\n")
+  print_line(c(line, fields))
   invisible(done)
+}
+
+print_line <- function(line) {
+  cat(jsonlite::toJSON(line, auto_unbox = TRUE, digits = 9, na = "null"), "\n")
 }
 
 # Where it is not allowed, the peak of the preparation counts too.
@@ -36,17 +42,25 @@ forget_peak <- function() {
   try(cat("5", file = "/proc/self/clear_refs"), silent = TRUE)
 }
 
-peak_mb <- function() {
-  status <- readLines("/proc/self/status")
-  kb <- sub(" kB", "", sub("VmHWM:", "", grep("^VmHWM", status, value = TRUE)))
-  as.numeric(kb) / 1024
+status_mb <- function(name) {
+  lines <- readLines("/proc/self/status")
+  line <- grep(paste0("^", name, ":"), lines, value = TRUE)
+  as.numeric(gsub("[^0-9]", "", line)) / 1024
+}
+
+# Flushes so far, of which strace writes a line each: run.R has the first run
+# under it.
+flushes <- function() {
+  file <- Sys.getenv("BENCH_FLUSHES")
+  if (nzchar(file)) sum(grepl("sync(", readLines(file), fixed = TRUE)) else NA
 }
 
 # --- The demo homeserver -------------------------------------------------------
 
 # It works inside of this process. A stop-watch around the one function that
 # calls it tells its share from the client's; nothing else of the package is
-# touched. `server$sync`, once set, is the answer to the next GET /sync.
+# touched. `server$sync`, once set, is the answer to the next GET /sync, or a
+# function that gives the answer to each.
 server <- new.env()
 server$spent <- c(cpu = 0, wall = 0)
 server$sync <- NULL
@@ -56,21 +70,34 @@ timed_perform <- function(homeserver, method, path, token, body) {
   before <- clock()
   on.exit(server$spent <- server$spent + clock() - before)
   if (!is.null(server$sync) && grepl("/v3/sync?", path, fixed = TRUE)) {
-    answer <- list(status = 200L, body = server$sync)
-    server$sync <- NULL
-    return(answer)
+    answer <- server$sync
+    if (is.function(answer)) {
+      answer <- answer()
+    } else {
+      server$sync <- NULL
+    }
+    return(list(status = 200L, body = answer))
   }
   demo_perform(homeserver, method, path, token, body)
 }
 utils::assignInNamespace("demo_perform", timed_perform, "mxcrypt")
 
-# A homeserver keeps a key backup on disk, and so not in this process: `server$backup`,
-# once set, is the file it goes to, and from which it is handed out.
+# A sync that brings nothing. Without the counts, keys would be uploaded.
+nothing_new <- charToRaw(paste0(
+  "{\"next_batch\":\"now\",\"device_one_time_keys_count\":",
+  "{\"signed_curve25519\":50},",
+  "\"device_unused_fallback_key_types\":[\"signed_curve25519\"]}"
+))
+
+# A homeserver keeps a key backup and large files on disk, and so not in this
+# process. `server$backup` and `server$media`, once set, are the files they go to, and
+# from which they are handed out.
 server$backup <- NULL
+server$media <- NULL
 http_once <- mxcrypt:::http_once
 opening <- "{\"rooms\":{"
 
-backed_up <- function(
+on_disk <- function(
   session,
   method,
   path,
@@ -80,26 +107,24 @@ backed_up <- function(
   download,
   call
 ) {
-  if (
-    is.null(server$backup) || !grepl("/room_keys/keys?", path, fixed = TRUE)
-  ) {
-    return(http_once(
-      session,
-      method,
-      path,
-      body,
-      timeout,
-      content,
-      download,
-      call
-    ))
-  }
   before <- clock()
-  on.exit(server$spent <- server$spent + clock() - before)
-  answer <- list(
-    status = 200L,
-    body = charToRaw("{\"count\":0,\"etag\":\"0\"}")
-  )
+  answer <- NULL
+  if (
+    !is.null(server$backup) && grepl("/room_keys/keys?", path, fixed = TRUE)
+  ) {
+    answer <- backup_answer(method, body, download)
+  } else if (!is.null(server$media) && grepl("/media/", path, fixed = TRUE)) {
+    answer <- media_answer(method, content, download)
+  }
+  if (!is.null(answer)) {
+    server$spent <- server$spent + clock() - before
+    return(list(status = 200L, body = answer))
+  }
+  http_once(session, method, path, body, timeout, content, download, call)
+}
+utils::assignInNamespace("http_once", on_disk, "mxcrypt")
+
+backup_answer <- function(method, body, download) {
   if (method == "PUT") {
     # The rooms of one request after those of another: a name may stand twice.
     rooms <- substr(body, nchar(opening) + 1, nchar(body) - 2)
@@ -111,14 +136,24 @@ backed_up <- function(
       file = server$backup,
       append = TRUE
     )
-  } else {
-    file.copy(server$backup, download$to, overwrite = TRUE)
-    cat("}}", file = download$to, append = TRUE)
-    answer$body <- raw()
+    return(charToRaw("{\"count\":0,\"etag\":\"0\"}"))
   }
-  answer
+  file.copy(server$backup, download$to, overwrite = TRUE)
+  cat("}}", file = download$to, append = TRUE)
+  raw()
 }
-utils::assignInNamespace("http_once", backed_up, "mxcrypt")
+
+# What is no transfer (the largest file that is allowed) is left to the demo server.
+media_answer <- function(method, content, download) {
+  if (method == "POST") {
+    file.copy(content[["path"]], server$media, overwrite = TRUE)
+    return(charToRaw("{\"content_uri\":\"mxc://demo/large\"}"))
+  }
+  if (!is.null(download)) {
+    file.copy(server$media, download[["to"]], overwrite = TRUE)
+    return(raw())
+  }
+}
 
 # A request of a user whose client is not measured; the answer as a list.
 ask <- function(homeserver, method, path, body = "{}", token = NULL) {
@@ -179,6 +214,8 @@ long_room <- function(client) {
   mx_room_encrypt(client, room, rotation_messages = 10000)
   room
 }
+
+number <- function(x) format(x, scientific = FALSE, trim = TRUE)
 
 read_text <- function(...) {
   path <- file.path(...)

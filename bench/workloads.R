@@ -9,7 +9,6 @@ fixtures <- arguments[[2]]
 source("bench/harness.R")
 
 events <- 10000L
-shared_with <- 1000L
 body <- strrep("x", 200)
 # A single message is too short to be measured alone.
 singles <- 100L
@@ -72,14 +71,14 @@ decrypt_process <- function(file) {
 
 # --- W3 ------------------------------------------------------------------------
 
-# A room of Alice's with a thousand other users, each with a device.
-crowded_room <- function() {
+# A room of Alice's with so many other users, each with a device.
+crowded_room <- function(size) {
   homeserver <- mx_demo_homeserver("alice")
   alice <- alice_on(store_copy(fixtures, "store_0"), homeserver)
   room <- mx_room_create(alice, public = TRUE)
-  device_keys <- readLines(file.path(fixtures, "device_keys.jsonl"))
-  one_time_keys <- readLines(file.path(fixtures, "one_time_keys.jsonl"))
-  for (i in seq_len(shared_with)) {
+  device_keys <- readLines(file.path(fixtures, "device_keys.jsonl"), size)
+  one_time_keys <- readLines(file.path(fixtures, "one_time_keys.jsonl"), size)
+  for (i in seq_len(size)) {
     name <- sprintf("user%05d", i - 1L)
     account <- list(
       username = name,
@@ -104,10 +103,13 @@ crowded_room <- function() {
   list(alice = alice, room = room)
 }
 
-share <- function() {
-  scene <- crowded_room()
+share <- function(size) {
+  scene <- crowded_room(size)
   send <- function() mx_send_text(scene$alice, scene$room, body)
   measure("w3-share", send)
+  if (size != 1000) {
+    return(invisible())
+  }
   # The most usual reason for the next one: the session is worn out.
   mx_send_text(scene$alice, scene$room, rep(body, 99))
   measure("w3-again", send)
@@ -121,11 +123,32 @@ share <- function() {
   measure("w3-next", many, 50)
 }
 
+# --- W4 ------------------------------------------------------------------------
+
+# One sync brings a room key from each of so many devices, and an event of each.
+crowd <- function(size) {
+  alice <- alice_in_crowd(size)
+  server$sync <- charToRaw(read_text(
+    fixtures,
+    paste0("crowd_", number(size), ".json")
+  ))
+  got <- measure("w4-crowd", function() mx_sync(alice, limit = 1e5))
+  stopifnot(sum(got[["decrypted"]]) == size)
+}
+
+# The senders are members of the room: of a stranger few keys are kept.
+alice_in_crowd <- function(size) {
+  alice <- alice_on(store_copy(fixtures, "store_0"))
+  members <- read_text(fixtures, paste0("members_", number(size), ".json"))
+  server$sync <- charToRaw(members)
+  mx_sync(alice, limit = 1e5)
+  alice
+}
+
 # --- W5 ------------------------------------------------------------------------
 
 opened <- function(size) {
-  fields <- list(size = size)
-  store <- store_copy(fixtures, paste0("store_", size))
+  store <- store_copy(fixtures, paste0("store_", number(size)))
   close_stores()
   # A store is open as soon as anything refers to it.
   the <- mxcrypt:::the
@@ -135,18 +158,17 @@ opened <- function(size) {
       the[["stores"]] <- list()
     }
   }
-  measure("w5-open", open, singles, c(fields, store_kb = store_kb(store)))
+  measure("w5-open", open, singles, list(store_kb = store_kb(store)))
   close_stores()
   store
 }
 
 stored <- function(size) {
   store <- opened(size)
-  fields <- list(size = size)
   alice <- alice_on(store)
   room <- long_room(alice)
   # What is known of the room is fresh, as it is for a program that listens.
-  server$sync <- charToRaw('{"next_batch":"now"}')
+  server$sync <- nothing_new
   mx_sync(alice)
   send <- function() mx_send_text(alice, room, body)
   send()
@@ -155,7 +177,7 @@ stored <- function(size) {
       send()
     }
   }
-  measure("w5-send", many, singles, fields)
+  measure("w5-send", many, singles)
 
   answers <- lapply(readLines(file.path(fixtures, "singles.jsonl")), charToRaw)
   receive <- function(answer) {
@@ -168,7 +190,44 @@ stored <- function(size) {
       receive(answers[[i]])
     }
   }
-  measure("w5-receive", many, singles, fields)
+  measure("w5-receive", many, singles)
+
+  server$sync <- function() nothing_new
+  mx_sync(alice)
+  many <- function() {
+    for (i in seq_len(singles)) {
+      mx_sync(alice)
+    }
+  }
+  measure("w5-idle", many, singles)
+  server$sync <- NULL
+}
+
+# --- A listener --------------------------------------------------------------------
+
+# mx_listen() hears so many events, fifty a sync, and ends with the next request.
+listen <- function(size) {
+  alice <- alice_on(store_copy(fixtures, "store_1000"))
+  server$sync <- nothing_new
+  mx_sync(alice)
+  lines <- file(file.path(fixtures, "heard.jsonl"), "r")
+  on.exit(close(lines))
+  answered <- 0
+  server$sync <- function() {
+    if (answered == size) {
+      rlang::abort("all was heard", "bench_end")
+    }
+    answered <<- answered + 50
+    charToRaw(readLines(lines, 1))
+  }
+  heard <- 0
+  handler <- function(event) heard <<- heard + 1
+  hear <- function() {
+    tryCatch(mx_listen(alice, handler), bench_end = identity)
+  }
+  measure("listen", hear)
+  server$sync <- NULL
+  stopifnot(heard == size)
 }
 
 # What is left in the store of an event that was handed over: that it is known, and
@@ -185,31 +244,28 @@ growth <- function(kind) {
     workload = paste0("w5-growth-", kind),
     bytes_per_event = (size[[5]] - size[[3]]) / (2 * events)
   )
-  cat(jsonlite::toJSON(line, auto_unbox = TRUE, digits = 9), "\n")
+  print_line(line)
 }
 
 # --- W6 ------------------------------------------------------------------------
 
 # A device with so many sessions exports them, and one without takes them in.
 key_export <- function(size) {
-  fields <- list(size = size)
   file <- tempfile()
-  alice <- alice_on(store_copy(fixtures, paste0("store_", size)))
+  alice <- alice_on(store_copy(fixtures, paste0("store_", number(size))))
   export <- function() mx_keys_export(alice, file, "correct horse")
-  measure("w6-export", export, fields = fields)
+  measure("w6-export", export)
   close_stores()
   late <- alice_on(store_copy(fixtures, "store_0"))
   import <- function() mx_keys_import(late, file, "correct horse")
-  keys <- measure("w6-import", import, fields = fields)
+  keys <- measure("w6-import", import)
   stopifnot(nrow(keys) == size, keys[["status"]] == "imported")
-  file_mb <- file.size(file) / 1024^2
-  message(size, " sessions are ", signif(file_mb, 3), " MB of key export")
 }
 
 # --- W7 ------------------------------------------------------------------------
 
 verify <- function() {
-  texts <- readLines(file.path(fixtures, "device_keys.jsonl"))
+  texts <- readLines(file.path(fixtures, "device_keys.jsonl"), events)
   number <- seq_along(texts) - 1L
   users <- sprintf("@user%05d:demo", number)
   devices <- sprintf("DEVICE%05d", number)
@@ -219,25 +275,43 @@ verify <- function() {
   stopifnot(nrow(verdicts) == events, is.na(verdicts[["error"]]))
 }
 
+# --- W8 ------------------------------------------------------------------------
+
+# 256 MiB to the content repository, and from there.
+attachment <- function() {
+  alice <- alice_on(store_copy(fixtures, "store_0"))
+  room <- long_room(alice)
+  mx_send_text(alice, room, body)
+  plain <- file.path(fixtures, "file")
+  work <- dirname(alice[["store_dir"]])
+  server$media <- file.path(work, "media")
+  measure("w8-encrypt", function() mx_send_file(alice, room, plain))
+  sent <- mx_messages(alice, room, 1)
+  saved <- measure("w8-decrypt", function() {
+    mx_media_download(alice, sent, path = work)
+  })
+  stopifnot(tools::md5sum(saved[["path"]]) == tools::md5sum(plain))
+}
+
 # --- W9 ------------------------------------------------------------------------
 
 # A device with so many sessions backs them up, and one without gets them all.
 key_backup <- function(size) {
-  fields <- list(size = size)
   homeserver <- mx_demo_homeserver("alice")
-  alice <- alice_on(store_copy(fixtures, paste0("store_", size)), homeserver)
+  alice <- alice_on(
+    store_copy(fixtures, paste0("store_", number(size))),
+    homeserver
+  )
   server$backup <- tempfile()
   setup <- suppressMessages(mx_crypto_setup(alice))
-  measure("w9-backup", function() mx_backup_upload(alice), fields = fields)
+  measure("w9-backup", function() mx_backup_upload(alice))
   key <- format(setup$recovery_key, reveal = TRUE)
   close_stores()
   late <- mx_demo_client(homeserver, "alice", verified = FALSE)
   suppressMessages(mx_crypto_setup(late, recovery_key = key))
   restore <- function() mx_backup_restore(late)
-  keys <- measure("w9-restore", restore, fields = fields)
+  keys <- measure("w9-restore", restore)
   stopifnot(nrow(keys) == size, keys[["restored"]])
-  file_mb <- file.size(server$backup) / 1024^2
-  message(size, " sessions are ", signif(file_mb, 3), " MB of key backup")
 }
 
 # --- W10 -----------------------------------------------------------------------
@@ -245,7 +319,6 @@ key_backup <- function(size) {
 # The history of a room is archived, exported and searched by a device that has its
 # keys.
 archive <- function(size) {
-  fields <- list(size = size)
   homeserver <- mx_demo_homeserver(c("alice", "bob"))
   alice <- mx_demo_client(homeserver, "alice")
   bob <- mx_demo_client(homeserver, "bob")
@@ -256,30 +329,18 @@ archive <- function(size) {
     suppressMessages(mx_send_text(alice, room, paste(numbers, body)))
     mx_sync(bob, limit = 1e5)
   }
-  archived <- measure(
-    "w10-archive",
-    function() mx_archive(bob, room),
-    fields = fields
-  )
+  archived <- measure("w10-archive", function() mx_archive(bob, room))
   stopifnot(archived[["complete"]], archived[["events"]] >= size)
   stopifnot(archived[["unread"]] == 0)
   file <- tempfile(fileext = ".csv")
-  measure(
-    "w10-export",
-    function() mx_archive_export(bob, file),
-    fields = fields
-  )
-  search_archive(bob, size, fields)
+  measure("w10-export", function() mx_archive_export(bob, file))
+  search_archive(bob, size)
 }
 
 # One message of all is found.
-search_archive <- function(client, size, fields) {
+search_archive <- function(client, size) {
   pattern <- paste0("^", format(size - 1, scientific = FALSE), " ")
-  found <- measure(
-    "w10-search",
-    function() mx_search(client, pattern),
-    fields = fields
-  )
+  found <- measure("w10-search", function() mx_search(client, pattern))
   stopifnot(nrow(found) == 1, attr(found, "searched") == size)
 }
 
@@ -311,37 +372,102 @@ large_archive <- function(size) {
     )
     mxcrypt:::machine_archive_page(machine, room, from, charToRaw(page))
   }
-  search_archive(alice, size, list(size = size))
+  search_archive(alice, size)
 }
 
+# --- Curves ----------------------------------------------------------------------
+
+# One sync with so many events of one session.
+many_events <- function(size) {
+  alice <- alice_on(store_copy(fixtures, "store_1000"))
+  file <- paste0("events_", number(size), ".json")
+  server$sync <- charToRaw(read_text(fixtures, file))
+  got <- measure("events", function() mx_sync(alice, limit = 1e6))
+  stopifnot(sum(got[["decrypted"]]) == size)
+}
+
+# The first sync of an account that is in so many rooms.
+many_rooms <- function(size) {
+  alice <- alice_on(store_copy(fixtures, "store_0"))
+  event <- function(type, key, content) {
+    paste0(
+      sprintf("{\"type\":\"m.room.%s\",\"state_key\":\"%s\",", type, key),
+      sprintf("\"sender\":\"@peer:demo\",\"event_id\":\"$%s%s\",", type, key),
+      sprintf("\"origin_server_ts\":1,\"content\":%s}", content)
+    )
+  }
+  state <- paste(
+    sep = ",",
+    event("create", "", "{\"room_version\":\"11\"}"),
+    event("encryption", "", "{\"algorithm\":\"m.megolm.v1.aes-sha2\"}"),
+    event("member", "@peer:demo", "{\"membership\":\"join\"}"),
+    event("member", "@alice:demo", "{\"membership\":\"join\"}"),
+    event("name", "", "{\"name\":\"A room\"}")
+  )
+  numbers <- number(seq_len(size))
+  rooms <- paste0("\"!room", numbers, ":demo\":{\"state\":{\"events\":[", state)
+  rooms <- paste0(rooms, "]}}", collapse = ",")
+  answer <- paste0("{\"next_batch\":\"a\",\"rooms\":{\"join\":{", rooms, "}}}")
+  server$sync <- charToRaw(answer)
+  measure("rooms", function() mx_sync(alice))
+  known <- data.frame(mxcrypt:::machine_rooms(mxcrypt:::machine_of(alice)))
+  stopifnot(nrow(known) == size)
+}
+
+# So many events come before their keys.
+many_waiting <- function(size) {
+  alice <- alice_in_crowd(size)
+  answers <- lapply(
+    paste0(c("waiting_", "awaited_"), number(size), ".json"),
+    function(file) {
+      charToRaw(read_text(fixtures, file))
+    }
+  )
+  got <- measure("waiting", function() {
+    server$sync <- answers[[1]]
+    mx_sync(alice, limit = 1e5)
+    server$sync <- answers[[2]]
+    mx_sync(alice, limit = 1e5)
+  })
+  stopifnot(sum(got[["decrypted"]]) == size)
+}
+
+# The name of a process is that of its workload, with a size or a kind.
+parts <- regmatches(workload, regexec("^([a-z0-9]+)-?(.*)$", workload))[[1]]
+size <- suppressWarnings(as.numeric(parts[[3]]))
 tryCatch(
-  switch(
-    workload,
-    "w1-ratchet" = encrypt_ratchet(),
-    "w1-events" = encrypt_events(),
-    "w2-ratchet" = decrypt_ratchet(),
-    "w2-one" = decrypt_sync("one_1.json"),
-    "w2-thousand" = decrypt_sync("thousand_1.json"),
-    "w2-process" = decrypt_process("one_1.json"),
-    "w3" = share(),
-    "w5-0" = opened(0L),
-    "w5-1000" = stored(1000L),
-    "w5-10000" = stored(10000L),
-    "w5-100000" = stored(100000L),
-    "w5-growth" = {
-      growth("one")
-      growth("thousand")
-    },
-    "w6-1000" = key_export(1000L),
-    "w6-10000" = key_export(10000L),
-    "w6-100000" = key_export(100000L),
-    "w7-verify" = verify(),
-    "w9-1000" = key_backup(1000L),
-    "w9-10000" = key_backup(10000L),
-    "w9-100000" = key_backup(100000L),
-    "w10-100000" = archive(100000L),
-    "w10-1000000" = large_archive(1000000L),
-    stop("There is no workload ", workload)
-  ),
+  if (is.na(size)) {
+    switch(
+      workload,
+      "w1-ratchet" = encrypt_ratchet(),
+      "w1-events" = encrypt_events(),
+      "w2-ratchet" = decrypt_ratchet(),
+      "w2-one" = decrypt_sync("one_1.json"),
+      "w2-thousand" = decrypt_sync("thousand_1.json"),
+      "w2-process" = decrypt_process("one_1.json"),
+      "w5-growth" = {
+        growth("one")
+        growth("thousand")
+      },
+      "w7-verify" = verify(),
+      "w8" = attachment(),
+      stop("There is no workload ", workload)
+    )
+  } else {
+    switch(
+      parts[[2]],
+      w3 = share(size),
+      w4 = crowd(size),
+      w5 = if (size == 0) opened(0) else stored(size),
+      w6 = key_export(size),
+      w9 = key_backup(size),
+      w10 = if (size > 1e5) large_archive(size) else archive(size),
+      listen = listen(size),
+      events = many_events(size),
+      rooms = many_rooms(size),
+      waiting = many_waiting(size),
+      stop("There is no workload ", workload)
+    )
+  },
   finally = remove_copies(fixtures)
 )

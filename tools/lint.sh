@@ -18,6 +18,8 @@ for workspace in src/rust tests/rust bench/raw; do
     cargo clippy --quiet --manifest-path "$manifest" --workspace --all-targets \
     -- -D warnings
 done
+# Only formatted: to check the SDK takes minutes, and `make bench` builds it.
+step 'cargo fmt: bench/sdk' cargo fmt --manifest-path bench/sdk/Cargo.toml --check
 step 'layers of the machine' Rscript --vanilla tools/layers.R
 step 'air format' .tools/venv/bin/air format --check .
 step 'lintr' Rscript tools/lint.R
