@@ -33,7 +33,7 @@ use crate::{
     error::{Error, Kind, OrFail, Result},
     primitives::{
         parallel,
-        seal::{Seal, Tag},
+        seal::{Nonces, Seal, Tag},
         store_key::StoreKey,
     },
 };
@@ -215,7 +215,13 @@ pub struct Transaction<'a> {
     numbers: RefCell<BTreeMap<&'static str, (i64, bool)>>,
     indices: RefCell<MessageIndices>,
     known_events: RefCell<KnownEvents>,
+    nonces: Nonces,
+    /// A record before it is sealed. Growing would leave copies of secrets behind; only an account exceeds it.
+    plain: RefCell<Zeroizing<Vec<u8>>>,
 }
+
+/// The bytes of most records.
+const RECORD: usize = 4096;
 
 impl<'a> Transaction<'a> {
     fn begin(database: &'a dyn Database, seals: &'a Seals, writable: bool) -> Self {
@@ -226,6 +232,8 @@ impl<'a> Transaction<'a> {
             numbers: RefCell::default(),
             indices: RefCell::default(),
             known_events: RefCell::default(),
+            nonces: Nonces::default(),
+            plain: RefCell::new(Zeroizing::new(Vec::new())),
         }
     }
 
@@ -404,10 +412,12 @@ impl Transaction<'_> {
         plain: &[Value],
         body: &impl Serialize,
     ) -> Result<()> {
-        // Growing would leave copies of secrets behind; only an account exceeds this.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-        serde_json::to_writer(&mut *bytes, body).or_fail(Kind::Internal, "A record")?;
-        let sealed = self.seals.of(table)?.seal(&place(key), &bytes)?;
+        // Wiping it after each record would cost more than sealing; the end of the transaction wipes all of it.
+        let mut bytes = self.plain.borrow_mut();
+        bytes.clear();
+        bytes.reserve(RECORD);
+        serde_json::to_writer(&mut **bytes, body).or_fail(Kind::Internal, "A record")?;
+        let sealed = self.seals.of(table)?.seal(&self.nonces, &place(key), &bytes)?;
         self.writable()?.put(table, key, plain, &sealed)
     }
 }

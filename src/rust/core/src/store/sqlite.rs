@@ -1,6 +1,6 @@
 //! The store contract over SQLite.
 
-use std::{path::Path, time::Duration};
+use std::{cell::RefCell, collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params, params_from_iter,
@@ -48,6 +48,14 @@ pub(crate) struct Sqlite {
     durability: Durability,
     /// Whether it can be changed.
     has_log: bool,
+    /// The statements that are made most often. To write one takes as long as to find its row.
+    statements: RefCell<HashMap<(Verb, &'static str), Arc<str>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Verb {
+    Get,
+    Put,
 }
 
 impl Sqlite {
@@ -63,7 +71,8 @@ impl Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(refusal)?;
         let has_log = configure(&connection, path).map_err(refusal)?;
-        let mut sqlite = Self { connection, durability: Durability::Durable, has_log };
+        let durability = Durability::Durable;
+        let mut sqlite = Self { connection, durability, has_log, statements: RefCell::default() };
         sqlite.migrate()?;
         Ok(sqlite)
     }
@@ -79,6 +88,22 @@ impl Sqlite {
             .map_err(refusal)?;
         self.commit()?;
         Ok(id)
+    }
+
+    fn statement(&self, verb: Verb, table: &Table) -> Arc<str> {
+        let write = || match verb {
+            Verb::Get => {
+                let condition = equals(table.key);
+                format!("SELECT {} FROM {} WHERE {condition}", columns(table), table.name)
+            }
+            Verb::Put => {
+                let values = vec!["?"; table.key.len() + table.plain.len() + 1].join(", ");
+                let columns = columns(table);
+                format!("INSERT OR REPLACE INTO {} ({columns}) VALUES ({values})", table.name)
+            }
+        };
+        let mut statements = self.statements.borrow_mut();
+        statements.entry((verb, table.name)).or_insert_with(|| write().into()).clone()
     }
 
     /// The log is one file, written from its beginning to its end: flushing it for a durable commit takes
@@ -205,8 +230,7 @@ impl Database for Sqlite {
     }
 
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {
-        let sql =
-            format!("SELECT {} FROM {} WHERE {}", columns(table), table.name, equals(table.key));
+        let sql = self.statement(Verb::Get, table);
         let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
         statement
             .query_row(params_from_iter(key), |row| read(table, row))
@@ -215,12 +239,7 @@ impl Database for Sqlite {
     }
 
     fn put(&self, table: &Table, key: &[Value], plain: &[Value], body: &[u8]) -> Result<()> {
-        let sql = format!(
-            "INSERT OR REPLACE INTO {} ({}) VALUES ({})",
-            table.name,
-            columns(table),
-            vec!["?"; table.key.len() + table.plain.len() + 1].join(", ")
-        );
+        let sql = self.statement(Verb::Put, table);
         let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
         let values = key.iter().chain(plain).map(|value| value as &dyn ToSql);
         let body: &dyn ToSql = &body;
