@@ -1,12 +1,14 @@
 //! What is remembered of each event: that a timeline brought it, and what edits of it are judged by. A few bytes each,
 //! since there is one row for every event of the last hundred thousand.
 //!
-//! A row is found by a keyed hash of room and event, so it names neither. Its facts stand in a sealed row that all events
-//! share which have the same ones: the sender, the type and so on. It is not sealed but carries a tag of 64 bits over
-//! its key and all that it says, which also holds the facts themselves, not the number under which they are found. Who writes to the file
-//! without the key is noticed when they alter a row, move one, or exchange the facts that rows refer to. There is
-//! nothing to try a guess of a tag on but this process, which then stops. What is not noticed: a row that was deleted,
-//! or put back as it once was, as with any row. No edit counts for an event without a row.
+//! A row is found by a keyed hash of room and event, so it names neither. It is not sealed, and has 16 bytes beside its
+//! key: the number of its facts, a hash of what the event said, and a tag of 64 bits. The facts (the sender, the type
+//! and so on) are in a sealed row that events with the same facts share.
+//!
+//! The tag covers the key of the row, its columns and the facts themselves, not their number alone. So an attacker who can
+//! write the file, but has no key, is noticed when they alter a row, move it, or exchange the facts that it refers to. They
+//! can try a guess of a tag only on a process that has the key, which stops at a wrong one. What is not noticed is a row
+//! that was deleted or put back as it once was, as with any row. No edit counts for an event without a row.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -80,7 +82,8 @@ impl Transaction<'_> {
     /// [`Kind::StoreTampered`], [`Kind::Store`]
     pub fn is_new_event(&self, room_id: &str, event_id: &str, digest: &[u8]) -> Result<bool> {
         let key = self.event_key(&[room_id.as_bytes(), event_id.as_bytes()]);
-        let short = u32::from_be_bytes(first(&self.seals.event_tag.of(&[digest]))).max(1);
+        let short = self.seals.event_tag.of(&[&key.to_be_bytes(), digest]);
+        let short = u32::from_be_bytes(first(&short)).max(1);
         let known = self.known_event(key)?;
         match &known {
             Some(KnownEvent { digest: Some(of_it), .. }) if *of_it == short => return Ok(false),
