@@ -102,15 +102,19 @@ pub(crate) fn fill(dir: &Path, sizes: &[&str]) {
     fs::remove_dir_all(filled).expect("removed");
 }
 
-/// The store closes its connections in the background; with the last one its log goes.
+/// The store closes its connections in the background; with the last one its log goes. One may stay
+/// open for good: then the log is copied too, for nobody writes any more.
 fn wait_for_close(dir: &Path) {
     let is_log = |path: &Path| path.to_string_lossy().ends_with("-wal");
     let is_open = || {
         let entries = fs::read_dir(dir).expect("a store");
         entries.flatten().any(|entry| is_log(&entry.path()))
     };
-    while is_open() {
-        thread::sleep(Duration::from_millis(10));
+    for _ in 0..100 {
+        if !is_open() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
