@@ -105,7 +105,7 @@ new_log <- function(client, room_id, interval, per_minute) {
 # As in a process that has logged nothing yet. Lines that a process had when it was
 # forked, or when the appender was saved, are its own.
 log_start <- function(log) {
-  log[["pid"]] <- Sys.getpid()
+  log[["process"]] <- this_process()
   log[["relay"]] <- new_relay(log[["client"]], log[["room_id"]])
   log[["lines"]] <- character()
   log[["left_out"]] <- 0
@@ -116,8 +116,12 @@ log_start <- function(log) {
   log[["is_guarded"]] <- FALSE
 }
 
+# Its number alone may be that of the process which saved the appender: in a container, R is
+# often the first process.
+this_process <- function() paste(Sys.getpid(), the[["loaded_at"]])
+
 log_take <- function(log, lines, level, frame) {
-  if (log[["pid"]] != Sys.getpid()) {
+  if (log[["process"]] != this_process()) {
     log_start(log)
   }
   # A line about posting lines.
@@ -297,10 +301,10 @@ log_schedule <- function(log) {
   since <- since_last_post(log)
   rest <- if (is.finite(since)) log[["interval"]] - since else 1
   delay <- max(rest, seconds_to_wait(log), 0.1)
-  pid <- Sys.getpid()
+  process <- this_process()
   later::later(delay = delay, function() {
     # A forked process has the callbacks of its parent.
-    if (pid != Sys.getpid() || log[["pid"]] != pid) {
+    if (process != this_process() || log[["process"]] != process) {
       return(invisible())
     }
     log[["is_scheduled"]] <- FALSE
@@ -337,7 +341,7 @@ flush_logs <- function() {
 }
 
 flush_log <- function(log) {
-  is_here <- log[["pid"]] == Sys.getpid() && !log[["is_busy"]]
+  is_here <- log[["process"]] == this_process() && !log[["is_busy"]]
   if (!is_here || !is_log_waiting(log)) {
     return(invisible())
   }

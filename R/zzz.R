@@ -22,6 +22,7 @@ add_argument_checks(environment())
 
 .onLoad <- function(libname, pkgname) {
   the[["loaded_in"]] <- Sys.getpid()
+  the[["loaded_at"]] <- as.numeric(Sys.time())
   reg.finalizer(the, close_stores, onexit = TRUE)
   # R CMD check allows two cores.
   limit <- Sys.getenv("_R_CHECK_LIMIT_CORES_", "false")

@@ -275,8 +275,10 @@ test_that("a saved appender, and a forked process, begin with no lines", {
   file <- withr::local_tempfile()
   saveRDS(take, file)
   copy <- readRDS(file)
-  log <- log_of(copy)
-  log[["pid"]] <- -1L
+  # Another process, also of the same number.
+  loaded_at <- the[["loaded_at"]]
+  withr::defer(the[["loaded_at"]] <- loaded_at)
+  the[["loaded_at"]] <- loaded_at + 1
   copy("of the copy")
   expect_equal(ops$bodies(), c("one", "of the copy"))
 })
