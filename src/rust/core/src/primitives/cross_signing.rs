@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{
     canonical_json::{Json, Object},
+    kept_key::KeptKey,
     keys,
     seal::random_bytes,
     signing,
@@ -47,7 +48,7 @@ impl Usage {
 
 /// The private part of a cross-signing key.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct SigningKey(Zeroizing<[u8; 32]>);
+pub struct SigningKey(KeptKey);
 
 impl SigningKey {
     /// A new key.
@@ -55,7 +56,11 @@ impl SigningKey {
     /// # Errors
     /// [`Kind::Internal`] when the system gives no random bytes.
     pub fn random() -> Result<Self> {
-        Ok(Self(Zeroizing::new(random_bytes()?)))
+        Ok(Self::of(Zeroizing::new(random_bytes()?)))
+    }
+
+    fn of(private: Zeroizing<[u8; 32]>) -> Self {
+        Self(KeptKey::new(private, public))
     }
 
     /// Reads a key as secret storage has it: 32 bytes in base64.
@@ -63,17 +68,17 @@ impl SigningKey {
     /// # Errors
     /// [`Kind::Encoding`]
     pub fn from_base64(text: &str) -> Result<Self> {
-        keys::private_key(text, "A private signing key").map(Self)
+        keys::private_key(text, "A private signing key").map(Self::of)
     }
 
     /// The key as secret storage has it.
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(keys::encode_base64(self.0.as_ref()))
+        Zeroizing::new(keys::encode_base64(self.0.private()))
     }
 
     /// The public part, unpadded base64.
     pub fn public(&self) -> String {
-        self.secret().public_key().to_base64()
+        keys::encode_base64(&self.0.public(public))
     }
 
     /// Adds this key's signature to `object`, in the name of `user_id`.
@@ -81,8 +86,8 @@ impl SigningKey {
     /// # Errors
     /// [`Kind::Json`] when the object cannot be signed.
     pub fn sign(&self, object: &mut Object, user_id: &str) -> Result<()> {
-        let secret = self.secret();
-        let key_id = format!("ed25519:{}", secret.public_key().to_base64());
+        let secret = Ed25519SecretKey::from_slice(self.0.private());
+        let key_id = format!("ed25519:{}", self.public());
         signing::sign(object, user_id, &key_id, |bytes| secret.sign(bytes))
     }
 
@@ -97,8 +102,8 @@ impl SigningKey {
             ("user_id".into(), Json::String(user_id.into())),
         ])
     }
+}
 
-    fn secret(&self) -> Ed25519SecretKey {
-        Ed25519SecretKey::from_slice(&self.0)
-    }
+fn public(private: &[u8; 32]) -> [u8; 32] {
+    *Ed25519SecretKey::from_slice(private).public_key().as_bytes()
 }

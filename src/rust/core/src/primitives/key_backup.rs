@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::{
     canonical_json::{Json, Object},
     contained,
+    kept_key::KeptKey,
     keys::{curve25519, decode_base64, encode_base64, private_key},
     passphrase::{ITERATIONS, Passphrase},
     seal::random_bytes,
@@ -28,8 +29,14 @@ pub const SECRET: &str = "m.megolm_backup.v1";
 pub const SALT: &str = "private_key_salt";
 
 /// The private key of a backup, which decrypts it.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct BackupKey(Zeroizing<[u8; 32]>);
+#[derive(Clone, Serialize, Deserialize)]
+pub struct BackupKey(KeptKey);
+
+impl PartialEq for BackupKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.private() == other.0.private()
+    }
+}
 
 impl BackupKey {
     /// A new key.
@@ -37,7 +44,7 @@ impl BackupKey {
     /// # Errors
     /// [`Kind::Internal`] when the system gives no random bytes.
     pub fn random() -> Result<Self> {
-        Ok(Self(Zeroizing::new(random_bytes()?)))
+        Ok(Self::from_bytes(Zeroizing::new(random_bytes()?)))
     }
 
     /// Reads a key as secret storage has it: 32 bytes in base64.
@@ -45,12 +52,12 @@ impl BackupKey {
     /// # Errors
     /// [`Kind::Encoding`]
     pub fn from_base64(text: &str) -> Result<Self> {
-        private_key(text, "The private key of a backup").map(Self)
+        private_key(text, "The private key of a backup").map(Self::from_bytes)
     }
 
     /// The key with these bytes, which a recovery key of the backup itself holds.
     pub fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
-        Self(bytes)
+        Self(KeptKey::new(bytes, public))
     }
 
     /// The key of `passphrase`, by what the `auth_data` of a backup says. That is how backups were made
@@ -69,7 +76,7 @@ impl BackupKey {
         let iterations = iterations.and_then(|n| u32::try_from(n).ok());
         match iterations.filter(|n| ITERATIONS.contains(n)) {
             Some(iterations) if bits == Some(256) => {
-                passphrase.key(salt, iterations).map(|key| Some(Self(key)))
+                passphrase.key(salt, iterations).map(|key| Some(Self::from_bytes(key)))
             }
             _ => Err(refused(format!(
                 "The passphrase of the key backup is to be used in an unknown way: \
@@ -82,17 +89,17 @@ impl BackupKey {
 
     /// The key as secret storage has it.
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(encode_base64(self.0.as_ref()))
+        Zeroizing::new(encode_base64(self.0.private()))
     }
 
     /// The public part.
     pub fn public(&self) -> Curve25519PublicKey {
-        self.decryption().0.public_key()
+        Curve25519PublicKey::from_bytes(self.0.public(public))
     }
 
     /// What decrypts with this key. It costs as much as a decryption, and is made once for many.
     pub fn decryption(&self) -> Decryption {
-        Decryption(PkDecryption::from_key(Curve25519SecretKey::from_slice(&self.0)))
+        Decryption(decryption(self.0.private()))
     }
 }
 
@@ -119,6 +126,14 @@ impl Decryption {
         let what = "A key in the backup does not decrypt";
         contained(|| self.0.decrypt(&message).or_fail(Kind::KeyBackup, what)).map(Zeroizing::new)
     }
+}
+
+fn decryption(private: &[u8; 32]) -> PkDecryption {
+    PkDecryption::from_key(Curve25519SecretKey::from_slice(private))
+}
+
+fn public(private: &[u8; 32]) -> [u8; 32] {
+    decryption(private).public_key().to_bytes()
 }
 
 /// Encrypts a room key: `session_data`, an object of `ephemeral`, `ciphertext` and `mac`.

@@ -6,6 +6,7 @@ pub mod attachment;
 pub mod canonical_json;
 pub mod cross_signing;
 pub mod dehydrated_device;
+mod kept_key;
 pub mod key_backup;
 pub mod key_export;
 pub mod keys;
