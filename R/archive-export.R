@@ -41,8 +41,8 @@ mx_archive_export <- function(
   written(core(private_file_write(draft, "")))
   writer <- written(export_writer(format, draft))
   on.exit(writer[["close"]](), add = TRUE, after = FALSE)
-  walk_archive(client, wanted, function(columns) {
-    rows <- as.data.frame(new_events(columns), flat = TRUE)
+  walk_archive(client, wanted, function(events) {
+    rows <- as.data.frame(events, flat = TRUE)
     written(writer[["write"]](rows))
   })
   written(writer[["close"]]())

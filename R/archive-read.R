@@ -60,10 +60,10 @@ mx_archive_read <- function(
 ) {
   wanted <- archive_range(client, rooms, since, until, types, unsigned, edits)
   parts <- list()
-  walk_archive(client, wanted, function(columns) {
-    parts[[length(parts) + 1L]] <<- columns
+  walk_archive(client, wanted, function(events) {
+    parts[[length(parts) + 1L]] <<- events
   })
-  new_events(bind_columns(parts))
+  as_events(bind_columns(parts))
 }
 
 # What is wanted of the archive, as checked arguments.
@@ -93,7 +93,7 @@ archive_range <- function(
   )
 }
 
-# Calls `take` with the events of each part, as columns. There is one part at least,
+# Calls `take` with the events of each part. There is one part at least,
 # which may be empty.
 walk_archive <- function(client, wanted, take, call = caller_env()) {
   machine <- machine_of(client, call = call)
@@ -108,9 +108,9 @@ walk_archive <- function(client, wanted, take, call = caller_env()) {
         wanted[["edits"]]
       )
       part <- core(part, call = call)
-      columns <- part[["events"]]
-      kept <- is_wanted(columns, NULL, NULL, wanted[["types"]])
-      take(lapply(columns, `[`, kept))
+      events <- part[["events"]]
+      kept <- is_wanted(events, NULL, NULL, wanted[["types"]])
+      take(as_events(lapply(events, `[`, kept)))
       if (is.null(part[["after_time"]])) {
         break
       }

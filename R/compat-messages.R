@@ -225,7 +225,7 @@ batch_machine <- function(batch) {
 batch_events <- function(machine, batch, call = caller_env()) {
   first <- batch[["first"]]
   last <- batch[["last"]]
-  events <- new_events(core(machine_peek(machine, first, last), call = call))
+  events <- core(machine_peek(machine, first, last), call = call)
   if (nrow(events) < last - first + 1) {
     mx_abort(
       c(

@@ -115,112 +115,21 @@ as_trust <- function(levels) {
   )
 }
 
-# Where nothing came, the same empty data frame each time: building it takes longer than all
-# else of an idle sync.
-new_events <- function(columns) {
-  n <- length(columns[["room_id"]])
-  if (n > 0L) {
-    return(events_frame(columns, n))
-  }
-  if (is.null(the[["no_events"]])) {
-    the[["no_events"]] <- events_frame(columns, n)
-  }
-  the[["no_events"]]
-}
+# The core builds the data frames of events (src/rust/src/events.rs). This one is of none.
+no_events <- function() core(events_none())
 
-# data.frame() checks and copies each column, which takes longer than all that is done here.
-events_frame <- function(events, n) {
-  events[["thread_latest"]] <- lapply(
-    events[["thread_latest"]],
-    function(latest) if (!is.null(latest)) new_events(latest)
-  )
-  seconds <- events[["origin_server_ts"]] / 1000
-  events[["origin_server_ts"]] <- .POSIXct(seconds, tz = "UTC")
-  events[["trust"]] <- as_trust(events[["trust"]])
-  events[["sender_verified"]] <- events[["trust"]] == "verified"
-  events <- events[c(
-    "room_id",
-    "event_id",
-    "type",
-    "sender",
-    "origin_server_ts",
-    "body",
-    "msgtype",
-    "content",
-    "relates_to",
-    "encrypted",
-    "decrypted",
-    "utd_reason",
-    "trust",
-    "sender_verified",
-    "session_id",
-    "is_self",
-    "mentions",
-    "state_key",
-    "redacted",
-    "redacts",
-    "utd_message",
-    "utd_help",
-    "key_source",
-    "forwarder",
-    "replaces",
-    "edited",
-    "edit_reason",
-    "thread",
-    "thread_latest"
-  )]
-  events[["formatted_body"]] <- formatted_bodies(events)
-  events <- with_media_columns(events)
+# Columns of several of them, as a data frame again.
+as_events <- function(columns) {
+  columns[["trust"]] <- as_trust(trust_levels[as.integer(columns[["trust"]])])
+  n <- length(columns[["event_id"]])
   structure(
-    events,
+    columns,
     row.names = .set_row_names(n),
     class = c("mx_events", "data.frame")
   )
 }
 
-# Specification: "m.room.message msgtypes". HTML of an unknown format is none.
-formatted_bodies <- function(events) {
-  html <- rep(NA_character_, length(events[["msgtype"]]))
-  is_message <- which(!is.na(events[["msgtype"]]))
-  html[is_message] <- vapply(
-    events[["content"]][is_message],
-    function(content) {
-      is_html <- identical(content[["format"]], "org.matrix.custom.html")
-      if (is_html) string_or_na(content[["formatted_body"]]) else NA_character_
-    },
-    ""
-  )
-  html
-}
-
-# What events say of their attachments. Specification: "Media captions": `body` is a
-# caption if there is a `filename` that differs.
-with_media_columns <- function(events) {
-  is_media <- which(events[["msgtype"]] %in% media_msgtypes)
-  contents <- events[["content"]][is_media]
-  text <- function(...) {
-    vapply(contents, function(content) string_or_na(json_at(content, ...)), "")
-  }
-  column <- function(values, missing = NA_character_) {
-    all <- rep(missing, length(events[["msgtype"]]))
-    all[is_media] <- values
-    all
-  }
-  body <- events[["body"]][is_media]
-  filename <- text("filename")
-  is_caption <- !is.na(filename) & !is.na(body) & body != filename
-  size <- function(content) {
-    size <- json_at(content, "info", "size")
-    is_size <- is.numeric(size) && length(size) == 1L && isTRUE(size >= 0)
-    if (is_size) as.numeric(size) else NA_real_
-  }
-  events[["filename"]] <- column(ifelse(is.na(filename), body, filename))
-  events[["mimetype"]] <- column(text("info", "mimetype"))
-  events[["size"]] <- column(vapply(contents, size, 0), NA_real_)
-  events[["caption"]] <- column(ifelse(is_caption, body, NA_character_))
-  events
-}
-
+# The core has the same list.
 media_msgtypes <- c("m.file", "m.image", "m.video", "m.audio")
 
 # The columns that a line of print() is made of.

@@ -147,6 +147,9 @@ machine_set_local_trust <- function(handle, user_id, device_id, fingerprint, loc
 # SHA-256 of text, in base64 with padding.
 sha256_base64 <- function(text) .Call(wrap__sha256_base64, text)
 
+# The data frame of no events.
+events_none <- function() .Call(wrap__events_none)
+
 # What a handle holds, for printing. Says why if it cannot be used.
 handle_describe <- function(handle) .Call(wrap__handle_describe, handle)
 
@@ -200,6 +203,7 @@ machine_recovery_key <- function(handle) .Call(wrap__machine_recovery_key, handl
 
 machine_forget_recovery_key <- function(handle) .Call(wrap__machine_forget_recovery_key, handle)
 
+# What a consumer is to be given: the numbers of the events, and the events; `NULL` where there are none.
 machine_take <- function(handle, consumer, limit, unsigned) .Call(wrap__machine_take, handle, consumer, limit, unsigned)
 
 machine_handed <- function(handle, consumer, number) .Call(wrap__machine_handed, handle, consumer, number)
@@ -398,6 +402,9 @@ machine_react <- function(handle, room_id, event_id, key) .Call(wrap__machine_re
 
 machine_outcomes <- function(handle, numbers) .Call(wrap__machine_outcomes, handle, numbers)
 
+# What the caller of messages is told at their end. Those that the server has are forgotten.
+machine_settle <- function(handle, room_id, numbers) .Call(wrap__machine_settle, handle, room_id, numbers)
+
 # The isolation mode; set to `mode` if that is not `NULL`.
 machine_isolation <- function(handle, mode) .Call(wrap__machine_isolation, handle, mode)
 
@@ -453,11 +460,8 @@ machine_sync_token <- function(handle) .Call(wrap__machine_sync_token, handle)
 
 machine_receive_sync <- function(handle, since, body) .Call(wrap__machine_receive_sync, handle, since, body)
 
-# How many requests have failed so far.
-machine_failures <- function(handle) .Call(wrap__machine_failures, handle)
-
 # What to perform now, for a caller who waits for the messages of `room_id`, the devices of
-# `user_ids`, and requests of `kinds`.
+# `user_ids`, and requests of `kinds`. `since` is what the first of these calls returned, which is given `NULL`.
 machine_requests <- function(handle, room_id, user_ids, kinds, since) .Call(wrap__machine_requests, handle, room_id, user_ids, kinds, since)
 
 # Says that a request is still being performed.

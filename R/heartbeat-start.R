@@ -55,9 +55,10 @@ start_heartbeat <- function(
   if (!identical(row[["state"]], "armed")) {
     abort_not_armed(client, machine, row, call)
   }
-  warn_own_identity(client)
-  warn_upgraded(client, machine, room_id)
-  warn_unsigned_device(client, machine)
+  settled <- core(machine_settle(machine, room_id, numeric()), call = call)
+  warn_own_identity(settled[["identity"]])
+  warn_upgraded(client, room_id, settled[["successor"]])
+  warn_unsigned_device(client, settled)
   left_out <- list(core(machine_left_out(machine, room_id), call = call))
   place <- paste(client[["store_dir"]], room_id)
   report_left_out(left_out, "unreached", place, warn_unreached)

@@ -308,12 +308,12 @@ deliveries <- function(client, rules) {
   function() {
     if (i == length(numbers)) {
       taken <- machine_take(machine, consumer, 100, rules[["unsigned"]])
-      columns <- core(taken)
-      numbers <<- columns[["number"]]
+      taken <- core(taken)
+      numbers <<- taken[["numbers"]]
       if (length(numbers) == 0L) {
         return(NULL)
       }
-      events <<- new_events(columns)
+      events <<- taken[["events"]]
       i <<- 0
     }
     i <<- i + 1

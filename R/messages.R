@@ -154,7 +154,7 @@ read_pages <- function(client, pages, read) {
   }
   pump_or_warn(client, kinds = "keys_query")
   read_all <- function() {
-    new_events(bind_columns(rev(lapply(pages, function(page) {
+    as_events(bind_columns(rev(lapply(pages, function(page) {
       core(read(page))
     }))))
   }

@@ -12,8 +12,8 @@ own_identity <- function(client, machine, call = caller_env()) {
 
 # A user who did not do it must hear of it, on every call until it is settled: the
 # server, or somebody with the password, may have taken the user's place.
-warn_own_identity <- function(client) {
-  status <- core(machine_identity_status(machine_of(client)))
+# `status` is what machine_identity_status() returns.
+warn_own_identity <- function(status) {
   refused <- status[["refused"]]
   if (!status[["changed"]] && is.null(refused)) {
     return(invisible())

@@ -32,9 +32,16 @@ send_messages <- function(
           queue_prepared(machine, room_id, prepared, relations, transaction_id),
           call
         )
-        see_them_sent(client, machine, room_id, numbers, call)
+        see_them_sent(
+          client,
+          machine,
+          room_id,
+          numbers,
+          call,
+          tell_unsigned = TRUE
+        )
       }
-      sent <- with_cleanup(
+      with_cleanup(
         {
           prepared <- Map(
             function(message, content) {
@@ -47,10 +54,6 @@ send_messages <- function(
         },
         staging[["clean"]]
       )
-      and_then(sent, function(ids) {
-        warn_unsigned_device(client, machine)
-        ids
-      })
     })
   })
 }

@@ -12,6 +12,7 @@
 # the caller: it is a warning at most. With `flush`, what messages of any room wait
 # for is tried at once too. With `settle`, it also waits while another is at work, for at
 # most so many seconds, and fails at nothing. `progress` is called after each round of requests.
+# `machine` is that of the client, where the caller has it already.
 pump <- function(
   client,
   until = NULL,
@@ -23,14 +24,17 @@ pump <- function(
   wait = 60,
   settle = -Inf,
   progress = function() NULL,
-  call = caller_env()
+  call = caller_env(),
+  machine = machine_of(client, call = call)
 ) {
-  machine <- machine_of(client, call = call)
-  since <- core(machine_failures(machine), call = call)
+  force(machine)
   tried <- c(kinds, if (flush) "messages")
+  since <- NULL
   next_requests <- function() {
     due <- machine_requests(machine, room_id, users, tried, since)
-    core(due, call = call)
+    due <- core(due, call = call)
+    since <<- due[["since"]]
+    due
   }
   is_done <- function() is.null(until) || until()
   pumped <- pump_rounds(
@@ -46,7 +50,7 @@ pump <- function(
   waits <- length(c(users, kinds)) > 0L || queued_after < Inf
   pumped <- and_then(pumped, function(pumped) {
     failed <- pumped[["failed"]]
-    if (!is_done()) {
+    if (!pumped[["done"]] && !is_done()) {
       raise(why_not_done(failed, pumped[["held_up"]], room_id, call))
     }
     ended_early <- pumped[["ended"]] && waits
@@ -58,7 +62,8 @@ pump <- function(
 }
 
 # Performs what is due until nothing is, or nothing more can be done now. Returns
-# what failed, by subject, what that holds up, and whether it ended early.
+# what failed, by subject, what that holds up, whether it ended early, and whether it was
+# done when nothing was due any more.
 pump_rounds <- function(
   client,
   machine,
@@ -71,6 +76,7 @@ pump_rounds <- function(
 ) {
   failed <- list()
   ended <- FALSE
+  done <- FALSE
   in_vain <- FALSE
   syncs <- 0
   idle_since <- monotonic_time()
@@ -97,6 +103,7 @@ pump_rounds <- function(
     if (!ended && !in_vain) again
   }
   rounds <- repeat_steps(function() {
+    done <<- FALSE
     due <<- next_requests()
     # A sync that tells nothing new is not made for ever.
     sync_first <- due[["sync_first"]] && syncs < 3
@@ -107,14 +114,20 @@ pump_rounds <- function(
       if (sync_first) {
         return(goes_on())
       }
-      patience <- if (is_done()) settle else wait
+      done <<- is_done()
+      patience <- if (done) settle else wait
       if (is_worth_waiting(due, idle_since, patience)) {
         and_then(pause_for(client, 0.2), function(waited) again)
       }
     })
   })
   and_then(rounds, function(rounds) {
-    list(failed = failed, held_up = due[["held_up"]], ended = ended)
+    list(
+      failed = failed,
+      held_up = due[["held_up"]],
+      ended = ended,
+      done = done
+    )
   })
 }
 
@@ -127,8 +140,7 @@ is_in_vain <- function(round, due, failed) {
 
 # Another process is at work, and does not take too long.
 is_worth_waiting <- function(due, idle_since, wait) {
-  waited <- monotonic_time() - idle_since
-  due[["busy"]] && waited <= wait && time_left() > 0
+  due[["busy"]] && monotonic_time() - idle_since <= wait && time_left() > 0
 }
 
 # What a message needs to know of its readers may be too old.

@@ -160,6 +160,10 @@ link_abort <- function(link, reason, call) {
 
 # The room that an argument names, where that is a link; else itself.
 room_of_link <- function(room, call = caller_env()) {
+  # An id, as it is in most calls, is no link.
+  if (startsWith(room, "!")) {
+    return(room)
+  }
   link <- read_link(room, call)
   if (!is.null(link[["user"]])) {
     user <- printable(link[["user"]])

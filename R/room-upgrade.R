@@ -224,11 +224,12 @@ stay_direct <- function(client, room_id, successor, call = caller_env()) {
 }
 
 # Told once a session and room: a bot that sends every minute would drown in it.
-warn_upgraded <- function(client, machine, room_id) {
-  known <- machine_known_room(machine, room_id)
-  successor <- if (!inherits(known, "mxcrypt_failure")) known[["successor"]]
+warn_upgraded <- function(client, room_id, successor) {
+  if (is.null(successor)) {
+    return(invisible())
+  }
   key <- paste(client[["store_dir"]], room_id, successor)
-  if (is.null(successor) || key %in% the[["upgraded_told"]]) {
+  if (key %in% the[["upgraded_told"]]) {
     return(invisible())
   }
   the[["upgraded_told"]] <- last_of(c(the[["upgraded_told"]], key), 10000L)

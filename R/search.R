@@ -155,21 +155,12 @@ hits_in <- function(texts, first, last, finds, senders, context) {
 # The events of hits and their context, in the order of time.
 events_of_hits <- function(client, hits, unsigned) {
   machine <- machine_of(client)
-  columns <- lapply(split(hits, hits[["room_id"]]), function(of_room) {
+  parts <- lapply(split(hits, hits[["room_id"]]), function(of_room) {
     ids <- unique(unlist(of_room[["around"]], use.names = FALSE))
     room_id <- of_room[["room_id"]][[1]]
     core(machine_archived_events(machine, room_id, ids, unsigned))
   })
-  if (length(columns) == 0L) {
-    # None has columns, too.
-    columns <- list(core(machine_archived_events(
-      machine,
-      "",
-      character(),
-      FALSE
-    )))
-  }
-  events <- new_events(bind_columns(columns))
+  events <- as_events(bind_columns(c(list(no_events()), parts)))
   events[["hit"]] <- events[["event_id"]] %in% hits[["event_id"]]
   events <- events[order(events[["origin_server_ts"]], na.last = FALSE), ]
   rownames(events) <- NULL

@@ -265,8 +265,14 @@ send_files <- function(
     transaction_id
   )
   numbers <- core(numbers, call = call)
-  ids <- see_them_sent(client, machine, room_id, numbers, call)
-  warn_unsigned_device(client, machine)
+  ids <- see_them_sent(
+    client,
+    machine,
+    room_id,
+    numbers,
+    call,
+    tell_unsigned = TRUE
+  )
   invisible(ids)
 }
 

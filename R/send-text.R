@@ -30,10 +30,19 @@ mx_send_text <- function(
     "",
     USE.NAMES = FALSE
   )
-  check_sizes(client, room, "m.room.message", contents, text = text)
+  type <- "m.room.message"
+  machine <- machine_of(client)
+  check_sizes(client, room, type, contents, text = text, machine = machine)
   sent <- and_then(resolve_room(client, room), function(room_id) {
     tell_of_many(length(text))
-    send_events(client, room_id, "m.room.message", contents, transaction_id)
+    send_events(
+      client,
+      room_id,
+      type,
+      contents,
+      transaction_id,
+      machine = machine
+    )
   })
   invisible(sent)
 }
@@ -57,10 +66,9 @@ tell_of_many <- function(n) {
 check_texts <- function(
   text,
   collapse = NULL,
-  name = rlang::caller_arg(text),
+  name = "text",
   call = caller_env()
 ) {
-  force(name)
   refuse_table(text, name, "text", call)
   text <- check_strings(text, name, call)
   if (!is.null(collapse)) {

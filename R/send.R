@@ -91,9 +91,17 @@ mx_send <- function(
   check_string(type)
   refuse_table(content, "content", "a list or JSON text")
   texts <- contents(content)
-  check_sizes(client, room, type, texts)
+  machine <- machine_of(client)
+  check_sizes(client, room, type, texts, machine = machine)
   sent <- and_then(resolve_room(client, room), function(room_id) {
-    send_events(client, room_id, type, texts, transaction_id)
+    send_events(
+      client,
+      room_id,
+      type,
+      texts,
+      transaction_id,
+      machine = machine
+    )
   })
   invisible(sent)
 }
@@ -118,14 +126,14 @@ check_sizes <- function(
   contents,
   text = NULL,
   help = "Send less in one event.",
-  call = caller_env()
+  call = caller_env(),
+  machine = machine_of(client, call = call)
 ) {
   room <- if (is.null(room)) unclass(client)[["room_id"]] else room
   if (!is.null(check_string(room, "room", null = TRUE, call = call))) {
     room <- room_of_link(room, call)
   }
   room_id <- if (!is.null(room) && startsWith(room, "!")) room
-  machine <- machine_of(client, call = call)
   sizes <- machine_content_sizes(machine, room_id, type, contents)
   sizes <- core(sizes, call = call)
   bad <- which(!sizes[["fits"]])
@@ -186,9 +194,9 @@ send_events <- function(
   transaction_id = NULL,
   demand_encryption = FALSE,
   audience = NULL,
-  call = caller_env()
+  call = caller_env(),
+  machine = machine_of(client, call = call)
 ) {
-  machine <- machine_of(client, call = call)
   numbers <- core(
     machine_send(
       machine,
@@ -201,25 +209,19 @@ send_events <- function(
     ),
     call = call
   )
-  and_then(
-    see_them_sent(client, machine, room_id, numbers, call),
-    function(ids) {
-      if (!demand_encryption) {
-        warn_unsigned_device(client, machine)
-      }
-      ids
-    }
-  )
+  tell_unsigned <- !demand_encryption
+  see_them_sent(client, machine, room_id, numbers, call, tell_unsigned)
 }
 
 # Strict clients show nothing of what an unsigned device says: its owner should
 # not have to find out from them.
-warn_unsigned_device <- function(client, machine) {
-  told <- client[["store_dir"]] %in% the[["unsigned_told"]]
-  if (told || core(machine_isolation(machine, NULL)) != "signed") {
+# `settled` is what machine_settle() returns.
+warn_unsigned_device <- function(client, settled) {
+  is_signed <- settled[["identity"]][["device_signed"]]
+  if (is_signed || settled[["isolation"]] != "signed") {
     return(invisible())
   }
-  if (!core(machine_identity_status(machine))[["device_signed"]]) {
+  if (!client[["store_dir"]] %in% the[["unsigned_told"]]) {
     the[["unsigned_told"]] <- c(the[["unsigned_told"]], client[["store_dir"]])
     mx_warn(
       c(
@@ -231,13 +233,15 @@ warn_unsigned_device <- function(client, machine) {
   }
 }
 
-# With `keep`, what is refused stays in the outbox: nobody else has it.
+# With `keep`, what is refused stays in the outbox: nobody else has it. With `tell_unsigned`
+# the user hears it if this device is not signed.
 see_them_sent <- function(
   client,
   machine,
   room_id,
   numbers,
   call,
+  tell_unsigned = FALSE,
   keep = FALSE
 ) {
   outcomes <- function() core(machine_outcomes(machine, numbers), call = call)
@@ -258,7 +262,8 @@ see_them_sent <- function(
         until = all_done,
         room_id = room_id,
         progress = progress,
-        call = call
+        call = call,
+        machine = machine
       ),
       function(condition) {
         raise(unsent_condition(condition, numbers, outcomes()))
@@ -266,18 +271,23 @@ see_them_sent <- function(
     )
   }
   finish <- function(pumped) {
-    warn_own_identity(client)
-    warn_upgraded(client, machine, room_id)
-    outcomes <- outcomes()
+    settled <- core(machine_settle(machine, room_id, numbers), call = call)
+    outcomes <- settled[["outcomes"]]
+    warn_own_identity(settled[["identity"]])
+    warn_upgraded(client, room_id, settled[["successor"]])
     seen <<- TRUE
-    if (keep) {
-      core(machine_keep_refused(machine, numbers), call = call)
+    refused <- numbers[vapply(outcomes, was_refused, NA)]
+    if (length(refused) > 0L) {
+      release <- if (keep) machine_keep_refused else machine_forget
+      core(release(machine, refused), call = call)
     }
-    core(machine_forget(machine, numbers), call = call)
     report_refusals(client, room_id, outcomes, call)
     place <- paste(client[["store_dir"]], room_id)
     report_left_out(outcomes, "unreached", place, warn_unreached)
     report_left_out(outcomes, "withheld", place, warn_withheld)
+    if (tell_unsigned) {
+      warn_unsigned_device(client, settled)
+    }
     id <- function(outcome) outcome[["event_id"]] %||% NA_character_
     vapply(outcomes, id, "")
   }
@@ -303,8 +313,10 @@ send_progress <- function(machine, total, frame = caller_env()) {
   }
 }
 
+was_refused <- function(outcome) outcome[["state"]] == "refused"
+
 report_refusals <- function(client, room_id, outcomes, call) {
-  refused <- Filter(function(x) x[["state"]] == "refused", outcomes)
+  refused <- Filter(was_refused, outcomes)
   if (length(refused) == 0L) {
     return(invisible())
   }

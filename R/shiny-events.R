@@ -221,7 +221,7 @@ view_of <- function(feed, rooms, types, last, history) {
       # How many sessions have it.
       readers = 0L,
       unread_history = if (history > 0) rooms,
-      events = no_events(feed[["client"]]),
+      events = no_events(),
       # It belongs to no session: all of them read it.
       changed = shiny::reactiveVal(0)
     )
@@ -296,7 +296,7 @@ show_or_fail <- function(feed) {
 }
 
 show_pending <- function(feed) {
-  events <- events_of_rows(feed[["pending"]], no_events(feed[["client"]]))
+  events <- events_of_rows(feed[["pending"]], no_events())
   feed[["pending"]] <- list()
   for (people in feed[["people"]]) {
     note_names(people, events)
@@ -324,12 +324,6 @@ show_in <- function(view, events) {
   touch(view)
 }
 
-no_events <- function(client) {
-  page <- charToRaw("{\"chunk\":[]}")
-  machine <- machine_of(client)
-  new_events(core(machine_read_history(machine, "!none", page, FALSE, TRUE)))
-}
-
 # What a handler got, as a data frame again.
 events_of_rows <- function(rows, template) {
   columns <- lapply(rlang::set_names(names(template)), function(name) {
@@ -351,16 +345,6 @@ bind_events <- function(old, new) {
     c(column, new[[name]][is.na(again)])
   })
   as_events(columns)
-}
-
-as_events <- function(columns) {
-  columns[["trust"]] <- as_trust(trust_levels[as.integer(columns[["trust"]])])
-  n <- length(columns[["event_id"]])
-  structure(
-    columns,
-    row.names = .set_row_names(n),
-    class = c("mx_events", "data.frame")
-  )
 }
 
 # A message whose sender's device was not known to be signed when it was delivered is
@@ -421,7 +405,7 @@ history_steps <- function(client, room_id, n, call) {
     pumped <- pump_or_warn(client, kinds = "keys_query")
     and_then(pumped, function(pumped) {
       events <- machine_read_history(machine, room_id, page, FALSE, TRUE)
-      events <- new_events(core(events))
+      events <- core(events)
       waits_for <- c("backup_pending", "unsigned_sender")
       if (tries > 1L && any(events[["utd_reason"]] %in% waits_for)) {
         and_then(pause_for(client, 0.5), function(waited) {

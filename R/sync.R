@@ -85,10 +85,13 @@ mx_sync <- function(
   check_number(limit, least = 1)
   check_flag(unsigned)
   check_string(consumer)
-  news <- is_due(client, consumer, unsigned)
-  and_then(sync_once(client, timeout, has_news = news), function(report) {
-    and_then(pump_or_warn(client, flush = TRUE), function(pumped) {
-      take_events(client, consumer, limit, unsigned, report[["problems"]])
+  machine <- machine_of(client)
+  news <- is_due(machine, consumer, unsigned)
+  synced <- sync_once(client, timeout, has_news = news, machine = machine)
+  and_then(synced, function(report) {
+    pumped <- pump_or_warn(client, flush = TRUE, machine = machine)
+    and_then(pumped, function(pumped) {
+      take_events(machine, consumer, limit, unsigned, report[["problems"]])
     })
   })
 }
@@ -102,17 +105,19 @@ sync_once <- function(
   client,
   timeout,
   call = caller_env(),
-  has_news = function() FALSE
+  has_news = function() FALSE,
+  machine = machine_of(client, call = call)
 ) {
-  machine <- machine_of(client, call = call)
   since <- core(machine_sync_token(machine), call = call)
   # After the token is read: what comes later is new for the server.
   if (timeout > 0 && has_news()) {
     timeout <- 0
   }
-  path <- api_path(
-    "sync",
-    query = list(since = since, timeout = timeout, filter = sync_filter)
+  path <- paste0(
+    sync_path,
+    "&timeout=",
+    query_text(timeout),
+    if (!is.null(since)) paste0("&since=", encode_segment(since))
   )
   answer <- http_perform(client, "GET", path, timeout = timeout, call = call)
   and_then(answer, function(answer) {
@@ -136,10 +141,10 @@ last_event <- function(client) {
 }
 
 # Whether `consumer` has something to be given. It is not given it by this.
-is_due <- function(client, consumer, unsigned) {
+is_due <- function(machine, consumer, unsigned) {
   function() {
-    due <- core(machine_take(machine_of(client), consumer, 1, unsigned))
-    length(due[["number"]]) > 0L
+    due <- core(machine_take(machine, consumer, 1, unsigned))
+    length(due[["numbers"]]) > 0L
   }
 }
 
@@ -149,11 +154,14 @@ sync_filter <- paste0(
   "\"timeline\":{\"limit\":50}}}"
 )
 
+sync_path <- api_path("sync", query = list(filter = sync_filter))
+
 # What was received is saved already: a failure of what comes after it must not
 # keep it from the user.
-pump_or_warn <- function(client, ...) {
+pump_or_warn <- function(client, ..., machine = machine_of(client)) {
+  force(machine)
   pumped <- with_cleanup(
-    on_failure(pump(client, ...), function(condition) {
+    on_failure(pump(client, ..., machine = machine), function(condition) {
       mx_warn(
         c(
           "Something is left to do for the next call.",
@@ -163,19 +171,18 @@ pump_or_warn <- function(client, ...) {
         cause = condition
       )
     }),
-    function() warn_own_identity(client)
+    function() warn_own_identity(core(machine_identity_status(machine)))
   )
   invisible(pumped)
 }
 
-take_events <- function(client, consumer, limit, unsigned, problems) {
-  machine <- machine_of(client)
-  columns <- core(machine_take(machine, consumer, limit, unsigned))
-  events <- new_events(columns)
+take_events <- function(machine, consumer, limit, unsigned, problems) {
+  taken <- core(machine_take(machine, consumer, limit, unsigned))
+  numbers <- taken[["numbers"]]
+  events <- taken[["events"]] %||% no_events()
   attr(events, "problems") <- problems
-  if (nrow(events) > 0L) {
-    last <- max(columns[["number"]])
-    core(machine_handed(machine, consumer, last))
+  if (length(numbers) > 0L) {
+    core(machine_handed(machine, consumer, max(numbers)))
   }
   events
 }

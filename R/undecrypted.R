@@ -42,5 +42,5 @@
 #' @export
 mx_undecrypted <- function(client) {
   machine <- machine_of(check_client(client))
-  new_events(core(machine_undecrypted(machine)))
+  core(machine_undecrypted(machine))
 }

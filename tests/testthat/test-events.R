@@ -194,7 +194,13 @@ test_that("a time is kept however it was written, and only a time is one", {
       event
     )
     core(machine_receive_sync(machine, since, charToRaw(body)))
-    events <- take_events(pair$bob, "times", 1000, FALSE, character())
+    events <- take_events(
+      machine_of(pair$bob),
+      "times",
+      1000,
+      FALSE,
+      character()
+    )
     as.numeric(events$origin_server_ts[events$event_id %in% "$e"])
   }
   expect_equal(shown("1700000000000"), 1.7e9)

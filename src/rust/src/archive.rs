@@ -143,7 +143,7 @@ fn machine_archived_part(
         let read = machine.archived_part(now(), &part, unsigned_of(&unsigned)?, edits)?;
         let (time, place) = read.last.unzip();
         Ok(record([
-            ("events", events::columns(&read.events)),
+            ("events", events::frame(&read.events)),
             ("after_time", optional_number(time)),
             ("after_number", optional_number(place)),
         ]))
@@ -156,7 +156,7 @@ fn machine_archived_events(handle: Robj, room_id: Robj, event_ids: Robj, unsigne
         let room_id = arguments::text(&room_id, "room")?;
         let event_ids = arguments::texts(&event_ids, "event_id")?;
         let unsigned = unsigned_of(&unsigned)?;
-        Ok(events::columns(&machine.archived_events(now(), &room_id, &event_ids, unsigned)?))
+        Ok(events::frame(&machine.archived_events(now(), &room_id, &event_ids, unsigned)?))
     })
 }
 

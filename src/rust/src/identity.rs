@@ -2,7 +2,7 @@
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    machine::{Storage, UnderWay, UserTrust},
+    machine::{IdentityStatus, Storage, UnderWay, UserTrust},
     primitives::cross_signing::Usage,
 };
 
@@ -16,19 +16,20 @@ use crate::{
 
 #[extendr]
 fn machine_identity_status(handle: Robj) -> Robj {
-    on(&handle, |machine| {
-        let status = machine.identity_status()?;
-        let held = Usage::ALL.iter().zip(status.held).filter(|(_, held)| *held);
-        Ok(record([
-            ("master_key", optional_string(status.published.as_deref())),
-            ("changed", status.changed.into()),
-            ("refused", optional_string(status.refused.as_deref())),
-            ("held", strings(held.map(|(usage, _)| Some(usage.as_str())))),
-            ("device_signed", status.device_signed.into()),
-            ("under_way", optional_string(status.under_way.map(UnderWay::as_str))),
-            ("recovery_key", status.recovery_key.into()),
-        ]))
-    })
+    on(&handle, |machine| Ok(identity_status(&machine.identity_status()?)))
+}
+
+pub(crate) fn identity_status(status: &IdentityStatus) -> Robj {
+    let held = Usage::ALL.iter().zip(status.held).filter(|(_, held)| *held);
+    record([
+        ("master_key", optional_string(status.published.as_deref())),
+        ("changed", status.changed.into()),
+        ("refused", optional_string(status.refused.as_deref())),
+        ("held", strings(held.map(|(usage, _)| Some(usage.as_str())))),
+        ("device_signed", status.device_signed.into()),
+        ("under_way", optional_string(status.under_way.map(UnderWay::as_str))),
+        ("recovery_key", status.recovery_key.into()),
+    ])
 }
 
 /// Makes an identity, with a new key of secret storage, from the passphrase that was given if there

@@ -15,12 +15,17 @@ use crate::{
     machine::on,
 };
 
+/// What a consumer is to be given: the numbers of the events, and the events; `NULL` where there are none.
 #[extendr]
 fn machine_take(handle: Robj, consumer: Robj, limit: Robj, unsigned: Robj) -> Robj {
     on(&handle, |machine| {
         let consumer = arguments::text(&consumer, "consumer")?;
         let limit = usize::try_from(arguments::whole(&limit, "limit")?).unwrap_or(0);
-        Ok(events::columns(&machine.take(now(), &consumer, limit, unsigned_of(&unsigned)?)?))
+        let taken = machine.take(now(), &consumer, limit, unsigned_of(&unsigned)?)?;
+        let numbers: Vec<f64> = taken.iter().map(|row| row.number as f64).collect();
+        // Of an idle sync there is nothing to build.
+        let events = if taken.is_empty() { ().into() } else { events::frame(&taken) };
+        Ok(record([("numbers", numbers.into()), ("events", events)]))
     })
 }
 
@@ -72,14 +77,14 @@ fn machine_peek(handle: Robj, first: Robj, last: Robj) -> Robj {
     on(&handle, |machine| {
         let first = arguments::whole(&first, "first")?;
         let last = arguments::whole(&last, "last")?;
-        Ok(events::columns(&machine.peek(now(), first, last)?))
+        Ok(events::frame(&machine.peek(now(), first, last)?))
     })
 }
 
 /// The events that wait for a key.
 #[extendr]
 fn machine_undecrypted(handle: Robj) -> Robj {
-    on(&handle, |machine| Ok(events::columns(&machine.undecrypted(now())?)))
+    on(&handle, |machine| Ok(events::frame(&machine.undecrypted(now())?)))
 }
 
 #[extendr]
@@ -124,7 +129,7 @@ fn machine_read_history(
         if arguments::flag(&edits, "edits")? {
             history.events.iter_mut().for_each(Handed::apply_edit);
         }
-        Ok(events::columns(&history.events))
+        Ok(events::frame(&history.events))
     })
 }
 

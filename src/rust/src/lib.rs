@@ -82,6 +82,7 @@ extendr_module! {
     use demo;
     use devices;
     use digest;
+    use events;
     use handle;
     use heartbeats;
     use identity;

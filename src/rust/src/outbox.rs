@@ -8,9 +8,10 @@ use mxcrypt_core::{
 };
 
 use crate::{
-    answer::{number, record, string, strings},
+    answer::{number, optional_string, record, string, strings},
     arguments,
     clock::now,
+    identity::identity_status,
     machine::on,
 };
 
@@ -151,6 +152,22 @@ fn machine_outcomes(handle: Robj, numbers: Robj) -> Robj {
     })
 }
 
+/// What the caller of messages is told at their end. Those that the server has are forgotten.
+#[extendr]
+fn machine_settle(handle: Robj, room_id: Robj, numbers: Robj) -> Robj {
+    on(&handle, |machine| {
+        let room_id = arguments::text(&room_id, "room")?;
+        let numbers = arguments::wholes(&numbers, "numbers")?;
+        let settled = machine.settle(now(), &room_id, &numbers)?;
+        Ok(record([
+            ("outcomes", List::from_values(settled.outcomes.iter().map(outcome)).into()),
+            ("identity", identity_status(&settled.identity)),
+            ("isolation", string(settled.isolation.as_str())),
+            ("successor", optional_string(settled.successor.as_deref())),
+        ]))
+    })
+}
+
 fn outcome(outcome: &Outcome) -> Robj {
     match outcome {
         Outcome::Waiting => record([("state", string("waiting"))]),
@@ -279,6 +296,7 @@ extendr_module! {
     fn machine_redact;
     fn machine_react;
     fn machine_outcomes;
+    fn machine_settle;
     fn machine_isolation;
     fn machine_withheld;
     fn machine_forget;

@@ -33,22 +33,20 @@ fn machine_receive_sync(handle: Robj, since: Robj, body: Robj) -> Robj {
     })
 }
 
-/// How many requests have failed so far.
-#[extendr]
-fn machine_failures(handle: Robj) -> Robj {
-    on(&handle, |machine| Ok(number(machine.failures()?)))
-}
-
 /// What to perform now, for a caller who waits for the messages of `room_id`, the devices of
-/// `user_ids`, and requests of `kinds`.
+/// `user_ids`, and requests of `kinds`. `since` is what the first of these calls returned, which is given `NULL`.
 #[extendr]
 fn machine_requests(handle: Robj, room_id: Robj, user_ids: Robj, kinds: Robj, since: Robj) -> Robj {
     on(&handle, |machine| {
+        let since = match since.is_null() {
+            true => machine.failures()?,
+            false => arguments::whole(&since, "since")?,
+        };
         let awaited = Awaited {
             room_id: arguments::optional_text(&room_id, "room")?,
             users: arguments::texts(&user_ids, "user_ids")?,
             kinds: arguments::texts(&kinds, "kinds")?,
-            since: arguments::whole(&since, "since")?,
+            since,
         };
         let due = machine.requests_for(now(), &awaited)?;
         let requests = due.requests.iter().map(|request| {
@@ -73,6 +71,7 @@ fn machine_requests(handle: Robj, room_id: Robj, user_ids: Robj, kinds: Robj, si
             ("sync_first", due.sync_first.into()),
             ("held_up", List::from_values(held_up).into()),
             ("busy", due.busy.into()),
+            ("since", number(since)),
         ]))
     })
 }
@@ -127,7 +126,6 @@ extendr_module! {
     mod pump;
     fn machine_sync_token;
     fn machine_receive_sync;
-    fn machine_failures;
     fn machine_requests;
     fn machine_renew;
     fn machine_replies;

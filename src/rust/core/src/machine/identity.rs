@@ -74,25 +74,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn identity_status(&mut self) -> Result<IdentityStatus> {
-        self.read(|work| {
-            let own = own_identity(work)?;
-            let shown = identity(work, &work.own.user_id)?;
-            let device = devices::own_device(work)?;
-            let held = Usage::ALL.map(|usage| holds(&own.private, shown.as_ref(), usage));
-            let master = shown.as_ref().map(|shown| &shown.master_key);
-            let under_way = own.new.as_ref().map(|new| UnderWay::of(new, master));
-            let self_signing = shown.as_ref().and_then(|shown| shown.self_signing_key.as_ref());
-            Ok(IdentityStatus {
-                published: shown.as_ref().map(|shown| shown.master_key.clone()),
-                changed: shown.as_ref().is_some_and(Identity::changed),
-                refused: own.refused,
-                held,
-                device_signed: self_signing.is_some()
-                    && device.and_then(|device| device.signed_by).as_ref() == self_signing,
-                under_way,
-                recovery_key: own.recovery_key.is_some(),
-            })
-        })
+        self.read(|work| status(work))
     }
 
     /// The body of `POST /keys/signatures/upload` by which our identity and this device vouch for
@@ -142,6 +124,26 @@ impl Machine {
             work.tx.put_single(&own)
         })
     }
+}
+
+pub(super) fn status(work: &Work<'_>) -> Result<IdentityStatus> {
+    let own = own_identity(work)?;
+    let shown = identity(work, &work.own.user_id)?;
+    let device = devices::own_device(work)?;
+    let held = Usage::ALL.map(|usage| holds(&own.private, shown.as_ref(), usage));
+    let master = shown.as_ref().map(|shown| &shown.master_key);
+    let under_way = own.new.as_ref().map(|new| UnderWay::of(new, master));
+    let self_signing = shown.as_ref().and_then(|shown| shown.self_signing_key.as_ref());
+    Ok(IdentityStatus {
+        published: shown.as_ref().map(|shown| shown.master_key.clone()),
+        changed: shown.as_ref().is_some_and(Identity::changed),
+        refused: own.refused,
+        held,
+        device_signed: self_signing.is_some()
+            && device.and_then(|device| device.signed_by).as_ref() == self_signing,
+        under_way,
+        recovery_key: own.recovery_key.is_some(),
+    })
 }
 
 pub(super) fn own_identity(work: &Work<'_>) -> Result<OwnIdentity> {

@@ -33,6 +33,7 @@
 //! | `heartbeats` | messages that the server sends later, unless it is told not to |
 //! | `event_size` | what is too large to be sent |
 //! | `outcomes`, `refusals` | messages that were sent, and those that will never be |
+//! | `settlement` | what the caller of messages is told at their end |
 //! | `request_table`, `path` | all requests: path, body, how each is backed off, what a response means |
 //! | `requests`, `pump`, `failures` | which requests to perform now, and when those that failed are made again |
 //! | `replies` | which topic processes each response |
@@ -102,6 +103,7 @@ mod secret_sharing;
 mod secret_storage;
 mod send_to_devices;
 mod send_to_room;
+mod settlement;
 mod store_import;
 mod sync;
 mod sync_position;
@@ -141,6 +143,7 @@ pub use self::{
     pump::{Awaited, Requests, WireRequest},
     refusals::Unsent,
     replies::Reply,
+    settlement::Settlement,
     store_import::{check_published, read_mx_client_store},
     sync::SyncReport,
     user_trust::{DeviceTrust, UserTrust},

@@ -220,7 +220,13 @@ pub(super) fn recognise_own(work: &Work<'_>, room_id: &str, event: &RoomEvent<'_
     Ok(())
 }
 
-fn outcome(work: &Work<'_>, number: i64, told: &mut BTreeSet<String>) -> Result<Outcome> {
+/// What became of a message. The devices that were left out come with the first message of a room: `told` has
+/// the rooms of which they came.
+pub(super) fn outcome(
+    work: &Work<'_>,
+    number: i64,
+    told: &mut BTreeSet<String>,
+) -> Result<Outcome> {
     let Some(row) = work.tx.get::<OutboxRow>(&[number.into()])? else {
         if !(1..=work.tx.last_number("outbox")?).contains(&number) {
             return Err(Error::new(Kind::Argument, "There is no message of this number."));

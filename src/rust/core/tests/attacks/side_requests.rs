@@ -649,6 +649,27 @@ fn a_refusal_is_told_once() {
     assert!(matches!(outcome, Outcome::Refused { code, .. } if code == "MXCRYPT_DISCARDED"));
 }
 
+/// The caller learns at the end what became of its messages. What was refused stays until the caller has told
+/// its user: a process that ends before that leaves it to the next one.
+#[test]
+fn a_settled_refusal_stays_until_it_was_told() {
+    let (mut scene, mut alice, _, room_id) = two();
+    let sent = alice.queue(&scene, &room_id, "first");
+    assert_eq!(alice.pump(&mut scene), Vec::new());
+    let (outcome, ..) = send_with(&mut alice, &mut scene, &room_id, refuse);
+    let refused = alice.machine.unsent(scene.now).unwrap()[0].number;
+    for _ in 0..2 {
+        let settled = alice.machine.settle(scene.now, &room_id, &[refused]).unwrap();
+        assert_eq!(settled.outcomes, [outcome.clone()]);
+    }
+    let mut settle = || alice.machine.settle(scene.now, &room_id, &[sent]).unwrap().outcomes;
+    assert!(is_sent(&settle()[0]));
+    let forgotten = settle().remove(0);
+    assert!(matches!(forgotten, Outcome::Refused { code, .. } if code == "MXCRYPT_DISCARDED"));
+    alice.machine.leave(scene.now, &[refused]).unwrap();
+    assert_eq!(alice.machine.unsent(scene.now).unwrap()[0].state, OutboxState::Told);
+}
+
 /// Content as deep as can be read does not poison the inbox.
 #[test]
 fn the_deepest_content_can_be_told() {
