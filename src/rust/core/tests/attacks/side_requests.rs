@@ -660,7 +660,7 @@ fn a_settled_refusal_stays_until_it_was_told() {
     let refused = alice.machine.unsent(scene.now).unwrap()[0].number;
     for _ in 0..2 {
         let settled = alice.machine.settle(scene.now, &room_id, &[refused]).unwrap();
-        assert_eq!(settled.outcomes, [outcome.clone()]);
+        assert_eq!(settled.outcomes, std::slice::from_ref(&outcome));
     }
     let mut settle = || alice.machine.settle(scene.now, &room_id, &[sent]).unwrap().outcomes;
     assert!(is_sent(&settle()[0]));
