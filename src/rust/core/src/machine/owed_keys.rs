@@ -57,6 +57,22 @@ pub(super) fn owe(
     Ok(())
 }
 
+/// Whether the key of a session is owed to somebody who is not among `users`, or to a device that is not among
+/// `devices`, user and device ids. Who is given it can read all that the session encrypts from there on.
+pub(super) fn is_owed_to_others(
+    work: &Work<'_>,
+    session_id: &str,
+    users: &BTreeSet<String>,
+    devices: &BTreeSet<(&str, &str)>,
+) -> Result<bool> {
+    let owed = work.tx.select::<OwedKey>(&Query::equal("session_id", session_id))?;
+    let is_left_out = |owed: &OwedKey| {
+        let named = (owed.user_id.as_str(), owed.device_id.as_str());
+        !users.contains(&owed.user_id) || named.1 != ALL_DEVICES && !devices.contains(&named)
+    };
+    Ok(owed.iter().any(is_left_out))
+}
+
 fn forget_oldest(work: &Work<'_>, user_id: &str) -> Result<()> {
     let of_user = Query::equal("user_id", user_id);
     if work.tx.count::<OwedKey>(&of_user)? <= MOST_OF_USER {
@@ -150,15 +166,11 @@ fn give(work: &mut Work<'_>, content: &RawValue, owed: &[(OwedKey, Device)]) -> 
     if messages.is_empty() { Ok(()) } else { outbox::tell_devices(work, ENCRYPTED, &messages) }
 }
 
-/// Who has the key of a session that still encrypts must be known when somebody leaves: its recipients are
-/// worked out again for the next message.
+/// Who has the key of a session that still encrypts must be known when somebody leaves.
 fn note_share(work: &Work<'_>, owed: &OwedKey, device: &Device) -> Result<()> {
     let current = work.tx.get::<OutboundSession>(&[owed.room_id.as_str().into()])?;
-    let Some(session) = current.filter(|session| session.session_id == owed.session_id) else {
-        return Ok(());
-    };
-    work.tx.put(&share(owed, device))?;
-    work.tx.put(&OutboundSession { shared_generation: None, ..session })
+    let is_current = current.is_some_and(|session| session.session_id == owed.session_id);
+    if is_current { work.tx.put(&share(owed, device)) } else { Ok(()) }
 }
 
 fn share(owed: &OwedKey, device: &Device) -> KeyShare {

@@ -196,8 +196,8 @@ fn is_shared(
         && session.retry_at.is_none_or(|at| !tracking::is_due(at, work.now))
 }
 
-/// Whether someone holds the key who must not read what comes next: a member who left, a
-/// device that is gone, someone outside of a narrower audience.
+/// Whether someone holds the key, or is still to be given it, who must not read what comes next: a member
+/// who left, a device that is gone, someone outside of a narrower audience.
 fn was_given_to_others(
     work: &Work<'_>,
     session: &OutboundSession,
@@ -206,11 +206,12 @@ fn was_given_to_others(
 ) -> Result<bool> {
     let present: BTreeSet<(&str, &str)> =
         devices.iter().map(|d| (d.user_id.as_str(), d.device_id.as_str())).collect();
-    let shares = shares(work, session)?;
-    Ok(shares.iter().any(|share| {
+    let is_left_out = |share: &KeyShare| {
         !users.contains(&share.user_id)
             || !present.contains(&(share.user_id.as_str(), share.device_id.as_str()))
-    }))
+    };
+    Ok(shares(work, session)?.iter().any(is_left_out)
+        || owed_keys::is_owed_to_others(work, &session.session_id, users, &present)?)
 }
 
 fn shares(work: &Work<'_>, session: &OutboundSession) -> Result<Vec<KeyShare>> {

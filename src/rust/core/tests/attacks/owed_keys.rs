@@ -2,7 +2,7 @@
 //! nobody else.
 
 use mxcrypt_core::{
-    machine::{Reply, Unsigned},
+    machine::{Message, Reply, Unsigned},
     store::{
         Query,
         records::{Device, LocalTrust, OwedKey},
@@ -143,25 +143,54 @@ fn who_must_not_read_any_more_is_given_nothing() {
     assert_eq!(owed(&alice), 0);
 }
 
-/// Carol leaves, and is given then what she missed while she was there. The next message is not for her, though
-/// nobody had given her a key when she left.
+/// Who was given a key late holds it like all others: what comes after is not for a device that is blocked by then.
 #[test]
-fn what_is_given_late_does_not_outlive_a_membership() {
-    let (mut scene, mut alice, mut bob, mut carol, room_id) = three();
-    // They share another room, so that Alice still hears of her devices.
-    scene.room(&mut [&mut alice, &mut carol]);
+fn what_is_given_late_is_known_when_a_device_is_blocked() {
+    let (mut scene, mut alice, bob, mut carol, room_id) = three();
     say_without_carol(&mut scene, &mut alice, &room_id, "keys_claim", "one");
-    scene.leave(&carol.token, &room_id);
-    say_without_carol(&mut scene, &mut alice, &room_id, "keys_claim", "two");
     after_a_while(&mut scene, &mut alice);
     after_a_while(&mut scene, &mut alice);
-    alice.say(&mut scene, &room_id, "three");
-    let mut heard = bob.reads(&mut scene);
-    heard.retain(|text| text != "before");
-    assert_eq!(heard, ["one", "two", "three"]);
-    carol.sync(&mut scene);
-    carol.pump(&mut scene);
+    assert_eq!(readable(&mut scene, &mut carol), ["one"]);
+    let (user, device_id) = (carol.user.clone(), carol.device_id.clone());
+    alice.machine.set_local_trust(scene.now, &user, &device_id, None, LocalTrust::Blocked).unwrap();
+    alice.say(&mut scene, &room_id, "two");
+    assert_eq!(readable(&mut scene, &mut carol), [""; 0]);
     assert_eq!(readable_history(&mut scene, &mut carol, &bob, &room_id), ["one"]);
+}
+
+/// A key that is still owed opens all that its session encrypts: what is for Bob alone, or is said when she has left,
+/// must not be among it.
+#[test]
+fn what_others_are_told_meanwhile_is_not_given_with_it() {
+    for leaves in [false, true] {
+        let (mut scene, mut alice, bob, mut carol, room_id) = three();
+        // They share another room, so that Alice still hears of her devices.
+        scene.room(&mut [&mut alice, &mut carol]);
+        say_without_carol(&mut scene, &mut alice, &room_id, "keys_claim", "one");
+        if leaves {
+            scene.leave(&carol.token, &room_id);
+            say_without_carol(&mut scene, &mut alice, &room_id, "keys_claim", "two");
+        } else {
+            let message = Message {
+                room_id: room_id.clone(),
+                event_type: "m.room.message".into(),
+                content: json!({"msgtype": "m.text", "body": "two"}).to_string(),
+                transaction_id: None,
+                demand_encryption: false,
+                audience: Some([bob.user.clone()].into()),
+            };
+            alice.machine.send(scene.now, vec![message]).unwrap();
+            alice.pump(&mut scene);
+            assert_eq!(alice.machine.waiting_to_send().unwrap(), 0);
+        }
+        after_a_while(&mut scene, &mut alice);
+        after_a_while(&mut scene, &mut alice);
+        assert_eq!(owed(&alice), 0);
+        carol.sync(&mut scene);
+        carol.pump(&mut scene);
+        let read = readable_history(&mut scene, &mut carol, &bob, &room_id);
+        assert_eq!(read, ["one"], "she leaves: {leaves}");
+    }
 }
 
 /// A member may have any number of devices that nobody reaches, for as long as they like.

@@ -9,3 +9,4 @@ CREATE TABLE owed_key (
   PRIMARY KEY (user_id, device_id, session_id)
 ) WITHOUT ROWID;
 CREATE INDEX owed_key_due_at ON owed_key (due_at);
+CREATE INDEX owed_key_session_id ON owed_key (session_id);
