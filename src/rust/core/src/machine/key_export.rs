@@ -90,7 +90,7 @@ impl Machine {
             if export.written > 0 {
                 export.file.write(&mut [b','])?;
             }
-            export.file.write(&mut *data?)?;
+            export.file.write(&mut data?)?;
             export.written += 1;
         }
         match last {
