@@ -128,7 +128,7 @@ fn read_everything(text: &str) {
             }
         }
     }
-    let key = BackupKey::random().unwrap();
+    let key = BackupKey::random().unwrap().decryption();
     let _ = key_backup::session_data(text).map(|data| key.decrypt(&data));
     if let Ok(object) = Json::parse_object(text) {
         let _ = key.decrypt(&object);
