@@ -98,6 +98,10 @@ pub(super) fn claim_one_time_keys(
     let claim = |devices: &[_]| Ask::KeysClaim { devices: devices.to_vec(), lane: lane.clone() };
     let most = pump.largest_batch(&claim(&[]))?;
     for devices in devices.chunks(most) {
+        // After a failure batches are small, and side work leaves room for what others wait for.
+        if *lane == Lane::Side && pump.is_full() {
+            break;
+        }
         pump.ask(claim(devices), Body::Implied)?;
     }
     Ok(())

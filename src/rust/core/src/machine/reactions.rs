@@ -14,6 +14,8 @@
 //!
 //! Effects are collected, so that a room, a session or a user is looked at once, however often it changed.
 
+use std::collections::BTreeSet;
+
 use super::{
     Work, archive_history, backup_restore, bounds, olm_repair, owed_keys, recipients, relations,
     timeline, verification,
@@ -38,9 +40,9 @@ pub(super) fn apply(work: &mut Work<'_>) -> Result<()> {
         }
         for device in &effects.opened {
             olm_repair::olm_is_repaired(work, device)?;
-            owed_keys::is_reached(work, &device.user_id)?;
         }
-        for user_id in &effects.proven {
+        let opened = effects.opened.iter().map(|device| &device.user_id);
+        for user_id in opened.chain(&effects.proven).collect::<BTreeSet<_>>() {
             owed_keys::is_reached(work, user_id)?;
         }
         if effects.backup_key {

@@ -110,7 +110,9 @@ pub(super) fn share_room_key(
     let mut isolated = isolation::isolated(work, &users, isolation)?;
     let devices = std::mem::take(&mut isolated.admitted);
     let mut session = match current {
-        Some(session) if !was_given_to_others(work, &session, &users, &devices)? => session,
+        Some(session) if !was_given_to_others(work, &session, &users, &devices, isolation)? => {
+            session
+        }
         _ => new_outbound_session(work, room)?,
     };
     let missing = without_key(work, &session, devices)?;
@@ -203,6 +205,7 @@ fn was_given_to_others(
     session: &OutboundSession,
     users: &BTreeSet<String>,
     devices: &[Device],
+    isolation: Isolation,
 ) -> Result<bool> {
     let present: BTreeSet<(&str, &str)> =
         devices.iter().map(|d| (d.user_id.as_str(), d.device_id.as_str())).collect();
@@ -211,7 +214,7 @@ fn was_given_to_others(
             || !present.contains(&(share.user_id.as_str(), share.device_id.as_str()))
     };
     Ok(shares(work, session)?.iter().any(is_left_out)
-        || owed_keys::is_owed_to_others(work, &session.session_id, users, &present)?)
+        || owed_keys::is_owed_to_others(work, &session.session_id, users, &present, isolation)?)
 }
 
 fn shares(work: &Work<'_>, session: &OutboundSession) -> Result<Vec<KeyShare>> {

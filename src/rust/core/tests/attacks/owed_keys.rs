@@ -5,13 +5,14 @@ use mxcrypt_core::{
     machine::{Message, Reply, Unsigned},
     store::{
         Query,
-        records::{Device, LocalTrust, OwedKey},
+        records::{Device, Isolation, LocalTrust, OutboundSession, OwedKey},
     },
 };
 use mxcrypt_model_server::Response;
 use serde_json::{Value, json};
 
 use crate::{
+    pair::{FIRST, Pair, SECOND},
     scene::{MEGOLM, Person, Scene, encoded, handle, parse, text_of, two},
     to_device::invite,
 };
@@ -191,6 +192,99 @@ fn what_others_are_told_meanwhile_is_not_given_with_it() {
         let read = readable_history(&mut scene, &mut carol, &bob, &room_id);
         assert_eq!(read, ["one"], "she leaves: {leaves}");
     }
+}
+
+/// The devices of a user are not known while a message is sent, and then the server returns another identity of that
+/// user, who was verified, with a device of its own.
+#[test]
+fn a_new_identity_of_a_verified_user_is_given_nothing() {
+    let mut pair = Pair::users();
+    pair.come_to_compare(FIRST, FIRST);
+    pair.confirm(FIRST, true);
+    pair.confirm(SECOND, true);
+    pair.exchange();
+    let (room_id, bob) = (pair.room_id.clone().unwrap(), pair.people[SECOND].user.clone());
+    let now = pair.scene.now;
+    pair.people[FIRST].machine.refresh_devices(now, std::slice::from_ref(&bob)).unwrap();
+    pair.people[FIRST].queue(&pair.scene, &room_id, "one");
+    for _ in 0..8 {
+        pair.scene.now += 5_000;
+        let (scene, alice) = (&mut pair.scene, &mut pair.people[FIRST]);
+        alice.sync(scene);
+        alice.pump_with(scene, |kind, real| match kind {
+            "keys_query" => Response { status: 500, body: String::new() },
+            _ => real,
+        });
+    }
+    assert_eq!(owed(&pair.people[FIRST]), 1);
+    let mut added = pair.scene.person("bob");
+    pair.reset_identity(SECOND);
+    for _ in 0..4 {
+        after_a_while(&mut pair.scene, &mut pair.people[FIRST]);
+    }
+    added.sync(&mut pair.scene);
+    added.pump(&mut pair.scene);
+    let read = readable_history(&mut pair.scene, &mut added, &pair.people[SECOND], &room_id);
+    assert_eq!(read, [""; 0]);
+}
+
+/// What was said to all devices is owed to devices that nobody knows yet. What is said in a stricter mode must not be
+/// among it.
+#[test]
+fn a_stricter_mode_does_not_go_on_with_a_session_that_is_owed_to_all() {
+    let (mut scene, mut alice, _, carol, room_id) = three();
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&carol.user)).unwrap();
+    say_without_carol(&mut scene, &mut alice, &room_id, "keys_query", "one");
+    let session = |person: &Person| {
+        let session = person.look(|tx| tx.get::<OutboundSession>(&[room_id.as_str().into()]));
+        session.unwrap().session_id
+    };
+    let first = session(&alice);
+    alice.machine.set_isolation(scene.now, Isolation::VerifiedUsers).unwrap();
+    say_without_carol(&mut scene, &mut alice, &room_id, "keys_query", "two");
+    assert_ne!(session(&alice), first);
+}
+
+/// Owed a key as one of all devices, and before by its name.
+#[test]
+fn the_earliest_that_is_owed_counts() {
+    let (mut scene, mut alice, _, mut carol, room_id) = three();
+    say_without_carol(&mut scene, &mut alice, &room_id, "keys_claim", "one");
+    alice.look(|tx| {
+        let later = scene.now + 10 * MINUTE;
+        let owed = tx.select::<OwedKey>(&Query::all())?.remove(0);
+        tx.put(&OwedKey { due_at: later, ..owed })
+    });
+    alice.machine.refresh_devices(scene.now, std::slice::from_ref(&carol.user)).unwrap();
+    say_without_carol(&mut scene, &mut alice, &room_id, "keys_query", "two");
+    for _ in 0..30 {
+        scene.now += MINUTE;
+        alice.sync(&mut scene);
+        alice.pump(&mut scene);
+    }
+    assert_eq!(readable(&mut scene, &mut carol), ["one", "two"]);
+}
+
+/// A server in the room is down for days. It is claimed from less and less often.
+#[test]
+fn a_server_that_is_down_is_claimed_from_ever_less_often() {
+    let (mut scene, mut alice, _, _, room_id) = three();
+    let mut claims = 0;
+    let mut down = |kind: &str, real: Response| match kind {
+        "keys_claim" => {
+            claims += 1;
+            Response { body: r#"{"one_time_keys":{},"failures":{"here":{}}}"#.into(), ..real }
+        }
+        _ => real,
+    };
+    alice.queue(&scene, &room_id, "one");
+    alice.pump_with(&mut scene, &mut down);
+    for _ in 0..24 * 60 {
+        scene.now += MINUTE;
+        alice.sync(&mut scene);
+        alice.pump_with(&mut scene, &mut down);
+    }
+    assert!((20..150).contains(&claims), "{claims} in a day");
 }
 
 /// A member may have any number of devices that nobody reaches, for as long as they like.

@@ -42,7 +42,7 @@ pub use self::{
     secret_storage::KeyChange,
     session::{
         InboundSession, Isolation, IsolationMode, KeyShare, KeySource, OlmSession, OutboundSession,
-        OwedKey, Peer,
+        OwedKey, OwedKeysDue, Peer,
     },
     verification::{FixedKeys, Owed, Phase, Proven, Sas, Verification},
 };

@@ -8,6 +8,8 @@ use vodozemac::{
     olm::Session,
 };
 
+use zeroize::Zeroizing;
+
 use super::{pickled_inbound, pickled_olm, pickled_outbound};
 use crate::store::{Record, Single, Table, Value};
 
@@ -316,7 +318,7 @@ impl Record for KeyShare {
 }
 
 /// The key of an outbound session that a device should have been given, and could not be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct OwedKey {
     /// The owner of the device.
     pub user_id: String,
@@ -331,7 +333,7 @@ pub struct OwedKey {
     /// Which devices the session is for.
     pub isolation: Isolation,
     /// The content of `m.room_key` from that index on.
-    pub content: String,
+    pub content: Zeroizing<String>,
     /// When the device was first sent nothing.
     pub owed_since: i64,
     /// When to look at it again.
@@ -339,11 +341,8 @@ pub struct OwedKey {
 }
 
 impl Record for OwedKey {
-    const TABLE: Table = Table {
-        name: "owed_key",
-        key: &["user_id", "device_id", "session_id"],
-        plain: &["due_at"],
-    };
+    const TABLE: Table =
+        Table { name: "owed_key", key: &["user_id", "device_id", "session_id"], plain: &[] };
 
     fn key(&self) -> Vec<Value> {
         vec![
@@ -352,8 +351,15 @@ impl Record for OwedKey {
             self.session_id.as_str().into(),
         ]
     }
+}
 
-    fn plain(&self) -> Vec<Value> {
-        vec![self.due_at.into()]
-    }
+/// When to look at the keys that are owed, if there are any.
+#[derive(Serialize, Deserialize)]
+pub struct OwedKeysDue {
+    /// The earliest time of all.
+    pub at: Option<i64>,
+}
+
+impl Single for OwedKeysDue {
+    const NAME: &'static str = "owed keys due";
 }
