@@ -22,10 +22,7 @@ fn a_master_key_that_cannot_be_signed_stops_nothing() {
         Response { body: answer.to_string(), ..response }
     };
     ask_about(&mut pair.scene, &mut pair.people[FIRST], &[&bob], odd);
-    pair.come_to_compare(FIRST, FIRST);
-    pair.confirm(FIRST, true);
-    pair.confirm(SECOND, true);
-    pair.exchange();
+    pair.come_to_done();
     for days in [0, 1, 30] {
         pair.scene.now += days * 86_400_000;
         let now = pair.scene.now;
@@ -312,10 +309,7 @@ fn own_master_key_that_cannot_be_signed() {
         Response { body: answer.to_string(), ..response }
     };
     ask_about(&mut pair.scene, &mut pair.people[SECOND], &[&alice], odd);
-    pair.come_to_compare(FIRST, FIRST);
-    pair.confirm(FIRST, true);
-    pair.confirm(SECOND, true);
-    pair.exchange();
+    pair.come_to_done();
     let now = pair.scene.now;
     let due = pair.people[SECOND].machine.requests(now);
     assert!(due.is_ok(), "{due:?}");

@@ -199,10 +199,7 @@ fn what_others_are_told_meanwhile_is_not_given_with_it() {
 #[test]
 fn a_new_identity_of_a_verified_user_is_given_nothing() {
     let mut pair = Pair::users();
-    pair.come_to_compare(FIRST, FIRST);
-    pair.confirm(FIRST, true);
-    pair.confirm(SECOND, true);
-    pair.exchange();
+    pair.come_to_done();
     let (room_id, bob) = (pair.room_id.clone().unwrap(), pair.people[SECOND].user.clone());
     let now = pair.scene.now;
     pair.people[FIRST].machine.refresh_devices(now, std::slice::from_ref(&bob)).unwrap();

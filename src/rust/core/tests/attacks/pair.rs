@@ -140,6 +140,14 @@ impl Pair {
         assert_eq!(seen[0], seen[1]);
     }
 
+    /// Both say that the strings are the same.
+    pub fn come_to_done(&mut self) {
+        self.come_to_compare(FIRST, FIRST);
+        self.confirm(FIRST, true);
+        self.confirm(SECOND, true);
+        self.exchange();
+    }
+
     /// The id by which the newest verification is known on both sides.
     pub fn transaction_id(&mut self, place: usize) -> String {
         let number = self.status(place).number;
