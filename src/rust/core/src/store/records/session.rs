@@ -7,7 +7,6 @@ use vodozemac::{
     megolm::{GroupSession, InboundGroupSession},
     olm::Session,
 };
-
 use zeroize::Zeroizing;
 
 use super::{pickled_inbound, pickled_olm, pickled_outbound};
