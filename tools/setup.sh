@@ -50,10 +50,12 @@ apt_install() {
   as_root true 2>/dev/null ||
     die "not root and no passwordless sudo, please run: sudo apt-get install $*"
   say "installing with apt-get: $*"
+  # Another program may be installing something, as a machine does by itself after its start.
+  local wait=(-o DPkg::Lock::Timeout=300)
   {
-    as_root apt-get update &&
+    as_root apt-get "${wait[@]}" update &&
       as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y --no-install-recommends "$@"
+        apt-get "${wait[@]}" install -y --no-install-recommends "$@"
   } >>"$log" 2>&1 || die "apt-get could not install: $* (no network? see $log)"
 }
 
