@@ -129,9 +129,6 @@ as_events <- function(columns) {
   )
 }
 
-# The core has the same list.
-media_msgtypes <- c("m.file", "m.image", "m.video", "m.audio")
-
 # The columns that a line of print() is made of.
 printed_columns <- c(
   "room_id",

@@ -124,7 +124,7 @@ content_html <- function(messages) {
   html <- cleaned_html(ifelse(is_text, messages[["formatted_body"]], NA))
   html <- ifelse(is.na(html), text, html)
   html <- ifelse(msgtype %in% "m.emote", paste("*", html), html)
-  is_file <- msgtype %in% media_msgtypes
+  is_file <- !is.na(messages[["filename"]])
   html[is_file] <- file_html(messages[is_file, ])
   is_edited <- messages[["edited"]] %in% TRUE
   html[is_edited] <- paste(html[is_edited], "<small>(edited)</small>")

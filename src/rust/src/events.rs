@@ -18,7 +18,7 @@ use crate::{
     json::to_r,
 };
 
-/// Messages that bring a file. R has the same list.
+/// Messages that bring a file: only these have a file name in R.
 const MEDIA: [&str; 4] = ["m.file", "m.image", "m.video", "m.audio"];
 
 /// An event, and its content without those of its members that no reader of JSON takes: nested too deeply, or
