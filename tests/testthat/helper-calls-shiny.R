@@ -13,6 +13,7 @@ calls_shiny <- function(scene) {
       consumer = "feed",
       session = session
     ),
+    mx_security_page = list(client = scene$alice, hosts = "example.org"),
     mx_room_ui = list(id = "x", height = "10rem"),
     mx_room_server = list(
       id = "x",

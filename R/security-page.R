@@ -1,0 +1,142 @@
+# The page of one's encryption: its views, and what they share. Each view is in the file
+# page-<view>.R, as a function for what is on it and one that makes it work.
+
+#' A page for your encryption
+#'
+#' `mx_security_page()` is a Shiny app for what other clients have under "Security" or
+#' "Encryption" in their settings: whether everything is in order and what to do if not,
+#' key backup and recovery, your devices, verification by emoji and QR code, export and
+#' import of keys, the members of your rooms, and why messages cannot be read.
+#'
+#' Print the app, or give it to [shiny::runApp()]. It then opens in the browser, and runs
+#' until it is ended.
+#'
+#' @section Who may open it:
+#' Whoever opens the page can do all that you can do with the client. It is served to this
+#' machine only, and its address has a random token without which nothing is shown. To
+#' serve it to other machines, give their name for this one in `hosts`, start the app with
+#' `shiny::runApp(host = "0.0.0.0")`, and put HTTPS before it.
+#'
+#' The page holds no secret that was not asked for. A new recovery key is shown once, when
+#' you ask for it.
+#'
+#' @inheritParams mx_client_session
+#' @param hosts Names, without a port, under which the page may be reached from elsewhere.
+#'   A page that is opened under another name than these, `localhost` or `127.0.0.1` is
+#'   refused.
+#' @return A Shiny app. It has the attribute `token`.
+#' @section Errors:
+#' `mx_error_package` where shiny, later or promises is not installed. All others are
+#' sentences on the page, and the R session goes on.
+#' @family trust and verification
+#' @seealso [mx_crypto_status()] for the same in R; [mx_room_ui()] shows a room.
+#' @examplesIf rlang::is_installed(c("shiny", "later", "promises"))
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' app <- mx_security_page(alice)
+#' if (interactive()) app
+#' @export
+mx_security_page <- function(client, hosts = character()) {
+  check_shiny()
+  check_client(client)
+  machine_of(client)
+  check_strings(hosts)
+  views <- security_views()
+  token <- new_token()
+  server <- function(input, output, session) {
+    page <- new_page(client, input, output, session)
+    for (view in views) {
+      view[["server"]](page)
+    }
+  }
+  title <- paste("Encryption of", client[["user_id"]])
+  app <- page_app(title, security_body(client, views), server, hosts, token)
+  structure(app, token = token)
+}
+
+# The views, in the order of the menu.
+security_views <- function() {
+  list(
+    status = list(title = "Status", body = status_view, server = status_server)
+  )
+}
+
+security_body <- function(client, views) {
+  tags <- shiny::tags
+  titles <- vapply(views, function(view) view[["title"]], "")
+  shiny::tagList(
+    tags[["header"]](
+      class = "mx-header",
+      tags[["h1"]]("Encryption"),
+      tags[["p"]](
+        tags[["bdi"]](client[["user_id"]], .noWS = "after"),
+        ", device ",
+        tags[["code"]](client[["device_id"]])
+      ),
+      page_menu(titles)
+    ),
+    page_main(lapply(views, function(view) view[["body"]]()))
+  )
+}
+
+# What the views of a page share: the client, the inputs and outputs of the session,
+# `status()` of the encryption as the server returns it, `refresh()` after a change,
+# `changed()` to be told of one, and `verifications()`, which follow the store.
+new_page <- function(client, input, output, session) {
+  changed <- shiny::reactiveVal(0)
+  page <- rlang::env(
+    client = client,
+    input = input,
+    output = output,
+    session = session,
+    changed = changed,
+    refresh = function() changed(shiny::isolate(changed()) + 1)
+  )
+  page[["status"]] <- shiny::reactive({
+    changed()
+    quietly(mx_crypto_status(client))
+  })
+  page[["verifications"]] <- shiny::reactivePoll(
+    500,
+    session,
+    function() rlang::hash(lapply(mx_verifications(client), unclass)),
+    function() mx_verifications(client)
+  )
+  follow_client(page)
+  page
+}
+
+# The listener brings what the server has, so that verifications go on by themselves.
+follow_client <- function(page) {
+  consumer <- "mx_security_page"
+  events <- mx_reactive_events(
+    page[["client"]],
+    last = 1,
+    consumer = consumer,
+    session = page[["session"]]
+  )
+  feed <- feed_of(page[["client"]], consumer)
+  page[["output"]][["connection"]] <- shiny::renderText({
+    shiny::invalidateLater(15000, page[["session"]])
+    listening_sentence(events, feed[["listener"]])
+  })
+}
+
+# An output of a page: what `render` returns, or the sentence of its error.
+page_output <- function(page, id, render) {
+  page[["output"]][[id]] <- shiny::renderUI({
+    told <- with_told(render())
+    if (told[["ok"]]) told[["outcome"]] else failure_html(told[["outcome"]])
+  })
+}
+
+# A place for it, which is read aloud when it changes.
+page_place <- function(id) {
+  shiny::tags[["div"]](
+    id = id,
+    class = "mx-place shiny-html-output",
+    "aria-live" = "polite"
+  )
+}
+
+quietly <- function(code) rlang::with_interactive(code, value = FALSE)

@@ -1,0 +1,270 @@
+// The pages of R/page.R: a menu of views, forms that are sent as a whole, and questions
+// before what cannot be undone. All text of others was escaped in R.
+(function () {
+  "use strict";
+
+  // Views ---------------------------------------------------------------------
+
+  function views() {
+    return Array.from(document.querySelectorAll(".mx-view"));
+  }
+
+  // The view of the address stays after a reload. `moved`: a person has chosen it.
+  function showView(moved) {
+    var all = views();
+    var wanted = decodeURIComponent(location.hash.slice(1));
+    var chosen =
+      all.find(function (view) {
+        return view.id === wanted;
+      }) || all[0];
+    if (!chosen) {
+      return;
+    }
+    all.forEach(function (view) {
+      view.hidden = view !== chosen;
+    });
+    document.querySelectorAll(".mx-menu a").forEach(function (link) {
+      if (link.hash === "#" + chosen.id) {
+        link.setAttribute("aria-current", "page");
+      } else {
+        link.removeAttribute("aria-current");
+      }
+    });
+    if (moved) {
+      chosen.querySelector("h2").focus();
+      window.scrollTo(0, 0);
+    }
+    // Shiny fills outputs when they are seen.
+    $(chosen).trigger("shown");
+  }
+
+  window.addEventListener("hashchange", function () {
+    showView(true);
+  });
+
+  // Forms ---------------------------------------------------------------------
+
+  function outcomeOf(form) {
+    return form.querySelector(".mx-outcome");
+  }
+
+  function fieldsOf(form) {
+    var fields = JSON.parse(form.dataset.values || "{}");
+    form.querySelectorAll("[name]").forEach(function (field) {
+      if (field.type === "radio") {
+        if (field.checked) {
+          fields[field.name] = field.value;
+        }
+      } else if (field.type === "checkbox") {
+        fields[field.name] = field.checked;
+      } else {
+        fields[field.name] = field.value;
+      }
+    });
+    return fields;
+  }
+
+  function setBusy(form, busy) {
+    form.setAttribute("aria-busy", busy ? "true" : "false");
+    form.querySelector(".mx-button").disabled = busy;
+  }
+
+  // Secrets do not stay in the page.
+  function forgetSecrets(form) {
+    form.querySelectorAll("input[type=password]").forEach(function (field) {
+      field.value = "";
+    });
+  }
+
+  function send(form) {
+    form.mxNumber = Date.now();
+    document.querySelector(".mx-notice").textContent = "";
+    setBusy(form, true);
+    outcomeOf(form).textContent = form.dataset.busy;
+    Shiny.setInputValue(
+      form.dataset.input,
+      { fields: fieldsOf(form), number: form.mxNumber },
+      { priority: "event" }
+    );
+  }
+
+  function submit(form) {
+    if (form.getAttribute("aria-busy") === "true") {
+      return;
+    }
+    if (!form.reportValidity()) {
+      return;
+    }
+    if (form.dataset.confirm) {
+      ask(form.dataset.confirm, form.querySelector(".mx-button"), function () {
+        send(form);
+      });
+    } else {
+      send(form);
+    }
+  }
+
+  // A form may have been drawn again meanwhile: it is found by its input. Several forms
+  // of one input differ by their number.
+  function formOf(outcome) {
+    var forms = Array.from(document.querySelectorAll(".mx-form")).filter(
+      function (form) {
+        return form.dataset.input === outcome.form;
+      }
+    );
+    return (
+      forms.find(function (form) {
+        return form.mxNumber === outcome.number;
+      }) || (forms.length === 1 ? forms[0] : null)
+    );
+  }
+
+  Shiny.addCustomMessageHandler("mx-outcome", function (outcome) {
+    var form = formOf(outcome);
+    if (!form) {
+      document.querySelector(".mx-notice").innerHTML = outcome.html;
+      return;
+    }
+    setBusy(form, false);
+    outcomeOf(form).innerHTML = outcome.html;
+    if (outcome.ok) {
+      forgetSecrets(form);
+    }
+  });
+
+  // An output that is drawn again, because something has changed, keeps what was typed in
+  // its forms, their outcomes and the focus. The outcome of a form that is gone is shown
+  // above the views.
+  function keyOf(form) {
+    return form.dataset.input + " " + (form.dataset.values || "");
+  }
+
+  function stateOf(form) {
+    var fields = Array.from(form.querySelectorAll("[name]"));
+    return {
+      key: keyOf(form),
+      number: form.mxNumber,
+      busy: form.getAttribute("aria-busy") === "true",
+      html: outcomeOf(form).innerHTML,
+      typed: fields.map(function (field) {
+        return [field.name, field.value, field.checked];
+      }),
+      focus: Array.from(form.elements).indexOf(document.activeElement),
+    };
+  }
+
+  function restore(state) {
+    var form = Array.from(document.querySelectorAll(".mx-form")).find(
+      function (form) {
+        return keyOf(form) === state.key;
+      }
+    );
+    if (!form) {
+      if (state.html) {
+        document.querySelector(".mx-notice").innerHTML = state.html;
+      }
+      return;
+    }
+    form.mxNumber = state.number;
+    setBusy(form, state.busy);
+    outcomeOf(form).innerHTML = state.html;
+    Array.from(form.querySelectorAll("[name]")).forEach(function (field, i) {
+      var typed = state.typed[i];
+      if (typed && typed[0] === field.name) {
+        if (field.type === "radio" || field.type === "checkbox") {
+          field.checked = typed[2];
+        } else if (field.type !== "hidden") {
+          field.value = typed[1];
+        }
+      }
+    });
+    if (form.elements[state.focus]) {
+      form.elements[state.focus].focus();
+    }
+  }
+
+  $(document).on("shiny:value", function (event) {
+    var states = Array.from(event.target.querySelectorAll(".mx-form")).map(
+      stateOf
+    );
+    if (states.length > 0) {
+      setTimeout(function () {
+        states.forEach(restore);
+      }, 0);
+    }
+  });
+
+  document.addEventListener("submit", function (event) {
+    if (event.target.matches(".mx-form")) {
+      event.preventDefault();
+    }
+  });
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest(".mx-form .mx-button");
+    if (button) {
+      submit(button.form);
+    }
+  });
+
+  document.addEventListener("keydown", function (event) {
+    if (
+      event.key === "Enter" &&
+      !event.isComposing &&
+      event.target.matches(".mx-form input:not([type=file])")
+    ) {
+      event.preventDefault();
+      submit(event.target.form);
+    }
+  });
+
+  // Questions -----------------------------------------------------------------
+
+  // The browser keeps the focus inside of a modal dialog, and Esc closes it.
+  function ask(question, button, agreed) {
+    var dialog = document.createElement("dialog");
+    var text = document.createElement("p");
+    var row = document.createElement("div");
+    dialog.className = "mx-dialog";
+    text.id = "mx-question";
+    text.textContent = question;
+    dialog.setAttribute("aria-labelledby", text.id);
+    row.className = "mx-row";
+    function add(label, style, action) {
+      var choice = document.createElement("button");
+      choice.type = "button";
+      choice.className = style;
+      choice.textContent = label;
+      choice.addEventListener("click", function () {
+        dialog.close();
+        action();
+      });
+      row.append(choice);
+      return choice;
+    }
+    var cancel = add("Cancel", "mx-plain", function () {});
+    add(button.textContent, button.className, agreed);
+    dialog.append(text, row);
+    dialog.addEventListener("close", function () {
+      dialog.remove();
+      button.focus();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    cancel.focus();
+  }
+
+  // The connection ------------------------------------------------------------
+
+  $(document).on("shiny:connected", function () {
+    showView(false);
+  });
+
+  $(document).on("shiny:disconnected", function () {
+    document.querySelectorAll(".mx-form[aria-busy=true]").forEach(function (form) {
+      setBusy(form, false);
+      outcomeOf(form).textContent =
+        "R was left before it said how this ended. Load the page again.";
+    });
+  });
+})();
