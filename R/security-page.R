@@ -29,7 +29,7 @@
 #' `mx_error_package` where shiny, later or promises is not installed. All others are
 #' sentences on the page, and the R session goes on.
 #' @family trust and verification
-#' @seealso [mx_crypto_status()] for the same in R; [mx_room_ui()] shows a room.
+#' @seealso [mx_room_page()] for a room; [mx_crypto_status()] for the status in R.
 #' @examplesIf rlang::is_installed(c("shiny", "later", "promises"))
 #' homeserver <- mx_demo_homeserver()
 #' alice <- mx_demo_client(homeserver, "alice")

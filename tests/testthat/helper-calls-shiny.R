@@ -14,6 +14,13 @@ calls_shiny <- function(scene) {
       session = session
     ),
     mx_security_page = list(client = scene$alice, hosts = "example.org"),
+    mx_room_page = list(
+      client = scene$alice,
+      room = scene$room,
+      last = 10,
+      history = 0,
+      hosts = "example.org"
+    ),
     mx_room_ui = list(id = "x", height = "10rem"),
     mx_room_server = list(
       id = "x",

@@ -115,3 +115,23 @@ test_that("nothing asks at the console, and errors are sentences", {
     fixed = TRUE
   )
 })
+
+test_that("the page of a room is behind the same guard", {
+  skip_if_not_installed("shiny")
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  room <- mx_room_create(alice, name = "<i>Pipe\u202eline</i>")
+  app <- mx_room_page(alice, room)
+  expect_equal(get_page(app, query = "")$status, 403L)
+  content <- get_page(app)$content
+  expect_match(content, "&lt;i&gt;Pipeline&lt;/i&gt;", fixed = TRUE)
+  expect_no_match(content, "<i>", fixed = TRUE)
+  # A room without a name has its id for a title.
+  plain <- mx_room_create(alice)
+  expect_match(
+    get_page(mx_room_page(alice, plain))$content,
+    plain,
+    fixed = TRUE
+  )
+  expect_error(mx_room_page(alice, "no such"), class = "mx_error_room")
+})
