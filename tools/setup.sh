@@ -3,13 +3,15 @@
 # where the demo and all tests run. Cheap to call again: what is there stays.
 #
 #   tools/setup.sh                    everything but container
-#   tools/setup.sh r|synapse|node|oauth|proxy ..  only these parts
+#   tools/setup.sh r|synapse|node|oauth|proxy|browser ..  only these parts
 #
 #   r        R, its packages and the system tools of R CMD check (apt-get)
 #   synapse  .tools/venv: Synapse, Node and air, pinned in requirements.txt
 #   node     the same venv, and matrix-js-sdk in .tools/foreign-client
 #   oauth    the same venv, and oidc-provider in .tools/oauth-server
 #   proxy    .tools/proxy: mitmproxy, pinned in tests/live/proxy/requirements.txt
+#   browser  Chromium and fonts (apt-get), the same venv, and playwright-core with
+#            axe-core in .tools/browser
 #   container   .tools/container: Debian for chroots, by debootstrap (make container)
 set -euo pipefail
 
@@ -28,6 +30,8 @@ r_packages=(
 system_packages=(
   r-base-core r-base-dev devscripts libcurl4-openssl-dev pandoc qpdf xz-utils
 )
+# A page in a screenshot has letters and the emoji of a verification.
+browser_fonts=(fonts-dejavu-core fonts-noto-color-emoji)
 
 say() { printf 'setup: %s\n' "$*"; }
 die() {
@@ -61,7 +65,7 @@ apt_install() {
 
 missing_system_packages() {
   local name
-  for name in "${system_packages[@]}"; do
+  for name in "$@"; do
     dpkg-query -W -f='${Status}' "$name" 2>/dev/null |
       grep -q 'ok installed' || printf '%s\n' "$name"
   done
@@ -100,7 +104,7 @@ setup_r() {
   fi
   missing=("${missing[@]/#/r-cran-}")
   if have dpkg-query && [ "${r_path:-/usr/bin/R}" = /usr/bin/R ]; then
-    mapfile -t -O ${#missing[@]} missing < <(missing_system_packages)
+    mapfile -t -O ${#missing[@]} missing < <(missing_system_packages "${system_packages[@]}")
   fi
   [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
 }
@@ -189,6 +193,28 @@ install_npm() {
 setup_node() { install_npm foreign-client matrix-js-sdk "28 MB"; }
 setup_oauth() { install_npm oauth-server oidc-provider "4 MB"; }
 
+# Names as in tests/live/browser/lib/browser.mjs.
+have_chromium() {
+  have chromium || have chromium-browser || have google-chrome-stable || have google-chrome
+}
+
+setup_browser() {
+  local missing=()
+  if have dpkg-query; then
+    mapfile -t missing < <(missing_system_packages "${browser_fonts[@]}")
+  fi
+  if ! have_chromium; then
+    # Ubuntu has it under another name, as a snap.
+    if grep -q '^ID=ubuntu' /etc/os-release 2>/dev/null; then
+      missing+=(chromium-browser)
+    else
+      missing+=(chromium)
+    fi
+  fi
+  [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+  install_npm browser "playwright-core and axe-core" "17 MB"
+}
+
 setup_container() {
   have debootstrap || apt_install debootstrap
   [ -e "$tools/container/base" ] || say "installing Debian into .tools/container (220 MB)"
@@ -199,7 +225,7 @@ setup_container() {
 # --- main --------------------------------------------------------------------
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(r synapse node oauth proxy)
+[ $# -gt 0 ] || parts=(r synapse node oauth proxy browser)
 
 mkdir -p "$tools"
 if have flock; then
@@ -214,7 +240,8 @@ for part in "${parts[@]}"; do
     node) setup_node ;;
     oauth) setup_oauth ;;
     proxy) setup_proxy ;;
+    browser) setup_browser ;;
     container) setup_container ;;
-    *) die "unknown part '$part'; there are: r synapse node oauth proxy container" ;;
+    *) die "unknown part '$part'; there are: r synapse node oauth proxy browser container" ;;
   esac
 done
