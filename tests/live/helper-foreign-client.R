@@ -36,18 +36,22 @@ foreign_client <- function(
   client
 }
 
-# Started, not signed in.
-foreign_process <- function() {
+# Started, not signed in. helper-browser.R drives another script in the same way.
+foreign_process <- function(
+  script = "tests/live/foreign-client/client.mjs",
+  title = "foreign client"
+) {
   node <- file.path(repo_root, ".tools/node/bin/node")
   if (!file.exists(node)) {
     stop("Node is missing. Run tools/setup.sh node.", call. = FALSE)
   }
   client <- new.env()
+  client[["title"]] <- title
   client[["log"]] <- tempfile("foreign-client-", fileext = ".log")
   client[["last_id"]] <- 0L
   client[["process"]] <- processx::process$new(
     node,
-    file.path(repo_root, "tests/live/foreign-client/client.mjs"),
+    file.path(repo_root, script),
     stdin = "|",
     stdout = "|",
     stderr = client[["log"]],
@@ -77,7 +81,7 @@ foreign_call <- function(client, op, args, timeout) {
   foreign_write(client, paste0(enc2utf8(json), "\n"))
   answer <- foreign_answer(client, op, id, deadline)
   if (!is.null(answer[["error"]])) {
-    stop("foreign client, ", op, ": ", answer[["error"]], call. = FALSE)
+    stop(client[["title"]], ", ", op, ": ", answer[["error"]], call. = FALSE)
   }
   answer[["ok"]]
 }
@@ -113,7 +117,8 @@ foreign_answer <- function(client, op, id, deadline) {
 foreign_fail <- function(client, op, reason) {
   log <- utils::tail(readLines(client[["log"]], warn = FALSE), 5)
   stop(
-    "foreign client, ",
+    client[["title"]],
+    ", ",
     op,
     ": ",
     reason,
