@@ -49,7 +49,7 @@
 #' )
 #' if (interactive()) app
 #' @export
-mx_room_ui <- function(id, height = "30rem") {
+mx_room_ui <- function(id, height = "30em") {
   check_package("shiny")
   check_string(id)
   height <- check_css_length(height)
@@ -96,7 +96,7 @@ mx_room_ui <- function(id, height = "30rem") {
 check_css_length <- function(height, call = caller_env()) {
   check_string(height, "height", call = call)
   tryCatch(shiny::validateCssUnit(height), error = function(condition) {
-    wanted <- "a length of CSS, such as \"30rem\" or \"400px\""
+    wanted <- "a length of CSS, such as \"30em\" or \"400px\""
     argument_abort("height", wanted, call, height)
   })
 }

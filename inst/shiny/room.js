@@ -16,7 +16,44 @@
         timeStyle: "short",
       });
     }
+    // A spoiler is read where the pointer or the focus is.
+    message.querySelectorAll("[data-mx-spoiler]").forEach(function (spoiler) {
+      spoiler.tabIndex = 0;
+    });
     return message;
+  }
+
+  // What scrolls must be reached by the keyboard: a long message, or a wide table.
+  var sizes = new ResizeObserver(function (entries) {
+    entries.forEach(function (entry) {
+      var body = entry.target;
+      if (
+        body.scrollHeight > body.clientHeight ||
+        body.scrollWidth > body.clientWidth
+      ) {
+        body.setAttribute("tabindex", "0");
+        body.setAttribute("role", "group");
+        body.setAttribute("aria-label", "A long message");
+      } else {
+        body.removeAttribute("tabindex");
+        body.removeAttribute("role");
+        body.removeAttribute("aria-label");
+      }
+    });
+  });
+
+  // Where only the head is new, as when the sender's name is known, the body stays: it may
+  // have the focus, or be scrolled.
+  function shownMessage(html, old) {
+    var body = html.slice(html.indexOf('<div class="mx-body"'));
+    var node = element(html);
+    if (old && old.body === body) {
+      old.node.className = node.className;
+      old.node.firstChild.replaceWith(node.firstChild);
+      return { html: html, body: body, node: old.node };
+    }
+    sizes.observe(node.lastChild);
+    return { html: html, body: body, node: node };
   }
 
   function showMessages(log, keys, htmls) {
@@ -26,12 +63,13 @@
     keys.forEach(function (key, i) {
       var message = old.get(key);
       if (!message || message.html !== htmls[i]) {
-        message = { html: htmls[i], node: element(htmls[i]) };
+        message = shownMessage(htmls[i], message);
       }
       now.set(key, message);
     });
     old.forEach(function (message, key) {
-      if (now.get(key) !== message) {
+      if (!now.has(key) || now.get(key).node !== message.node) {
+        sizes.unobserve(message.node.lastChild);
         message.node.remove();
       }
     });
