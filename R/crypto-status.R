@@ -14,7 +14,9 @@
 #'   server returns is refused, or `NULL`), `secret_storage` (whether there is any),
 #'   `key_backup` (see [mx_backup_status()]), `key_storage`,
 #'   `recovery_key` (whether a new one was not saved yet), `one_time_keys` (how many the
-#'   server holds), `waiting_to_send`, `cross_signing` and `out_of_sync`.
+#'   server holds), `waiting_to_send`, `cross_signing`, `out_of_sync`, `devices` (your
+#'   own, as in [mx_devices()]) and `users` (of whom this device remembers a verification,
+#'   as in [mx_user_trust()]).
 #'
 #'   `key_storage` is a list: `on` (whether message keys of this device go to a key
 #'   backup), `recovery` (`"set_up"` where secret storage has all that a new device
@@ -39,7 +41,8 @@
 #' @section Errors:
 #' `mx_error_network`, `mx_error_http`, `mx_error_answer`.
 #' @seealso [mx_crypto_repair()], which repairs; [mx_doctor()], which also checks the
-#'   installation, the network and the login.
+#'   installation, the network and the login; [plot()][plot.mx_crypto_status], which draws
+#'   the chain of trust.
 #' @family identity and recovery
 #' @examples
 #' homeserver <- mx_demo_homeserver()
@@ -70,7 +73,9 @@ mx_crypto_status <- function(client) {
       one_time_keys = core(machine_key_upload(machine))[["one_time_keys"]],
       waiting_to_send = core(machine_waiting_to_send(machine)),
       cross_signing = describe_cross_signing(now),
-      out_of_sync = key_storage_problems(now)
+      out_of_sync = key_storage_problems(now),
+      devices = own_devices_known(client, machine),
+      users = users_known(client, machine)
     ),
     class = "mx_crypto_status"
   )
