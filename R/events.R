@@ -45,7 +45,8 @@
 #' U+FFFD. The attribute `problems` holds parts of the response that could not be
 #' read. Printing shows times in the time zone of the session, and says how many
 #' rows could not be read. [as.data.frame()][as.data.frame.mx_events] with
-#' `flat = TRUE` makes a data frame for [write.csv()].
+#' `flat = TRUE` makes a data frame for [write.csv()]. [plot()][plot.mx_events] draws
+#' messages over time by room and trust.
 #'
 #' @section Trust:
 #' From low to high: `none` (not encrypted, or not decrypted), `blocked` (you
