@@ -103,14 +103,25 @@ print.mxc_qr_symbol <- function(x, ..., invert = FALSE) {
 #' @rdname mxc_qr_symbol
 #' @export
 plot.mxc_qr_symbol <- function(x, ...) {
-  light <- !quiet_zone(x)
   old <- graphics::par(mar = rep(0, 4))
   on.exit(graphics::par(old))
   graphics::plot.new()
   graphics::plot.window(c(0, 1), c(0, 1), asp = 1)
-  picture <- grDevices::as.raster(light + 0)
-  graphics::rasterImage(picture, 0, 0, 1, 1, interpolate = FALSE)
+  draw_symbol(x, 0, 0, 1)
   invisible(x)
+}
+
+# A symbol as a square of this side, from its lower left.
+draw_symbol <- function(symbol, left, bottom, side) {
+  picture <- grDevices::as.raster(!quiet_zone(symbol) + 0)
+  graphics::rasterImage(
+    picture,
+    left,
+    bottom,
+    left + side,
+    bottom + side,
+    interpolate = FALSE
+  )
 }
 
 # Four light modules all around, without which no scanner finds the symbol.

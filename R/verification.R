@@ -12,6 +12,7 @@
 #' not yet) and `done`; or it ends as `cancelled`. Each step is saved, so that
 #' another process may do the next one. A verification ends after ten minutes in all, or
 #' two minutes for a request that you received. Nothing is accepted in your place.
+#' [plot()][plot.mx_verification] draws what there is to scan or to compare.
 #'
 #' `mx_verification_request()` sends a request: to another user in a room with
 #' the two of you (both need an identity, see [mx_crypto_setup()]), or to one or all of
