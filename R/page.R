@@ -34,7 +34,7 @@ page_app <- function(title, body, server, hosts, token) {
     guarded,
     onStart = accept_large_files,
     options = list(
-      launch.browser = function(url) open_page(title, url, token)
+      launch.browser = function(url) tell_address(title, url, token)
     )
   )
 }
@@ -45,7 +45,7 @@ accept_large_files <- function() {
   shiny::onStop(function() options(old))
 }
 
-open_page <- function(title, url, token) {
+tell_address <- function(title, url, token) {
   url <- paste0(sub("/$", "", url), "/?token=", token)
   cli::cli_inform(c(
     i = "{title}: {.url {url}}",
