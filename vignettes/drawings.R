@@ -131,11 +131,11 @@ draw_recovery <- function() {
     ),
     box(490, 15, 260, 55, c("Your identity", "signs the new device")),
     box(490, 140, 130, 60, c("Key backup", "room keys"), server = TRUE),
-    box(660, 140, 90, 60, c("Messages", "history")),
+    box(650, 140, 100, 60, c("Messages", "history")),
     arrow(c(150, 210), c(110, 110)),
     arrow(c(420, 490), c(90, 45)),
     arrow(c(420, 490), c(130, 168)),
-    arrow(c(620, 660), c(170, 170))
+    arrow(c(620, 650), c(170, 170))
   )
 }
 
