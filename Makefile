@@ -11,7 +11,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 export NOT_CRAN := true
 
 .PHONY: help setup install demo test container simulation lint msrv deny typos bench bench-compare document \
-  readme vendor build check clean
+  readme site vendor build check clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -40,7 +40,8 @@ simulation: ## The simulation over SEEDS seeds (100,000: a night)
 	@SIMULATION_SEEDS=$(or $(SEEDS),100000) cargo test --release \
 	  --manifest-path src/rust/Cargo.toml -p mxcrypt-core --test simulation
 
-lint: setup ## Formats and lints of both languages
+lint: setup ## Formats and lints of both languages, and the spelling of documents
+	@tools/setup.sh spelling
 	@tools/lint.sh
 
 msrv: ## The core with the oldest Rust that is promised (RUSTUP_TOOLCHAIN chooses it)
@@ -49,7 +50,7 @@ msrv: ## The core with the oldest Rust that is promised (RUSTUP_TOOLCHAIN choose
 deny: ## Licences, sources and advisories of all crates (needs cargo-deny)
 	@cargo deny --manifest-path src/rust/Cargo.toml check --config $(CURDIR)/deny.toml
 
-typos: ## Spelling of code and documents (needs typos)
+typos: ## Typos in code and documents (needs typos)
 	@typos
 
 bench: install ## Measure against bare vodozemac and the SDK, in the same run (QUICK=1)
@@ -65,6 +66,10 @@ readme: install ## Write README.md from README.Rmd, with real output
 	@Rscript tools/demo.R > .tools/demo.txt
 	@Rscript tools/demo-sign-in.R > .tools/demo-sign-in.txt
 	@Rscript -e 'rmarkdown::render("README.Rmd", quiet = TRUE, output_format = rmarkdown::github_document(html_preview = FALSE))'
+
+site: install ## The site of the documents in .tools/site: runs vignettes and examples, checks links
+	@tools/setup.sh site
+	@tools/site.sh
 
 vendor: setup ## The bundle of all crates that a CRAN build uses, offline
 	@Rscript tools/vendor.R

@@ -38,6 +38,7 @@ lints <- c(
   ),
   lint_dir("tools", linters = ours),
   lint_dir("inst", linters = ours),
+  lint_dir("vignettes", linters = ours),
   if (dir.exists("bench")) lint_dir("bench", linters = ours)
 )
 for (found in lints) {

@@ -23,5 +23,6 @@ step 'cargo fmt: bench/sdk' cargo fmt --manifest-path bench/sdk/Cargo.toml --che
 step 'layers of the machine' Rscript --vanilla tools/layers.R
 step 'air format' .tools/venv/bin/air format --check .
 step 'lintr' Rscript tools/lint.R
+step 'spelling' Rscript tools/spelling.R
 step 'help pages and wrappers are those of the source' tools/document.sh --check
 exit $failed

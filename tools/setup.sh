@@ -2,7 +2,7 @@
 # Brings a Debian 12+ or Ubuntu 24.04+ machine that has git, make and Rust to
 # where the demo and all tests run. Cheap to call again: what is there stays.
 #
-#   tools/setup.sh                    everything but container
+#   tools/setup.sh                    everything but container, spelling and site
 #   tools/setup.sh r|synapse|node|oauth|proxy|browser ..  only these parts
 #
 #   r        R, its packages and the system tools of R CMD check (apt-get)
@@ -12,6 +12,8 @@
 #   proxy    .tools/proxy: mitmproxy, pinned in tests/live/proxy/requirements.txt
 #   browser  Chromium and fonts (apt-get), the same venv, and playwright-core with
 #            axe-core in .tools/browser
+#   spelling    the spelling checker and its dictionary, with apt-get (make lint)
+#   site        pkgdown, with apt-get (make site)
 #   container   .tools/container: Debian for chroots, by debootstrap (make container)
 set -euo pipefail
 
@@ -69,6 +71,17 @@ missing_system_packages() {
     dpkg-query -W -f='${Status}' "$name" 2>/dev/null |
       grep -q 'ok installed' || printf '%s\n' "$name"
   done
+}
+
+# $1, $2, ...: R packages that only one target needs, from the distribution of R.
+need_r_packages() {
+  local missing r_path
+  mapfile -t missing < <(missing_r_packages "$@")
+  [ ${#missing[@]} -gt 0 ] || return 0
+  r_path=$(command -v R || true)
+  [ "${r_path:-/usr/bin/R}" = /usr/bin/R ] ||
+    die "$r_path lacks R packages, please install.packages() them: ${missing[*]}"
+  apt_install "${missing[@]/#/r-cran-}"
 }
 
 missing_r_packages() {
@@ -215,6 +228,16 @@ setup_browser() {
   install_npm browser "playwright-core and axe-core" "17 MB"
 }
 
+setup_spelling() {
+  need_r_packages spelling
+  # Without the system's dictionary the one of the R package hunspell serves.
+  if have dpkg-query && ! ls /usr/share/hunspell/en_GB.dic >/dev/null 2>&1; then
+    apt_install hunspell-en-gb
+  fi
+}
+
+setup_site() { need_r_packages pkgdown; }
+
 setup_container() {
   have debootstrap || apt_install debootstrap
   [ -e "$tools/container/base" ] || say "installing Debian into .tools/container (220 MB)"
@@ -242,6 +265,8 @@ for part in "${parts[@]}"; do
     proxy) setup_proxy ;;
     browser) setup_browser ;;
     container) setup_container ;;
-    *) die "unknown part '$part'; there are: r synapse node oauth proxy browser container" ;;
+    spelling) setup_spelling ;;
+    site) setup_site ;;
+    *) die "unknown part '$part'; there are: r synapse node oauth proxy browser container spelling site" ;;
   esac
 done
