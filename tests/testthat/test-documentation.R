@@ -184,3 +184,70 @@ test_that("every page belongs to a family, and the reference index has each once
     expect_length(parts(page, "\\seealso"), 1)
   }
 })
+
+# The vignettes, from the sources.
+vignettes <- function() {
+  files <- list.files(
+    test_path("..", "..", "vignettes"),
+    "[.]Rmd$",
+    full.names = TRUE
+  )
+  skip_if(length(files) == 0, "the sources")
+  files
+}
+
+test_that("every vignette is an article of the site, under its title", {
+  files <- vignettes()
+  index <- test_path("..", "..", "_pkgdown.yml")
+  skip_if_not(file.exists(index), "the sources")
+  contents <- grep("^  contents: \\[", readLines(index), value = TRUE)
+  listed <- strsplit(gsub(".*\\[|\\].*", "", contents), ", ", fixed = TRUE)
+  # That of the package is "Get started".
+  articles <- setdiff(sub("[.]Rmd$", "", basename(files)), "mxcrypt")
+  expect_setequal(unlist(listed), articles)
+  for (file in files) {
+    lines <- readLines(file, encoding = "UTF-8")
+    title <- sub(
+      "title: \"(.*)\"",
+      "\\1",
+      grep("^title: ", lines, value = TRUE)
+    )
+    entry <- sprintf("  %%\\VignetteIndexEntry{%s}", title)
+    expect_true(entry %in% lines, label = basename(file))
+  }
+})
+
+# Functions of mx.client, in a table of what replaces them.
+of_mx_client <- c(
+  "mx_accept_invites",
+  "mx_crypto_cross_signing_bootstrap",
+  "mx_crypto_send_key_requests",
+  "mx_crypto_verify_user",
+  "mx_extract_media_events",
+  "mx_extract_reactions",
+  "mx_verify_console",
+  "mx_with_relogin"
+)
+
+test_that("the vignettes name only functions and vignettes that are there", {
+  files <- vignettes()
+  exports <- getNamespaceExports("mxcrypt")
+  names <- sub("[.]Rmd$", "", basename(files))
+  for (file in files) {
+    text <- paste(readLines(file, encoding = "UTF-8"), collapse = "\n")
+    found <- function(pattern) {
+      unique(regmatches(text, gregexpr(pattern, text, perl = TRUE))[[1]])
+    }
+    functions <- found("\\b(with_)?mxc?_[a-z0-9_]+(?=\\()")
+    if (basename(file) == "moving-from-mx-client.Rmd") {
+      functions <- setdiff(functions, of_mx_client)
+    }
+    expect_equal(
+      setdiff(functions, exports),
+      character(),
+      label = basename(file)
+    )
+    linked <- found("(?<=vignette\\(\")[a-z-]+")
+    expect_equal(setdiff(linked, names), character(), label = basename(file))
+  }
+})
