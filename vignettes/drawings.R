@@ -31,7 +31,7 @@ drawing <- function(id, width, height, title, description, ...) {
   )
   parts <- gsub("TIP", paste0(id, "-tip"), c(...), fixed = TRUE)
   cat(
-    "\n```{=html}\n<div style=\"overflow-x:auto\">",
+    "\n```{=html}\n<div tabindex=\"0\" style=\"overflow-x:auto\">",
     head,
     parts,
     "</svg></div>\n```\n",
