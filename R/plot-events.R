@@ -44,7 +44,7 @@ plot.mx_events <- function(x, ..., rooms = NULL) {
   check_rooms_to_draw(rooms)
   old <- graphics::par(mar = rep(0, 4))
   on.exit(graphics::par(old))
-  size <- open_page()
+  size <- new_drawing()
   draw_counts(x, rooms, size)
   invisible(x)
 }
@@ -443,7 +443,7 @@ draw_part <- function(left, bottom, right, top, trust, parted = TRUE) {
     right,
     top,
     col = trust_colours[[trust]],
-    border = if (parted) page_colours[["paper"]] else NA,
+    border = if (parted) drawing_colours[["paper"]] else NA,
     lty = 1L,
     lwd = 0.5
   )
@@ -456,9 +456,9 @@ draw_part <- function(left, bottom, right, top, trust, parted = TRUE) {
       density = 15,
       angle = trust_hatching[[trust]],
       col = if (trust == "unsigned") {
-        page_colours[["faint"]]
+        drawing_colours[["faint"]]
       } else {
-        page_colours[["paper"]]
+        drawing_colours[["paper"]]
       },
       border = NA,
       lty = 1L,
@@ -492,7 +492,7 @@ draw_panel <- function(counts, room, panel) {
     up(ticks),
     right,
     up(ticks),
-    col = page_colours[["rule"]],
+    col = drawing_colours[["rule"]],
     lty = 1L,
     lwd = 0.8
   )
@@ -502,7 +502,7 @@ draw_panel <- function(counts, room, panel) {
     panel[["numbers"]][shown],
     cex,
     align = 1,
-    colour = page_colours[["faint"]]
+    colour = drawing_colours[["faint"]]
   )
   for (trust in unique(counts[["trust"]])) {
     part <- counts[counts[["trust"]] == trust, ]
@@ -546,7 +546,7 @@ draw_times <- function(panel) {
         panel[["bottom"]],
         x[[i]],
         panel[["bottom"]] - 0.25 * line,
-        col = page_colours[["faint"]],
+        col = drawing_colours[["faint"]],
         lty = 1L,
         lwd = 1
       )

@@ -42,7 +42,7 @@ plot.mx_crypto_status <- function(x, ..., users = x[["users"]]) {
   check_users_to_draw(users)
   old <- graphics::par(mar = rep(0, 4))
   on.exit(graphics::par(old))
-  size <- open_page()
+  size <- new_drawing()
   draw_chain(chain_of_trust(x, users), size)
   invisible(x)
 }
@@ -347,7 +347,7 @@ draw_chain <- function(chain, size) {
     graphics::lines(
       c(lefts[[i]] + box, lefts[[i + 1]]),
       rep(top - upper / 2, 2),
-      col = page_colours[["faint"]]
+      col = drawing_colours[["faint"]]
     )
   }
   for (i in 1:3) {
@@ -380,7 +380,9 @@ draw_chain <- function(chain, size) {
     users[["mark"]],
     vapply(boxes, function(node) node[["mark"]], "")
   )
-  draw_marks_legend(marks, left, pad + 0.5 * line, width, spare / 4, cex)
+  # Between the rows and the last line of the page there are two lines at least.
+  above <- 1.5 * line + spare / 4
+  draw_marks_legend(marks, left, pad + 0.5 * line, width, above, cex)
 }
 
 draw_heading <- function(chain, left, right, y, cex) {
@@ -410,7 +412,7 @@ draw_box <- function(node, left, top, width, height, cex) {
     top - height,
     left + width,
     top,
-    col = page_colours[["box"]],
+    col = drawing_colours[["box"]],
     border = look[["colour"]],
     lty = look[["lty"]],
     lwd = 1.5
@@ -451,7 +453,7 @@ draw_rows <- function(rows, left, top, width, pitch, cex, stacked) {
   graphics::lines(
     rep(trunk, 2),
     c(top, y[[length(y)]]),
-    col = page_colours[["faint"]],
+    col = drawing_colours[["faint"]],
     lty = if (all(rows[["mark"]] == "none")) 3L else 1L,
     lwd = 1
   )
@@ -477,7 +479,7 @@ draw_rows <- function(rows, left, top, width, pitch, cex, stacked) {
 }
 
 # In one row, or more of them where there is room above.
-draw_marks_legend <- function(marks, left, y, width, spare, cex) {
+draw_marks_legend <- function(marks, left, y, width, room, cex) {
   words <- c(
     good = "in order",
     bad = "missing or incomplete",
@@ -491,7 +493,7 @@ draw_marks_legend <- function(marks, left, y, width, spare, cex) {
   repeat {
     places <- legend_places(words, width, small, sign)
     above <- line * (places[["rows"]] - 1L)
-    if (above <= spare || small < 0.2) {
+    if (above <= room || small < 0.1) {
       break
     }
     small <- small * 0.9

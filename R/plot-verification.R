@@ -41,7 +41,7 @@ plot.mx_verification <- function(x, ..., language = NULL) {
   code <- code_to_draw(now)
   old <- graphics::par(mar = rep(0, 4))
   on.exit(graphics::par(old))
-  size <- open_page()
+  size <- new_drawing()
   if (!is.null(code)) {
     draw_code(code, now, size)
   } else if (now[["state"]] == "compare" && !is.null(now[["decimals"]])) {

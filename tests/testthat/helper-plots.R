@@ -6,6 +6,7 @@ plot_sizes <- list(
   c(4, 3),
   c(12, 10),
   c(1.5, 1),
+  c(0.8, 1.2),
   c(3, 8),
   c(12, 2)
 )
@@ -47,6 +48,9 @@ texts_of <- function(code, size = c(7, 5), open = null_device) {
   expect_identical(grDevices::dev.cur(), device)
   grDevices::dev.off()
   expect_identical(grDevices::dev.list(), before)
+  if (is.null(texts)) {
+    return(NULL)
+  }
   texts[!is.na(texts$label) & nzchar(texts$label), ]
 }
 

@@ -52,6 +52,11 @@ test_that("events are drawn, however many there are", {
       expect_apart(texts, size)
     }
   }
+  for (days in c(0.01, 0.1, 1, 3, 30, 100, 1000, 5000)) {
+    texts <- texts_of(plot(some_events(5, days = days)), c(2, 2))
+    expect_apart(texts, c(2, 2))
+  }
+  expect_equal(sum(counted(untrusted)$n), 4)
   expect_true("No messages" %in% texts_of(plot(none))$label)
   expect_match(
     texts_of(plot(never))$label,

@@ -63,6 +63,22 @@ test_that("a code that may be scanned is drawn, and can be", {
   )
 })
 
+test_that("a small code has modules of whole pixels, which can be scanned", {
+  pair <- demo_pair()
+  both <- agreed(pair$alice, pair$bob)
+  sides <- NULL
+  local_replaced("draw_symbol", function(symbol, left, bottom, side) {
+    sides <<- c(sides, side * 72 / nrow(quiet_zone(symbol)))
+  })
+  for (size in c(1.2, 1.7, 2.1, 2.6, 6)) {
+    texts_of(plot(both[[1]]), c(size, size))
+  }
+  few <- sides < 4
+  expect_gt(sum(few), 1)
+  expect_equal(sides[few], round(sides[few]))
+  expect_gt(max(sides), 6)
+})
+
 test_that("a code whose time has ended meanwhile is none", {
   pair <- demo_pair()
   both <- agreed(pair$alice, pair$bob)

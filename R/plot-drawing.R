@@ -4,7 +4,7 @@
 
 # The colours of Okabe and Ito, which most colour-blind people tell apart, darkened where
 # thin lines lie on white.
-page_colours <- c(
+drawing_colours <- c(
   paper = "#FFFFFF",
   ink = "#1A1A1A",
   faint = "#666666",
@@ -16,7 +16,7 @@ page_colours <- c(
 
 # Begins a page, and returns its width and height. A white ground makes the ink readable on
 # a dark one.
-open_page <- function() {
+new_drawing <- function() {
   graphics::plot.new()
   size <- graphics::par("pin")
   graphics::plot.window(
@@ -30,7 +30,7 @@ open_page <- function() {
     0,
     size[[1]],
     size[[2]],
-    col = page_colours[["paper"]],
+    col = drawing_colours[["paper"]],
     border = NA
   )
   size
@@ -45,7 +45,7 @@ draw_text <- function(
   cex = 1,
   font = 1L,
   align = 0,
-  colour = page_colours[["ink"]]
+  colour = drawing_colours[["ink"]]
 ) {
   drawn <- !is.na(label) & nzchar(label)
   if (any(drawn)) {
@@ -150,10 +150,10 @@ wrapped_text <- function(text, width, cex = 1, font = 1L) {
 mark_look <- function(mark) {
   switch(
     mark,
-    good = list(colour = page_colours[["good"]], lty = 1L, pch = 19L),
-    bad = list(colour = page_colours[["bad"]], lty = 2L, pch = 4L),
-    alarm = list(colour = page_colours[["bad"]], lty = 2L, pch = 17L),
-    none = list(colour = page_colours[["faint"]], lty = 3L, pch = 1L)
+    good = list(colour = drawing_colours[["good"]], lty = 1L, pch = 19L),
+    bad = list(colour = drawing_colours[["bad"]], lty = 2L, pch = 4L),
+    alarm = list(colour = drawing_colours[["bad"]], lty = 2L, pch = 17L),
+    none = list(colour = drawing_colours[["faint"]], lty = 3L, pch = 1L)
   )
 }
 
