@@ -46,9 +46,27 @@ page_main <- function(...) {
   )
 }
 
-page_card <- function(title, ...) {
+# A card with a `key` gets the focus where show_view() leads to it, and keeps it when it
+# is drawn again without what had the focus.
+page_card <- function(title, ..., key = NULL) {
   tags <- shiny::tags
-  tags[["div"]](class = "mx-card", tags[["h3"]](title), ...)
+  tags[["div"]](
+    class = "mx-card",
+    "data-card" = key,
+    tags[["h3"]](tabindex = if (!is.null(key)) "-1", title),
+    ...
+  )
+}
+
+# What is shown on demand. Its `id` keeps it open when it is drawn again.
+page_details <- function(id, summary, ...) {
+  tags <- shiny::tags
+  tags[["details"]](
+    id = id,
+    class = "mx-details",
+    tags[["summary"]](summary),
+    ...
+  )
 }
 
 # Text that a screen reader says and nobody sees.
@@ -265,6 +283,12 @@ page_file <- function(id, label, accept = NULL) {
 }
 
 # Actions ----------------------------------------------------------------------
+
+# Leads to a view, and to a card of it.
+show_view <- function(page, view, card = NULL) {
+  send <- page[["session"]][["sendCustomMessage"]]
+  send("mx-view", list(view = view, card = card))
+}
 
 # Runs `action` with the fields of a form when it was sent. What it returns is the outcome:
 # a sentence, or tags. An error is a sentence on the page; the R session goes on.

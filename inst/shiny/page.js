@@ -33,6 +33,7 @@
     if (moved) {
       chosen.querySelector("h2").focus();
       window.scrollTo(0, 0);
+      findWanted();
     }
     // Shiny fills outputs when they are seen.
     $(chosen).trigger("shown");
@@ -41,6 +42,35 @@
   window.addEventListener("hashchange", function () {
     showView(true);
   });
+
+  // R leads to a view, and to a card of it that may be drawn a moment later.
+  var wanted = null;
+
+  Shiny.addCustomMessageHandler("mx-view", function (to) {
+    wanted = to.card ? { card: to.card, until: Date.now() + 5000 } : null;
+    if (location.hash === "#" + to.view) {
+      findWanted();
+    } else {
+      location.hash = to.view;
+    }
+  });
+
+  function findWanted() {
+    if (wanted && (Date.now() > wanted.until || focusCard(wanted.card))) {
+      wanted = null;
+    }
+  }
+
+  function focusCard(key) {
+    var title = document.querySelector(
+      "[data-card=\"" + CSS.escape(key) + "\"] h3"
+    );
+    if (title && title.offsetParent) {
+      title.focus();
+      return true;
+    }
+    return false;
+  }
 
   // Forms ---------------------------------------------------------------------
 
@@ -66,7 +96,8 @@
 
   function setBusy(form, busy) {
     form.setAttribute("aria-busy", busy ? "true" : "false");
-    form.querySelector(".mx-button").disabled = busy;
+    // A button that is disabled would lose the focus.
+    form.querySelector(".mx-button").setAttribute("aria-disabled", busy);
   }
 
   // Secrets do not stay in the page.
@@ -181,16 +212,79 @@
     if (form.elements[state.focus]) {
       form.elements[state.focus].focus();
     }
+    countPicked(form);
   }
 
+  // Where the focus is: a summary has the id of its details.
+  function focusWithin(place) {
+    var active = document.activeElement;
+    if (!place.contains(active)) {
+      return null;
+    }
+    var details = active.matches("summary") && active.closest("details[id]");
+    var card = active.closest("[data-card]");
+    return { details: details && details.id, card: card && card.dataset.card };
+  }
+
+  function refocus(focus) {
+    if (!focus || document.activeElement !== document.body) {
+      return;
+    }
+    var details = focus.details && document.getElementById(focus.details);
+    if (details) {
+      details.querySelector("summary").focus();
+    } else if (focus.card) {
+      focusCard(focus.card);
+    }
+  }
+
+  // What is drawn again as it was would be read aloud again.
+  function isDrawn(place, html) {
+    var same = typeof html === "string" && place.mxHtml === html;
+    place.mxHtml = html;
+    return same;
+  }
+
+  $(document).on("shiny:error", function (event) {
+    delete event.target.mxHtml;
+  });
+
   $(document).on("shiny:value", function (event) {
-    var states = Array.from(event.target.querySelectorAll(".mx-form")).map(
-      stateOf
-    );
-    if (states.length > 0) {
-      setTimeout(function () {
-        states.forEach(restore);
-      }, 0);
+    var place = event.target;
+    if (isDrawn(place, event.value && event.value.html)) {
+      event.preventDefault();
+      return;
+    }
+    var states = Array.from(place.querySelectorAll(".mx-form")).map(stateOf);
+    var open = Array.from(place.querySelectorAll("details[id][open]"));
+    var focus = focusWithin(place);
+    setTimeout(function () {
+      open.forEach(function (old) {
+        var details = document.getElementById(old.id);
+        if (details) {
+          details.open = true;
+        }
+      });
+      states.forEach(restore);
+      refocus(focus);
+      findWanted();
+    }, 0);
+  });
+
+  // The button of a form says how many are picked.
+  function countPicked(form) {
+    var button = form.querySelector(".mx-button[data-many]");
+    if (button) {
+      var n = form.querySelectorAll(".mx-pick input:checked").length;
+      var many = button.dataset.many.replace("%d", n);
+      button.textContent =
+        n === 0 ? button.dataset.none : n === 1 ? button.dataset.one : many;
+    }
+  }
+
+  document.addEventListener("change", function (event) {
+    if (event.target.closest(".mx-form")) {
+      countPicked(event.target.form);
     }
   });
 
