@@ -50,9 +50,8 @@ mxc_qr_png <- function(symbol, path, scale = 8) {
     argument_abort("scale", "100 at most", caller_env())
   }
   check_package("png")
-  light <- !kronecker(quiet_zone(symbol), matrix(TRUE, scale, scale))
   tryCatch(
-    suppressWarnings(writeBin(png::writePNG(light + 0), path)),
+    suppressWarnings(writeBin(qr_png(symbol, scale), path)),
     error = function(condition) {
       argument_abort("path", "a file that can be written", caller_env(), path)
     }
@@ -122,6 +121,12 @@ draw_symbol <- function(symbol, left, bottom, side) {
     bottom + side,
     interpolate = FALSE
   )
+}
+
+# The bytes of a PNG file.
+qr_png <- function(symbol, scale) {
+  light <- !kronecker(quiet_zone(symbol), matrix(TRUE, scale, scale))
+  png::writePNG(light + 0)
 }
 
 # Four light modules all around, without which no scanner finds the symbol.

@@ -151,6 +151,7 @@ page_form <- function(
   values = list(),
   confirm = NULL,
   danger = FALSE,
+  plain = FALSE,
   busy = "Working\u2026"
 ) {
   tags <- shiny::tags
@@ -168,7 +169,11 @@ page_form <- function(
     # presses it at Enter.
     tags[["button"]](
       type = "button",
-      class = if (danger) "mx-button mx-danger" else "mx-button",
+      class = paste0(
+        "mx-button",
+        if (danger) " mx-danger",
+        if (plain) " mx-quiet"
+      ),
       button
     ),
     # What is read aloud when its text changes must be there before.

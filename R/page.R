@@ -122,7 +122,7 @@ page_dependency <- function() {
     as.character(utils::packageVersion("mxcrypt")),
     src = "shiny",
     package = "mxcrypt",
-    script = "page.js",
+    script = c("page.js", "page-camera.js"),
     stylesheet = "page.css"
   )
 }

@@ -57,7 +57,8 @@ mx_security_page <- function(client, hosts = character()) {
 # The views, in the order of the menu.
 security_views <- function() {
   list(
-    status = list(title = "Status", body = status_view, server = status_server)
+    status = list(title = "Status", body = status_view, server = status_server),
+    verify = list(title = "Verify", body = verify_view, server = verify_server)
   )
 }
 
@@ -75,13 +76,17 @@ security_body <- function(client, views) {
       ),
       page_menu(titles)
     ),
-    page_main(lapply(views, function(view) view[["body"]]()))
+    page_main(
+      verify_banner(),
+      lapply(views, function(view) view[["body"]]())
+    )
   )
 }
 
 # What the views of a page share: the client, the inputs and outputs of the session,
 # `status()` of the encryption as the server returns it, `refresh()` after a change,
-# `changed()` to be told of one, and `verifications()`, which follow the store.
+# `changed()` to be told of one, and `verifications()` and `own()` (our identity and
+# devices), which follow the store.
 new_page <- function(client, input, output, session) {
   changed <- shiny::reactiveVal(0)
   page <- rlang::env(
@@ -103,8 +108,23 @@ new_page <- function(client, input, output, session) {
     function() rlang::hash(lapply(mx_verifications(client), unclass)),
     function() mx_verifications(client)
   )
+  page[["own"]] <- shiny::reactivePoll(
+    1000,
+    session,
+    function() rlang::hash(own_known(client)),
+    function() own_known(client)
+  )
   follow_client(page)
   page
+}
+
+# Our identity and our devices as the store knows them, without a request.
+own_known <- function(client) {
+  machine <- machine_of(client)
+  list(
+    identity = core(machine_identity_status(machine)),
+    devices = data.frame(core(machine_devices(machine, client[["user_id"]])))
+  )
 }
 
 # The listener brings what the server has, so that verifications go on by themselves.

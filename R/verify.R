@@ -187,7 +187,7 @@ verification_to_go_on_with <- function(client, user_id, device_id, room) {
 }
 
 # Before a room is made for it, what it is made for must be possible.
-new_direct_room <- function(client, user_id) {
+check_can_verify_users <- function(client, call = caller_env()) {
   own <- own_identity(client, machine_of(client))
   if (!"user_signing" %in% own[["held"]]) {
     mx_abort(
@@ -195,9 +195,14 @@ new_direct_room <- function(client, user_id) {
         "This device cannot sign for you, and so cannot verify others.",
         i = "Run mx_crypto_setup(client) first."
       ),
-      "mx_error_identity"
+      "mx_error_identity",
+      call = call
     )
   }
+}
+
+new_direct_room <- function(client, user_id) {
+  check_can_verify_users(client)
   question <- paste0(
     "You are in no room with ",
     printable(user_id),
