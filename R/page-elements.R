@@ -143,13 +143,15 @@ page_progress <- function(label, done, total) {
 
 # A form. What is in it is sent when its button is pressed, and not before; see on_form().
 # `values` are sent with it. With `confirm`, a sentence that says what it costs, the person
-# is asked first.
+# is asked first. With `picked`, the button says how many boxes are ticked: `none`, `one` and
+# `many` are its labels.
 page_form <- function(
   id,
   ...,
   button,
   values = list(),
   confirm = NULL,
+  picked = NULL,
   danger = FALSE,
   plain = FALSE,
   busy = "Working\u2026"
@@ -174,6 +176,9 @@ page_form <- function(
         if (danger) " mx-danger",
         if (plain) " mx-quiet"
       ),
+      "data-none" = picked[["none"]],
+      "data-one" = picked[["one"]],
+      "data-many" = picked[["many"]],
       button
     ),
     # What is read aloud when its text changes must be there before.

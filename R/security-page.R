@@ -58,7 +58,17 @@ mx_security_page <- function(client, hosts = character()) {
 security_views <- function() {
   list(
     status = list(title = "Status", body = status_view, server = status_server),
-    verify = list(title = "Verify", body = verify_view, server = verify_server)
+    verify = list(title = "Verify", body = verify_view, server = verify_server),
+    devices = list(
+      title = "Devices",
+      body = devices_view,
+      server = devices_server
+    ),
+    people = list(
+      title = "Rooms and people",
+      body = people_view,
+      server = people_server
+    )
   )
 }
 

@@ -265,11 +265,23 @@
           details.open = true;
         }
       });
+      place.querySelectorAll("time[datetime]").forEach(showTime);
       states.forEach(restore);
       refocus(focus);
       findWanted();
     }, 0);
   });
+
+  // In the clock of the reader.
+  function showTime(time) {
+    var at = new Date(time.dateTime);
+    if (!isNaN(at)) {
+      time.textContent = at.toLocaleString([], {
+        dateStyle: "medium",
+        timeStyle: "short",
+      });
+    }
+  }
 
   // The button of a form says how many are picked.
   function countPicked(form) {
