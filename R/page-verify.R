@@ -64,7 +64,8 @@ verify_server <- function(page) {
     ended_html(rev(ended), page[["own"]]())
   })
   output <- page[["output"]]
-  output[["verify_said"]] <- said_steps(page)
+  said <- said_steps(page)
+  output[["verify_said"]] <- shiny::renderText(said())
   # They are wanted on all views, also where nobody sees them.
   for (id in c("verify_banner", "verify_said")) {
     shiny::outputOptions(output, id, suspendWhenHidden = FALSE)
@@ -97,7 +98,7 @@ said_steps <- function(page) {
       page[["refresh"]]()
     }
   })
-  shiny::renderText(said())
+  said
 }
 
 step_of <- function(verification) {
@@ -290,7 +291,13 @@ step_html <- function(verification, who) {
     started = waiting(" to show what is to be compared."),
     compare = compare_html(verification, who),
     scanned = scanned_html(verification, who),
-    confirmed = waiting(" to confirm that it is the same there.")
+    confirmed = if (is.null(verification[["decimals"]])) {
+      tags[["p"]](
+        "This is the right code. Now say on the other device that it was scanned."
+      )
+    } else {
+      waiting(" to confirm that it is the same there.")
+    }
   )
 }
 
@@ -342,7 +349,7 @@ banner_html <- function(requests, own) {
   more <- length(requests) - length(shown)
   shiny::tagList(
     lapply(shown, one),
-    if (more > 0L) tags[["p"]](plural(more, "more request"), ".")
+    if (more > 0L) tags[["p"]](paste0(plural(more, "more request"), "."))
   )
 }
 
@@ -724,7 +731,10 @@ other_label <- function(verification, own) {
 
 other_html <- function(verification, own, begins = FALSE) {
   label <- other_label(verification, own)
-  shiny::tags[["bdi"]](if (begins) with_capital(label) else label)
+  shiny::tags[["bdi"]](
+    if (begins) with_capital(label) else label,
+    .noWS = "outside"
+  )
 }
 
 # At the beginning of a sentence: "Your device".
