@@ -13,6 +13,11 @@ devices_server <- function(page) {
     page[["own"]]()
     devices_html(client)
   })
+  devices_actions(page)
+}
+
+devices_actions <- function(page) {
+  client <- page[["client"]]
   on_form(page, "device_rename", function(fields) {
     name <- field_text(fields, "name")
     if (is.null(name)) {

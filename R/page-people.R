@@ -18,14 +18,7 @@ members_shown <- 50L
 people_server <- function(page) {
   client <- page[["client"]]
   # What was chosen in this tab.
-  chosen <- shiny::reactiveValues(
-    room = NULL,
-    members = NULL,
-    filter = NULL,
-    most = members_shown,
-    person = NULL,
-    listed = 0
-  )
+  chosen <- nothing_chosen()
   page_output(page, "people_rooms", function() {
     chosen[["listed"]]
     rooms_form(listed_rooms(client))
@@ -52,6 +45,16 @@ people_server <- function(page) {
   people_actions(page, chosen)
 }
 
+nothing_chosen <- function() {
+  shiny::reactiveValues(
+    members = NULL,
+    filter = NULL,
+    most = members_shown,
+    person = NULL,
+    listed = 0
+  )
+}
+
 people_actions <- function(page, chosen) {
   client <- page[["client"]]
   user_field <- function(fields) string_or_empty(fields[["user"]])
@@ -64,7 +67,6 @@ people_actions <- function(page, chosen) {
     members <- members_of(client, room)
     # The server is asked for all of them once.
     mx_user_trust(client, members[["user_id"]])
-    chosen[["room"]] <- room
     chosen[["members"]] <- members
     chosen[["filter"]] <- NULL
     chosen[["most"]] <- members_shown
