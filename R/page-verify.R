@@ -39,7 +39,7 @@ verify_server <- function(page) {
     banner_html(Filter(is_request, page[["verifications"]]()), page[["own"]]())
   })
   page_output(page, "verify_this_device", function() {
-    new_device_html(page[["own"]]())
+    new_device_html(own_asked(page))
   })
   # What has ended while this page was open stays in its place until it was read.
   page[["ended_here"]] <- shiny::reactiveVal(character())
@@ -72,6 +72,17 @@ verify_server <- function(page) {
   }
   verify_actions(page)
   scan_server(page)
+}
+
+# A new store knows nothing of our identity and devices until the server was asked.
+own_asked <- function(page) {
+  own <- page[["own"]]()
+  if (is.null(own[["identity"]][["master_key"]])) {
+    page[["changed"]]()
+    client <- page[["client"]]
+    own[["identity"]] <- own_identity(client, machine_of(client))
+  }
+  own
 }
 
 # Tells of each step once. What was there when the page was opened is not news.

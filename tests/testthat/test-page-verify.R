@@ -227,6 +227,18 @@ test_that("a new device says what a verification brings, and gets it", {
   expect_equal(html(), "")
 })
 
+test_that("a store that knows nothing asks the server first", {
+  devices <- own_devices()
+  page <- verify_page(devices$laptop)
+  text <- function() text_of(shiny::isolate(new_device_html(own_asked(page))))
+  expect_match(text(), "This device is not verified.", fixed = TRUE)
+  requests <- requests_during(text())
+  expect_equal(requests, character())
+  nobody <- mx_demo_client(mx_demo_homeserver(), "alice", verified = FALSE)
+  page <- verify_page(nobody)
+  expect_match(text(), "no identity yet", fixed = TRUE)
+})
+
 test_that("a new device is verified by the recovery key", {
   homeserver <- mx_demo_homeserver()
   phone <- mx_demo_client(homeserver, "alice", verified = FALSE)
