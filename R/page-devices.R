@@ -28,6 +28,7 @@ devices_actions <- function(page) {
   })
   on_form(page, "device_verify", function(fields) {
     request_own(page, device_field(fields))
+    NULL
   })
   on_form(page, "device_sign", function(fields) {
     mx_device_sign(client, device_field(fields), fields[["fingerprint"]])

@@ -130,6 +130,8 @@ is_request <- function(verification) {
 
 # Actions ----------------------------------------------------------------------
 
+# Most have no outcome of their own: the card shows what they did, and one sentence for it
+# is read aloud.
 verify_actions <- function(page) {
   client <- page[["client"]]
   # `step` takes the verification of the form, and the form's fields.
@@ -141,7 +143,7 @@ verify_actions <- function(page) {
   on_step("verify_accept", function(verification, fields) {
     mx_verification_accept(verification)
     show_view(page, "verify", card_key(verification))
-    "Accepted. Choose how to verify."
+    NULL
   })
   on_step("verify_decline", function(verification, fields) {
     mx_verification_cancel(verification)
@@ -149,7 +151,7 @@ verify_actions <- function(page) {
   })
   on_step("verify_cancel", function(verification, fields) {
     mx_verification_cancel(verification)
-    "Cancelled. Nothing was verified."
+    NULL
   })
   on_step("verify_compare", function(verification, fields) {
     mx_verification_start(verification)
@@ -160,25 +162,35 @@ verify_actions <- function(page) {
     NULL
   })
   on_step("verify_confirm", function(verification, fields) {
-    same <- isTRUE(fields[["same"]])
-    mx_verification_confirm(verification, same = same)
-    if (same) NULL else "Cancelled. Nothing was verified."
+    mx_verification_confirm(verification, same = isTRUE(fields[["same"]]))
+    NULL
   })
   on_step("verify_close", function(verification, fields) {
-    ended_here <- page[["ended_here"]]
-    ended_here(setdiff(ended_here(), number_text(verification)))
+    close_card(page, verification[["number"]])
     NULL
   })
   on_form(page, "verify_own", function(fields) {
     request_own(page, field_text(fields, "device"))
+    close_card(page, fields[["again"]])
+    NULL
   })
   on_form(page, "verify_user", function(fields) {
     user_id <- trimws(string_or_empty(fields[["user"]]))
     request_user(page, user_id, isTRUE(fields[["create"]]))
+    close_card(page, fields[["again"]])
+    NULL
   })
   on_form(page, "verify_key", function(fields) {
     set_up_with_key(client, fields)
   })
+}
+
+# What has ended was read, or has begun again.
+close_card <- function(page, number) {
+  if (is.numeric(number)) {
+    ended_here <- page[["ended_here"]]
+    ended_here(setdiff(ended_here(), format_number(number)))
+  }
 }
 
 verification_of <- function(client, number, call = caller_env()) {
@@ -199,7 +211,6 @@ request_own <- function(page, device_id) {
   client <- page[["client"]]
   asked <- mx_verification_request(client, client[["user_id"]], device_id)
   show_view(page, "verify", card_key(asked))
-  "The request was sent. Accept it on the other device."
 }
 
 # Asks another user in the room of the two, which is created if they agreed to that.
@@ -230,7 +241,6 @@ request_user <- function(page, user_id, create, call = caller_env()) {
   room <- room %||% mx_room_direct(client, user_id)
   asked <- mx_verification_request(client, user_id, room = room)
   show_view(page, "verify", card_key(asked))
-  paste0("The request was sent to ", printable(user_id), ".")
 }
 
 is_user_id <- function(text) {
