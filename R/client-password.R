@@ -5,9 +5,9 @@ quiet_password <- function(user_id, call = caller_env()) {
   find_secret("password", user_id, call)
 }
 
-# A secret that is typed in. NULL where nobody can type, such as in a job.
+# A secret that is typed in. NULL where nobody can type, such as in a job or on a page.
 ask_secret <- function(prompt) {
-  if (interactive() && requireNamespace("askpass", quietly = TRUE)) {
+  if (rlang::is_interactive() && requireNamespace("askpass", quietly = TRUE)) {
     askpass::askpass(prompt)
   }
 }

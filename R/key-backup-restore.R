@@ -53,25 +53,43 @@ mx_backup_restore <- function(
     argument_abort("room", "given together with `session_id`", caller_env())
   }
   room_id <- if (!is.null(room)) resolve_room(client, room)
-  status <- working_backup(client, machine)
-  if (!status[["key_held"]]) {
-    keys <- restore_with(client, machine, status, given, room_id, session_id)
-  } else {
-    keys <- restore_keys(client, machine, status, room_id, session_id)
-  }
+  restore <- restore_parts(client, machine, given, room_id, session_id)
+  keys <- all_parts(restore, "Restoring keys", backup_bar)
   pump_or_warn(client)
   invisible(keys)
 }
 
+restore_parts <- function(
+  client,
+  machine,
+  given,
+  room_id = NULL,
+  session_id = NULL,
+  call = caller_env()
+) {
+  force(call)
+  status <- working_backup(client, machine, call)
+  begin <- if (status[["key_held"]]) begin_restore else begin_restore_with
+  begin(
+    client,
+    machine,
+    status,
+    room_id,
+    session_id,
+    given = given,
+    call = call
+  )
+}
+
 # Where the key of the backup is not here: it is taken, or else that of an older
 # version.
-restore_with <- function(
+begin_restore_with <- function(
   client,
   machine,
   status,
-  given,
   room_id,
   session_id,
+  given,
   call = caller_env()
 ) {
   given <- secret_at_hand(client, given, call)
@@ -99,7 +117,7 @@ restore_with <- function(
     if (is.null(storage[["default_key"]])) {
       offer_secret_storage()
     }
-    return(restore_keys(
+    return(begin_restore(
       client,
       machine,
       status,
@@ -113,7 +131,9 @@ restore_with <- function(
     raise(joined)
   }
   keys <- keys[is.null(room_id) | keys[["room_id"]] %in% room_id, ]
-  keys[is.null(session_id) | keys[["session_id"]] %in% session_id, ]
+  keys <- keys[is.null(session_id) | keys[["session_id"]] %in% session_id, ]
+  # They are all here by now.
+  new_parts(function() NULL, function() keys)
 }
 
 offer_secret_storage <- function() {
@@ -177,8 +197,28 @@ restore_keys <- function(
   machine,
   status,
   room_id,
+  older = NULL,
+  call = caller_env()
+) {
+  restore <- begin_restore(
+    client,
+    machine,
+    status,
+    room_id,
+    older = older,
+    call = call
+  )
+  all_parts(restore, "Restoring keys", backup_bar)
+}
+
+begin_restore <- function(
+  client,
+  machine,
+  status,
+  room_id,
   session_id = NULL,
   older = NULL,
+  given = NULL,
   call = caller_env()
 ) {
   query <- list(version = status[["version"]])
@@ -204,33 +244,44 @@ restore_from <- function(
   call
 ) {
   parts <- tempfile("keys")
-  on.exit(unlink(parts))
+  is_begun <- FALSE
+  on.exit(if (!is_begun) unlink(parts))
   total <- key_backup_parts(file, room_id, session_id, parts)
-  bar <- cli::cli_progress_bar(
-    "Restoring keys",
-    total = core(total, call = call),
-    format = backup_bar
-  )
+  total <- core(total, call = call)
   lines <- file(parts, "r", encoding = "UTF-8")
-  on.exit(close(lines), add = TRUE, after = FALSE)
+  is_begun <- TRUE
   none <- list(
     room_id = character(),
     session_id = character(),
     reason = character()
   )
   rows <- list(none)
-  while (length(line <- readLines(lines, 1L, encoding = "UTF-8")) > 0L) {
-    taken <- core(machine_restore_keys(machine, line, older), call = call)
-    count <- length(taken[["session_id"]])
-    taken[["room_id"]] <- rep(taken[["room_id"]], count)
-    rows <- c(rows, list(taken))
-    cli::cli_progress_update(inc = count, id = bar)
-  }
-  cli::cli_progress_done(id = bar)
-  keys <- bind_columns(rows)
-  data.frame(
-    keys[c("room_id", "session_id")],
-    restored = is.na(keys[["reason"]]),
-    reason = keys[["reason"]]
+  done <- 0
+  new_parts(
+    function() {
+      line <- readLines(lines, 1L, encoding = "UTF-8")
+      if (length(line) == 0L) {
+        return(NULL)
+      }
+      taken <- core(machine_restore_keys(machine, line, older), call = call)
+      count <- length(taken[["session_id"]])
+      taken[["room_id"]] <- rep(taken[["room_id"]], count)
+      rows <<- c(rows, list(taken))
+      done <<- done + count
+      done
+    },
+    function() {
+      keys <- bind_columns(rows)
+      data.frame(
+        keys[c("room_id", "session_id")],
+        restored = is.na(keys[["reason"]]),
+        reason = keys[["reason"]]
+      )
+    },
+    function() {
+      close(lines)
+      unlink(parts)
+    },
+    total = total
   )
 }

@@ -55,39 +55,47 @@ mx_backup_status <- function(client) {
 #' @export
 mx_backup_upload <- function(client) {
   machine <- machine_of(check_client(client))
+  upload <- upload_parts(client, machine)
+  invisible(all_parts(upload, "Backing up keys", backup_bar))
+}
+
+# The result is how many keys were uploaded.
+upload_parts <- function(client, machine, call = caller_env()) {
+  force(call)
   missing <- function(status) status[["keys"]] - status[["backed_up"]]
-  before <- missing(core(machine_backup_status(machine)))
-  status <- working_backup(client, machine)
+  before <- missing(core(machine_backup_status(machine), call = call))
+  status <- working_backup(client, machine, call)
   if (!status[["trusted"]] || !isTRUE(status[["enabled"]])) {
     mx_abort(
       c(
         "There is no key backup that keys of this device may go to.",
         i = "See mx_backup_status(), and mx_backup_enable()."
       ),
-      "mx_error_key_backup"
+      "mx_error_key_backup",
+      call = call
     )
   }
   # Another version has none of them.
   total <- max(before, missing(status))
   done <- total - missing(status)
-  bar <- cli::cli_progress_bar(
-    "Backing up keys",
-    total = total,
-    format = backup_bar
+  is_stuck <- FALSE
+  new_parts(
+    function() {
+      # What comes meanwhile is the next sync's.
+      if (is_stuck || done >= total) {
+        return(NULL)
+      }
+      core(machine_hurry_backup(machine), call = call)
+      pump(client, kinds = "back_up", call = call)
+      status <- core(machine_backup_status(machine), call = call)
+      now <- total - missing(status)
+      is_stuck <<- now <= done
+      done <<- max(now, done)
+      done
+    },
+    function() done,
+    total = total
   )
-  # What comes meanwhile is the next sync's.
-  while (done < total) {
-    core(machine_hurry_backup(machine))
-    pump(client, kinds = "back_up")
-    status <- core(machine_backup_status(machine))
-    if (total - missing(status) <= done) {
-      break
-    }
-    done <- total - missing(status)
-    cli::cli_progress_update(set = done, id = bar)
-  }
-  cli::cli_progress_done(id = bar)
-  invisible(done)
 }
 
 new_backup_status <- function(client, now) {

@@ -68,20 +68,8 @@ mx_keys_export <- function(
     rooms <- resolve_rooms(client, rooms)
   }
   passphrase <- check_string(passphrase, null = TRUE) %||% new_passphrase()
-  export <- core(machine_begin_export(machine, path, passphrase, rooms))
-  on.exit(key_export_end(export, NULL))
-  bar <- key_progress("Exporting keys")
-  repeat {
-    page <- core(machine_export_keys(machine, export))
-    done <- page[["written"]] / max(page[["total"]], 1)
-    cli::cli_progress_update(set = 100 * done, id = bar)
-    if (!page[["more"]]) {
-      break
-    }
-  }
-  core(key_export_end(export, overwrite))
-  cli::cli_progress_done(id = bar)
-  written <- as.integer(page[["written"]])
+  export <- export_parts(machine, path, passphrase, rooms, overwrite)
+  written <- all_parts(export, "Exporting keys")
   cli::cli_alert_success("Exported {written} key{?s}.")
   invisible(path)
 }
@@ -98,29 +86,63 @@ mx_keys_import <- function(client, path, passphrase = NULL) {
     )
   }
   passphrase <- check_string(passphrase, null = TRUE) %||% old_passphrase()
-  import <- core(key_import_open(path, passphrase))
-  bar <- key_progress("Importing keys")
-  pages <- list()
-  while (!is.null(page <- core(machine_import_keys(machine, import)))) {
-    pages <- c(pages, list(page[["rows"]]))
-    cli::cli_progress_update(set = 100 * page[["progress"]], id = bar)
-  }
-  cli::cli_progress_done(id = bar)
-  sessions <- data.frame(bind_columns(pages))
-  first <- sessions[["first_known_index"]]
-  sessions[["first_known_index"]] <- as.integer(first)
+  import <- import_parts(machine, path, passphrase)
+  sessions <- all_parts(import, "Importing keys")
   taken <- sum(sessions[["status"]] == "imported")
   cli::cli_alert_success("Imported {taken} of {nrow(sessions)} key{?s}.")
   sessions
 }
 
-# A bar of 100 per cent, which is there until the caller is done.
-key_progress <- function(name, .envir = parent.frame()) {
-  cli::cli_progress_bar(
-    name,
-    total = 100,
-    auto_terminate = FALSE,
-    .envir = .envir
+# The file gets its name at the end. The result is how many keys are in it.
+export_parts <- function(
+  machine,
+  path,
+  passphrase,
+  rooms,
+  overwrite,
+  call = caller_env()
+) {
+  force(call)
+  export <- machine_begin_export(machine, path, passphrase, rooms)
+  export <- core(export, call = call)
+  written <- 0
+  more <- TRUE
+  new_parts(
+    function() {
+      if (!more) {
+        core(key_export_end(export, overwrite), call = call)
+        return(NULL)
+      }
+      page <- core(machine_export_keys(machine, export), call = call)
+      written <<- page[["written"]]
+      more <<- page[["more"]]
+      100 * written / max(page[["total"]], 1)
+    },
+    function() as.integer(written),
+    function() key_export_end(export, NULL)
+  )
+}
+
+# The result has a row for each session of the file.
+import_parts <- function(machine, path, passphrase, call = caller_env()) {
+  force(call)
+  import <- core(key_import_open(path, passphrase), call = call)
+  pages <- list()
+  new_parts(
+    function() {
+      page <- core(machine_import_keys(machine, import), call = call)
+      if (is.null(page)) {
+        return(NULL)
+      }
+      pages <<- c(pages, list(page[["rows"]]))
+      100 * page[["progress"]]
+    },
+    function() {
+      sessions <- data.frame(bind_columns(pages))
+      first <- sessions[["first_known_index"]]
+      sessions[["first_known_index"]] <- as.integer(first)
+      sessions
+    }
   )
 }
 
