@@ -139,6 +139,30 @@ page_progress <- function(label, done, total) {
   )
 }
 
+# A secret that was asked for, with buttons that copy it and save it as a file. Neither of
+# them sends it anywhere.
+page_secret <- function(id, text, file) {
+  tags <- shiny::tags
+  button <- function(label, ...) {
+    tags[["button"]](type = "button", class = "mx-plain", ..., label)
+  }
+  tags[["div"]](
+    class = "mx-secret",
+    tags[["p"]](tags[["code"]](id = id, text)),
+    tags[["div"]](
+      class = "mx-row",
+      button("Copy", "data-copy" = id),
+      button("Save as file", "data-save" = id, "data-file" = file)
+    ),
+    tags[["p"]](class = "mx-copied", role = "status")
+  )
+}
+
+# A link to another view.
+view_link <- function(id, text) {
+  shiny::tags[["a"]](href = paste0("#", id), text)
+}
+
 # Forms ------------------------------------------------------------------------
 
 # A form. What is in it is sent when its button is pressed, and not before; see on_form().
@@ -212,6 +236,43 @@ page_field <- function(
   )
 }
 
+# A passphrase that is chosen now is typed twice. Nothing else protects what it is for.
+page_new_passphrase <- function(label) {
+  tags <- shiny::tags
+  field <- page_field(
+    "new_passphrase",
+    label,
+    type = "password",
+    hint = "Long: six words or more that nobody would guess.",
+    "data-least" = least_passphrase
+  )
+  short <- tags[["small"]](
+    class = "mx-short",
+    hidden = NA,
+    page_mark("warn", "Short: it can be guessed.")
+  )
+  shiny::tagList(
+    htmltools::tagAppendChild(field, short),
+    page_field("again", paste(label, "again"), type = "password")
+  )
+}
+
+least_passphrase <- 16
+
+chosen_passphrase <- function(fields) {
+  chosen <- field_text(fields, "new_passphrase")
+  if (is.null(chosen)) {
+    mx_abort("Choose a passphrase.", "mx_error_passphrase")
+  }
+  if (!identical(chosen, field_text(fields, "again"))) {
+    mx_abort(
+      "The two passphrases differ. Nothing was done.",
+      "mx_error_passphrase"
+    )
+  }
+  chosen
+}
+
 page_checkbox <- function(name, label, value = FALSE) {
   tags <- shiny::tags
   tags[["label"]](
@@ -282,11 +343,11 @@ page_file <- function(id, label, accept = NULL) {
       tags[["span"]](label),
       tags[["input"]](id = id, type = "file", accept = accept)
     ),
-    # Shiny's script wants it.
+    # Shiny's script writes there how far it is.
     tags[["div"]](
       id = paste0(id, "_progress"),
-      class = "mx-unseen shiny-file-input-progress",
-      "aria-hidden" = "true",
+      class = "mx-upload shiny-file-input-progress",
+      role = "status",
       tags[["div"]](class = "progress-bar")
     )
   )
@@ -301,24 +362,73 @@ show_view <- function(page, view, card = NULL) {
 }
 
 # Runs `action` with the fields of a form when it was sent. What it returns is the outcome:
-# a sentence, or tags. An error is a sentence on the page; the R session goes on.
+# a sentence, tags, or what in_parts() makes. An error is a sentence on the page; the R
+# session goes on.
 on_form <- function(page, id, action) {
-  session <- page[["session"]]
   shiny::observeEvent(page[["input"]][[id]], {
     sent <- page[["input"]][[id]]
-    fields <- form_fields(sent)
-    told <- with_told(action(fields))
-    outcome <- list(
+    form <- list(
       form = shiny::getDefaultReactiveDomain()[["ns"]](id),
-      number = form_number(sent),
-      ok = told[["ok"]],
-      html = as.character(told_html(told))
+      number = form_number(sent)
     )
-    send <- session[["sendCustomMessage"]]
-    send("mx-outcome", outcome)
-    # Other views show what it changed.
-    page[["refresh"]]()
+    told <- with_told(action(form_fields(sent)))
+    if (inherits(told[["outcome"]], "mx_in_parts")) {
+      run_parts(page, form, told)
+    } else {
+      end_form(page, form, told)
+    }
   })
+}
+
+end_form <- function(page, form, told) {
+  send <- page[["session"]][["sendCustomMessage"]]
+  form[["ok"]] <- told[["ok"]]
+  form[["html"]] <- as.character(told_html(told))
+  send("mx-outcome", form)
+  # Other views show what it changed.
+  page[["refresh"]]()
+}
+
+# Long work (see parts.R) as the outcome of a form: `label` says what is done meanwhile,
+# and `finish` makes the outcome of the result.
+in_parts <- function(parts, label, finish) {
+  work <- list(parts = parts, label = label, finish = finish)
+  structure(work, class = "mx_in_parts")
+}
+
+# Between two parts the page is served. Work ends with its page: what was done is in the
+# store, and the rest is done when the button is pressed again.
+run_parts <- function(page, form, told) {
+  work <- told[["outcome"]]
+  parts <- work[["parts"]]
+  is_closed <- page[["session"]][["isClosed"]]
+  send <- page[["session"]][["sendCustomMessage"]]
+  tell <- function(done) {
+    progress <- page_progress(work[["label"]], done, parts[["total"]])
+    form[["html"]] <- as.character(progress)
+    send("mx-progress", form)
+  }
+  step <- function() {
+    if (is_closed()) {
+      return(parts[["stop"]]())
+    }
+    done <- with_told(parts[["next_part"]]())
+    told[["steps"]] <<- c(told[["steps"]], done[["steps"]])
+    told[["notes"]] <<- c(told[["notes"]], done[["notes"]])
+    if (done[["ok"]] && !is.null(done[["outcome"]])) {
+      tell(done[["outcome"]])
+      return(later::later(step, 0.01))
+    }
+    if (done[["ok"]]) {
+      done <- with_told(work[["finish"]](parts[["result"]]()))
+    }
+    parts[["stop"]]()
+    told[["ok"]] <- done[["ok"]]
+    told[["outcome"]] <- done[["outcome"]]
+    end_form(page, form, told)
+  }
+  tell(0)
+  later::later(step, 0.01)
 }
 
 # What a browser sent may be anything: texts, numbers and flags of a form, by name.

@@ -55,6 +55,14 @@ status_html <- function(status) {
   cross_signing <- status[["cross_signing"]]
   held <- sum(cross_signing[["private_keys_cached"]])
   shiny::tagList(
+    if (status[["recovery_key"]]) {
+      shiny::tags[["p"]](
+        class = "mx-summary",
+        page_mark("warn", "A new recovery key waits to be saved."),
+        " ",
+        view_link("recovery", "Save it.")
+      )
+    },
     problems_html(status[["out_of_sync"]]),
     page_card(
       "This device",
@@ -112,11 +120,12 @@ problems_html <- function(problems) {
   }
   item <- function(i) {
     tags[["li"]](
-      page_mark("bad", problems[["message"]][[i]]),
+      page_mark("bad", plain_line(problems[["message"]][[i]], 1000L)),
       tags[["br"]](),
-      tags[["small"]](paste0(
-        if (problems[["mendable"]][[i]]) "Repair: " else "To be done by you: ",
-        problems[["repair"]][[i]]
+      tags[["small"]](problem_help(
+        problems[["problem"]][[i]],
+        problems[["repair"]][[i]],
+        problems[["mendable"]][[i]]
       ))
     )
   }
@@ -127,6 +136,98 @@ problems_html <- function(problems) {
     if (any(problems[["mendable"]])) repair_form()
   )
 }
+
+# What is to be done, and the view that does it. The verbs name calls of R where they
+# cannot repair; the page has other words for that.
+problem_help <- function(problem, repair, mendable) {
+  help <- problem_views[[problem]]
+  sentence <- if (mendable) repair else help[["sentence"]]
+  shiny::tagList(
+    if (mendable) "Repair: " else "To be done by you: ",
+    gsub("[:,;]? *see [?]?mx_[a-z_]+([(][)])?", "", sentence),
+    if (!is.null(help)) {
+      shiny::tagList(" ", view_link(help[["view"]], help[["link"]]))
+    }
+  )
+}
+
+problem_view <- function(view, link, sentence = NULL) {
+  list(view = view, link = link, sentence = sentence)
+}
+
+problem_views <- list(
+  identity_missing = problem_view("recovery", "Set up encryption."),
+  identity_unfinished = problem_view("recovery", "Go on with the set-up."),
+  identity_changed = problem_view(
+    "recovery",
+    "Verify this device again.",
+    "Prove the new identity with its recovery key, if you made it."
+  ),
+  identity_refused = problem_view(
+    "recovery",
+    "Reset your identity.",
+    "Ask whoever runs the server. If that does not help, a new identity does."
+  ),
+  private_keys_missing_here = problem_view(
+    "recovery",
+    "Enter the recovery key."
+  ),
+  private_keys_lost_here = problem_view(
+    "verify",
+    "Verify this device.",
+    paste(
+      "Verify this device with another one of yours, which then gives it the keys.",
+      "If none has them, only a new identity helps."
+    )
+  ),
+  private_keys_under_other_key = NULL,
+  private_keys_not_stored = NULL,
+  secret_storage_broken = problem_view(
+    "recovery",
+    "Reset your identity.",
+    "Set up recovery again with another client of yours, or make a new identity."
+  ),
+  device_unsigned = problem_view(
+    "recovery",
+    "Verify this device.",
+    "Verify this device, with another one or with the recovery key."
+  ),
+  backup_missing = problem_view(
+    "backup",
+    "Set up key backup.",
+    "Set up recovery first, which keeps the key of the backup."
+  ),
+  backup_unfinished = problem_view("backup", "See the key backup."),
+  backup_broken = problem_view(
+    "backup",
+    "See the key backup.",
+    "Tell whoever runs the server. When it works, come back."
+  ),
+  backup_refused = problem_view(
+    "backup",
+    "See the key backup.",
+    paste(
+      "Find out which client of yours made it. Message keys are on your devices: keep",
+      "them."
+    )
+  ),
+  backup_key_missing_here = problem_view(
+    "backup",
+    "Connect this device to the backup.",
+    "Connect this device to the backup, or verify it with another one of yours."
+  ),
+  backup_key_differs = problem_view(
+    "backup",
+    "Connect this device to the backup.",
+    "Verify this device with one that reads the backup, or give what opens it."
+  ),
+  backup_unused = problem_view(
+    "backup",
+    "Switch it on.",
+    "The key of the backup has to be here first."
+  ),
+  backup_behind = problem_view("backup", "Back up now.")
+)
 
 repair_form <- function() {
   page_form(

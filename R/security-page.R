@@ -68,6 +68,26 @@ security_views <- function() {
       title = "Rooms and people",
       body = people_view,
       server = people_server
+    ),
+    backup = list(
+      title = "Key backup",
+      body = backup_view,
+      server = backup_server
+    ),
+    recovery = list(
+      title = "Recovery",
+      body = recovery_view,
+      server = recovery_server
+    ),
+    keys = list(
+      title = "Export and import",
+      body = keys_view,
+      server = keys_server
+    ),
+    unreadable = list(
+      title = "Unreadable messages",
+      body = unreadable_view,
+      server = unreadable_server
     )
   )
 }

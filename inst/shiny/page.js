@@ -163,6 +163,23 @@
     }
   });
 
+  // Long work: how far it is.
+  Shiny.addCustomMessageHandler("mx-progress", function (progress) {
+    var form = formOf(progress);
+    if (form) {
+      // What is read aloud stays; the bar moves.
+      var old = outcomeOf(form).querySelector("progress");
+      var bar = document.createRange().createContextualFragment(progress.html);
+      if (old) {
+        bar = bar.querySelector("progress");
+        old.setAttribute("value", bar.getAttribute("value"));
+        old.setAttribute("max", bar.getAttribute("max"));
+      } else {
+        outcomeOf(form).replaceChildren(bar);
+      }
+    }
+  });
+
   // An output that is drawn again, because something has changed, keeps what was typed in
   // its forms, their outcomes and the focus. The outcome of a form that is gone is shown
   // above the views.
@@ -321,6 +338,69 @@
     ) {
       event.preventDefault();
       submit(event.target.form);
+    }
+  });
+
+  // A passphrase that is short is said to be, while it is typed.
+  function noteShort(field) {
+    var note = field.parentElement.querySelector(".mx-short");
+    var length = Array.from(field.value).length;
+    if (note) {
+      note.hidden = length === 0 || length >= Number(field.dataset.least);
+    }
+  }
+
+  document.addEventListener("input", function (event) {
+    if (event.target.matches("[data-least]")) {
+      noteShort(event.target);
+    }
+  });
+
+  // Secrets that are shown ------------------------------------------------------
+
+  function copy(text) {
+    if (navigator.clipboard) {
+      return navigator.clipboard.writeText(text);
+    }
+    // Without HTTPS there is none, but on this machine.
+    return Promise.reject(new Error("no clipboard"));
+  }
+
+  function select(element) {
+    var range = document.createRange();
+    range.selectNodeContents(element);
+    window.getSelection().removeAllRanges();
+    window.getSelection().addRange(range);
+  }
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-copy], [data-save]");
+    if (!button) {
+      return;
+    }
+    var source = document.getElementById(button.dataset.copy || button.dataset.save);
+    var told = button.closest(".mx-secret").querySelector(".mx-copied");
+    if (button.dataset.copy) {
+      copy(source.textContent).then(
+        function () {
+          told.textContent = "Copied. Empty the clipboard when it is saved.";
+        },
+        function () {
+          select(source);
+          told.textContent = "It is selected: copy it with the keyboard.";
+        }
+      );
+    } else {
+      var link = document.createElement("a");
+      link.href = URL.createObjectURL(
+        new Blob([source.textContent + "\n"], { type: "text/plain" })
+      );
+      link.download = button.dataset.file;
+      link.click();
+      setTimeout(function () {
+        URL.revokeObjectURL(link.href);
+      }, 10000);
+      told.textContent = "Saved as " + button.dataset.file + ".";
     }
   });
 
