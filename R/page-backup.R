@@ -305,6 +305,7 @@ use_card <- function(backup) {
     page_form(
       "backup_disable",
       button = "Switch off here",
+      plain = TRUE,
       confirm = paste(
         "No more keys of this device go to the backup: messages that come from now",
         "on cannot be read on a new device. The keys that are in the backup stay",

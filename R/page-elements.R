@@ -160,7 +160,7 @@ page_secret <- function(id, text, file) {
 
 # A link to another view.
 view_link <- function(id, text) {
-  shiny::tags[["a"]](href = paste0("#", id), text)
+  shiny::tags[["a"]](href = paste0("#", id), .noWS = "outside", text)
 }
 
 # Forms ------------------------------------------------------------------------
@@ -490,8 +490,8 @@ told_html <- function(told) {
     outcome <- tags[["p"]](page_mark("good", outcome))
   }
   steps <- told[["steps"]]
-  # What to call in R is nothing that a page can do.
-  steps <- steps[nzchar(steps) & !grepl("mx_[a-z_]+\\(", steps)]
+  # What to call in R, and what ends in a colon before it, is nothing that a page can do.
+  steps <- steps[nzchar(steps) & !grepl("mx_[a-z_]+\\(|:$", steps)]
   shiny::tagList(
     outcome,
     lapply(told[["notes"]], function(note) {

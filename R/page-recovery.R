@@ -247,7 +247,7 @@ new_key_fields <- function() {
   shiny::tagList(
     page_choice(
       "kind",
-      "What opens your secret storage later",
+      "Recover with",
       c(
         generate = "Generate a recovery key (also called security key)",
         passphrase = "Enter a passphrase (also called security phrase)"
