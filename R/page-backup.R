@@ -186,8 +186,8 @@ backup_trust_mark <- function(backup) {
     page_mark(
       "bad",
       paste(
-        "This backup is not trusted: its key is not on this device, and neither you",
-        "nor a verified device of yours signed it. No key of this device goes there."
+        "This backup is not trusted: its key is not on this device, and nobody whom",
+        "this device has verified signed it. No key of this device goes there."
       )
     )
   }
@@ -227,7 +227,7 @@ signature_mark <- function(signature) {
   } else if (!valid) {
     page_mark("bad", paste0(text, "."))
   } else if (!signature[["trusted"]]) {
-    page_mark("warn", paste0(text, ", which is not verified."))
+    page_mark("warn", paste0(text, ", which this device has not verified."))
   } else {
     page_mark("good", paste0(text, "."))
   }

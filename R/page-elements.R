@@ -41,7 +41,7 @@ page_main <- function(...) {
       class = "mx-alert shiny-text-output",
       role = "alert"
     ),
-    tags[["div"]](class = "mx-notice", role = "status"),
+    tags[["div"]](class = "mx-notice", role = "status", tabindex = "-1"),
     ...
   )
 }
@@ -341,7 +341,7 @@ page_file <- function(id, label, accept = NULL) {
     tags[["label"]](
       class = "mx-field",
       tags[["span"]](label),
-      tags[["input"]](id = id, type = "file", accept = accept)
+      tags[["input"]](id = id, name = id, type = "file", accept = accept)
     ),
     # Shiny's script writes there how far it is.
     tags[["div"]](
@@ -452,6 +452,17 @@ form_number <- function(sent) {
 field_text <- function(fields, name) {
   text <- string_or_empty(fields[[name]])
   if (nzchar(trimws(text))) text
+}
+
+# The path of the file that a form was sent with, or NULL where it is not here: another one
+# may have been chosen before, and the right one may be on its way.
+field_file <- function(page, fields, name) {
+  file <- shiny::isolate(page[["input"]][[name]])
+  if (is.null(file)) {
+    return(NULL)
+  }
+  meant <- paste(file[["name"]], format(file[["size"]], scientific = FALSE))
+  if (identical(fields[[name]], meant)) file[["datapath"]]
 }
 
 # Runs code with nobody at the console: nothing asks there, and what would be told there

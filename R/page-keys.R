@@ -64,7 +64,7 @@ keys_server <- function(page) {
   serve_export(page, client)
   on_form(page, "keys_import", function(fields) {
     passphrase <- field_text(fields, "passphrase")
-    file <- shiny::isolate(page[["input"]][["keys_upload"]])
+    file <- field_file(page, fields, "keys_upload")
     if (is.null(file)) {
       mx_abort(
         "Choose a file, and wait until it is here.",
@@ -75,7 +75,7 @@ keys_server <- function(page) {
       mx_abort("Enter the passphrase of the file.", "mx_error_passphrase")
     }
     in_parts(
-      import_parts(machine_of(client), file[["datapath"]], passphrase),
+      import_parts(machine_of(client), file, passphrase),
       "Importing keys\u2026",
       imported_html
     )

@@ -137,7 +137,7 @@ new_key_sentence <- function(key) {
   if (!is.null(key)) {
     shiny::tags[["p"]](page_mark(
       "warn",
-      "A new recovery key was made. Save it now: it is above."
+      "A new recovery key was made: save it now, under \"Save your recovery key\"."
     ))
   }
 }

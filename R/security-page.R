@@ -45,6 +45,7 @@ mx_security_page <- function(client, hosts = character()) {
   token <- new_token()
   server <- function(input, output, session) {
     page <- new_page(client, input, output, session)
+    follow_client(page)
     for (view in views) {
       view[["server"]](page)
     }
@@ -144,7 +145,6 @@ new_page <- function(client, input, output, session) {
     function() rlang::hash(own_known(client)),
     function() own_known(client)
   )
-  follow_client(page)
   page
 }
 

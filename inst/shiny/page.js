@@ -31,6 +31,7 @@
       }
     });
     if (moved) {
+      document.querySelector(".mx-notice").textContent = "";
       chosen.querySelector("h2").focus();
       window.scrollTo(0, 0);
       findWanted();
@@ -87,6 +88,10 @@
         }
       } else if (field.type === "checkbox") {
         fields[field.name] = field.checked;
+      } else if (field.type === "file") {
+        // R has the file when it has come: which one is meant, see field_file().
+        var file = field.files[0];
+        fields[field.name] = file ? file.name + " " + file.size : "";
       } else {
         fields[field.name] = field.value;
       }
@@ -208,8 +213,12 @@
       }
     );
     if (!form) {
+      var notice = document.querySelector(".mx-notice");
       if (state.html) {
-        document.querySelector(".mx-notice").innerHTML = state.html;
+        notice.innerHTML = state.html;
+      }
+      if (state.focus >= 0) {
+        notice.focus();
       }
       return;
     }
@@ -221,7 +230,7 @@
       if (typed && typed[0] === field.name) {
         if (field.type === "radio" || field.type === "checkbox") {
           field.checked = typed[2];
-        } else if (field.type !== "hidden") {
+        } else if (field.type !== "hidden" && field.type !== "file") {
           field.value = typed[1];
         }
       }
