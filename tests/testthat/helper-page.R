@@ -2,9 +2,9 @@
 
 # Runs `code` with the view of a page for `client`: `send("form", field = value)` is a form
 # that was sent, and returns its outcome; `shown("output")` is HTML.
-in_page <- function(client, view, code, .env = parent.frame()) {
+in_page <- function(client, view, code, envir = parent.frame()) {
   testthat::skip_if_not_installed("shiny")
-  force(.env)
+  force(envir)
   code <- substitute(code)
   outcomes <- list()
   server <- function(input, output, session) {
@@ -39,6 +39,6 @@ in_page <- function(client, view, code, .env = parent.frame()) {
       as.character(output[[id]][["html"]] %||% "")
     }
     set <- function(...) session[["setInputs"]](...)
-    eval(code, list(send = send, shown = shown, set = set), .env)
+    eval(code, list(send = send, shown = shown, set = set), envir)
   })
 }

@@ -118,7 +118,7 @@ test_that("a backup is deleted, set up, switched off and on, and filled", {
     expect_match(shown("backup_actions"), "Switch on here")
     expect_no_match(shown("backup_actions"), "Back up now")
     expect_true(send("backup_enable")$ok)
-    expect_match(send("backup_upload")$html, "1 key backed up now")
+    expect_true(send("backup_upload")$ok)
     expect_match(send("backup_upload")$html, "nothing to back up")
     status <- mx_backup_status(alice)
     expect_equal(status$count, 1)

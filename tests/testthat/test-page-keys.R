@@ -12,6 +12,8 @@ keys_of <- function() {
     },
     ""
   )
+  # A sync tells the names of rooms.
+  mx_sync(alice)
   list(
     alice = alice,
     rooms = rooms,
