@@ -54,7 +54,7 @@ mx_backup_restore <- function(
   }
   room_id <- if (!is.null(room)) resolve_room(client, room)
   restore <- restore_parts(client, machine, given, room_id, session_id)
-  keys <- all_parts(restore, "Restoring keys", backup_bar)
+  keys <- do_parts(restore, "Restoring keys", backup_bar)
   pump_or_warn(client)
   invisible(keys)
 }
@@ -208,7 +208,7 @@ restore_keys <- function(
     older = older,
     call = call
   )
-  all_parts(restore, "Restoring keys", backup_bar)
+  do_parts(restore, "Restoring keys", backup_bar)
 }
 
 begin_restore <- function(

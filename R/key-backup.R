@@ -56,7 +56,7 @@ mx_backup_status <- function(client) {
 mx_backup_upload <- function(client) {
   machine <- machine_of(check_client(client))
   upload <- upload_parts(client, machine)
-  invisible(all_parts(upload, "Backing up keys", backup_bar))
+  invisible(do_parts(upload, "Backing up keys", backup_bar))
 }
 
 # The result is how many keys were uploaded.

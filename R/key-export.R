@@ -69,7 +69,7 @@ mx_keys_export <- function(
   }
   passphrase <- check_string(passphrase, null = TRUE) %||% new_passphrase()
   export <- export_parts(machine, path, passphrase, rooms, overwrite)
-  written <- all_parts(export, "Exporting keys")
+  written <- do_parts(export, "Exporting keys")
   cli::cli_alert_success("Exported {written} key{?s}.")
   invisible(path)
 }
@@ -87,7 +87,7 @@ mx_keys_import <- function(client, path, passphrase = NULL) {
   }
   passphrase <- check_string(passphrase, null = TRUE) %||% old_passphrase()
   import <- import_parts(machine, path, passphrase)
-  sessions <- all_parts(import, "Importing keys")
+  sessions <- do_parts(import, "Importing keys")
   taken <- sum(sessions[["status"]] == "imported")
   cli::cli_alert_success("Imported {taken} of {nrow(sessions)} key{?s}.")
   sessions

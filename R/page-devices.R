@@ -40,14 +40,16 @@ devices_actions <- function(page) {
     mx_device_block(client, user_id, device_field(fields), blocked)
     if (blocked) "Blocked." else "Not blocked any more."
   })
-  on_form(page, "devices_sign_out", function(fields) sign_out(client, fields))
+  on_form(page, "devices_sign_out", function(fields) {
+    sign_out_devices(client, fields)
+  })
 }
 
 device_field <- function(fields) string_or_empty(fields[["device"]])
 
 # Signing out ------------------------------------------------------------------
 
-sign_out <- function(client, fields) {
+sign_out_devices <- function(client, fields) {
   device_ids <- picked(fields)
   n <- length(device_ids)
   if (n == 0L) {

@@ -55,7 +55,7 @@ recovery_actions <- function(page, client) {
       passphrase = given_passphrase(fields) %||% wanted_passphrase(fields),
       password = field_text(fields, "password")
     )
-    done_sentence(setup, "Encryption is set up, and this device is verified.")
+    setup_outcome(setup, "Encryption is set up, and this device is verified.")
   })
   on_form(page, "recovery_verify", function(fields) {
     if (is.null(field_text(fields, "recovery_key"))) {
@@ -70,7 +70,7 @@ recovery_actions <- function(page, client) {
       passphrase = given_passphrase(fields),
       password = field_text(fields, "password")
     )
-    done_sentence(setup, "This device is verified.")
+    setup_outcome(setup, "This device is verified.")
   })
   on_form(page, "recovery_make", function(fields) {
     key <- mx_recovery_key_change(
@@ -95,7 +95,7 @@ recovery_actions <- function(page, client) {
       password = field_text(fields, "password")
     )
     shiny::tagList(
-      done_sentence(
+      setup_outcome(
         setup,
         "You have a new identity, and this device is verified."
       ),
@@ -118,7 +118,7 @@ wanted_passphrase <- function(fields) {
   if (identical(fields[["kind"]], "passphrase")) chosen_passphrase(fields)
 }
 
-done_sentence <- function(setup, sentence) {
+setup_outcome <- function(setup, sentence) {
   tags <- shiny::tags
   shiny::tagList(
     tags[["p"]](page_mark("good", sentence)),

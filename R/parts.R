@@ -13,7 +13,7 @@ new_parts <- function(
 }
 
 # Does all of it now, and returns the result.
-all_parts <- function(parts, name, format = NULL) {
+do_parts <- function(parts, name, format = NULL) {
   on.exit(parts[["stop"]]())
   bar <- cli::cli_progress_bar(
     name,

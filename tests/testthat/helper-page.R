@@ -2,7 +2,7 @@
 
 # Runs `code` with the view of a page for `client`: `send("form", field = value)` is a form
 # that was sent, and returns its outcome; `shown("output")` is HTML.
-in_page <- function(client, view, code, envir = parent.frame()) {
+in_view <- function(client, view, code, envir = parent.frame()) {
   testthat::skip_if_not_installed("shiny")
   force(envir)
   code <- substitute(code)

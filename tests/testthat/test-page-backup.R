@@ -102,7 +102,7 @@ test_that("a backup is deleted, set up, switched off and on, and filled", {
   key <- format(setup$recovery_key, reveal = TRUE)
   room <- mx_room_create(alice)
   mx_send_text(alice, room, "hello")
-  in_page(alice, "backup", {
+  in_view(alice, "backup", {
     expect_match(shown("backup_actions"), "Delete backup")
     expect_true(send("backup_delete")$ok)
     expect_null(mx_backup_status(alice)$version)
@@ -135,7 +135,7 @@ test_that("a device without the key restores with it, and without it is told", {
   mx_send_text(alice, room, "hello")
   mx_backup_upload(alice)
   late <- mx_demo_client(homeserver, "alice", verified = FALSE)
-  in_page(late, "backup", {
+  in_view(late, "backup", {
     expect_match(shown("backup_actions"), "Recovery key or passphrase")
     none <- send("backup_restore")
     expect_false(none$ok)
@@ -156,7 +156,7 @@ test_that("a new backup takes the place of one whose key is lost", {
   alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
   late <- mx_demo_client(homeserver, "alice", verified = FALSE)
-  in_page(late, "backup", {
+  in_view(late, "backup", {
     old <- mx_backup_status(late)$version
     expect_true(send("backup_replace", recovery_key = key)$ok)
     status <- mx_backup_status(late)

@@ -33,7 +33,7 @@ upload_of <- function(path) {
 test_that("keys are exported, of all rooms or of those that were chosen", {
   own <- keys_of()
   words <- "correct horse battery"
-  in_page(own$alice, "keys", {
+  in_view(own$alice, "keys", {
     expect_match(shown("keys_rooms"), "One")
     export <- function(...) {
       send("keys_export", new_passphrase = words, again = words, ...)
@@ -67,7 +67,7 @@ test_that("a file of keys is imported, and what cannot be is a sentence", {
   own <- keys_of()
   dir <- withr::local_tempdir()
   file <- mx_keys_export(own$alice, file.path(dir, "keys.txt"), "correct horse")
-  in_page(own$late, "keys", {
+  in_view(own$late, "keys", {
     import <- function(path, passphrase = "correct horse") {
       upload <- upload_of(path)
       set(keys_upload = upload$input)

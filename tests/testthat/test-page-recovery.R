@@ -3,7 +3,7 @@
 test_that("encryption is set up with a generated key, shown only on request", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
-  in_page(alice, "recovery", {
+  in_view(alice, "recovery", {
     expect_match(shown("recovery_forms"), "Set up encryption")
     expect_equal(shown("recovery_new_key"), "")
     done <- send("recovery_set_up", kind = "generate")
@@ -20,7 +20,7 @@ test_that("encryption is set up with a generated key, shown only on request", {
     expect_no_match(shown("recovery_new_key"), key, fixed = TRUE)
   })
   # A page that is loaded again can show it still.
-  in_page(alice, "recovery", {
+  in_view(alice, "recovery", {
     expect_match(shown("recovery_new_key"), "Show the recovery key")
     send("recovery_show")
     expect_match(shown("recovery_new_key"), "recovery-key-@alice_demo.txt")
@@ -37,7 +37,7 @@ test_that("encryption is set up with a generated key, shown only on request", {
 test_that("encryption is set up with a passphrase, which is changed for a key", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
-  in_page(alice, "recovery", {
+  in_view(alice, "recovery", {
     sent <- list("recovery_set_up", kind = "passphrase")
     with <- function(...) do.call(send, c(sent, list(...)))
     expect_match(with()$html, "Choose a passphrase")
@@ -72,7 +72,7 @@ test_that("a device is verified with the recovery key or the passphrase", {
   alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
   late <- mx_demo_client(homeserver, "alice", verified = FALSE)
-  in_page(late, "recovery", {
+  in_view(late, "recovery", {
     expect_match(shown("recovery_forms"), "Verify with the recovery key")
     expect_match(send("recovery_verify")$html, "Enter the recovery key")
     expect_false(send("recovery_verify", recovery_key = "no key")$ok)
@@ -112,12 +112,12 @@ test_that("a reset says what it costs, and needs the password of the server", {
   alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
   old <- mx_crypto_setup(alice)$master_key
   late <- mx_demo_client(homeserver, "alice", verified = FALSE)
-  in_page(late, "recovery", {
+  in_view(late, "recovery", {
     html <- shown("recovery_forms")
     expect_match(html, "destroys all your keys")
     expect_match(html, "Everybody who verified you has to do it again")
   })
-  in_page(alice, "recovery", {
+  in_view(alice, "recovery", {
     html <- shown("recovery_forms")
     expect_match(html, "href=\"#keys\"")
     expect_no_match(html, "destroys all your keys")

@@ -3,7 +3,7 @@
 test_that("nothing is unreadable, and that is said", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice")
-  in_page(alice, "unreadable", {
+  in_view(alice, "unreadable", {
     expect_match(shown("unreadable_list"), "Nothing is unreadable")
     expect_match(send("unreadable_look")$html, "Nothing is unreadable")
   })
@@ -17,7 +17,7 @@ test_that("messages are counted by room and reason, and read once a key came", {
   file <- mx_keys_export(alice, tempfile(), "correct horse")
   late <- mx_demo_client(homeserver, "alice", verified = FALSE)
   mx_sync(late)
-  in_page(late, "unreadable", {
+  in_view(late, "unreadable", {
     html <- shown("unreadable_list")
     expect_match(html, "2 messages cannot be read")
     expect_match(html, "Pipeline")
@@ -37,7 +37,7 @@ test_that("looking takes no event from anybody who syncs", {
   mx_room_join(bob, room)
   mx_sync(alice)
   mx_send_text(bob, room, "for the script")
-  in_page(alice, "unreadable", send("unreadable_look"))
+  in_view(alice, "unreadable", send("unreadable_look"))
   expect_true("for the script" %in% mx_sync(alice)$body)
 })
 
