@@ -37,6 +37,31 @@ test_that("a device moves here, with what it could read", {
   }
 })
 
+test_that("an imported session reads as far back as another copy of it", {
+  homeserver <- mx_demo_homeserver(users = c("alice", "bob"))
+  server <- unclass(homeserver)[["address"]]
+  old <- old_device(server, "alice", "demo")
+  bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
+  mx_isolation_mode(bob, "all")
+  room <- mx_room_create(bob)
+  mx_send_text(bob, room, "unheard")
+  mx_room_invite(bob, room, "@alice:demo")
+  old_call(old, "POST", c("join", room), "{}")
+  mx_sync(bob)
+  mx_send_text(bob, room, "before")
+  old_sync(old)
+  expect_length(old$megolm_in, 1)
+  alice <- imported(old_store(old))
+  mx_isolation_mode(alice, "all")
+  read <- function() messages(mx_messages(alice, room))$body
+  expect_identical(read(), c(NA, "before"))
+  # The export names the device of the session, the store of mx.client did not.
+  file <- mx_keys_export(bob, tempfile(), "correct horse")
+  taken <- mx_keys_import(alice, file, "correct horse")
+  expect_identical(taken$status, "imported")
+  expect_identical(read(), c("unheard", "before"))
+})
+
 test_that("no session of mx.client sends again", {
   scene <- old_scene()
   alice <- imported(scene$store)

@@ -136,8 +136,8 @@ pub(super) fn keep_exported(
 }
 
 /// The session that is kept already and `offered` may join: that of the same sender; or, where
-/// one of them has no sender, that of the same device. Two rows of one ratchet would let a
-/// ciphertext stand for two events.
+/// one of them has no sender, that of the same device, or of one that is not known, as in a store
+/// of mx.client. Two rows of one ratchet would let a ciphertext stand for two events.
 fn session_beside(work: &Work<'_>, offered: &InboundSession) -> Result<Option<InboundSession>> {
     if let Some(kept) = work.tx.get(&offered.key())? {
         return Ok(Some(kept));
@@ -146,7 +146,10 @@ fn session_beside(work: &Work<'_>, offered: &InboundSession) -> Result<Option<In
         .and("session_id", offered.session_id.as_str());
     let others = work.tx.select::<InboundSession>(&of_session)?;
     Ok(others.into_iter().find(|kept| {
-        (kept.sender.is_none() || offered.sender.is_none()) && kept.sender_key == offered.sender_key
+        let is_same_device = kept.sender_key == offered.sender_key
+            || kept.sender_key.is_empty()
+            || offered.sender_key.is_empty();
+        (kept.sender.is_none() || offered.sender.is_none()) && is_same_device
     }))
 }
 
