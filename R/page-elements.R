@@ -343,7 +343,9 @@ page_file <- function(id, label, accept = NULL) {
       tags[["span"]](label),
       tags[["input"]](id = id, name = id, type = "file", accept = accept)
     ),
-    # Shiny's script writes there how far it is.
+    # Shiny empties the field when the file is here.
+    tags[["p"]](id = paste0(id, "_chosen"), class = "mx-chosen"),
+    # Its script writes there how far it is.
     tags[["div"]](
       id = paste0(id, "_progress"),
       class = "mx-upload shiny-file-input-progress",

@@ -135,10 +135,11 @@ changed_sentence <- function(key, sentence) {
 
 new_key_sentence <- function(key) {
   if (!is.null(key)) {
-    shiny::tags[["p"]](page_mark(
-      "warn",
-      "A new recovery key was made: save it now, under \"Save your recovery key\"."
-    ))
+    shiny::tags[["p"]](
+      page_mark("warn", "A new recovery key was made."),
+      " ",
+      view_link("recovery_new_key", "Save it now.")
+    )
   }
 }
 

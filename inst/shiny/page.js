@@ -13,10 +13,9 @@
   function showView(moved) {
     var all = views();
     var wanted = decodeURIComponent(location.hash.slice(1));
-    var chosen =
-      all.find(function (view) {
-        return view.id === wanted;
-      }) || all[0];
+    // A link may lead to something in a view.
+    var target = wanted && document.getElementById(wanted);
+    var chosen = (target && target.closest(".mx-view")) || all[0];
     if (!chosen) {
       return;
     }
@@ -89,9 +88,8 @@
       } else if (field.type === "checkbox") {
         fields[field.name] = field.checked;
       } else if (field.type === "file") {
-        // R has the file when it has come: which one is meant, see field_file().
-        var file = field.files[0];
-        fields[field.name] = file ? file.name + " " + file.size : "";
+        // Shiny empties the field when R has the file.
+        fields[field.name] = field.dataset.chosen || "";
       } else {
         fields[field.name] = field.value;
       }
@@ -186,10 +184,16 @@
   });
 
   // An output that is drawn again, because something has changed, keeps what was typed in
-  // its forms, their outcomes and the focus. The outcome of a form that is gone is shown
-  // above the views.
+  // its forms, or in the form that it is in, their outcomes and the focus. The outcome of a
+  // form that is gone is shown above the views.
   function keyOf(form) {
     return form.dataset.input + " " + (form.dataset.values || "");
+  }
+
+  // A choice is one of several fields of a name.
+  function fieldKey(field) {
+    var isChoice = field.type === "radio" || field.type === "checkbox";
+    return field.name + (isChoice ? " " + field.value : "");
   }
 
   function stateOf(form) {
@@ -199,11 +203,24 @@
       number: form.mxNumber,
       busy: form.getAttribute("aria-busy") === "true",
       html: outcomeOf(form).innerHTML,
-      typed: fields.map(function (field) {
-        return [field.name, field.value, field.checked];
-      }),
+      typed: new Map(
+        fields.map(function (field) {
+          return [fieldKey(field), { value: field.value, checked: field.checked }];
+        })
+      ),
       focus: Array.from(form.elements).indexOf(document.activeElement),
     };
+  }
+
+  function restoreField(field, typed) {
+    if (field.type === "radio" || field.type === "checkbox") {
+      field.checked = typed.checked;
+    } else if (field.type !== "hidden" && field.type !== "file") {
+      field.value = typed.value;
+    }
+    if (field.matches("[data-least]")) {
+      noteShort(field);
+    }
   }
 
   function restore(state) {
@@ -217,22 +234,15 @@
       if (state.html) {
         notice.innerHTML = state.html;
       }
-      if (state.focus >= 0) {
-        notice.focus();
-      }
       return;
     }
     form.mxNumber = state.number;
     setBusy(form, state.busy);
     outcomeOf(form).innerHTML = state.html;
-    Array.from(form.querySelectorAll("[name]")).forEach(function (field, i) {
-      var typed = state.typed[i];
-      if (typed && typed[0] === field.name) {
-        if (field.type === "radio" || field.type === "checkbox") {
-          field.checked = typed[2];
-        } else if (field.type !== "hidden" && field.type !== "file") {
-          field.value = typed[1];
-        }
+    form.querySelectorAll("[name]").forEach(function (field) {
+      var typed = state.typed.get(fieldKey(field));
+      if (typed) {
+        restoreField(field, typed);
       }
     });
     if (form.elements[state.focus]) {
@@ -262,6 +272,10 @@
     } else if (focus.card) {
       focusCard(focus.card);
     }
+    // What had it is gone, and its outcome may be there.
+    if (document.activeElement === document.body) {
+      document.querySelector(".mx-notice").focus();
+    }
   }
 
   // What is drawn again as it was would be read aloud again.
@@ -281,7 +295,9 @@
       event.preventDefault();
       return;
     }
-    var states = Array.from(place.querySelectorAll(".mx-form")).map(stateOf);
+    var around = place.closest(".mx-form");
+    var forms = Array.from(place.querySelectorAll(".mx-form"));
+    var states = forms.concat(around || []).map(stateOf);
     var open = Array.from(place.querySelectorAll("details[id][open]"));
     var focus = focusWithin(place);
     setTimeout(function () {
@@ -364,6 +380,16 @@
       noteShort(event.target);
     }
   });
+
+  // Which file is meant: R compares it with the one that it has, see field_file().
+  document.addEventListener("change", function (event) {
+    var field = event.target;
+    if (field.type === "file" && field.files.length > 0) {
+      field.dataset.chosen = field.files[0].name + " " + field.files[0].size;
+      document.getElementById(field.id + "_chosen").textContent =
+        "Chosen: " + field.files[0].name;
+    }
+  }, true);
 
   // Secrets that are shown ------------------------------------------------------
 

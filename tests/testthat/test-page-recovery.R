@@ -8,7 +8,7 @@ test_that("encryption is set up with a generated key, shown only on request", {
     expect_equal(shown("recovery_new_key"), "")
     done <- send("recovery_set_up", kind = "generate")
     expect_true(done$ok)
-    expect_match(done$html, "save it now")
+    expect_match(done$html, "Save it now")
     key <- format(new_recovery_key(alice), reveal = TRUE)
     expect_no_match(done$html, key, fixed = TRUE)
     expect_match(shown("recovery_new_key"), "Show the recovery key")
