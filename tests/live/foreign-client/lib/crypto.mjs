@@ -9,6 +9,7 @@ import {
 import {
   AllDevicesIsolationMode,
   decodeRecoveryKey,
+  deriveRecoveryKeyFromPassphrase,
   OnlySignedDevicesIsolationMode,
 } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { remember } from "./secrets.mjs";
@@ -162,6 +163,15 @@ export async function enterRecoveryKey({ recoveryKey }) {
   const keyId = await sdk().secretStorage.getDefaultKeyId();
   if (!keyId) throw new Error("The account has no secret storage");
   remember(keyId, decodeRecoveryKey(recoveryKey));
+}
+
+// The same with a passphrase, from which the account says how the key is derived.
+export async function enterPassphrase({ passphrase }) {
+  const keyId = await sdk().secretStorage.getDefaultKeyId();
+  const [, info] = await sdk().secretStorage.getKey(keyId);
+  const { salt, iterations } = info.passphrase;
+  const key = await deriveRecoveryKeyFromPassphrase(passphrase, salt, iterations);
+  remember(keyId, key);
 }
 
 // The SDK switches key requests off (element-web issue 26524), and has no public
