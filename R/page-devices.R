@@ -236,12 +236,11 @@ device_details <- function(device, line, ...) {
     paste0("device-", key),
     shiny::tagList(
       tags[["strong"]](device_name(device)),
+      " ",
+      tags[["code"]](plain_line(device[["device_id"]], 60L)),
       tags[["span"]](class = "mx-line", line)
     ),
-    page_facts(
-      "Id" = tags[["code"]](plain_line(device[["device_id"]])),
-      "Fingerprint" = fingerprint_html(device)
-    ),
+    page_facts("Fingerprint" = fingerprint_html(device)),
     ...
   )
 }

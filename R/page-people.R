@@ -25,9 +25,11 @@ people_server <- function(page) {
   })
   members <- shiny::reactive({
     page[["changed"]]()
-    # What the store hears of identities. Hidden views do not run.
-    shiny::invalidateLater(3000, page[["session"]])
-    members_now(client, chosen[["members"]])
+    if (!is.null(chosen[["members"]])) {
+      # What the store hears of identities. Hidden views do not run.
+      shiny::invalidateLater(3000, page[["session"]])
+      members_now(client, chosen[["members"]])
+    }
   })
   page_output(page, "people_count", function() count_html(members()))
   page_output(page, "people_members", function() {
@@ -97,7 +99,7 @@ people_actions <- function(page, chosen) {
   })
   on_form(page, "people_withdraw", function(fields) {
     mx_user_withdraw(client, user_field(fields))
-    "The verification is withdrawn."
+    "The verification is withdrawn. The new identity is not verified."
   })
   on_form(page, "people_isolation_mode", function(fields) {
     mode <- mx_isolation_mode(client, string_or_empty(fields[["mode"]]))
@@ -111,17 +113,15 @@ people_actions <- function(page, chosen) {
 listed_rooms <- function(client) {
   rooms <- mx_rooms(client)
   rooms <- rooms[rooms[["membership"]] == "join", , drop = FALSE]
-  direct <- tryCatch(direct_rooms(client), mx_error = function(condition) NULL)
-  person <- direct[["user_id"]][match(
-    rooms[["room_id"]],
-    direct[["room_id"]]
-  )]
-  person <- person %||% rep(NA_character_, nrow(rooms))
-  name <- plain_line(rooms[["name"]], 80L)
-  label <- ifelse(is.na(name) | !nzchar(name), NA, name)
-  with <- ifelse(is.na(person), NA, paste("With", plain_line(person)))
-  label <- ifelse(is.na(label), with, label)
+  label <- plain_line(rooms[["name"]], 80L)
+  label[!nzchar(label)] <- NA
   label <- ifelse(is.na(label), plain_line(rooms[["alias"]]), label)
+  nameless <- utils::head(which(is.na(label)), most_nameless)
+  label[nameless] <- vapply(
+    rooms[["room_id"]][nameless],
+    function(room_id) named_by_members(client, room_id),
+    ""
+  )
   label <- ifelse(is.na(label), plain_line(rooms[["room_id"]]), label)
   encrypted <- rooms[["encrypted"]]
   rooms[["label"]] <- paste0(
@@ -132,7 +132,28 @@ listed_rooms <- function(client) {
       ifelse(encrypted, " \u2013 encrypted", " \u2013 not encrypted")
     )
   )
-  rooms[order(tolower(rooms[["label"]])), , drop = FALSE]
+  rooms[order(lower_case(rooms[["label"]])), , drop = FALSE]
+}
+
+# Of how many rooms without a name the members are asked for.
+most_nameless <- 20L
+
+# What other clients call a room without a name: by who else is in it.
+named_by_members <- function(client, room_id) {
+  members <- tryCatch(
+    members_of(client, room_id)[["user_id"]],
+    mx_error = function(condition) NULL
+  )
+  others <- plain_line(setdiff(members, client[["user_id"]]), 60L)
+  more <- length(others) - 3L
+  if (length(others) == 0L) {
+    return(NA_character_)
+  }
+  paste0(
+    "With ",
+    toString(utils::head(others, 3L)),
+    if (more > 0L) paste(" and", plural(more, "other"))
+  )
 }
 
 rooms_form <- function(rooms) {
@@ -345,8 +366,6 @@ their_device_html <- function(device) {
 person_actions <- function(trust) {
   tags <- shiny::tags
   user_id <- trust[["user_id"]]
-  shown <- printable(user_id)
-  changed <- trust[["needs_approval"]]
   shiny::tagList(
     tags[["p"]](switch(
       standing_of(trust),
@@ -379,33 +398,33 @@ person_actions <- function(trust) {
         values = list(user = user_id)
       )
     },
-    if (changed) {
-      page_form(
-        "people_pin",
-        button = "Accept the new identity",
-        values = list(user = user_id),
-        confirm = paste0(
-          "Accept the new identity of ",
-          shown,
-          " without verifying it? If somebody has taken their place, that one",
-          " reads what you send."
-        ),
-        danger = TRUE
-      )
+    settle_form(trust)
+  )
+}
+
+# Where the identity is another one than before. What was verified stays so for as long as
+# it is the same: the signature is on the server.
+settle_form <- function(trust) {
+  user_id <- trust[["user_id"]]
+  unverified <- trust[["was_verified"]] && !trust[["verified"]]
+  if (!trust[["needs_approval"]] && !unverified) {
+    return(NULL)
+  }
+  page_form(
+    if (unverified) "people_withdraw" else "people_pin",
+    button = if (unverified) {
+      "Withdraw the verification"
+    } else {
+      "Accept the new identity"
     },
-    if (trust[["verified"]]) {
-      page_form(
-        "people_withdraw",
-        button = "Withdraw the verification",
-        values = list(user = user_id),
-        confirm = paste0(
-          "Withdraw your verification of ",
-          shown,
-          "? You are told no more when their identity changes before you send."
-        ),
-        plain = TRUE
-      )
-    }
+    values = list(user = user_id),
+    confirm = paste0(
+      "Accept the new identity of ",
+      printable(user_id),
+      " without verifying it? If somebody has taken their place, that one",
+      " reads what you send."
+    ),
+    danger = TRUE
   )
 }
 

@@ -90,8 +90,13 @@ said_steps <- function(page) {
   said <- shiny::reactiveVal("")
   known <- NULL
   shiny::observe({
-    now <- page[["verifications"]]()
-    own <- shiny::isolate(page[["own"]]())
+    # An error is for the views to show; here it would end the session.
+    read <- with_told(list(page[["verifications"]](), page[["own"]]()))
+    if (!read[["ok"]]) {
+      return()
+    }
+    now <- read[["outcome"]][[1]]
+    own <- read[["outcome"]][[2]]
     steps <- vapply(now, step_of, "")
     names(steps) <- vapply(now, number_text, "")
     is_new <- !is.null(known) & !(steps == known[names(steps)]) %in% TRUE
@@ -743,7 +748,8 @@ other_label <- function(verification, own) {
   }
   device_id <- verification[["device_id"]]
   if (is.null(device_id)) {
-    return("your other devices")
+    # Which one it is, is known when it has accepted.
+    return("another device of yours")
   }
   devices <- own[["devices"]]
   name <- devices[["display_name"]][match(device_id, devices[["device_id"]])]
@@ -758,8 +764,8 @@ other_html <- function(verification, own, begins = FALSE) {
   )
 }
 
-# At the beginning of a sentence: "Your device".
-with_capital <- function(text) sub("^your ", "Your ", text)
+# At the beginning of a sentence, where the other side is no user.
+with_capital <- function(text) sub("^([a-z])", "\\U\\1", text, perl = TRUE)
 
 # One sentence for a step, which is also read aloud.
 step_sentence <- function(verification, own) {

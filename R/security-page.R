@@ -11,6 +11,19 @@
 #' Print the app, or give it to [shiny::runApp()]. It then opens in the browser, and runs
 #' until it is ended.
 #'
+#' @section Verification, devices and people:
+#' * "Verify": asks another device of yours, all of them, or a person, and announces who
+#'   asks you, whatever view is open. You compare seven emoji or three numbers, show a QR
+#'   code, or scan one with the camera or from a picture, which needs no file on a disk.
+#'   Each step is in the store: a page that is loaded again, or another tab, goes on there.
+#' * "Devices": name, trust, when last seen, and fingerprint. A device is renamed, verified,
+#'   signed after you compared its fingerprint, blocked, or signed out, several at once. The
+#'   page says before what is lost.
+#' * "Rooms and people": the members of a room, those who need attention first, with the
+#'   trust in each and in their devices. A changed identity is accepted, or verified again.
+#'
+#' Browsers give pages the camera only on this machine or over HTTPS.
+#'
 #' @section Who may open it:
 #' Whoever opens the page can do all that you can do with the client. It is served to this
 #' machine only, and its address has a random token without which nothing is shown. To
@@ -133,19 +146,18 @@ new_page <- function(client, input, output, session) {
     # Nobody is at the console who could be asked for a key.
     rlang::with_interactive(mx_crypto_status(client), value = FALSE)
   })
-  page[["verifications"]] <- shiny::reactivePoll(
-    500,
-    session,
-    function() rlang::hash(lapply(mx_verifications(client), unclass)),
-    function() mx_verifications(client)
-  )
-  page[["own"]] <- shiny::reactivePoll(
-    1000,
-    session,
-    function() rlang::hash(own_known(client)),
-    function() own_known(client)
-  )
+  page[["verifications"]] <- followed(page, 500, function() {
+    mx_verifications(client)
+  })
+  page[["own"]] <- followed(page, 1000, function() own_known(client))
   page
+}
+
+# What the store has, whoever changes it. A store that cannot be read is an error of what
+# shows it: the session goes on.
+followed <- function(page, milliseconds, read) {
+  look <- function() tryCatch(rlang::hash(read()), error = conditionMessage)
+  shiny::reactivePoll(milliseconds, page[["session"]], look, read)
 }
 
 # Our identity and our devices as the store knows them, without a request.

@@ -246,9 +246,10 @@ page_sentence <- function(condition) {
   text <- if (is_string(text)) text else error_text(condition)
   first <- strsplit(text, "\n", fixed = TRUE)[[1]][[1]]
   refused <- condition[["errcode"]]
+  is_said <- !is_string(refused) || grepl(refused, first, fixed = TRUE)
   paste0(
     shortened(printable(first), 300L),
-    if (is_string(refused)) paste0(" (", printable(refused), ")")
+    if (!is_said) paste0(" (", printable(refused), ")")
   )
 }
 

@@ -121,9 +121,10 @@ test_that("a device is verified from its row", {
   page <- open_page(here, "devices")
   do.call(page$click, summary_of("Phone"))
   page$click("button", "Verify", within = "#devices details[open]")
-  page$expect_text("Waiting for your device Phone", css = "#verify")
+  page$expect_text("Waiting for another device of yours", css = "#verify")
   phone$call("waitForVerification", userId = here$ours$user_id)
   phone$call("acceptVerification")
+  page$expect_text("Verification with your device Phone", css = "#verify")
   page$expect_text("Both have agreed", css = "#verify")
 })
 
@@ -190,11 +191,24 @@ test_that("a person is verified from a room, and that is withdrawn", {
   page$expect_text("You have verified this person", css = "[data-card=person]")
   expect_true(mx_user_trust(pair$ours, bob)$verified)
   look_at(page, "people-verified-phone-dark")
+  # Nothing goes to a new identity in place of one that was verified.
+  pair$theirs$call(
+    "bootstrapCrossSigning",
+    password = pair$theirs[["password"]],
+    reset = TRUE
+  )
+  page$expect_text(
+    "nothing is sent to rooms with this person",
+    css = "[data-card=person]",
+    seconds = 40
+  )
+  look_at(page, "people-withdraw-phone-dark")
   page$click("button", "Withdraw the verification")
   page$click("button", "Withdraw the verification", within = "dialog")
   page$expect_text("The verification is withdrawn.", css = ".mx-main")
   page$expect_text("Not verified", css = "[data-card=person]")
-  expect_false(mx_user_trust(pair$ours, bob)$verified)
+  trust <- mx_user_trust(pair$ours, bob)
+  expect_false(trust$verified || trust$was_verified || trust$needs_approval)
   expect_no_faults(page)
 })
 

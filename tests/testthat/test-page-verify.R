@@ -20,7 +20,7 @@ card_text <- function(verification) {
 # Two people, the one at the page first.
 two_people <- function() {
   pair <- demo_pair()
-  list(page = verify_page(pair$alice), alice = pair$alice, bob = pair$bob)
+  c(pair, list(page = verify_page(pair$alice)))
 }
 
 newest_of <- function(client) utils::tail(mx_verifications(client), 1)[[1]]
@@ -449,6 +449,27 @@ test_that("each step is told once, and what was there before is no news", {
   # Other views are drawn again, and the card stays until it was read.
   expect_equal(page$refreshed, 1)
   expect_equal(shiny::isolate(page$ended_here()), number_text(both[[2]]))
+})
+
+test_that("several verifications go on at once, each by itself", {
+  people <- two_people()
+  laptop <- mx_demo_client(people$homeserver, "alice", verified = FALSE)
+  mx_devices(people$alice, people$alice$user_id)
+  mx_verification_request(people$bob, people$alice$user_id)
+  mx_verification_request(laptop, laptop$user_id)
+  mx_sync(people$alice)
+  ours <- mx_verifications(people$alice)
+  own <- own_known(people$alice)
+  text <- text_of(banner_html(ours, own))
+  expect_match(text, "@bob:demo asks to verify", fixed = TRUE)
+  expect_match(text, laptop$device_id, fixed = TRUE)
+  expect_false(card_key(ours[[1]]) == card_key(ours[[2]]))
+  now <- function() states(mx_verifications(people$alice))
+  sends(people$page, "verify_accept", number = ours[[2]]$number)
+  expect_equal(now(), c("requested", "ready"))
+  sends(people$page, "verify_accept", number = ours[[1]]$number)
+  sends(people$page, "verify_cancel", number = ours[[2]]$number)
+  expect_equal(now(), c("ready", "cancelled"))
 })
 
 test_that("only the last ends are shown in full", {
