@@ -543,8 +543,9 @@ new_device_html <- function(own) {
     return(page_card(
       "This device",
       tags[["p"]](
-        "Your account has no identity yet. Set it up first: then your devices",
-        " and other people can be verified."
+        "Your account has no identity yet. ",
+        tags[["a"]](href = "#recovery", "Set it up"),
+        " first: then your devices and other people can be verified."
       )
     ))
   }
