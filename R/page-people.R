@@ -23,13 +23,13 @@ people_server <- function(page) {
     chosen[["listed"]]
     rooms_form(listed_rooms(client))
   })
-  members <- shiny::reactive({
+  # What the store hears of identities and devices is shown when it comes.
+  members <- followed(page, 3000, function() {
     page[["changed"]]()
-    if (!is.null(chosen[["members"]])) {
-      # What the store hears of identities. Hidden views do not run.
-      shiny::invalidateLater(3000, page[["session"]])
-      members_now(client, chosen[["members"]])
-    }
+    members_now(client, chosen[["members"]])
+  })
+  person <- followed(page, 3000, function() {
+    person_known(client, chosen[["person"]])
   })
   page_output(page, "people_count", function() count_html(members()))
   page_output(page, "people_members", function() {
@@ -37,6 +37,7 @@ people_server <- function(page) {
   })
   page_output(page, "people_person", function() {
     page[["changed"]]()
+    person()
     user_id <- chosen[["person"]]
     if (!is.null(user_id)) person_html(client, user_id)
   })
@@ -191,6 +192,17 @@ members_now <- function(client, members) {
   members[["this_user"]] <- ids == client[["user_id"]]
   at <- order(match(members[["standing"]], names(standing_words)), ids)
   members[at, , drop = FALSE]
+}
+
+# Trust and devices of a person, without a request.
+person_known <- function(client, user_id) {
+  if (!is.null(user_id)) {
+    machine <- machine_of(client)
+    list(
+      core(machine_user_trust(machine, user_id)),
+      core(machine_devices(machine, user_id))
+    )
+  }
 }
 
 # How far users are trusted, in one word of `standing_words`.
