@@ -11,7 +11,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 export NOT_CRAN := true
 
 .PHONY: help setup install demo test container simulation lint msrv deny typos bench bench-compare document \
-  readme site vendor build check clean
+  readme site vendor build check check-next clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -79,6 +79,10 @@ build: vendor ## The source package
 
 check: build ## R CMD check --as-cran on the source package
 	@tools/check.sh
+
+check-next: build ## The same with the newest R and Rust of Debian, in a chroot without network (as root)
+	@tools/setup.sh next-debian
+	@tools/next-debian.sh check
 
 clean: ## Remove what was built, and keep what was installed
 	@rm -rf src/rust/target bench/raw/target bench/sdk/target tests/rust/target $(LIBRARY) \

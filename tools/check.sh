@@ -2,6 +2,8 @@
 # R CMD check as CRAN runs it, on the package of tools/build.sh; and once more with
 # no package but those that must be there. What needs CRAN itself (incoming checks)
 # or a clock from the network is left out.
+#
+#   tools/check.sh [suggested|bare]   both, or one of them
 set -euo pipefail
 cd "$(dirname "$0")/../.tools/build"
 unset NOT_CRAN
@@ -23,5 +25,9 @@ check() {
     exit 1
   fi
 }
-check "with what is suggested" .
-_R_CHECK_DEPENDS_ONLY_=true check "without what is only suggested" depends-only
+case ${1:-both} in suggested | both) check "with what is suggested" . ;; esac
+case ${1:-both} in
+  bare | both)
+    _R_CHECK_DEPENDS_ONLY_=true check "without what is only suggested" depends-only
+    ;;
+esac

@@ -15,18 +15,9 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$root/.tools/container
 file=$root/inst/container/Dockerfile
-mirror=http://deb.debian.org/debian
-path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-
-die() {
-  printf 'container: %s\n' "$*" >&2
-  exit 1
-}
-[ "$(id -u)" -eq 0 ] || die "chroots and mounts need root"
-# Mounts of this process are seen by nobody else, and end with it.
-if [ -z "${MXCRYPT_MOUNTS:-}" ]; then
-  MXCRYPT_MOUNTS=own exec unshare --mount --propagation private -- "$0" "$@"
-fi
+# shellcheck source=tools/chroot.sh
+source "$root/tools/chroot.sh"
+own_mounts "$@"
 
 # The instructions, one a line.
 steps() { sed -e '/^#/d' -e '/^$/d' "$file" | sed -e ':a' -e '/\\$/{N;s/\\\n//;ba' -e '}'; }
@@ -35,19 +26,10 @@ setting() { steps | sed -n "s/^$1 *//p" | tail -n 1; }
 # A JSON array of strings without quotes in them, as lines.
 array() { sed -e 's/^\[ *"//' -e 's/" *\]$//' -e 's/" *, *"/\n/g'; }
 
-bind() { mkdir -p "$1" "$2" && mount --bind "$1" "$2"; }
-
-mount_system() {
-  mount -t proc proc "$1/proc"
-  mount --rbind /dev "$1/dev"
-}
-
 make_base() {
   [ -e "$work/base/etc/debian_version" ] && return
-  rm -rf "$work/base" "$work/new"
-  mkdir -p "$work"
-  debootstrap --variant=minbase --include=ca-certificates bookworm "$work/new" "$mirror" ||
-    die "debootstrap failed: see $work/new/debootstrap/debootstrap.log"
+  make_debian bookworm "$work/new"
+  rm -rf "$work/base"
   mv "$work/new" "$work/base"
 }
 

@@ -2,7 +2,7 @@
 # Brings a Debian 12+ or Ubuntu 24.04+ machine that has git, make and Rust to
 # where the demo and all tests run. Cheap to call again: what is there stays.
 #
-#   tools/setup.sh                    everything but container, spelling and site
+#   tools/setup.sh                    everything but container, spelling, site and next-debian
 #   tools/setup.sh r|synapse|node|oauth|proxy|browser ..  only these parts
 #
 #   r        R, its packages and the system tools of R CMD check (apt-get)
@@ -15,6 +15,7 @@
 #   spelling    the spelling checker and its dictionary, with apt-get (make lint)
 #   site        pkgdown, with apt-get (make site)
 #   container   .tools/container: Debian for chroots, by debootstrap (make container)
+#   next-debian .tools/next-debian: Debian's unstable release with its R, likewise (make check-next)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -245,6 +246,14 @@ setup_container() {
     die "Debian could not be installed in .tools/container (no network? see $log)"
 }
 
+setup_next_debian() {
+  have debootstrap || apt_install debootstrap
+  [ -e "$tools/next-debian/base" ] ||
+    say "installing Debian's unstable release into .tools/next-debian (2.2 GB)"
+  as_root "$root/tools/next-debian.sh" base >>"$log" 2>&1 ||
+    die "Debian could not be installed in .tools/next-debian (no network? see $log)"
+}
+
 # --- main --------------------------------------------------------------------
 
 parts=("$@")
@@ -267,6 +276,7 @@ for part in "${parts[@]}"; do
     container) setup_container ;;
     spelling) setup_spelling ;;
     site) setup_site ;;
-    *) die "unknown part '$part'; there are: r synapse node oauth proxy browser container spelling site" ;;
+    next-debian) setup_next_debian ;;
+    *) die "unknown part '$part'; there are: r synapse node oauth proxy browser container spelling site next-debian" ;;
   esac
 done
