@@ -372,7 +372,7 @@ http_start <- function(
 
 # A response of curl, as http_once() returns one.
 answer_of <- function(response) {
-  headers <- curl::parse_headers_list(response[["headers"]])
+  headers <- headers_of(response[["headers"]])
   list(
     status = response[["status_code"]],
     body = response[["content"]],

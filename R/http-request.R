@@ -242,10 +242,18 @@ http_once <- function(
     on.exit(source[["close"]]())
   }
   request <- http_request(session, method, path, body, timeout, content, source)
+  was_cut <- function() !is.null(source) && source[["was_cut"]]()
   response <- tryCatch(
     httr2::req_perform(request),
+    # curl 7 and later also make an interrupt of a file that the callback gave up.
+    interrupt = function(condition) {
+      if (was_cut()) {
+        file_abort("read", content[["path"]], call)
+      }
+      rlang::interrupt()
+    },
     error = function(condition) {
-      if (!is.null(source) && source[["was_cut"]]()) {
+      if (was_cut()) {
         file_abort("read", content[["path"]], call)
       }
       if (is_interruption(condition)) {

@@ -233,7 +233,12 @@ stream <- function(url, take, handle) {
 }
 
 response_headers <- function(handle) {
-  curl::parse_headers_list(curl::handle_data(handle)[["headers"]])
+  headers_of(curl::handle_data(handle)[["headers"]])
+}
+
+# R warns of bytes that are no text. A server may send any.
+headers_of <- function(bytes) {
+  suppressWarnings(curl::parse_headers_list(bytes))
 }
 
 # How to write a response to the file of a download: the `mode` to open it in, the

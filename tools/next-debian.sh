@@ -18,7 +18,7 @@ source "$root/tools/chroot.sh"
 own_mounts "$@"
 
 # What R CMD check needs beside R; fonts for the vignettes' figures, and ip for the loopback.
-tools=(r-base-dev cargo rustc pandoc qpdf tidy xz-utils fonts-dejavu-core iproute2)
+tools=(r-base-dev cargo rustc devscripts pandoc qpdf tidy xz-utils fonts-dejavu-core iproute2)
 
 inside() { chroot "$base" env -i PATH="$path" HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }
 

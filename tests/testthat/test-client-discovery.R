@@ -4,15 +4,16 @@ local_web <- function(..., .local_envir = parent.frame()) {
   table <- list(...)
   asked <- new.env()
   asked[["urls"]] <- character()
-  answer <- function(request) {
-    asked[["urls"]] <- c(asked[["urls"]], request$url)
-    found <- table[[request$url]]
+  # httr2 wants this name.
+  answer <- function(req) {
+    asked[["urls"]] <- c(asked[["urls"]], req$url)
+    found <- table[[req$url]]
     if (is.null(found)) {
       stop("Could not resolve host")
     }
     status <- if (is.numeric(found)) found else 200
     body <- if (is.numeric(found)) "<html>" else found
-    httr2::response(status, url = request$url, body = charToRaw(body))
+    httr2::response(status, url = req$url, body = charToRaw(body))
   }
   withr::local_options(
     httr2_mock = answer,

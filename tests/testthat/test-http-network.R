@@ -327,9 +327,10 @@ local_https_oauth <- function(.local_envir = parent.frame()) {
     account_management_uri = at("account"),
     grant_types_supported = c("refresh_token", device_grant_type)
   )
-  answer <- function(request) {
-    url <- request$url
-    asked[[url]] <- c(asked[[url]], request$options$cainfo %||% "system")
+  # httr2 wants this name.
+  answer <- function(req) {
+    url <- req$url
+    asked[[url]] <- c(asked[[url]], req$options$cainfo %||% "system")
     body <- list(errcode = "M_UNKNOWN_TOKEN", error = "expired")
     status <- 401L
     if (grepl("auth_metadata$", url)) {
