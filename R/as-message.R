@@ -241,9 +241,7 @@ print.mx_message <- function(x, ...) {
   } else {
     paste("the file", printable(file[["name"]]))
   }
-  cat("<mx_message> ", what, "\n", sep = "")
-  if (!is.null(x[["text"]])) {
-    cat(shorten(x[["text"]], 70L), "\n", sep = "")
-  }
+  text <- if (!is.null(x[["text"]])) shorten(x[["text"]], 70L)
+  print_lines(c(paste("<mx_message>", what), text))
   invisible(x)
 }

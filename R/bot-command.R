@@ -270,9 +270,7 @@ help_answer <- function(command = "", bot, event) {
 #' @export
 print.mx_command <- function(x, ...) {
   shown <- usage(list(commands = list(command = x), prefix = ""), "command")
-  cat("<mx_command> ", shown, "\n", sep = "")
-  if (!is.null(x[["help"]])) {
-    cat(shorten(x[["help"]], 70L), "\n", sep = "")
-  }
+  help <- if (!is.null(x[["help"]])) shorten(x[["help"]], 70L)
+  print_lines(c(paste("<mx_command>", shown), help))
   invisible(x)
 }

@@ -255,26 +255,27 @@ check_bot <- function(bot, call = caller_env()) {
 
 #' @export
 print.mx_bot <- function(x, ...) {
-  cat("<mx_bot> ", printable(x[["client"]][["user_id"]]), "\n", sep = "")
-  for (name in names(x[["commands"]])) {
-    cat("  ", shown_text(usage(x, name)), "\n", sep = "")
-  }
-  cat("trust:      at least ", x[["trust"]], "\n", sep = "")
   allow <- x[["allow"]]
-  shown <- if (is.null(allow)) {
+  allowed <- if (is.null(allow)) {
     "all members"
   } else if (is.function(allow)) {
     "decided by a function"
   } else {
     first_names(printable(allow))
   }
-  cat("allowed:    ", shown, "\n", sep = "")
   invited_by <- x[["invited_by"]]
-  shown <- if (is.null(invited_by)) {
+  inviters <- if (is.null(invited_by)) {
     "nobody"
   } else {
     first_names(printable(invited_by))
   }
-  cat("invited by: ", shown, "\n", sep = "")
+  usages <- vapply(names(x[["commands"]]), function(name) usage(x, name), "")
+  print_lines(c(
+    paste("<mx_bot>", printable(x[["client"]][["user_id"]])),
+    paste0("  ", vapply(usages, shown_text, ""), recycle0 = TRUE),
+    paste0("trust:      at least ", x[["trust"]]),
+    paste0("allowed:    ", allowed),
+    paste0("invited by: ", inviters)
+  ))
   invisible(x)
 }

@@ -77,7 +77,7 @@ mx_client_session <- function(client) {
 
 #' @export
 print.mx_client <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 
@@ -94,7 +94,7 @@ format.mx_client <- function(x, ...) {
 
 #' @export
 print.mx_session <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 

@@ -137,7 +137,7 @@ new_batch <- function(machine, report) {
 #' @export
 print.mx_sync_batch <- function(x, ...) {
   n <- max(0, x[["last"]] - x[["first"]] + 1)
-  cat("<mx_sync_batch> ", n, " event", if (n != 1) "s", "\n", sep = "")
+  print_lines(paste("<mx_sync_batch>", plural(n, "event")))
   invisible(x)
 }
 

@@ -83,11 +83,11 @@ differing_secrets <- function(
     data.frame(problem(
       "stored_keys_differ",
       paste0(
-        "Secret storage holds other keys than this: ",
+        "Secret storage holds other keys than this device: ",
         toString(names),
         "."
       ),
-      "Put those of this device there, which are the ones the server shows."
+      "Replace them by those of this device, which belong to what the server returns."
     )[[1]])
   }
 }
@@ -100,9 +100,9 @@ tell_repairs <- function(problems) {
     row <- lapply(problems, `[[`, i)
     cli::cli_alert_danger("{row$message}")
     if (row[["mendable"]]) {
-      cli::cli_alert_info("To be done: {row$repair}")
+      cli::cli_alert_info("Repair: {row$repair}")
     } else {
-      cli::cli_alert_warning("Left to you: {row$repair}")
+      cli::cli_alert_warning("Only you can repair this: {row$repair}")
     }
   }
 }
@@ -172,7 +172,7 @@ mend <- function(
 
 warn_not_mended <- function(condition) {
   mx_warn(
-    c("Something is not mended.", x = conditionMessage(condition)),
+    c("A part was not repaired.", x = conditionMessage(condition)),
     "mx_warning_key_storage"
   )
 }

@@ -127,7 +127,8 @@ set_up_crypto <- function(
   status <- own_identity(client, machine, call)
   steps <- character()
   done <- function(step) {
-    cli::cli_alert_success("{step}")
+    said <- paste0(toupper(substr(step, 1L, 1L)), substring(step, 2L), ".")
+    cli::cli_alert_success("{said}")
     steps <<- c(steps, step)
   }
   if (identical(status[["under_way"]], "overtaken")) {
@@ -140,13 +141,13 @@ set_up_crypto <- function(
   if (makes) {
     if (!goes_on) {
       make_identity(client, machine, given, reset, call)
-      done("made an identity")
+      done("created an identity")
     }
     publish_identity(client, machine, status, password, done, call)
   } else if (!"self_signing" %in% status[["held"]]) {
     open_identity(client, machine, given, call)
     opened <- TRUE
-    done("took the identity from secret storage")
+    done("fetched the identity from secret storage")
   }
   if (!own_identity(client, machine, call)[["device_signed"]]) {
     verify_this_device(client, machine, password, sign_out_lost, done, call)
@@ -261,7 +262,7 @@ publish_identity <- function(
     if (!is_identity_shown(client, machine, call)) {
       mx_abort(
         c(
-          "The server does not show the identity that was published.",
+          "The server does not return the identity that was published.",
           i = "Run mx_crypto_setup() again: it continues from here."
         ),
         "mx_error_identity",
@@ -340,7 +341,7 @@ sign_device <- function(client, machine, call = caller_env()) {
   answer <- if (!is.null(body)) upload_signatures(client, body, call)
   # Success is what the server returns afterwards, and not its response to the upload.
   if (!own_identity(client, machine, call)[["device_signed"]]) {
-    message <- "The server does not show this device as signed."
+    message <- "The server does not return this device as signed."
     signature_abort(message, answer, call)
   }
 }
@@ -362,7 +363,7 @@ new_crypto_setup <- function(client, machine, steps, key_backup) {
 
 #' @export
 print.mx_crypto_setup <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 
@@ -371,9 +372,13 @@ format.mx_crypto_setup <- function(x, ...) {
   steps <- x[["steps"]]
   c(
     paste0("<mx_crypto_setup> ", x[["user_id"]]),
-    paste0("device: ", x[["device_id"]], ", signed by its owner"),
+    paste0("device:   ", x[["device_id"]], ", signed by its owner"),
     paste0("identity: ", x[["master_key"]]),
-    if (length(steps) > 0L) paste0("now: ", steps),
+    paste0(
+      c("done now: ", rep("          ", max(length(steps) - 1L, 0L))),
+      steps,
+      recycle0 = TRUE
+    ),
     if (!is.null(x[["key_backup"]])) {
       paste0("key backup: ", printable(x[["key_backup"]]))
     },

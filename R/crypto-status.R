@@ -114,7 +114,7 @@ describe_cross_signing <- function(now) {
 
 #' @export
 print.mx_crypto_status <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 
@@ -127,21 +127,23 @@ format.mx_crypto_status <- function(x, ...) {
     paste0("device:          ", x[["device_id"]]),
     paste0("  fingerprint:   ", x[["fingerprint"]]),
     paste0("  signed by you: ", yes(x[["device_signed"]])),
-    paste0("  keys go to:    ", x[["isolation"]]),
+    paste0("  keys go to:    ", isolation_sentence(x[["isolation"]])),
     paste0("identity:        ", x[["master_key"]] %||% "none"),
-    if (x[["identity_changed"]]) "  CHANGED: another one than this device knew",
+    if (x[["identity_changed"]]) "  CHANGED: this device knew another one",
     if (!is.null(x[["identity_refused"]])) {
       paste0("  REFUSED: ", printable(x[["identity_refused"]]))
     },
     paste0(
       "  private keys:  ",
       sum(cross_signing[["private_keys_cached"]]),
-      " of 3 here, ",
+      " of 3 on this device, ",
       if (!cross_signing[["private_keys_in_secret_storage"]]) "not ",
       "in secret storage"
     ),
     paste0("secret storage:  ", yes(x[["secret_storage"]])),
-    if (x[["recovery_key"]]) "  a recovery key waits to be saved",
+    if (x[["recovery_key"]]) {
+      "  a new recovery key is not saved yet: see ?mx_recovery_key_write"
+    },
     paste0(
       "key storage:     ",
       if (x[["key_storage"]][["on"]]) "on" else "off",
@@ -149,9 +151,20 @@ format.mx_crypto_status <- function(x, ...) {
       gsub("_", " ", x[["key_storage"]][["recovery"]])
     ),
     paste0("key backup:      ", describe_backup(x[["key_backup"]])),
-    paste0("one-time keys:   ", x[["one_time_keys"]], " at the server"),
-    paste0("waiting to send: ", x[["waiting_to_send"]]),
+    paste0("one-time keys:   ", x[["one_time_keys"]], " on the server"),
+    paste0("waiting to send: ", plural(x[["waiting_to_send"]], "message")),
     describe_problems(x[["out_of_sync"]])
+  )
+}
+
+# See mx_isolation_mode().
+isolation_sentence <- function(mode) {
+  switch(
+    mode,
+    all = "all devices",
+    verified_users = "all devices, unless a verified user has an unsigned one",
+    signed = "devices that their owner signed",
+    mode
   )
 }
 
@@ -160,7 +173,7 @@ describe_problems <- function(problems) {
     c(
       "OUT OF SYNC:",
       paste0("  ", problems[["message"]]),
-      if (any(problems[["mendable"]])) "Run mx_crypto_repair().",
+      if (any(problems[["mendable"]])) "Run mx_crypto_repair(client).",
       problems[["repair"]][!problems[["mendable"]]]
     )
   }
@@ -168,7 +181,7 @@ describe_problems <- function(problems) {
 
 describe_backup <- function(backup) {
   if (!is.null(backup[["failure"]])) {
-    return("BROKEN: the server does not say which one there is")
+    return("BROKEN: the server does not return which one there is")
   }
   if (is.null(backup[["version"]])) {
     return("none")
@@ -185,9 +198,9 @@ describe_backup <- function(backup) {
         ", ",
         backup[["backed_up"]],
         " of ",
-        plural(backup[["keys"]], "key", "keys")
+        plural(backup[["keys"]], "key", "keys", "backed up")
       )
     },
-    if (!backup[["key_held"]]) ", its key is not here"
+    if (!backup[["key_held"]]) ", its key is not on this device"
   )
 }

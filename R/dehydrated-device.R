@@ -178,7 +178,7 @@ put_dehydrated_device <- function(client, machine, made, call = caller_env()) {
   is_it <- devices[["device_id"]] == made[["device_id"]]
   if (!any(is_it & devices[["signed_by_owner"]] & devices[["dehydrated"]])) {
     mx_abort(
-      "The server does not show the dehydrated device as signed by you.",
+      "The server does not return the dehydrated device as signed by you.",
       "mx_error_dehydrated_device",
       call = call
     )

@@ -131,6 +131,6 @@ demo_perform <- function(homeserver, method, path, token, body) {
 
 #' @export
 print.mx_demo_homeserver <- function(x, ...) {
-  cat("<mx_demo_homeserver> inside of this R session\n")
+  print_lines("<mx_demo_homeserver> inside this R session")
   invisible(x)
 }

@@ -148,7 +148,7 @@ print.mx_doctor <- function(x, ...) {
     print(structure(x, class = "data.frame"))
     return(invisible(x))
   }
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 

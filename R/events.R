@@ -163,7 +163,7 @@ print.mx_events <- function(x, ..., n = 20L) {
     print(whole, ...)
     return(invisible(x))
   }
-  cat(format(x, n = n), sep = "\n")
+  print_lines(format(x, n = n))
   invisible(x)
 }
 

@@ -114,7 +114,7 @@ time_text <- function(milliseconds) {
 
 #' @export
 print.mx_heartbeat <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 

@@ -47,8 +47,6 @@ mx_isolation_mode <- function(client, mode = NULL) {
   if (is.null(mode)) {
     return(core(machine_isolation(machine, NULL)))
   }
-  if (!is_string(mode) || !mode %in% modes) {
-    argument_abort("mode", paste(modes, collapse = ", "), caller_env())
-  }
+  check_choice(mode, modes)
   invisible(core(machine_isolation(machine, mode)))
 }

@@ -98,7 +98,7 @@ mx_backup_delete <- function(client) {
 check_not_endless <- function(deleted, call = caller_env()) {
   if (deleted == 1000) {
     mx_abort(
-      "The server shows more and more versions of the key backup.",
+      "The server returns another version of the key backup after each deletion.",
       "mx_error_key_backup",
       call = call
     )
@@ -128,7 +128,7 @@ delete_backup_version <- function(
   status <- working_backup(client, machine, call)
   if (identical(status[["version"]], version)) {
     mx_abort(
-      "The server still shows the key backup that was deleted.",
+      "The server still returns the key backup that was deleted.",
       "mx_error_key_backup",
       call = call
     )
@@ -163,7 +163,7 @@ make_or_join_backup <- function(client, machine, given, done, call) {
   status <- backup_now(client, machine, call)
   if (status[["under_way"]] && status[["key_stored"]]) {
     publish_backup(client, machine, call)
-    done("made a key backup")
+    done("created a key backup")
     return(NULL)
   }
   if (is_set_up(status)) {
@@ -192,7 +192,7 @@ make_or_join_with <- function(
   }
   if (status[["under_way"]] || is.null(status[["version"]])) {
     make_backup(client, machine, given, FALSE, call)
-    done("made a key backup")
+    done("created a key backup")
     return(NULL)
   }
   join_or_warn(client, machine, storage, given, status, done, call)
@@ -339,7 +339,7 @@ publish_backup <- function(client, machine, call = caller_env()) {
   }
   if (!status[["key_held"]]) {
     mx_abort(
-      "The server does not show the key backup that was made.",
+      "The server does not return the key backup that was created.",
       "mx_error_key_backup",
       call = call
     )

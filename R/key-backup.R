@@ -189,7 +189,7 @@ answer_or_none <- function(answer) {
 
 #' @export
 print.mx_backup_status <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 
@@ -200,7 +200,7 @@ format.mx_backup_status <- function(x, ...) {
     if (!is.null(x[["failure"]])) broken_backup(list(message = x[["failure"]]))
   )
   if (is.null(x[["version"]])) {
-    none <- "There is no key backup: keys are on this device alone."
+    none <- "There is no key backup: message keys are on this device alone."
     return(c(title, if (is.null(x[["failure"]])) none))
   }
   places <- c(
@@ -211,10 +211,13 @@ format.mx_backup_status <- function(x, ...) {
     title,
     paste0("Backup version: ", printable(x[["version"]])),
     paste0("Algorithm: ", printable(x[["algorithm"]])),
-    paste0("Backup key stored: ", paste(places, collapse = " and ")),
+    paste0(
+      "Backup key stored: ",
+      if (length(places)) paste(places, collapse = " and ") else "not stored"
+    ),
     describe_progress(x),
     describe_signatures(x[["signatures"]]),
-    if (x[["legacy"]]) "It was made with a passphrase of its own",
+    if (x[["legacy"]]) "It was created with a passphrase of its own",
     describe_backup_trust(x)
   )
 }
@@ -244,7 +247,7 @@ describe_backup_trust <- function(x) {
     return("This backup is trusted because of its signature")
   }
   paste(
-    "NOT TRUSTED: nothing goes there.",
+    "NOT TRUSTED: no keys are uploaded to it.",
     if (x[["legacy"]] && !x[["key_in_secret_storage"]]) {
       "Run mx_backup_enable() with its passphrase or recovery key."
     } else {
@@ -259,7 +262,12 @@ describe_signatures <- function(signatures) {
     this_device = "this session",
     device = "session with ID",
     unknown = "unknown session with ID"
-  )[signatures[["signer"]]]
+  )
+  # The server returns them in no order.
+  place <- match(signatures[["signer"]], names(who))
+  by_name <- order(place, signatures[["name"]], method = "radix")
+  signatures <- signatures[by_name, , drop = FALSE]
+  who <- who[signatures[["signer"]]]
   named <- signatures[["signer"]] %in% c("device", "unknown")
   kind <- ifelse(
     is.na(signatures[["valid"]]),

@@ -117,7 +117,7 @@ identity_problems <- function(now) {
   if (!is.null(identity[["refused"]])) {
     return(problem(
       "identity_refused",
-      "The server shows an identity of yours that does not hold.",
+      "The server returns an identity of yours that is not valid.",
       "Ask the server's administrator; see ?mx_cross_signing_reset.",
       mendable = FALSE
     ))
@@ -125,23 +125,23 @@ identity_problems <- function(now) {
   if (!is.null(identity[["under_way"]])) {
     return(problem(
       "identity_unfinished",
-      "Making an identity was begun, and not finished.",
-      "Go on with that."
+      "An identity was begun, and not finished.",
+      "Finish it."
     ))
   }
   if (is.null(identity[["master_key"]])) {
     return(problem(
       "identity_missing",
       "You have no identity: others cannot trust any device of yours.",
-      "Make an identity, and sign this device."
+      "Create an identity, and sign this device."
     ))
   }
   c(
     if (identity[["changed"]]) {
       problem(
         "identity_changed",
-        "The server shows another identity of yours than this device knows.",
-        "Take it from secret storage, which proves that you made it.",
+        "The server returns another identity of yours than this device knows.",
+        "Fetch it from secret storage, which proves that you created it.",
         mendable = stored_secrets(now)[["self_signing"]]
       )
     },
@@ -183,7 +183,7 @@ private_key_problems <- function(now) {
           toString(missing[stored]),
           "."
         ),
-        "Take them from secret storage."
+        "Fetch them from secret storage."
       )
     },
     if (length(lost) > 0L) {
@@ -235,7 +235,7 @@ other_key_problems <- function(now) {
       "."
     ),
     paste0(
-      "Take them with the recovery key of ",
+      "Fetch them with the recovery key of ",
       printable(paste(unique(keys), collapse = ", ")),
       ": mx_crypto_repair(client, recovery_key = )."
     )
@@ -278,7 +278,7 @@ storage_problems <- function(now) {
         toString(missing),
         "."
       ),
-      "Put them there."
+      "Put them into secret storage."
     )
   }
 }
@@ -311,7 +311,7 @@ version_problem <- function(now) {
   if (backup[["under_way"]]) {
     return(problem(
       "backup_unfinished",
-      "Making a key backup was begun, and not finished.",
+      "A key backup was begun, and not finished.",
       "Finish it."
     ))
   }
@@ -322,7 +322,7 @@ version_problem <- function(now) {
       "backup_missing",
       "There is no key backup: keys would be lost with this device.",
       if (can_make) {
-        "Make one, and put its key into secret storage."
+        "Create one, and put its key into secret storage."
       } else {
         "Set up secret storage first: see mx_recovery_key_change()."
       },
@@ -339,7 +339,7 @@ version_problem <- function(now) {
         printable(backup[["refused"]])
       ),
       paste(
-        "Find out which client of yours made it. Message keys are on your devices:",
+        "Find out which client of yours created it. Message keys are on your devices:",
         "keep them, and see ?mx_backup_enable."
       ),
       mendable = FALSE
@@ -372,7 +372,7 @@ backup_key_problems <- function(now) {
     "backup_key_missing_here",
     "The key of the key backup is not on this device.",
     if (can_join_backup(now)) {
-      "Take it from secret storage."
+      "Fetch it from secret storage."
     } else {
       paste(unread_backup_help(backup), collapse = " ")
     },
@@ -389,17 +389,17 @@ backup_use_problems <- function(now) {
       "backup_unused",
       "Keys of this device do not go to the key backup.",
       if (can_use) {
-        "Put them there from now on."
+        "Upload them from now on."
       } else {
-        "Its key has to be here first."
+        "The key of the backup must be on this device first."
       },
       mendable = can_use
     )
   } else if (backup[["trusted"]] && behind > 0) {
     problem(
       "backup_behind",
-      paste("Keys that are not in the key backup yet:", behind),
-      "Put them there."
+      paste("Keys that are not in the key backup yet:", format_count(behind)),
+      "Upload them."
     )
   }
 }

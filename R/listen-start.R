@@ -509,7 +509,7 @@ end_listeners <- function() {
 
 #' @export
 print.mx_listener <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 
@@ -521,11 +521,11 @@ format.mx_listener <- function(x, ...) {
   c(
     paste0("<mx_listener> ", status[["state"]]),
     paste0("consumer:   ", printable(status[["consumer"]])),
-    paste0("since:      ", format(status[["since"]])),
+    paste0("since:      ", format(status[["since"]], usetz = TRUE)),
     paste0("handled:    ", plural(status[["handled"]], "event")),
     paste0(
       "last sync:  ",
-      if (is.na(last_sync)) "none yet" else format(last_sync)
+      if (is.na(last_sync)) "none yet" else format(last_sync, usetz = TRUE)
     ),
     if (!is.null(error)) {
       paste0("last error: ", shortened(printable(error_text(error)), 200L))

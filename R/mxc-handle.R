@@ -38,7 +38,7 @@ is_stored <- function(x) {
 
 #' @export
 print.mxc_handle <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 

@@ -92,10 +92,7 @@ format.mxc_qr_symbol <- function(
 print.mxc_qr_symbol <- function(x, ..., invert = FALSE) {
   drawn <- format(x, ..., invert = invert)
   # Without colours these say nothing.
-  cat(
-    if (invert) drawn else cli::bg_br_white(cli::col_black(drawn)),
-    sep = "\n"
-  )
+  print_lines(if (invert) drawn else cli::bg_br_white(cli::col_black(drawn)))
   invisible(x)
 }
 

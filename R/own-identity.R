@@ -21,12 +21,12 @@ warn_own_identity <- function(status) {
   mx_warn(
     c(
       if (is.null(refused)) {
-        "The server shows another identity of yours than this device knows."
+        "The server returns another identity of yours than this device knows."
       } else {
-        "The server shows an identity of yours that does not hold."
+        "The server returns an identity of yours that is not valid."
       },
       x = if (!is.null(refused)) printable(refused),
-      i = "If you made a new one elsewhere, run mx_crypto_setup() with its recovery key.",
+      i = "If you created a new one elsewhere, run mx_crypto_setup() with its recovery key.",
       i = "If you did not, somebody else may have: see mx_cross_signing_reset()."
     ),
     "mx_warning_own_identity",

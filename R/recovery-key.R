@@ -51,8 +51,8 @@ new_recovery_key <- function(client) {
 tell_recovery_key <- function() {
   file <- "recovery-key.txt"
   cli::cli_alert_warning(paste0(
-    "A new recovery key was made. It opens your encrypted history when all devices ",
-    "are lost. Save it:"
+    "A new recovery key was created. It restores your identity and your message keys ",
+    "when all devices are lost. Save it:"
   ))
   cli::cli_verbatim(sprintf(
     "  mx_recovery_key_write(mx_crypto_setup(client)$recovery_key, \"%s\")",
@@ -93,7 +93,7 @@ as.character.mx_recovery_key <- function(x, ...) masked(12)
 
 #' @rawNamespace S3method(utils::str, mx_recovery_key)
 str.mx_recovery_key <- function(object, ...) {
-  cat(" ", paste(format(object), collapse = " "), "\n", sep = "")
+  str_line(format(object))
 }
 
 masked <- function(groups) {

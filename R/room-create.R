@@ -67,7 +67,7 @@ mx_room_create <- function(
   private <- if (direct) "trusted_private_chat" else "private_chat"
   body <- list(
     preset = if (public) "public_chat" else private,
-    invite = I(check_strings(invite)),
+    invite = I(check_user_ids(invite)),
     is_direct = direct
   )
   body[["name"]] <- check_string(name, null = TRUE)

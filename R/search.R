@@ -169,7 +169,7 @@ events_of_hits <- function(client, hits, unsigned) {
 
 #' @export
 print.mx_search <- function(x, ..., n = 20L) {
-  cat(format(x, n = n), sep = "\n")
+  print_lines(format(x, n = n))
   invisible(x)
 }
 

@@ -87,7 +87,7 @@ as.character.mx_secret <- function(x, ...) masked(4)
 
 #' @rawNamespace S3method(utils::str, mx_secret)
 str.mx_secret <- function(object, ...) {
-  cat(" ", paste(format(object), collapse = " "), "\n", sep = "")
+  str_line(format(object))
 }
 
 #' @export

@@ -146,7 +146,7 @@ stored_machine <- function(x, call = caller_env()) {
 
 #' @export
 print.mx_stored <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 

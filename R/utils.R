@@ -33,9 +33,12 @@ size_text <- function(bytes) {
   )
 }
 
-# Text of a server without what could steer a terminal.
+# Text of a server without what could steer a terminal: control characters, what begins a
+# line, and what turns the direction of the text that follows, such as that of a line of
+# another sender. Text from right to left needs none of them.
 printable <- function(text) {
-  gsub("[[:cntrl:]]", " ", text)
+  text <- gsub("[[:cntrl:]\u0080-\u009f\u2028\u2029]", " ", text)
+  gsub("[\u202a-\u202e\u2066-\u2069]", "", text)
 }
 
 # Text without the characters that change the direction of writing: what stands beside them

@@ -103,7 +103,7 @@ session_language <- function() {
 
 #' @export
 print.mx_verification <- function(x, ...) {
-  cat(format(x, ...), sep = "\n")
+  print_lines(format(x, ...))
   invisible(x)
 }
 
@@ -116,50 +116,75 @@ format.mx_verification <- function(x, ...) {
     if (!is.null(device)) paste0("device: ", printable(device)),
     if (!is.null(x[["room_id"]])) paste0("room:   ", printable(x[["room_id"]])),
     paste0("state:  ", x[["state"]], ", ", state_sentence(x)),
+    next_calls(x),
     strings_to_compare(x)
   )
 }
 
 state_sentence <- function(x) {
-  asked_by_you <- x[["requested_here"]]
   switch(
     x[["state"]],
-    requested = if (asked_by_you) {
-      "the other side is asked"
+    requested = if (x[["requested_here"]]) {
+      "the other side must accept"
     } else {
-      "you are asked: mx_verification_accept() or mx_verification_cancel()"
+      "the other side waits for you"
     },
-    ready = ready_sentence(x),
+    ready = if (x[["shows_code"]]) {
+      "the other side may scan your code"
+    } else {
+      "both sides agreed to verify"
+    },
     started = "the other side has the next step",
-    compare = "compare, then mx_verification_confirm()",
-    scanned = paste(
-      "if the other device says that it scanned your code,",
-      "mx_verification_confirm()"
-    ),
-    confirmed = "the other side is to confirm",
+    compare = "does the other side show the same?",
+    scanned = "does the other device say that it scanned your code?",
+    confirmed = "the other side must confirm",
     done = if (x[["identity_proven"]]) {
       "the identity is verified"
     } else {
       "the device is verified"
     },
-    cancelled = paste0(
-      printable(x[["code"]]),
-      if (x[["cancelled_here"]]) " (here)" else " (by the other side)"
-    )
+    cancelled = why_cancelled(x)
   )
 }
 
-ready_sentence <- function(x) {
-  if (x[["shows_code"]]) {
-    return("the other side may scan your code")
+why_cancelled <- function(x) {
+  code <- printable(x[["code"]])
+  if (code == "m.timeout") {
+    return("it timed out")
   }
-  ways <- c(
-    m.sas.v1 = "mx_verification_start() compares",
-    m.qr_code.show.v1 = "mx_verification_qr() shows a code",
-    m.qr_code.scan.v1 = "mx_verification_scan() scans one"
+  if (code == "m.user") {
+    return(if (x[["cancelled_here"]]) "by you" else "by the other side")
+  }
+  by <- if (x[["cancelled_here"]]) "by this device" else "by the other side"
+  reason <- printable(x[["reason"]] %||% "no known reason")
+  paste0(by, ": ", reason, " (", code, ")")
+}
+
+# What the user can call now, a line each.
+next_calls <- function(x) {
+  calls <- switch(
+    x[["state"]],
+    requested = if (!x[["requested_here"]]) {
+      c("mx_verification_accept()", "mx_verification_cancel() refuses")
+    },
+    ready = if (!x[["shows_code"]]) {
+      ways <- c(
+        m.sas.v1 = "mx_verification_start() compares emoji",
+        m.qr_code.show.v1 = "mx_verification_qr() shows a QR code",
+        m.qr_code.scan.v1 = "mx_verification_scan() scans the other side's"
+      )
+      ways[names(ways) %in% x[["methods"]]]
+    },
+    compare = ,
+    scanned = c(
+      "mx_verification_confirm(same = TRUE)",
+      "mx_verification_confirm(same = FALSE) if not"
+    )
   )
-  ways <- ways[names(ways) %in% x[["methods"]]]
-  paste0("both agreed: ", paste(ways, collapse = ", "))
+  calls <- unname(calls)
+  if (length(calls) > 0L) {
+    paste0(c("next:   ", rep("        ", length(calls) - 1L)), calls)
+  }
 }
 
 # The emoji with their names, and the numbers, a line each. Where the session has no

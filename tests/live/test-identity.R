@@ -50,7 +50,7 @@ test_that("an identity made here is recovered by a foreign client", {
   setup <- mx_crypto_setup(laptop)
   expect_equal(
     tail(setup$steps, 2),
-    c("signed this device", "made a key backup")
+    c("signed this device", "created a key backup")
   )
   key <- format(setup$recovery_key, reveal = TRUE)
   expect_match(key, "^Es")

@@ -44,7 +44,7 @@ test_that("an approval (m.oauth) is gone on with by another process", {
   setup <- set_up_elsewhere(alice$path)
   expect_equal(
     tail(setup$steps, 2),
-    c("signed this device", "made a key backup")
+    c("signed this device", "created a key backup")
   )
   uploads <- posted(fake, signing_keys)
   expect_length(uploads$bodies, 2)

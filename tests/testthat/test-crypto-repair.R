@@ -122,7 +122,7 @@ test_that("a person is asked after it was told", {
       class = "mx_error_declined"
     )
   )
-  expect_match(told, "Make an identity", all = FALSE)
+  expect_match(told, "Create an identity", all = FALSE)
   expect_null(identity_of(alice)$master_key)
 })
 

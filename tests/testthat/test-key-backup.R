@@ -88,9 +88,9 @@ test_that("the status is told in the words that people know", {
   expect_equal(
     describe_signatures(signatures),
     c(
+      "Backup has an INVALID signature from this user",
       "Backup has a valid signature from session with ID PHONE",
-      "Backup has a signature from unknown session with ID LEO [31m",
-      "Backup has an INVALID signature from this user"
+      "Backup has a signature from unknown session with ID LEO [31m"
     )
   )
   expect_equal(describe_signatures(signatures[0, ]), character())
@@ -162,7 +162,7 @@ test_that("without the recovery key there is a warning, and nothing is made", {
   expect_warning(mx_crypto_setup(own$alice), class = "mx_warning_key_backup") |>
     suppressMessages()
   setup <- mx_crypto_setup(own$alice, recovery_key = own$key)
-  expect_equal(setup$steps, "made a key backup")
+  expect_equal(setup$steps, "created a key backup")
   expect_no_warning(mx_crypto_setup(own$alice))
 })
 
