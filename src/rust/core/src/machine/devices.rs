@@ -1,5 +1,7 @@
 //! Devices that are known, by their users.
 
+use std::collections::BTreeSet;
+
 use super::Work;
 use crate::{
     error::{Error, Kind, Result},
@@ -10,6 +12,14 @@ use crate::{
 pub(super) fn devices_of(work: &Work<'_>, user_id: &str) -> Result<Vec<Device>> {
     let devices = work.tx.select::<Device>(&Query::equal("user_id", user_id))?;
     Ok(devices.into_iter().filter(|device| !device.deleted).collect())
+}
+
+/// The same of many users, in their order.
+pub(super) fn devices_of_all(work: &Work<'_>, users: &BTreeSet<String>) -> Result<Vec<Device>> {
+    let mut devices: Vec<Device> =
+        work.tx.select_among("user_id", users.iter().map(String::as_str))?;
+    devices.retain(|device| !device.deleted);
+    Ok(devices)
 }
 
 pub(super) fn own_device(work: &Work<'_>) -> Result<Option<Device>> {

@@ -78,6 +78,7 @@ pub(super) fn isolated(
     isolation: Isolation,
 ) -> Result<Isolated> {
     let mut isolated = Isolated { admitted: Vec::new(), unsigned: Vec::new(), blocked: Vec::new() };
+    user_trust::judge_owners(work, users)?;
     for device in recipients::recipient_devices(work, users)? {
         let owner = user_trust::owner(work, &device.user_id)?;
         // Anyone who can make up a device could hide it in this way (MSC3814). It is nobody's

@@ -3,9 +3,15 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "`m.olm.v1.curve25519-aes-sha2`".
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use serde_json::{json, value::RawValue};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 use vodozemac::{
     Curve25519PublicKey, Ed25519PublicKey,
     olm::{Account, OlmMessage},
@@ -32,7 +38,7 @@ use crate::{
         keys, olm, parallel,
     },
     store::{
-        Query, Record,
+        BATCH, Query, Record,
         records::{Ask, Device, Lane, OlmSession, Peer},
     },
 };
@@ -57,18 +63,155 @@ fn olm_sessions(work: &Work<'_>, user_id: &str, identity_key: &str) -> Result<Ve
     Ok(sessions)
 }
 
-/// The session to send to `device` with.
-fn olm_session(work: &Work<'_>, device: &Device) -> Result<Option<OlmSession>> {
-    for session in olm_sessions(work, &device.user_id, &device.identity_key)? {
-        if !session.receive_only && leads_to(work, &session, device)? {
-            return Ok(Some(OlmSession { peer: peer_of(device), ..session }));
-        }
-    }
-    Ok(None)
+pub(super) fn has_olm_session(work: &Work<'_>, device: &Device) -> Result<bool> {
+    Ok(channels(work, std::slice::from_ref(device))?.unreached().next().is_none())
 }
 
-pub(super) fn has_olm_session(work: &Work<'_>, device: &Device) -> Result<bool> {
-    Ok(olm_session(work, device)?.is_some())
+/// The Olm sessions to send to devices with. Each was read once.
+pub(super) struct Channels<'d> {
+    /// By Curve25519 key and id.
+    sessions: BTreeMap<Name, Box<OlmSession>>,
+    /// The devices, with the session of each that has one. Two that a user gave the same keys share it.
+    devices: Vec<(&'d Device, Option<Name>)>,
+    /// How many of the devices had their turn.
+    done: usize,
+}
+
+type Name = (String, String);
+
+/// Finds the session to send to each of `devices` with.
+pub(super) fn channels<'d>(work: &Work<'_>, devices: &'d [Device]) -> Result<Channels<'d>> {
+    let mut channels = Channels { sessions: BTreeMap::new(), devices: Vec::new(), done: 0 };
+    for batch in devices.chunks(BATCH) {
+        let mut found = BTreeMap::<String, Vec<Box<OlmSession>>>::new();
+        for session in sessions_of_all(work, batch)? {
+            found.entry(session.identity_key.clone()).or_default().push(session);
+        }
+        for device in batch {
+            let of_key = found.get(&device.identity_key).map_or(&[][..], Vec::as_slice);
+            let mut name = None;
+            for session in of_key.iter().filter(|session| !session.receive_only) {
+                if leads_to(work, session, device)? {
+                    name = Some((device.identity_key.clone(), session.session_id.clone()));
+                    break;
+                }
+            }
+            channels.devices.push((device, name));
+        }
+        let wanted: BTreeMap<&Name, &Device> = channels.devices
+            [channels.devices.len() - batch.len()..]
+            .iter()
+            .filter_map(|(device, name)| Some((name.as_ref()?, *device)))
+            .collect();
+        for session in found.into_values().flatten() {
+            let name = (session.identity_key.clone(), session.session_id.clone());
+            if let Some(device) = wanted.get(&name) {
+                let session = Box::new(OlmSession { peer: peer_of(device), ..*session });
+                channels.sessions.entry(name).or_insert(session);
+            }
+        }
+    }
+    Ok(channels)
+}
+
+/// The sessions that may lead to one of `devices`, those that were used last first. One statement reads all of them.
+fn sessions_of_all(work: &Work<'_>, devices: &[Device]) -> Result<Vec<Box<OlmSession>>> {
+    let keys: BTreeSet<&str> = devices.iter().map(|d| d.identity_key.as_str()).collect();
+    let nobody = Peer::Unproven.user_id();
+    let users = devices.iter().map(|device| device.user_id.as_str()).chain([nobody]);
+    let users: BTreeSet<&str> = users.collect();
+    let wanted = Query::among("identity_key", keys).and_among("user_id", users);
+    let mut sessions = work.tx.select_map(&wanted, Box::<OlmSession>::new)?;
+    sessions.sort_by_key(|s| (Reverse(s.last_received_at), s.peer.user_id() == nobody));
+    Ok(sessions)
+}
+
+impl<'d> Channels<'d> {
+    /// The devices that there is no session with.
+    pub(super) fn unreached(&self) -> impl Iterator<Item = &'d Device> {
+        self.devices.iter().filter(|(_, name)| name.is_none()).map(|(device, _)| *device)
+    }
+
+    /// Encrypts an event to the next devices, `most` at a time, and saves the ratchets. Returns the devices, and the
+    /// contents of `m.room.encrypted` to-device events by user and device; none when all had their turn.
+    pub(super) fn encrypt_next(
+        &mut self,
+        work: &mut Work<'_>,
+        most: usize,
+        event_type: &str,
+        content: &RawValue,
+    ) -> Result<Option<(Vec<&'d Device>, Contents)>> {
+        loop {
+            let mut by_session = BTreeMap::<&Name, Vec<&'d Device>>::new();
+            let mut taken = 0;
+            while taken < most
+                && let Some((device, name)) = self.devices.get(self.done)
+            {
+                self.done += 1;
+                if let Some(name) = name {
+                    by_session.entry(name).or_default().push(device);
+                    taken += 1;
+                }
+            }
+            if taken == 0 {
+                return Ok(None);
+            }
+            let sessions = by_session.into_iter();
+            let sessions =
+                sessions.filter_map(|(name, to)| Some((self.sessions.remove(name)?, to)));
+            let encrypted = encrypt(work, sessions.collect(), event_type, content)?;
+            let (mut given, mut contents) = (Vec::new(), Contents::new());
+            for (session, to) in encrypted {
+                if !to.is_empty() {
+                    // The ratchet is saved in the transaction in which its message is put in the outbox.
+                    work.tx.put(&*session)?;
+                }
+                for (device, content) in to {
+                    let of_user = contents.entry(device.user_id.clone()).or_default();
+                    of_user.insert(device.device_id.clone(), content);
+                    given.push(device);
+                }
+                let name = (session.identity_key.clone(), session.session_id.clone());
+                self.sessions.insert(name, session);
+            }
+            if !given.is_empty() {
+                return Ok(Some((given, contents)));
+            }
+        }
+    }
+}
+
+/// Encrypts an event to devices, each with the session that leads to it, on all cores. Those to which it fails are
+/// left out.
+#[expect(clippy::type_complexity, reason = "what goes in and what comes out are alike")]
+fn encrypt<'d>(
+    work: &Work<'_>,
+    sessions: Vec<(Box<OlmSession>, Vec<&'d Device>)>,
+    event_type: &str,
+    content: &RawValue,
+) -> Result<Vec<(Box<OlmSession>, Vec<(&'d Device, Box<RawValue>)>)>> {
+    let device_keys: &RawValue = serde_json::from_str(&work.own.device_keys)
+        .or_fail(Kind::Internal, "Our own device keys")?;
+    let own = &work.own;
+    Ok(parallel::map(sessions, |(mut session, devices)| {
+        let encrypted = |device: &'d Device| {
+            let payload = json_text(&Payload {
+                r#type: event_type,
+                content,
+                sender: &own.user_id,
+                keys: SigningKey { ed25519: &own.signing_key },
+                recipient: &device.user_id,
+                recipient_keys: SigningKey { ed25519: &device.signing_key },
+                sender_device_keys: device_keys,
+            });
+            let message = payload.and_then(|text| olm::encrypt(&mut session.session, &text));
+            let (message_type, body) = olm::parts(&message.ok()?);
+            let content = content_of(&own.identity_key, &device.identity_key, message_type, &body);
+            Some((device, content.ok()?))
+        };
+        let encrypted = devices.into_iter().filter_map(encrypted).collect();
+        (session, encrypted)
+    }))
 }
 
 /// Whether `device` is at the other end of `session`, which is under its Curve25519 key.
@@ -186,6 +329,10 @@ fn no_one_time_key(work: &Work<'_>, mut device: Device, answer: &keys_claim::Ans
 
 fn keep_olm_session(work: &Work<'_>, session: &OlmSession) -> Result<()> {
     work.tx.put(session)?;
+    let of_key = Query::equal("identity_key", session.identity_key.as_str());
+    if work.tx.count::<OlmSession>(&of_key)? <= MOST_SESSIONS.min(MOST_OF_KEY) {
+        return Ok(());
+    }
     let mut same = olm_sessions(work, session.peer.user_id(), &session.identity_key)?;
     // The least recently used go. They are few, so nothing that is under way is lost. A user may name
     // ever new Ed25519 keys, so that all under one key are bounded too.
@@ -220,48 +367,8 @@ pub(super) fn encrypt_to_devices(
     event_type: &str,
     content: &RawValue,
 ) -> Result<Contents> {
-    let mut with_sessions = Vec::new();
-    for device in devices {
-        let session = olm_session(work, device)?;
-        with_sessions.push((device, session));
-    }
-    let device_keys: &RawValue = serde_json::from_str(&work.own.device_keys)
-        .or_fail(Kind::Internal, "Our own device keys")?;
-    let own = &work.own;
-    let encrypted = parallel::map(with_sessions, |(device, session)| {
-        let mut session = session?;
-        let payload = json_text(&Payload {
-            r#type: event_type,
-            content,
-            sender: &own.user_id,
-            keys: SigningKey { ed25519: &own.signing_key },
-            recipient: &device.user_id,
-            recipient_keys: SigningKey { ed25519: &device.signing_key },
-            sender_device_keys: device_keys,
-        });
-        let message = payload
-            .and_then(|payload| olm::encrypt(&mut session.session, payload.as_bytes()))
-            .ok()?;
-        let (message_type, body) = olm::parts(&message);
-        let content = json!({
-            "algorithm": OLM,
-            "sender_key": own.identity_key,
-            "ciphertext": {
-                device.identity_key.as_str(): {"type": message_type, "body": body},
-            },
-        });
-        Some((device, session, RawValue::from_string(content.to_string()).ok()?))
-    });
-    let mut contents = Contents::new();
-    for (device, session, content) in encrypted.into_iter().flatten() {
-        // The ratchet is saved in the transaction in which its message is put in the outbox.
-        work.tx.put(&session)?;
-        contents
-            .entry(device.user_id.clone())
-            .or_default()
-            .insert(device.device_id.clone(), content);
-    }
-    Ok(contents)
+    let encrypted = channels(work, devices)?.encrypt_next(work, usize::MAX, event_type, content)?;
+    Ok(encrypted.map(|(_, contents)| contents).unwrap_or_default())
 }
 
 /// Decrypts a message of `sender` from the device that owns `sender_key`. Returns the session,
@@ -360,6 +467,38 @@ struct Payload<'a> {
     sender_device_keys: &'a RawValue,
 }
 
-fn json_text(payload: &Payload<'_>) -> Result<Zeroizing<String>> {
-    serde_json::to_string(payload).map(Zeroizing::new).or_fail(Kind::Internal, "An Olm payload")
+/// What goes around an Olm message.
+#[derive(serde::Serialize)]
+struct Envelope<'a> {
+    algorithm: &'a str,
+    sender_key: &'a str,
+    ciphertext: BTreeMap<&'a str, Message<'a>>,
 }
+
+#[derive(serde::Serialize)]
+struct Message<'a> {
+    r#type: i64,
+    body: &'a str,
+}
+
+fn content_of(
+    sender_key: &str,
+    recipient_key: &str,
+    message_type: i64,
+    body: &str,
+) -> Result<Box<RawValue>> {
+    let ciphertext = BTreeMap::from([(recipient_key, Message { r#type: message_type, body })]);
+    to_raw_value(&Envelope { algorithm: OLM, sender_key, ciphertext })
+        .or_fail(Kind::Internal, "An Olm message")
+}
+
+fn json_text(payload: &Payload<'_>) -> Result<Zeroizing<Vec<u8>>> {
+    // As long as it can be: a buffer that grows would leave copies of the key behind.
+    let length = payload.content.get().len() + payload.sender_device_keys.get().len();
+    let mut text = Zeroizing::new(Vec::with_capacity(length + PAYLOAD_FRAME));
+    serde_json::to_writer(&mut *text, payload).or_fail(Kind::Internal, "An Olm payload")?;
+    Ok(text)
+}
+
+/// More bytes than a payload has beside its content and the keys of our device.
+const PAYLOAD_FRAME: usize = 1024;

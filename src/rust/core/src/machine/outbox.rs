@@ -5,7 +5,7 @@
 //! bytes, before it is given to the transport; from then on only these bytes are sent, however
 //! often it takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::json;
@@ -238,6 +238,23 @@ fn enqueue_as(
     body: OutboxBody,
     awaited: bool,
 ) -> Result<i64> {
+    let row = new_row(work, room_id, transaction_id, body, awaited)?;
+    work.tx.put(&row)?;
+    Ok(row.number)
+}
+
+/// A row that a caller saves: either with [`send_new_rows`], or by itself.
+pub(super) fn staged(work: &Work<'_>, room_id: &str, body: OutboxBody) -> Result<OutboxRow> {
+    new_row(work, room_id, None, body, false)
+}
+
+fn new_row(
+    work: &Work<'_>,
+    room_id: &str,
+    transaction_id: Option<String>,
+    body: OutboxBody,
+    awaited: bool,
+) -> Result<OutboxRow> {
     let transaction_id = match transaction_id {
         Some(id) => id,
         // Random, because a store that was restored from a copy counts the same numbers again.
@@ -264,8 +281,7 @@ fn enqueue_as(
         let content = std::mem::take(content);
         fix(&mut row, false, content)?;
     }
-    work.tx.put(&row)?;
-    Ok(number)
+    Ok(row)
 }
 
 pub(super) fn rows(work: &Work<'_>, room_id: &str, state: OutboxState) -> Result<Vec<OutboxRow>> {
@@ -334,14 +350,20 @@ pub(super) fn is_encrypted(row: &OutboxRow) -> bool {
     row.wire.as_ref().is_some_and(|(path, _)| path.contains(ENCRYPTED))
 }
 
+/// The body of a request that sends to-device events: contents by user and device.
+pub(super) fn to_device_content(messages: &impl Serialize) -> Result<String> {
+    // Not json!(), which would take apart what is text already.
+    serde_json::to_string(&BTreeMap::from([("messages", messages)]))
+        .or_fail(Kind::Internal, "A to-device request")
+}
+
 /// Puts to-device events in the outbox: contents by user and device.
 pub(super) fn tell_devices(
     work: &Work<'_>,
     event_type: &str,
     messages: &impl Serialize,
 ) -> Result<()> {
-    let content = serde_json::to_string(&json!({ "messages": messages }))
-        .or_fail(Kind::Internal, "A to-device request")?;
+    let content = to_device_content(messages)?;
     let event_type = event_type.to_owned();
     enqueue(work, NO_ROOM, OutboxBody::ToDevice { event_type, content }).map(drop)
 }
@@ -353,32 +375,61 @@ pub(super) fn forget_old_outcomes(work: &Work<'_>) -> Result<()> {
     work.tx.delete_where::<OutboxRow>(&sent).map(drop)
 }
 
+/// What became of a row that was to be given to the transport.
+enum Turn {
+    Given,
+    /// There is nothing to send of it, or it is being sent.
+    Passed(OutboxRow),
+    /// It waits after a failure.
+    Waits(OutboxRow),
+}
+
 /// Gives rows to the transport that no process has now.
 pub(super) fn send_rows(pump: &mut Pump<'_, '_>, rows: Vec<OutboxRow>) -> Result<()> {
-    for mut row in rows {
-        let Some((path, content)) = row.wire.clone() else { continue };
-        let body = request_body(&row, content);
-        let lane = match &row.body {
-            OutboxBody::ToDevice { .. } => Lane::Side,
-            _ => Lane::Room(row.room_id.clone()),
-        };
-        let ask = Ask::Send { number: row.number, lane };
-        if pump.is_busy(&ask) {
-            continue;
+    for row in rows {
+        // What comes after an event of a room goes after it.
+        if let Turn::Waits(row) = send_row(pump, row)?
+            && row.body.to_device().is_none()
+        {
+            break;
         }
-        if !pump.may_ask(&ask)? {
-            // What comes after an event of a room goes after it.
-            if row.body.to_device().is_none() { break } else { continue }
-        }
-        if row.attempts == 0 {
-            row.first_attempted_at = pump.work.now;
-        }
-        row.attempts += 1;
-        row.attempted_at = pump.work.now;
-        pump.work.tx.put(&row)?;
-        pump.ask(ask, Body::Fixed(path, body))?;
     }
     Ok(())
+}
+
+/// Puts rows in the outbox that are not there yet, and gives them to the transport: each is written once.
+pub(super) fn send_new_rows(pump: &mut Pump<'_, '_>, rows: Vec<OutboxRow>) -> Result<()> {
+    for row in rows {
+        if let Turn::Passed(row) | Turn::Waits(row) = send_row(pump, row)? {
+            pump.work.tx.put(&row)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a row and gives it to the transport, if it may be sent now.
+fn send_row(pump: &mut Pump<'_, '_>, mut row: OutboxRow) -> Result<Turn> {
+    let lane = match &row.body {
+        OutboxBody::ToDevice { .. } => Lane::Side,
+        _ => Lane::Room(row.room_id.clone()),
+    };
+    let ask = Ask::Send { number: row.number, lane };
+    if row.wire.is_none() || pump.is_busy(&ask) {
+        return Ok(Turn::Passed(row));
+    }
+    if !pump.may_ask(&ask)? {
+        return Ok(Turn::Waits(row));
+    }
+    if row.attempts == 0 {
+        row.first_attempted_at = pump.work.now;
+    }
+    row.attempts += 1;
+    row.attempted_at = pump.work.now;
+    pump.work.tx.put(&row)?;
+    if let Some((path, content)) = row.wire.take() {
+        pump.ask(ask, Body::Fixed(path, request_body(&row, content)))?;
+    }
+    Ok(Turn::Given)
 }
 
 /// The body of a request that sends `content`.

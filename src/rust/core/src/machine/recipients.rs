@@ -34,15 +34,17 @@ pub(super) fn recipients(
     audience: Option<&BTreeSet<String>>,
 ) -> Result<BTreeSet<String>> {
     let invited_read = room.history_visibility.as_deref() != Some("joined");
-    let members = work.tx.select::<Member>(&Query::equal("room_id", room.room_id.as_str()))?;
-    let mut users: BTreeSet<String> = members
+    let may_read = |member: Member| match member.membership {
+        Membership::Join => Some(member.user_id),
+        Membership::Invite if invited_read => Some(member.user_id),
+        _ => None,
+    };
+    let in_room = Query::equal("room_id", room.room_id.as_str());
+    let mut users: BTreeSet<String> = work
+        .tx
+        .select_map(&in_room, may_read)?
         .into_iter()
-        .filter(|member| match member.membership {
-            Membership::Join => true,
-            Membership::Invite => invited_read,
-            _ => false,
-        })
-        .map(|member| member.user_id)
+        .flatten()
         .filter(|user| audience.is_none_or(|audience| audience.contains(user)))
         .collect();
     users.insert(work.own.user_id.clone());
@@ -50,10 +52,7 @@ pub(super) fn recipients(
 }
 
 pub(super) fn recipient_devices(work: &Work<'_>, users: &BTreeSet<String>) -> Result<Vec<Device>> {
-    let mut devices = Vec::new();
-    for user in users {
-        devices.extend(devices::devices_of(work, user)?);
-    }
+    let mut devices = devices::devices_of_all(work, users)?;
     devices.retain(|d| d.user_id != work.own.user_id || d.device_id != work.own.device_id);
     Ok(devices)
 }

@@ -12,7 +12,9 @@ use serde_json::{
 use super::{
     Millis, Work,
     inbound_sessions::{self, Keeping},
-    isolation, olm_sessions, outbox,
+    isolation,
+    olm_sessions::{self, Channels},
+    outbox,
     owed_keys::{self, ALL_DEVICES},
     recipients, rooms, tracking, user_trust,
 };
@@ -28,7 +30,7 @@ use crate::{
         Query,
         records::{
             Device, DeviceList, Encryption, InboundSession, Isolation, KeyShare, KeySource, Member,
-            OutboundSession, OutboxBody, Room,
+            OutboundSession, OutboxBody, OutboxRow, Room,
         },
     },
 };
@@ -38,8 +40,9 @@ const MOST_OF_STRANGER: usize = 500;
 /// Whether the current session of a room can encrypt.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
-    /// Everyone who should have its key was given it, as far as they could be reached.
-    Done,
+    /// Everyone who should have its key was given it, as far as they could be reached; these rows of the outbox,
+    /// which the caller puts there, give it to those who lack it.
+    Done(Vec<OutboxRow>),
     /// The devices of these users must be requested first.
     WantsDevices(BTreeSet<String>),
     /// One-time keys of these devices must be claimed first.
@@ -77,8 +80,8 @@ impl Readers {
 }
 
 /// Makes sure that everyone entitled to the messages of `room` can read the next one, and
-/// nobody else: begins a new session where the old one must not be used any more, and puts
-/// its key in the outbox for those who lack it.
+/// nobody else: begins a new session where the old one must not be used any more, and encrypts
+/// its key for those who lack it.
 ///
 /// Who gets the key is worked out here, in the transaction that stages it.
 pub(super) fn share_room_key(
@@ -91,10 +94,10 @@ pub(super) fn share_room_key(
     let current = work.tx.get::<OutboundSession>(&[room.room_id.as_str().into()])?;
     let current = current.filter(|session| !must_rotate(work, session, room));
     if current.as_ref().is_some_and(|session| is_shared(work, session, room, audience, isolation)) {
-        return Ok(Sharing::Done);
+        return Ok(Sharing::Done(Vec::new()));
     }
     let users = recipients::recipients(work, room, audience)?;
-    let lists = users.iter().map(|user| tracking::track(work, user)).collect::<Result<Vec<_>>>()?;
+    let lists = tracking::track_all(work, &users)?;
     let unknown =
         lists.iter().filter(|list| list.outdated && tracking::is_due(list.retry_at, work.now));
     let unknown: BTreeSet<String> = unknown.map(|list| list.user_id.clone()).collect();
@@ -127,16 +130,15 @@ pub(super) fn share_room_key(
         list.refused.keys().map(named).collect::<Vec<_>>()
     };
     let refused: Vec<_> = lists.iter().flat_map(refused).collect();
-    for device in &missing {
-        if !olm_sessions::has_olm_session(work, device)? {
-            let names = (device.user_id.clone(), device.device_id.clone());
-            if tracking::is_due(device.claim_retry_at, work.now) {
-                wanted.push(names);
-            } else {
-                let at = device.claim_retry_at;
-                retry_at = Some(retry_at.map_or(at, |earlier: Millis| earlier.min(at)));
-                unreached.push(names);
-            }
+    let channels = olm_sessions::channels(work, &missing)?;
+    for device in channels.unreached() {
+        let names = (device.user_id.clone(), device.device_id.clone());
+        if tracking::is_due(device.claim_retry_at, work.now) {
+            wanted.push(names);
+        } else {
+            let at = device.claim_retry_at;
+            retry_at = Some(retry_at.map_or(at, |earlier: Millis| earlier.min(at)));
+            unreached.push(names);
         }
     }
     session.audience = audience.cloned();
@@ -149,7 +151,7 @@ pub(super) fn share_room_key(
         return Ok(Sharing::WantsOneTimeKeys(wanted));
     }
     let content = content_of(&session)?;
-    stage_room_key(work, &session, &content, &missing)?;
+    let staged = stage_room_key(work, &session, &content, channels)?;
     isolation::withhold(work, &mut session, &isolated)?;
     let others = |device: &Device| device.user_id != work.own.user_id;
     if isolated.unsigned.iter().any(others) && shares(work, &session)?.is_empty() {
@@ -169,7 +171,7 @@ pub(super) fn share_room_key(
     session.unreached = unreached;
     session.retry_at = retry_at;
     work.tx.put(&session)?;
-    Ok(Sharing::Done)
+    Ok(Sharing::Done(staged))
 }
 
 fn must_rotate(work: &Work<'_>, session: &OutboundSession, room: &Room) -> bool {
@@ -284,20 +286,19 @@ fn content_of(session: &OutboundSession) -> Result<Box<RawValue>> {
     .or_fail(Kind::Internal, "A room key")
 }
 
-/// Encrypts `content`, the key of `session`, for `devices` and puts it in the outbox, in as few requests as
-/// sensible.
+/// Encrypts `content`, the key of `session`, for all who can be reached. Returns the rows of the outbox that bring it to
+/// them, as few as sensible.
 fn stage_room_key(
     work: &mut Work<'_>,
     session: &OutboundSession,
     content: &RawValue,
-    devices: &[Device],
-) -> Result<()> {
-    for batch in devices.chunks(recipients::DEVICES_PER_REQUEST) {
-        let messages = olm_sessions::encrypt_to_devices(work, batch, "m.room_key", content)?;
-        let is_given = |device: &Device| {
-            messages.get(&device.user_id).is_some_and(|to| to.contains_key(&device.device_id))
-        };
-        for device in batch.iter().filter(|device| is_given(device)) {
+    mut channels: Channels<'_>,
+) -> Result<Vec<OutboxRow>> {
+    let mut staged = Vec::new();
+    while let Some((given, messages)) =
+        channels.encrypt_next(work, recipients::DEVICES_PER_REQUEST, "m.room_key", content)?
+    {
+        for device in given {
             work.tx.put(&KeyShare {
                 session_id: session.session_id.clone(),
                 user_id: device.user_id.clone(),
@@ -307,13 +308,10 @@ fn stage_room_key(
                 lost: false,
             })?;
         }
-        if !messages.is_empty() {
-            let content = serde_json::to_string(&json!({ "messages": messages }))
-                .or_fail(Kind::Internal, "A to-device request")?;
-            outbox::enqueue(work, &session.room_id, OutboxBody::RoomKeys { content })?;
-        }
+        let content = outbox::to_device_content(&messages)?;
+        staged.push(outbox::staged(work, &session.room_id, OutboxBody::RoomKeys { content })?);
     }
-    Ok(())
+    Ok(staged)
 }
 
 /// Processes a room key that came over Olm from the device that owns `sender_key`.

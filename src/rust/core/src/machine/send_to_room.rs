@@ -185,11 +185,8 @@ fn send_encrypted(
             );
             return refuse_for(pump, room_id, readers, "MXCRYPT_IDENTITY_CHANGED", &message);
         }
-        Sharing::Done => {}
-    }
-    let fixed = outbox::rows(pump.work, room_id, OutboxState::Fixed)?;
-    if !fixed.is_empty() {
-        return outbox::send_rows(pump, fixed);
+        Sharing::Done(keys) if !keys.is_empty() => return outbox::send_new_rows(pump, keys),
+        Sharing::Done(_) => {}
     }
     let mut session: OutboundSession = pump
         .work

@@ -2,7 +2,7 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "Tracking the device list for a user".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     MINUTE, Millis, SECOND, Work,
@@ -42,6 +42,16 @@ pub(super) fn track(work: &Work<'_>, user_id: &str) -> Result<DeviceList> {
     };
     work.tx.put(&list)?;
     Ok(list)
+}
+
+/// The same for many users, in their order.
+pub(super) fn track_all(work: &Work<'_>, users: &BTreeSet<String>) -> Result<Vec<DeviceList>> {
+    let known: Vec<DeviceList> =
+        work.tx.select_among("user_id", users.iter().map(String::as_str))?;
+    let mut known: BTreeMap<String, DeviceList> =
+        known.into_iter().map(|list| (list.user_id.clone(), list)).collect();
+    let list = |user: &String| known.remove(user).map_or_else(|| track(work, user), Ok);
+    users.iter().map(list).collect()
 }
 
 /// Of all users together, and never given twice: the response to an earlier request must not count

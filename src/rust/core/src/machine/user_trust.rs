@@ -1,6 +1,9 @@
 //! What the identities of users are worth, and the trust in their devices.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use super::{
     Machine, Work, devices,
@@ -245,14 +248,25 @@ pub(super) fn put_own_identity(work: &Work<'_>, own: &OwnIdentity) -> Result<()>
 
 /// Those of `users` who were verified and have another identity now.
 pub(super) fn violations(work: &Work<'_>, users: &BTreeSet<String>) -> Result<Vec<String>> {
-    let mut violations = Vec::new();
-    for user_id in users.iter().filter(|user_id| **user_id != work.own.user_id) {
-        let identity = identity::identity(work, user_id)?;
-        if identity.is_some_and(|known| known.was_verified && known.changed()) {
-            violations.push(user_id.clone());
-        }
+    let others = users.iter().filter(|user_id| **user_id != work.own.user_id);
+    let known: Vec<Identity> = work.tx.select_among("user_id", others.map(String::as_str))?;
+    let is_violated = |known: &Identity| known.was_verified && known.changed();
+    Ok(known.into_iter().filter(is_violated).map(|known| known.user_id).collect())
+}
+
+/// Judges the identities of all of `users`, so that [`owner`] asks for none of them alone.
+pub(super) fn judge_owners(work: &Work<'_>, users: &BTreeSet<String>) -> Result<()> {
+    let judged = |user_id: &&String| work.owners.borrow().contains_key(*user_id);
+    let users: Vec<&String> = users.iter().filter(|user_id| !judged(user_id)).collect();
+    let known: Vec<Identity> =
+        work.tx.select_among("user_id", users.iter().map(|user| user.as_str()))?;
+    let mut known: BTreeMap<String, Identity> =
+        known.into_iter().map(|identity| (identity.user_id.clone(), identity)).collect();
+    for user_id in users {
+        let owner = Rc::new(owner_by(work, known.remove(user_id))?);
+        work.owners.borrow_mut().insert(user_id.clone(), owner);
     }
-    Ok(violations)
+    Ok(())
 }
 
 /// What the identity of a user is worth.
@@ -260,16 +274,18 @@ pub(super) fn owner(work: &Work<'_>, user_id: &str) -> Result<Rc<Owner>> {
     if let Some(known) = work.owners.borrow().get(user_id) {
         return Ok(Rc::clone(known));
     }
-    let owner = Rc::new(match identity::identity(work, user_id)? {
-        Some(identity) => Owner {
-            changed: identity.changed(),
-            verified: is_verified(work, &identity)?,
-            self_signing_key: identity.self_signing_key,
-        },
-        None => Owner::default(),
-    });
+    let owner = Rc::new(owner_by(work, identity::identity(work, user_id)?)?);
     work.owners.borrow_mut().insert(user_id.to_owned(), Rc::clone(&owner));
     Ok(owner)
+}
+
+fn owner_by(work: &Work<'_>, identity: Option<Identity>) -> Result<Owner> {
+    let Some(identity) = identity else { return Ok(Owner::default()) };
+    Ok(Owner {
+        changed: identity.changed(),
+        verified: is_verified(work, &identity)?,
+        self_signing_key: identity.self_signing_key,
+    })
 }
 
 /// An identity is verified when it is ours, or when our user-signing key signed its master key.

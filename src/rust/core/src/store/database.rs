@@ -42,6 +42,7 @@ pub struct Table {
 #[derive(Debug, Default, Clone)]
 pub struct Query {
     pub(super) equal: Vec<(&'static str, Value)>,
+    pub(super) among: Vec<(&'static str, Vec<Value>)>,
     pub(super) after: Option<(&'static str, Value)>,
     pub(super) until: Option<(&'static str, i64)>,
     pub(super) limit: Option<usize>,
@@ -61,6 +62,22 @@ impl Query {
     /// Of these, rows in which `column` is `value`.
     pub fn and(mut self, column: &'static str, value: impl Into<Value>) -> Self {
         self.equal.push((column, value.into()));
+        self
+    }
+
+    /// Rows in which `column` is one of `values`: one statement in place of many. Whoever asks for a great many does
+    /// so in batches.
+    pub fn among<'v>(column: &'static str, values: impl IntoIterator<Item = &'v str>) -> Self {
+        Self::all().and_among(column, values)
+    }
+
+    /// Of these, rows in which `column` is one of `values`.
+    pub fn and_among<'v>(
+        mut self,
+        column: &'static str,
+        values: impl IntoIterator<Item = &'v str>,
+    ) -> Self {
+        self.among.push((column, values.into_iter().map(Value::from).collect()));
         self
     }
 
@@ -90,6 +107,10 @@ impl Query {
             _ => None,
         };
         self.equal.iter().all(|(column, wanted)| value(column) == Some(wanted))
+            && self
+                .among
+                .iter()
+                .all(|(column, wanted)| value(column).is_some_and(|found| wanted.contains(found)))
             && self.after.as_ref().is_none_or(|(column, bound)| match (value(column), bound) {
                 (Some(Value::Integer(found)), Value::Integer(bound)) => found > bound,
                 (Some(Value::Text(found)), Value::Text(bound)) => found > bound,

@@ -222,6 +222,8 @@ pub struct Transaction<'a> {
 
 /// The bytes of most records.
 const RECORD: usize = 4096;
+/// How many values a statement looks for.
+pub const BATCH: usize = 256;
 
 impl<'a> Transaction<'a> {
     fn begin(database: &'a dyn Database, seals: &'a Seals, writable: bool) -> Self {
@@ -307,6 +309,24 @@ impl Transaction<'_> {
         let seal = self.seals.of(&R::TABLE)?;
         let rows = self.database.select(&R::TABLE, query)?;
         parallel::map(rows, |row| open_row(seal, &row).map(&f)).into_iter().collect()
+    }
+
+    /// Records in which `column` is one of `values`: a statement reads many of them, and they are opened on all cores.
+    /// They come in the order of their keys within each [`BATCH`] of values.
+    ///
+    /// # Errors
+    /// [`Kind::StoreTampered`], [`Kind::Store`]
+    pub fn select_among<'v, R: Record + Send>(
+        &self,
+        column: &'static str,
+        values: impl IntoIterator<Item = &'v str>,
+    ) -> Result<Vec<R>> {
+        let values: Vec<&str> = values.into_iter().collect();
+        let mut found = Vec::new();
+        for batch in values.chunks(BATCH) {
+            found.extend(self.select_map(&Query::among(column, batch.iter().copied()), |row| row)?);
+        }
+        Ok(found)
     }
 
     /// Counts records without opening them.

@@ -99,7 +99,16 @@ impl Sqlite {
             Verb::Put => {
                 let values = vec!["?"; table.key.len() + table.plain.len() + 1].join(", ");
                 let columns = columns(table);
-                format!("INSERT OR REPLACE INTO {} ({columns}) VALUES ({values})", table.name)
+                let bodies = [table.plain, &["body"]].concat();
+                let set = |column| format!("{column} = excluded.{column}");
+                let set = bodies.into_iter().map(set).collect::<Vec<_>>().join(", ");
+                // A row that is there is changed in its place, with those entries of indices only that change.
+                format!(
+                    "INSERT OR REPLACE INTO {} ({columns}) VALUES ({values}) \
+                     ON CONFLICT ({}) DO UPDATE SET {set}",
+                    table.name,
+                    table.key.join(", "),
+                )
             }
         };
         let mut statements = self.statements.borrow_mut();
@@ -339,6 +348,13 @@ fn condition(query: &Query) -> (String, Vec<Value>) {
     for (column, value) in &query.equal {
         parts.push(format!("{column} = ?"));
         values.push(value.clone());
+    }
+    for (column, wanted) in &query.among {
+        // The last one is named again, so that lists of about the same length are one statement, which is prepared once.
+        let length = if wanted.is_empty() { 0 } else { wanted.len().next_power_of_two() };
+        parts.push(format!("{column} IN ({})", vec!["?"; length].join(", ")));
+        let again = wanted.last().into_iter().cycle().take(length - wanted.len());
+        values.extend(wanted.iter().chain(again).cloned());
     }
     if let Some((column, value)) = &query.after {
         parts.push(format!("{column} > ?"));
