@@ -330,3 +330,32 @@ fn a_transaction_that_only_reads_refuses_to_write() {
     refused(&mut store, &|tx| tx.bind_index(1, 0, "$1", 0).map(drop));
     assert_eq!(store.read(|tx| tx.get::<Room>(&key)).unwrap(), Some(row.clone()));
 }
+
+/// Rows of many values are one statement for each batch of them, whatever its length.
+#[test]
+fn records_are_found_among_many_values() {
+    let scratch = Scratch::new();
+    let mut store = begun(&scratch);
+    let list = |number: usize| DeviceList {
+        user_id: format!("@user{number:04}:here"),
+        outdated: false,
+        generation: 0,
+        failures: 0,
+        retry_at: 0,
+        refused: BTreeMap::new(),
+    };
+    store.transaction(|tx| (0..600).try_for_each(|number| tx.put(&list(number)))).unwrap();
+    for length in [0, 1, 2, 3, 255, 256, 257, 300] {
+        let wanted: Vec<String> = (0..length).map(|n| list(2 * n).user_id).collect();
+        let among = wanted.iter().map(String::as_str).chain(["@nobody:here"]);
+        let found: Vec<DeviceList> =
+            store.transaction(|tx| tx.select_among("user_id", among)).unwrap();
+        assert_eq!(found.into_iter().map(|found| found.user_id).collect::<Vec<_>>(), wanted);
+    }
+    let both = Query::among("user_id", ["@user0001:here", "@user0002:here"]);
+    let both = both.and_among("user_id", ["@user0002:here", "@user0003:here"]);
+    let found = store.transaction(|tx| tx.select::<DeviceList>(&both)).unwrap();
+    assert_eq!(found.len(), 1);
+    let none = store.transaction(|tx| tx.select::<DeviceList>(&Query::among("user_id", [])));
+    assert_eq!(none.unwrap().len(), 0);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Machine, Millis, Work,
     archive::{self, Side},
-    history,
+    history, inbound_sessions,
 };
 use crate::{
     error::Result,
@@ -93,10 +93,9 @@ fn sessions_wanted(work: &Work<'_>, room_id: &str) -> Result<BTreeSet<(String, S
 
 /// Reads the archived events that waited for `sessions`, by room and id.
 pub(super) fn keys_came(work: &mut Work<'_>, sessions: &BTreeSet<(String, String)>) -> Result<()> {
-    for (room_id, session_id) in sessions {
-        let of_session =
-            Query::equal("room_id", room_id.as_str()).and("session_id", session_id.as_str());
-        for unread in work.tx.select::<ArchivedUnread>(&of_session)? {
+    for batch in inbound_sessions::batches(sessions) {
+        let (room_id, _) = batch;
+        for unread in work.tx.select::<ArchivedUnread>(&inbound_sessions::of_batch(&batch))? {
             let Some(known) = archive::archived(work, room_id, &unread.event_id)? else { continue };
             let Ok(outer) = as_sent(&known.event) else { continue };
             let event = history::read_or_search(work, room_id, &outer)?;

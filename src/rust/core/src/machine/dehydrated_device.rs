@@ -114,7 +114,8 @@ impl Rehydration {
         let payload = to_device::judge_payload(work, &plaintext, &sender, sender_key, signing_key)?;
         // Other events need a device that can respond.
         if payload.event_type != "m.room_key"
-            || room_keys::receive_room_key(work, &payload, &identity_key)? == Keeping::Contradicts
+            || room_keys::receive_room_key(work, &payload, &identity_key, None)?
+                == Keeping::Contradicts
         {
             return Ok(None);
         }

@@ -176,10 +176,12 @@ pub(super) fn public(identity: &Identity, usage: Usage) -> Option<String> {
 
 /// The identity of our user, if it has signed this device and nothing is wrong with it.
 pub(super) fn signing_identity(work: &Work<'_>) -> Result<Option<Identity>> {
+    let Some(shown) = identity(work, &work.own.user_id)? else { return Ok(None) };
     let own = own_identity(work)?;
+    if shown.changed() || own.refused.is_some() || own.new.is_some() {
+        return Ok(None);
+    }
     let signed_by = devices::own_device(work)?.and_then(|device| device.signed_by);
-    Ok(identity(work, &work.own.user_id)?.filter(|shown| {
-        let is_signed = signed_by.is_some() && signed_by == shown.self_signing_key;
-        is_signed && !shown.changed() && own.refused.is_none() && own.new.is_none()
-    }))
+    let is_signed = signed_by.is_some() && signed_by == shown.self_signing_key;
+    Ok(is_signed.then_some(shown))
 }

@@ -1,7 +1,7 @@
 //! Megolm sessions that messages are read with: which of those that came are kept, and which one
 //! reads an event.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use vodozemac::megolm::SessionOrdering;
 
@@ -19,7 +19,7 @@ use crate::{
     },
     primitives::megolm,
     store::{
-        Query, Record,
+        BATCH, Query, Record,
         records::{Device, InboundSession, KeySource, Unreadable, WaitingEvent},
     },
 };
@@ -205,9 +205,14 @@ fn put_session(
 ) -> Result<Keeping> {
     session.changed = if backed_up { 0 } else { work.tx.take_number("session change")? };
     work.tx.put(&session)?;
-    forget_read(work, &place(&session));
-    let InboundSession { room_id, session_id, .. } = session;
+    let place = place(&session);
+    forget_read(work, &place);
+    let (room_id, session_id) = (session.room_id.clone(), session.session_id.clone());
     effects::push(work, Effect::RoomKeyArrived { room_id, session_id });
+    // Its events come with the same sync, as a rule.
+    if session.source == KeySource::Direct {
+        work.read.insert(place, session);
+    }
     Ok(Keeping::Taken)
 }
 
@@ -325,6 +330,23 @@ pub(super) fn is_proven(session: &InboundSession) -> bool {
 /// anybody who had named the session.
 fn is_misattributed(session: &InboundSession) -> bool {
     session.source == KeySource::Forwarded && session.sender.is_some()
+}
+
+/// Sessions, by room and id, as so many of a room as one statement looks for.
+pub(super) fn batches(sessions: &BTreeSet<(String, String)>) -> Vec<(&str, Vec<&str>)> {
+    let mut batches: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (room_id, session_id) in sessions {
+        match batches.last_mut() {
+            Some((of, ids)) if *of == room_id && ids.len() < BATCH => ids.push(session_id),
+            _ => batches.push((room_id, vec![session_id])),
+        }
+    }
+    batches
+}
+
+/// What belongs to a batch of sessions.
+pub(super) fn of_batch((room_id, session_ids): &(&str, Vec<&str>)) -> Query {
+    Query::equal("room_id", *room_id).and_among("session_id", session_ids.iter().copied())
 }
 
 /// Room, session and sender: where a session is found among those that were read.

@@ -2,7 +2,7 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "Key requests".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -55,23 +55,34 @@ pub(super) fn want_key(
     })
 }
 
-/// Takes a request back once nothing waits for its key any more.
-pub(super) fn key_came(work: &Work<'_>, room_id: &str, session_id: &str) -> Result<()> {
-    let waiting = Query::equal("room_id", room_id).and("session_id", session_id);
-    if work.tx.count::<WaitingEvent>(&waiting)? > 0 {
-        return Ok(());
+/// Takes requests back for keys that came, once nothing waits for them any more. `awaited` are the sessions that events
+/// waited for, by room and id.
+pub(super) fn keys_came(
+    work: &Work<'_>,
+    batch: &(&str, Vec<&str>),
+    awaited: &BTreeSet<(&str, &str)>,
+) -> Result<()> {
+    let (room_id, session_ids) = batch;
+    let mut done = Vec::with_capacity(session_ids.len());
+    for session_id in session_ids {
+        let waiting = Query::equal("room_id", *room_id).and("session_id", *session_id);
+        let is_awaited = awaited.contains(&(*room_id, *session_id));
+        if !is_awaited || work.tx.count::<WaitingEvent>(&waiting)? == 0 {
+            done.push(*session_id);
+        }
     }
-    work.tx.delete::<BackupRequest>(&[room_id.into(), session_id.into()])?;
-    let Some(request) = work.tx.get::<KeyRequest>(&[room_id.into(), session_id.into()])? else {
-        return Ok(());
-    };
-    work.tx.delete::<KeyRequest>(&request.key())?;
-    let content = json!({
-        "action": "request_cancellation",
-        "requesting_device_id": work.own.device_id,
-        "request_id": request.request_id,
-    });
-    tell_own_devices(work, REQUEST, &request.asked, &content)
+    let done = inbound_sessions::of_batch(&(*room_id, done));
+    work.tx.delete_where::<BackupRequest>(&done)?;
+    for request in work.tx.select::<KeyRequest>(&done)? {
+        work.tx.delete::<KeyRequest>(&request.key())?;
+        let content = json!({
+            "action": "request_cancellation",
+            "requesting_device_id": work.own.device_id,
+            "request_id": request.request_id,
+        });
+        tell_own_devices(work, REQUEST, &request.asked, &content)?;
+    }
+    Ok(())
 }
 
 /// Sends `content` to other devices of ours, in the clear.

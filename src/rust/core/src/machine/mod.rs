@@ -13,6 +13,7 @@
 //! | `key_requests`, `received_requests`, `withheld` | keys that we ask for, are asked for, or are refused |
 //! | `key_bundles` | history that is shared with invited users |
 //! | `room_events`, `timeline`, `gaps`, `taken_events` | decrypts events, once, and keeps those that wait |
+//! | `olm_ahead` | reads the to-device events of a sync on all cores, and opens the Olm sessions that they begin |
 //! | `decryption_ahead` | decrypts the messages of a long timeline on all cores, before their events are judged |
 //! | `key_export` | exported keys, out and in |
 //! | `rooms`, `devices`, `own_account`, `key_upload` | what is known of rooms, of devices, of our own keys |
@@ -79,6 +80,7 @@ mod key_requests;
 mod key_upload;
 mod login_lease;
 mod message_trust;
+mod olm_ahead;
 mod olm_repair;
 mod olm_sessions;
 mod outbound_sessions;

@@ -42,8 +42,13 @@ pub(super) fn was_read(work: &Work<'_>, tag: &str) -> Result<bool> {
 /// Remembers that an Olm message was read.
 pub(super) fn remember_read(work: &Work<'_>, tag: String) -> Result<()> {
     let number = work.tx.take_number("olm message")?;
-    work.tx.put(&OlmMessageSeen { tag, number })?;
-    let old = Query::all().until("number", number - REMEMBERED);
+    work.tx.put(&OlmMessageSeen { tag, number })
+}
+
+/// Forgets the oldest of the messages that were read.
+pub(super) fn forget_oldest(work: &Work<'_>) -> Result<()> {
+    let last = work.tx.last_number("olm message")?;
+    let old = Query::all().until("number", last - REMEMBERED);
     work.tx.delete_where::<OlmMessageSeen>(&old).map(drop)
 }
 

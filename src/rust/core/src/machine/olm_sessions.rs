@@ -14,7 +14,8 @@ use serde_json::{
 };
 use vodozemac::{
     Curve25519PublicKey, Ed25519PublicKey,
-    olm::{Account, OlmMessage},
+    megolm::InboundGroupSession,
+    olm::{Account, OlmMessage, Session},
 };
 use zeroize::Zeroizing;
 
@@ -342,21 +343,32 @@ fn keep_olm_session(work: &Work<'_>, session: &OlmSession) -> Result<()> {
     of_key.into_iter().chain(of_peer).try_for_each(|old| work.tx.delete::<OlmSession>(&old))
 }
 
-/// Notes that a payload of a device came over a session, which leads to that device.
-pub(super) fn proves_session(
+/// Keeps a session that a message was decrypted with, whose ratchet moved. `payload` is what came over it, where that
+/// holds: the session leads to the device that sent it.
+pub(super) fn keep_used(
     work: &Work<'_>,
-    session: OlmSession,
-    payload: &OlmPayload,
+    mut session: OlmSession,
+    is_new: bool,
+    payload: Option<&OlmPayload>,
 ) -> Result<()> {
-    let peer = Peer::Device {
+    let peer = payload.map(|payload| Peer::Device {
         user_id: payload.sender.clone(),
         signing_key: payload.signing_key.to_base64(),
-    };
-    if session.peer == peer {
-        return Ok(());
+    });
+    if let Some(peer) = peer
+        && session.peer != peer
+    {
+        effects::push(work, Effect::OlmSessionProven { user_id: peer.user_id().to_owned() });
+        session.peer = peer;
+        return keep_olm_session(work, &session);
     }
-    effects::push(work, Effect::OlmSessionProven { user_id: payload.sender.clone() });
-    keep_olm_session(work, &OlmSession { peer, ..session })
+    if is_new { keep_olm_session(work, &session) } else { work.tx.put(&session) }
+}
+
+/// Whether a session is kept.
+pub(super) fn is_known(work: &Work<'_>, identity_key: &str, session_id: &str) -> Result<bool> {
+    let session = Query::equal("identity_key", identity_key).and("session_id", session_id);
+    Ok(work.tx.count::<OlmSession>(&session)? > 0)
 }
 
 /// Encrypts an event to each device that we have a session with, and saves the ratchets. Returns the
@@ -371,8 +383,38 @@ pub(super) fn encrypt_to_devices(
     Ok(encrypted.map(|(_, contents)| contents).unwrap_or_default())
 }
 
-/// Decrypts a message of `sender` from the device that owns `sender_key`. Returns the session,
-/// which is saved, and the plaintext.
+/// A session that a message opened ahead, with a copy of our account.
+pub(super) struct Opened {
+    pub(super) session: Session,
+    /// The key of ours that this used up; none if it was a fallback key.
+    pub(super) one_time_key: Option<Curve25519PublicKey>,
+    /// What the message said, as far as that can be judged without the store.
+    pub(super) payload: Result<OlmPayload>,
+    /// The session of a room key.
+    pub(super) room_key: Option<InboundGroupSession>,
+}
+
+/// A message that was decrypted.
+pub(super) struct Decrypted {
+    /// The session that read it. It is not saved yet: see [`keep_used`].
+    pub(super) session: OlmSession,
+    /// Whether the message opened it.
+    pub(super) is_new: bool,
+    pub(super) said: Said,
+}
+
+/// What a message said.
+pub(super) enum Said {
+    Plaintext(Zeroizing<Vec<u8>>),
+    /// It was judged ahead: see [`Opened`].
+    Judged {
+        payload: Result<OlmPayload>,
+        room_key: Option<InboundGroupSession>,
+    },
+}
+
+/// Decrypts a message of `sender` from the device that owns `sender_key`. `opened` is the session that it opened
+/// ahead.
 ///
 /// # Errors
 /// [`Kind::Olm`]; nothing has changed then.
@@ -381,7 +423,8 @@ pub(super) fn decrypt_olm(
     sender: &str,
     sender_key: Curve25519PublicKey,
     message: &OlmMessage,
-) -> Result<(OlmSession, Zeroizing<Vec<u8>>)> {
+    opened: Option<Box<Opened>>,
+) -> Result<Decrypted> {
     let identity_key = sender_key.to_base64();
     let mut sessions = match message {
         OlmMessage::PreKey(inner) => {
@@ -392,15 +435,27 @@ pub(super) fn decrypt_olm(
         OlmMessage::Normal(_) => olm_sessions(work, sender, &identity_key)?,
     };
     let (known, now) = (sessions.len(), work.now);
+    if let Some(opened) = opened
+        && known == 0
+        && still_opens(work, &opened)?
+    {
+        let Opened { session, payload, room_key, .. } = *opened;
+        let session = OlmSession::new(identity_key, session, now);
+        return Ok(Decrypted { session, is_new: true, said: Said::Judged { payload, room_key } });
+    }
     let (at, plaintext) =
         decrypt(&mut sessions, || own_account::account_mut(work), sender_key, message, now)?;
     let session = sessions.swap_remove(at);
-    if at < known {
-        work.tx.put(&session)?
-    } else {
-        keep_olm_session(work, &session)?
+    Ok(Decrypted { session, is_new: at >= known, said: Said::Plaintext(plaintext) })
+}
+
+/// Whether our account would open this session now as its copy did. A one-time key opens one session, whichever of two
+/// messages that name it comes first; the fallback key does not change while a sync is received.
+fn still_opens(work: &mut Work<'_>, opened: &Opened) -> Result<bool> {
+    match opened.one_time_key {
+        Some(key) => own_account::use_up(work, key),
+        None => Ok(true),
     }
-    Ok((session, plaintext))
 }
 
 /// Our own Ed25519 key.

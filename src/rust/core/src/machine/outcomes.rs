@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
+
 use super::{
     Machine, Millis, Work,
     effects::{self, Effect},
@@ -220,6 +222,14 @@ pub(super) fn recognise_own(work: &Work<'_>, room_id: &str, event: &RoomEvent<'_
     Ok(())
 }
 
+/// The devices that were not given the key of an [`OutboundSession`].
+#[derive(Default, Deserialize)]
+struct LeftOut {
+    unreached: Vec<(String, String)>,
+    #[serde(default)]
+    withheld: BTreeSet<(String, String)>,
+}
+
 /// What became of a message. The devices that were left out come with the first message of a room: `told` has
 /// the rooms of which they came.
 pub(super) fn outcome(
@@ -237,13 +247,12 @@ pub(super) fn outcome(
     };
     Ok(match (row.event_id, row.refusal) {
         (Some(event_id), _) => {
-            let session: Option<OutboundSession> = if told.insert(row.room_id.clone()) {
-                work.tx.get(&[row.room_id.as_str().into()])?
+            let left_out: Option<LeftOut> = if told.insert(row.room_id.clone()) {
+                work.tx.get_part::<OutboundSession, _>(&[row.room_id.as_str().into()])?
             } else {
                 None
             };
-            let (unreached, withheld) =
-                session.map(|session| (session.unreached, session.withheld)).unwrap_or_default();
+            let LeftOut { unreached, withheld } = left_out.unwrap_or_default();
             let withheld = withheld.into_iter().collect();
             Outcome::Sent { event_id, unreached, withheld }
         }

@@ -1,6 +1,9 @@
 //! Our own account: made once, bound to one user and device, never replaced.
 
-use vodozemac::olm::{Account, IdentityKeys};
+use vodozemac::{
+    Curve25519PublicKey,
+    olm::{Account, IdentityKeys},
+};
 
 use super::{Machine, Work};
 use crate::{
@@ -156,6 +159,11 @@ pub(super) fn account<'w>(work: &'w mut Work<'_>) -> Result<&'w Account> {
 pub(super) fn account_mut<'w>(work: &'w mut Work<'_>) -> Result<&'w mut Account> {
     work.account_changed = true;
     loaded(work)
+}
+
+/// Takes a one-time key from the account, for good. False where it is not there any more.
+pub(super) fn use_up(work: &mut Work<'_>, one_time_key: Curve25519PublicKey) -> Result<bool> {
+    Ok(account_mut(work)?.remove_one_time_key(one_time_key).is_some())
 }
 
 fn loaded<'w>(work: &'w mut Work<'_>) -> Result<&'w mut Account> {

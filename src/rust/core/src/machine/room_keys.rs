@@ -8,6 +8,7 @@ use serde_json::{
     json,
     value::{RawValue, to_raw_value},
 };
+use vodozemac::megolm::InboundGroupSession;
 
 use super::{
     Millis, Work,
@@ -38,11 +39,14 @@ use crate::{
 /// How many keys of one sender are kept for rooms in which that user was not seen.
 const MOST_OF_STRANGER: usize = 500;
 /// Whether the current session of a room can encrypt.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
-    /// Everyone who should have its key was given it, as far as they could be reached; these rows of the outbox,
-    /// which the caller puts there, give it to those who lack it.
-    Done(Vec<OutboxRow>),
+    /// Everyone who should have its key was given it, as far as they could be reached.
+    Done {
+        /// The session.
+        session: Box<OutboundSession>,
+        /// Rows of the outbox that bring its key to those who lack it. The caller puts them there.
+        staged: Vec<OutboxRow>,
+    },
     /// The devices of these users must be requested first.
     WantsDevices(BTreeSet<String>),
     /// One-time keys of these devices must be claimed first.
@@ -93,9 +97,12 @@ pub(super) fn share_room_key(
     let audience = readers.audience.as_ref();
     let current = work.tx.get::<OutboundSession>(&[room.room_id.as_str().into()])?;
     let current = current.filter(|session| !must_rotate(work, session, room));
-    if current.as_ref().is_some_and(|session| is_shared(work, session, room, audience, isolation)) {
-        return Ok(Sharing::Done(Vec::new()));
-    }
+    let current = match current {
+        Some(session) if is_shared(work, &session, room, audience, isolation) => {
+            return Ok(Sharing::Done { session: Box::new(session), staged: Vec::new() });
+        }
+        other => other,
+    };
     let users = recipients::recipients(work, room, audience)?;
     let lists = tracking::track_all(work, &users)?;
     let unknown =
@@ -171,7 +178,7 @@ pub(super) fn share_room_key(
     session.unreached = unreached;
     session.retry_at = retry_at;
     work.tx.put(&session)?;
-    Ok(Sharing::Done(staged))
+    Ok(Sharing::Done { session: Box::new(session), staged })
 }
 
 fn must_rotate(work: &Work<'_>, session: &OutboundSession, room: &Room) -> bool {
@@ -314,11 +321,13 @@ fn stage_room_key(
     Ok(staged)
 }
 
-/// Processes a room key that came over Olm from the device that owns `sender_key`.
+/// Processes a room key that came over Olm from the device that owns `sender_key`. `session` is what its key was read
+/// as, where that was done ahead.
 pub(super) fn receive_room_key(
     work: &mut Work<'_>,
     payload: &OlmPayload,
     sender_key: &str,
+    session: Option<InboundGroupSession>,
 ) -> Result<Keeping> {
     let text = |name: &str| {
         payload.text(name).ok_or_else(|| {
@@ -332,7 +341,10 @@ pub(super) fn receive_room_key(
     if !identifier::is_sound(text("room_id")?) {
         return Err(Error::new(Kind::Megolm, "A room key is discarded: its room id is none."));
     }
-    let session = megolm::inbound(text("session_key")?)?;
+    let session = match session {
+        Some(session) => session,
+        None => megolm::inbound(text("session_key")?)?,
+    };
     // The claimed id is what messages are looked up by. If it could differ from the key's own,
     // anybody could take the place of a session that is already there.
     if session.session_id() != text("session_id")? {

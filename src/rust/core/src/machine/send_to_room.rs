@@ -9,7 +9,7 @@ use super::{
     rooms, uploads,
 };
 use crate::{
-    error::{Error, Kind, OrFail, Result},
+    error::{Kind, OrFail, Result},
     judgement::{identifier::is_segment, room_state},
     primitives::account::MEGOLM,
     store::records::{
@@ -150,7 +150,7 @@ fn send_encrypted(
     }
     let isolation =
         if readers.demanded { Isolation::All } else { isolation::isolation(pump.work)? };
-    match room_keys::share_room_key(pump.work, room, readers, isolation)? {
+    let mut session = match room_keys::share_room_key(pump.work, room, readers, isolation)? {
         // They are requested after all rooms had their turn.
         Sharing::WantsDevices(users) => {
             pump.unknown.insert(room_id.to_owned(), users);
@@ -185,14 +185,11 @@ fn send_encrypted(
             );
             return refuse_for(pump, room_id, readers, "MXCRYPT_IDENTITY_CHANGED", &message);
         }
-        Sharing::Done(keys) if !keys.is_empty() => return outbox::send_new_rows(pump, keys),
-        Sharing::Done(_) => {}
-    }
-    let mut session: OutboundSession = pump
-        .work
-        .tx
-        .get(&[room_id.into()])?
-        .ok_or_else(|| Error::new(Kind::Internal, "There is no session to encrypt with."))?;
+        Sharing::Done { staged, .. } if !staged.is_empty() => {
+            return outbox::send_new_rows(pump, staged);
+        }
+        Sharing::Done { session, .. } => session,
+    };
     let left = messages_left(room, &session);
     let mut rows = Vec::new();
     for mut row in queued.into_iter().take(left) {
@@ -208,7 +205,7 @@ fn send_encrypted(
         }
     }
     // The ratchet is saved in the transaction in which its messages are.
-    pump.work.tx.put(&session)?;
+    pump.work.tx.put(&*session)?;
     outbox::send_rows(pump, rows)
 }
 

@@ -1,8 +1,8 @@
 //! Applies the response to `GET /sync`, whole or not at all.
 
 use super::{
-    Machine, Millis, Work, archive, gaps, inbox, key_upload, reactions, rooms, sync_position,
-    timeline, to_device, tracking,
+    Machine, Millis, Work, archive, gaps, inbox, key_upload, olm_ahead, olm_repair, reactions,
+    rooms, sync_position, timeline, to_device, tracking,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -78,13 +78,18 @@ fn take_sync(work: &mut Work<'_>, since: Option<&str>, sync: SyncResponse) -> Re
     }
     let mut problems = sync.problems;
     take_device_lists(work, since.is_none() || sync.others_changed, &sync.changed, &sync.left)?;
-    for event in &sync.to_device {
-        match to_device::receive_to_device(work, event) {
-            Err(error) if is_of_the_event(&error) => {
-                problems.push(format!("to-device event: {error}"));
+    for events in sync.to_device.chunks(olm_ahead::AT_A_TIME) {
+        for event in olm_ahead::read_ahead(work, events)? {
+            match event.and_then(|event| to_device::receive_to_device(work, event)) {
+                Err(error) if is_of_the_event(&error) => {
+                    problems.push(format!("to-device event: {error}"));
+                }
+                other => other?,
             }
-            other => other?,
         }
+    }
+    if !sync.to_device.is_empty() {
+        olm_repair::forget_oldest(work)?;
     }
     reactions::apply(work)?;
     key_upload::note_key_counts(work, sync.one_time_keys, sync.fallback_unused)?;

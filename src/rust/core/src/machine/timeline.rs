@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::{
     Handed, Machine, Millis, Work, backup_restore,
     effects::{self, Effect},
-    inbox, key_requests, outcomes, relations, room_events, rooms, taken_events, verification,
+    inbound_sessions, inbox, key_requests, outcomes, relations, room_events, rooms, taken_events,
+    verification,
 };
 use crate::{
     error::Result,
@@ -90,11 +91,10 @@ pub(super) fn keys_came(work: &mut Work<'_>, sessions: &BTreeSet<(String, String
     if sessions.is_empty() {
         return Ok(());
     }
+    let batches = inbound_sessions::batches(sessions);
     let mut waiting = Vec::new();
-    for (room_id, session_id) in sessions {
-        let of_session =
-            Query::equal("room_id", room_id.as_str()).and("session_id", session_id.as_str());
-        waiting.extend(work.tx.select::<WaitingEvent>(&of_session)?);
+    for batch in &batches {
+        waiting.extend(work.tx.select::<WaitingEvent>(&inbound_sessions::of_batch(batch))?);
     }
     // In the order in which they came, whichever sessions they belong to.
     waiting.sort_by_key(|event| event.number);
@@ -102,9 +102,9 @@ pub(super) fn keys_came(work: &mut Work<'_>, sessions: &BTreeSet<(String, String
     for event in &waiting {
         read_waiting(work, event, given)?;
     }
-    sessions
-        .iter()
-        .try_for_each(|(room_id, session_id)| key_requests::key_came(work, room_id, session_id))
+    let awaited = waiting.iter().map(|event| (event.room_id.as_str(), event.session_id.as_str()));
+    let awaited: BTreeSet<(&str, &str)> = awaited.collect();
+    batches.iter().try_for_each(|batch| key_requests::keys_came(work, batch, &awaited))
 }
 
 /// Reads an event that waited for its key. Those up to row `given` of the inbox were given to

@@ -1,19 +1,21 @@
 //! To-device events that came with a sync.
 
-use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
+use vodozemac::{Curve25519PublicKey, Ed25519PublicKey, megolm::InboundGroupSession};
 
 use super::{
     Work, devices,
     key_bundles::{self, BUNDLE, OLD_BUNDLE},
-    key_requests, olm_repair, olm_sessions, received_requests, room_keys, secret_sharing,
-    verification, withheld,
+    key_requests,
+    olm_ahead::{Encrypted, ReadEvent},
+    olm_repair,
+    olm_sessions::{self, Said},
+    received_requests, room_keys, secret_sharing, verification, withheld,
 };
 use crate::{
     error::{Kind, Result},
     judgement::{
         olm_payload::{self, OlmPayload, Recipient},
-        room_event::ENCRYPTED,
-        to_device_event::{OlmContent, ToDeviceEvent, discarded},
+        to_device_event::{ToDeviceEvent, discarded},
         verification::PREFIX,
         withheld::WITHHELD,
     },
@@ -26,16 +28,16 @@ use crate::{
 /// # Errors
 /// Why it was discarded. A failure of the store is an error of another kind than
 /// [`Kind::Olm`], [`Kind::Megolm`], [`Kind::Json`] or [`Kind::Encoding`].
-pub(super) fn receive_to_device(work: &mut Work<'_>, text: &str) -> Result<()> {
-    let ToDeviceEvent { event_type, sender, content } = ToDeviceEvent::read(text)?;
+pub(super) fn receive_to_device(work: &mut Work<'_>, read: ReadEvent) -> Result<()> {
+    let ReadEvent { event: ToDeviceEvent { event_type, sender, content }, olm } = read;
     if is_of_dehydrated_device(work, &sender, &content)? {
         return Err(discarded(DEHYDRATED));
     }
+    if let Some(encrypted) = olm {
+        let received = open(work, &sender, encrypted?)?;
+        return dispatch(work, received);
+    }
     match event_type.as_str() {
-        ENCRYPTED => {
-            let payload = open(work, &sender, &content)?;
-            dispatch(work, payload)
-        }
         WITHHELD => withheld::receive_withheld(work, &sender, &content),
         key_requests::REQUEST => received_requests::receive_key_request(work, &sender, &content),
         secret_sharing::REQUEST => secret_sharing::receive_secret_request(work, &sender, &content),
@@ -49,25 +51,44 @@ pub(super) fn receive_to_device(work: &mut Work<'_>, text: &str) -> Result<()> {
     }
 }
 
-fn open(work: &mut Work<'_>, sender: &str, content: &Object) -> Result<(OlmPayload, String)> {
-    let OlmContent { sender_key, message_type, body, message } =
-        OlmContent::read(content, &work.own.identity_key)?;
-    let tag = olm_repair::tag(&sender_key.to_base64(), message_type, body);
+/// What came over Olm, and holds.
+struct Received {
+    payload: OlmPayload,
+    sender_key: String,
+    /// The session of a room key, where it was read ahead.
+    room_key: Option<InboundGroupSession>,
+}
+
+fn open(work: &mut Work<'_>, sender: &str, encrypted: Encrypted) -> Result<Received> {
+    let Encrypted { sender_key, message, tag, opened } = encrypted;
     if olm_repair::was_read(work, &tag)? {
         return Err(discarded("it was read before, the server repeats it"));
     }
-    let (session, plaintext) = match olm_sessions::decrypt_olm(work, sender, sender_key, &message) {
+    let identity_key = sender_key.to_base64();
+    let decrypted = match olm_sessions::decrypt_olm(work, sender, sender_key, &message, opened) {
         Err(error) if error.kind == Kind::Olm => {
-            olm_repair::olm_is_broken(work, sender, &sender_key.to_base64())?;
+            olm_repair::olm_is_broken(work, sender, &identity_key)?;
             return Err(error);
         }
         other => other?,
     };
     olm_repair::remember_read(work, tag)?;
-    let payload =
-        judge_payload(work, &plaintext, sender, sender_key, olm_sessions::own_signing_key(work)?)?;
-    olm_sessions::proves_session(work, session, &payload)?;
-    Ok((payload, sender_key.to_base64()))
+    let (payload, room_key) = match decrypted.said {
+        Said::Plaintext(plaintext) => {
+            let signing_key = olm_sessions::own_signing_key(work)?;
+            (judge_payload(work, &plaintext, sender, sender_key, signing_key), None)
+        }
+        Said::Judged { payload, room_key } => {
+            let known = payload.and_then(|payload| {
+                check_known_device(work, &payload, &identity_key)?;
+                Ok(payload)
+            });
+            (known, room_key)
+        }
+    };
+    // Its ratchet moved, whatever the message said.
+    olm_sessions::keep_used(work, decrypted.session, decrypted.is_new, payload.as_ref().ok())?;
+    Ok(Received { payload: payload?, sender_key: identity_key, room_key })
 }
 
 /// Judges what a message said that was for the device of ours with `signing_key`.
@@ -112,9 +133,12 @@ fn is_of_dehydrated_device(work: &Work<'_>, sender: &str, content: &Object) -> R
     Ok(device.is_some_and(|device| device.dehydrated))
 }
 
-fn dispatch(work: &mut Work<'_>, (payload, sender_key): (OlmPayload, String)) -> Result<()> {
+fn dispatch(work: &mut Work<'_>, received: Received) -> Result<()> {
+    let Received { payload, sender_key, room_key } = received;
     match payload.event_type.as_str() {
-        "m.room_key" => room_keys::receive_room_key(work, &payload, &sender_key).map(drop),
+        "m.room_key" => {
+            room_keys::receive_room_key(work, &payload, &sender_key, room_key).map(drop)
+        }
         // A notice that our last messages could not be read.
         "m.dummy" => {
             let signing_key = payload.signing_key.to_base64();

@@ -19,6 +19,11 @@ pub const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 /// The algorithm of one-time and fallback keys.
 pub const SIGNED_CURVE25519: &str = "signed_curve25519";
 
+/// The account once more, with all of its keys: to try with, not to keep.
+pub fn copy(account: &Account) -> Account {
+    Account::from_pickle(account.pickle())
+}
+
 /// The signed `device_keys` object of this account, as canonical JSON.
 ///
 /// # Errors

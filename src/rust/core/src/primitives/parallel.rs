@@ -20,7 +20,7 @@ pub fn limit_threads(threads: usize) {
 }
 
 /// How many threads work on so many items.
-fn threads(items: usize) -> usize {
+pub fn threads(items: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     cores.min(LIMIT.load(Ordering::Relaxed)).min(items / SMALLEST_SHARE)
 }

@@ -367,7 +367,7 @@ pub struct Forger {
     pub device_id: String,
     pub token: String,
     pub account: Account,
-    sessions: BTreeMap<String, Session>,
+    pub sessions: BTreeMap<String, Session>,
 }
 
 impl Forger {
