@@ -15,8 +15,11 @@ test_that("each state is drawn as a sentence, at every size", {
   drawn <- function(x, size = c(7, 5)) {
     paste(texts_of(plot(x), size)$label, collapse = " ")
   }
-  expect_match(drawn(both[[1]]), "@bob:demo requested: the other side is asked")
-  expect_match(drawn(both[[2]]), "mx_verification_accept\\(\\)")
+  expect_match(
+    drawn(both[[1]]),
+    "@bob:demo requested: the other side must accept"
+  )
+  expect_match(drawn(both[[2]]), "requested: the other side waits for you")
   one <- both[[1]]
   for (state in c("started", "scanned", "confirmed", "done", "cancelled")) {
     one <- as_if(one, state = state, code = "m.user", cancelled_here = TRUE)
@@ -59,7 +62,7 @@ test_that("a code that may be scanned is drawn, and can be", {
   expect_equal(states(both)[[1]], "scanned")
   expect_match(
     paste(texts_of(plot(both[[1]]))$label, collapse = " "),
-    "scanned: if the other device says"
+    "scanned: does the other device say"
   )
 })
 
@@ -93,7 +96,7 @@ test_that("without a code to show, both agreed is a sentence", {
   one <- as_if(both[[1]], methods = "m.sas.v1")
   expect_match(
     paste(texts_of(plot(one))$label, collapse = " "),
-    "ready: both agreed: mx_verification_start"
+    "ready: both sides agreed"
   )
   expect_false(mx_verifications(pair$alice)[[1]]$shows_code)
 })
