@@ -108,13 +108,10 @@ pub(super) fn keys_query_answered(
     let mut answer = keys_query::judge(body, &users)?;
     // For a user who is not outdated a newer response was applied since: a late one must not undo
     // it.
-    let mut late = BTreeSet::new();
-    for user_id in &users {
-        let list: Option<DeviceList> = work.tx.get(&[user_id.as_str().into()])?;
-        if list.is_some_and(|list| !list.outdated) {
-            late.insert(user_id.clone());
-        }
-    }
+    let lists: Vec<DeviceList> =
+        work.tx.select_among("user_id", users.iter().map(String::as_str))?;
+    let late = lists.into_iter().filter(|list| !list.outdated).map(|list| list.user_id);
+    let late: BTreeSet<String> = late.collect();
     answer.identities.retain(|identity| !late.contains(&identity.user_id));
     let asked: Vec<_> = asked.iter().filter(|(user, _)| !late.contains(user)).cloned().collect();
     let names: Vec<&str> = users.iter().map(String::as_str).collect();
@@ -129,9 +126,12 @@ fn take_keys_answer(
     for identity in answer.identities {
         user_trust::take_identity(work, identity)?;
     }
-    let mut verdicts: Vec<Verdict> = answer.devices;
+    let mut verdicts = BTreeMap::<String, Vec<Verdict>>::new();
+    for verdict in answer.devices {
+        verdicts.entry(verdict.user_id.clone()).or_default().push(verdict);
+    }
     for (user_id, generation) in asked {
-        let of_user = verdicts.extract_if(.., |verdict| verdict.user_id == *user_id).collect();
+        let of_user = verdicts.remove(user_id).unwrap_or_default();
         // The user's server was not reached, or their part could not be read. Neither says that
         // they have no devices: what is known stays, and is requested again.
         if !answer.users.contains(user_id) {
@@ -157,15 +157,18 @@ fn take_devices(work: &mut Work<'_>, user_id: &str, verdicts: Vec<Verdict>) -> R
     let known = work.tx.select::<Device>(&Query::equal("user_id", user_id))?;
     let told: BTreeSet<&str> = verdicts.iter().map(|v| v.device_id.as_str()).collect();
     let mut changed = false;
+    let mut still_there = BTreeMap::new();
     for mut device in known {
-        if !device.deleted && !told.contains(device.device_id.as_str()) {
+        if told.contains(device.device_id.as_str()) {
+            still_there.insert(device.device_id.clone(), device);
+        } else if !device.deleted {
             device.deleted = true;
             work.tx.put(&device)?;
             changed = true;
         }
     }
     for verdict in &verdicts {
-        changed |= take_device(work, verdict)?;
+        changed |= take_device(work, verdict, still_there.remove(&verdict.device_id))?;
     }
     changed |= note_refused(work, user_id, &verdicts)?;
     if changed {
@@ -198,11 +201,10 @@ fn note_refused(work: &Work<'_>, user_id: &str, verdicts: &[Verdict]) -> Result<
     Ok(true)
 }
 
-/// Returns whether this changed who can be given a room key, or under which key.
-fn take_device(work: &mut Work<'_>, verdict: &Verdict) -> Result<bool> {
+/// Applies a verdict on a device, which is `known` already or not. Returns whether this changed who can be given a room
+/// key, or under which key.
+fn take_device(work: &mut Work<'_>, verdict: &Verdict, known: Option<Device>) -> Result<bool> {
     let Ok(keys) = &verdict.keys else { return Ok(false) };
-    let known: Option<Device> =
-        work.tx.get(&[verdict.user_id.as_str().into(), verdict.device_id.as_str().into()])?;
     let signing_key = keys.signing_key.to_base64();
     if verdict.user_id == work.own.user_id && verdict.device_id == work.own.device_id {
         return check_own_device(work, verdict, &signing_key, &keys.identity_key.to_base64());

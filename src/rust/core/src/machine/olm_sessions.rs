@@ -49,6 +49,9 @@ const MOST_OF_KEY: usize = 16;
 /// How many sessions with one device are kept. The specification asks for four or more.
 pub(super) const MOST_SESSIONS: usize = 8;
 
+/// How many sessions are in memory from when it is known who has one until they are used. Each has 4 KB.
+const MOST_IN_MEMORY: usize = 1024;
+
 /// Contents of to-device events by user and device.
 pub(super) type Contents = BTreeMap<String, BTreeMap<String, Box<RawValue>>>;
 
@@ -68,10 +71,10 @@ pub(super) fn has_olm_session(work: &Work<'_>, device: &Device) -> Result<bool> 
     Ok(channels(work, std::slice::from_ref(device))?.unreached().next().is_none())
 }
 
-/// The Olm sessions to send to devices with. Each was read once.
+/// The Olm sessions to send to devices with. Each is read once, unless there are very many.
 pub(super) struct Channels<'d> {
-    /// By Curve25519 key and id.
-    sessions: BTreeMap<Name, Box<OlmSession>>,
+    /// By Curve25519 key and id; as many as are kept in memory, and were not used yet.
+    sessions: BTreeMap<Name, OlmSession>,
     /// The devices, with the session of each that has one. Two that a user gave the same keys share it.
     devices: Vec<(&'d Device, Option<Name>)>,
     /// How many of the devices had their turn.
@@ -84,7 +87,7 @@ type Name = (String, String);
 pub(super) fn channels<'d>(work: &Work<'_>, devices: &'d [Device]) -> Result<Channels<'d>> {
     let mut channels = Channels { sessions: BTreeMap::new(), devices: Vec::new(), done: 0 };
     for batch in devices.chunks(BATCH) {
-        let mut found = BTreeMap::<String, Vec<Box<OlmSession>>>::new();
+        let mut found = BTreeMap::<String, Vec<OlmSession>>::new();
         for session in sessions_of_all(work, batch)? {
             found.entry(session.identity_key.clone()).or_default().push(session);
         }
@@ -106,8 +109,11 @@ pub(super) fn channels<'d>(work: &Work<'_>, devices: &'d [Device]) -> Result<Cha
             .collect();
         for session in found.into_values().flatten() {
             let name = (session.identity_key.clone(), session.session_id.clone());
+            if channels.sessions.len() == MOST_IN_MEMORY {
+                break;
+            }
             if let Some(device) = wanted.get(&name) {
-                let session = Box::new(OlmSession { peer: peer_of(device), ..*session });
+                let session = OlmSession { peer: peer_of(device), ..session };
                 channels.sessions.entry(name).or_insert(session);
             }
         }
@@ -116,13 +122,13 @@ pub(super) fn channels<'d>(work: &Work<'_>, devices: &'d [Device]) -> Result<Cha
 }
 
 /// The sessions that may lead to one of `devices`, those that were used last first. One statement reads all of them.
-fn sessions_of_all(work: &Work<'_>, devices: &[Device]) -> Result<Vec<Box<OlmSession>>> {
+fn sessions_of_all(work: &Work<'_>, devices: &[Device]) -> Result<Vec<OlmSession>> {
     let keys: BTreeSet<&str> = devices.iter().map(|d| d.identity_key.as_str()).collect();
     let nobody = Peer::Unproven.user_id();
     let users = devices.iter().map(|device| device.user_id.as_str()).chain([nobody]);
     let users: BTreeSet<&str> = users.collect();
     let wanted = Query::among("identity_key", keys).and_among("user_id", users);
-    let mut sessions = work.tx.select_map(&wanted, Box::<OlmSession>::new)?;
+    let mut sessions = work.tx.select_map(&wanted, |session: OlmSession| session)?;
     sessions.sort_by_key(|s| (Reverse(s.last_received_at), s.peer.user_id() == nobody));
     Ok(sessions)
 }
@@ -157,6 +163,7 @@ impl<'d> Channels<'d> {
             if taken == 0 {
                 return Ok(None);
             }
+            read_missing(work, &mut self.sessions, &by_session)?;
             let sessions = by_session.into_iter();
             let sessions =
                 sessions.filter_map(|(name, to)| Some((self.sessions.remove(name)?, to)));
@@ -165,15 +172,13 @@ impl<'d> Channels<'d> {
             for (session, to) in encrypted {
                 if !to.is_empty() {
                     // The ratchet is saved in the transaction in which its message is put in the outbox.
-                    work.tx.put(&*session)?;
+                    work.tx.put(&session)?;
                 }
                 for (device, content) in to {
                     let of_user = contents.entry(device.user_id.clone()).or_default();
                     of_user.insert(device.device_id.clone(), content);
                     given.push(device);
                 }
-                let name = (session.identity_key.clone(), session.session_id.clone());
-                self.sessions.insert(name, session);
             }
             if !given.is_empty() {
                 return Ok(Some((given, contents)));
@@ -182,15 +187,39 @@ impl<'d> Channels<'d> {
     }
 }
 
+/// Reads those of the sessions with these names that are not in memory: because there were too many, or because they
+/// were used before.
+fn read_missing(
+    work: &Work<'_>,
+    sessions: &mut BTreeMap<Name, OlmSession>,
+    wanted: &BTreeMap<&Name, Vec<&Device>>,
+) -> Result<()> {
+    let missing: Vec<&Name> =
+        wanted.keys().filter(|name| !sessions.contains_key(**name)).copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let keys: BTreeSet<&str> = missing.iter().map(|(key, _)| key.as_str()).collect();
+    let ids: BTreeSet<&str> = missing.iter().map(|(_, id)| id.as_str()).collect();
+    let missing = Query::among("identity_key", keys).and_among("session_id", ids);
+    for session in work.tx.select_map(&missing, |session: OlmSession| session)? {
+        let name = (session.identity_key.clone(), session.session_id.clone());
+        if let Some([device, ..]) = wanted.get(&name).map(Vec::as_slice) {
+            sessions.insert(name, OlmSession { peer: peer_of(device), ..session });
+        }
+    }
+    Ok(())
+}
+
 /// Encrypts an event to devices, each with the session that leads to it, on all cores. Those to which it fails are
 /// left out.
 #[expect(clippy::type_complexity, reason = "what goes in and what comes out are alike")]
 fn encrypt<'d>(
     work: &Work<'_>,
-    sessions: Vec<(Box<OlmSession>, Vec<&'d Device>)>,
+    sessions: Vec<(OlmSession, Vec<&'d Device>)>,
     event_type: &str,
     content: &RawValue,
-) -> Result<Vec<(Box<OlmSession>, Vec<(&'d Device, Box<RawValue>)>)>> {
+) -> Result<Vec<(OlmSession, Vec<(&'d Device, Box<RawValue>)>)>> {
     let device_keys: &RawValue = serde_json::from_str(&work.own.device_keys)
         .or_fail(Kind::Internal, "Our own device keys")?;
     let own = &work.own;
@@ -269,12 +298,11 @@ pub(super) fn keys_claim_answered(
     body: &str,
 ) -> Result<()> {
     let answer = keys_claim::Answer::read(body)?;
-    let mut devices = Vec::new();
-    for (user_id, device_id) in asked {
-        let device: Option<Device> =
-            work.tx.get(&[user_id.as_str().into(), device_id.as_str().into()])?;
-        devices.extend(device);
-    }
+    let users: BTreeSet<&str> = asked.iter().map(|(user_id, _)| user_id.as_str()).collect();
+    let known: Vec<Device> = work.tx.select_among("user_id", users)?;
+    let name = |device: &Device| (device.user_id.clone(), device.device_id.clone());
+    let mut known: BTreeMap<_, Device> = known.into_iter().map(|d| (name(&d), d)).collect();
+    let devices: Vec<Device> = asked.iter().filter_map(|name| known.remove(name)).collect();
     let account = own_account::account(work)?;
     let opened = parallel::map(devices, |device| {
         let open = || {
@@ -408,8 +436,8 @@ pub(super) enum Said {
     Plaintext(Zeroizing<Vec<u8>>),
     /// It was judged ahead: see [`Opened`].
     Judged {
-        payload: Result<OlmPayload>,
-        room_key: Option<InboundGroupSession>,
+        payload: Result<Box<OlmPayload>>,
+        room_key: Option<Box<InboundGroupSession>>,
     },
 }
 
@@ -441,7 +469,9 @@ pub(super) fn decrypt_olm(
     {
         let Opened { session, payload, room_key, .. } = *opened;
         let session = OlmSession::new(identity_key, session, now);
-        return Ok(Decrypted { session, is_new: true, said: Said::Judged { payload, room_key } });
+        let said =
+            Said::Judged { payload: payload.map(Box::new), room_key: room_key.map(Box::new) };
+        return Ok(Decrypted { session, is_new: true, said });
     }
     let (at, plaintext) =
         decrypt(&mut sessions, || own_account::account_mut(work), sender_key, message, now)?;

@@ -81,9 +81,9 @@ fn open(work: &mut Work<'_>, sender: &str, encrypted: Encrypted) -> Result<Recei
         Said::Judged { payload, room_key } => {
             let known = payload.and_then(|payload| {
                 check_known_device(work, &payload, &identity_key)?;
-                Ok(payload)
+                Ok(*payload)
             });
-            (known, room_key)
+            (known, room_key.map(|session| *session))
         }
     };
     // Its ratchet moved, whatever the message said.

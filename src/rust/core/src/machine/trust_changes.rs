@@ -1,7 +1,7 @@
 //! Tells handlers when the trust in a user or a device changes: as rows of the inbox, between the
 //! events of rooms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{UserTrust, Work, devices, inbox, user_trust};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         trust::{self, Trust},
     },
     primitives::canonical_json::{Json, Object},
-    store::records::{Device, Event},
+    store::records::Event,
 };
 
 /// The types of the rows.
@@ -30,7 +30,7 @@ pub(super) fn telling<T>(
     users: &[&str],
     change: impl FnOnce(&mut Work<'_>) -> Result<T>,
 ) -> Result<T> {
-    let before = users.iter().map(|user| known(work, user)).collect::<Result<Vec<_>>>()?;
+    let before = known_of_all(work, users)?;
     let done = change(work)?;
     for (user, before) in users.iter().zip(before) {
         // What is seen for the first time has not changed.
@@ -41,20 +41,27 @@ pub(super) fn telling<T>(
     Ok(done)
 }
 
-fn known(work: &Work<'_>, user_id: &str) -> Result<Known> {
-    let owner = user_trust::owner(work, user_id)?;
-    let ours = |id: &str| user_id == work.own.user_id && id == work.own.device_id;
-    let mut devices = devices::devices_of(work, user_id)?;
-    devices.retain(|device| !ours(&device.device_id));
-    let trust = |device: Device| (device.device_id.clone(), trust::of_device(&device, &owner));
-    Ok(Known {
-        devices: devices.into_iter().map(trust).collect(),
-        user: user_trust::trust_in_user(work, user_id)?,
-    })
+fn known_of_all(work: &Work<'_>, users: &[&str]) -> Result<Vec<Known>> {
+    let users_set: BTreeSet<String> = users.iter().map(|user| (*user).to_owned()).collect();
+    let mut identities = user_trust::judge_owners(work, &users_set)?;
+    let mut devices = BTreeMap::<String, BTreeMap<String, Trust>>::new();
+    for device in devices::devices_of_all(work, &users_set)? {
+        if device.user_id != work.own.user_id || device.device_id != work.own.device_id {
+            let trust = trust::of_device(&device, &*user_trust::owner(work, &device.user_id)?);
+            devices.entry(device.user_id).or_default().insert(device.device_id, trust);
+        }
+    }
+    let known = |user: &&str| {
+        Ok(Known {
+            user: user_trust::trust_by(work, user, identities.remove(*user))?,
+            devices: devices.remove(*user).unwrap_or_default(),
+        })
+    };
+    users.iter().map(known).collect()
 }
 
 fn tell(work: &Work<'_>, user_id: &str, before: &Known) -> Result<()> {
-    let now = known(work, user_id)?;
+    let Some(now) = known_of_all(work, &[user_id])?.pop() else { return Ok(()) };
     if before.user.master_key.is_some() && now.user != before.user {
         let flag = |name: &str, value: bool| (name.to_owned(), Json::Bool(value));
         let content = Object::from([

@@ -175,7 +175,15 @@ pub(super) fn put_identity(work: &Work<'_>, identity: &Identity) -> Result<()> {
 }
 
 pub(super) fn trust_in_user(work: &Work<'_>, user_id: &str) -> Result<UserTrust> {
-    let identity = identity::identity(work, user_id)?;
+    trust_by(work, user_id, identity::identity(work, user_id)?)
+}
+
+/// The same where the identity of the user was read already.
+pub(super) fn trust_by(
+    work: &Work<'_>,
+    user_id: &str,
+    identity: Option<Identity>,
+) -> Result<UserTrust> {
     let owner = owner(work, user_id)?;
     Ok(UserTrust {
         verified: owner.verified && !owner.changed,
@@ -254,19 +262,21 @@ pub(super) fn violations(work: &Work<'_>, users: &BTreeSet<String>) -> Result<Ve
     Ok(known.into_iter().filter(is_violated).map(|known| known.user_id).collect())
 }
 
-/// Judges the identities of all of `users`, so that [`owner`] asks for none of them alone.
-pub(super) fn judge_owners(work: &Work<'_>, users: &BTreeSet<String>) -> Result<()> {
-    let judged = |user_id: &&String| work.owners.borrow().contains_key(*user_id);
-    let users: Vec<&String> = users.iter().filter(|user_id| !judged(user_id)).collect();
-    let known: Vec<Identity> =
-        work.tx.select_among("user_id", users.iter().map(|user| user.as_str()))?;
-    let mut known: BTreeMap<String, Identity> =
+/// Judges the identities of all of `users`, so that [`owner`] asks for none of them alone. Returns them.
+pub(super) fn judge_owners(
+    work: &Work<'_>,
+    users: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Identity>> {
+    let known: Vec<Identity> = work.tx.select_among("user_id", users.iter().map(String::as_str))?;
+    let known: BTreeMap<String, Identity> =
         known.into_iter().map(|identity| (identity.user_id.clone(), identity)).collect();
     for user_id in users {
-        let owner = Rc::new(owner_by(work, known.remove(user_id))?);
-        work.owners.borrow_mut().insert(user_id.clone(), owner);
+        if !work.owners.borrow().contains_key(user_id) {
+            let owner = Rc::new(owner_by(work, known.get(user_id))?);
+            work.owners.borrow_mut().insert(user_id.clone(), owner);
+        }
     }
-    Ok(())
+    Ok(known)
 }
 
 /// What the identity of a user is worth.
@@ -274,17 +284,17 @@ pub(super) fn owner(work: &Work<'_>, user_id: &str) -> Result<Rc<Owner>> {
     if let Some(known) = work.owners.borrow().get(user_id) {
         return Ok(Rc::clone(known));
     }
-    let owner = Rc::new(owner_by(work, identity::identity(work, user_id)?)?);
+    let owner = Rc::new(owner_by(work, identity::identity(work, user_id)?.as_ref())?);
     work.owners.borrow_mut().insert(user_id.to_owned(), Rc::clone(&owner));
     Ok(owner)
 }
 
-fn owner_by(work: &Work<'_>, identity: Option<Identity>) -> Result<Owner> {
+fn owner_by(work: &Work<'_>, identity: Option<&Identity>) -> Result<Owner> {
     let Some(identity) = identity else { return Ok(Owner::default()) };
     Ok(Owner {
         changed: identity.changed(),
-        verified: is_verified(work, &identity)?,
-        self_signing_key: identity.self_signing_key,
+        verified: is_verified(work, identity)?,
+        self_signing_key: identity.self_signing_key.clone(),
     })
 }
 

@@ -2,7 +2,7 @@
 //! had come alone.
 
 use mxcrypt_core::{
-    primitives::olm,
+    primitives::{account, canonical_json::Json, olm},
     store::{
         Query,
         records::{InboundSession, OlmSession, Peer},
@@ -12,10 +12,13 @@ use serde_json::{Value, json};
 use vodozemac::{
     Curve25519PublicKey,
     megolm::{GroupSession, SessionConfig},
-    olm::Session,
+    olm::{Account, OlmMessage},
 };
 
-use crate::scene::{Forger, Person, Scene, parse, room_key};
+use crate::{
+    scene::{Forger, Person, Scene, parse, room_key},
+    to_device::invite,
+};
 
 /// More than the one-time keys of a device, so that some write to its fallback key.
 const CROWD: usize = 80;
@@ -141,6 +144,51 @@ fn a_one_time_key_opens_one_session_in_a_crowd() {
     }
 }
 
+fn publish(scene: &mut Scene, account: &Account, user: &str, device_id: &str, token: &str) {
+    let keys = account::device_keys(account, user, device_id).unwrap();
+    let one_time = account::unpublished_keys(account, user, device_id).unwrap();
+    let mut body = parse(&Json::Object(one_time).text().unwrap());
+    body["device_keys"] = parse(&keys);
+    assert_eq!(scene.call(Some(token), "POST", "keys/upload", body).status, 200);
+}
+
+/// The only Olm message that a device was sent.
+fn sent_to(scene: &mut Scene, account: &Account, token: &str) -> OlmMessage {
+    let answer = parse(&scene.call(Some(token), "GET", "sync", Value::Null).body);
+    let events = answer["to_device"]["events"].as_array().unwrap();
+    assert_eq!(events.len(), 1, "{answer}");
+    let part = &events[0]["content"]["ciphertext"][account.curve25519_key().to_base64()];
+    olm::message(part["type"].as_i64().unwrap(), part["body"].as_str().unwrap()).unwrap()
+}
+
+/// More devices than there are sessions in memory while a key is shared.
+#[test]
+fn a_key_reaches_all_of_very_many_devices() {
+    let mut scene = Scene::new();
+    let mut alice = scene.person("alice");
+    let room_id = scene.room(&mut [&mut alice]);
+    let mut devices = Vec::new();
+    let mut user = String::new();
+    for _ in 0..1100 {
+        let (name, device_id, token) = scene.login("many");
+        let mut account = Account::new();
+        account.generate_one_time_keys(1);
+        publish(&mut scene, &account, &name, &device_id, &token);
+        devices.push((account, token));
+        user = name;
+    }
+    invite(&mut scene, &alice.token, &room_id, &user);
+    scene.enter(&devices[0].1, &room_id);
+    alice.sync(&mut scene);
+    alice.say(&mut scene, &room_id, "one");
+    let sender = Curve25519PublicKey::from_base64(&alice.identity_key()).unwrap();
+    for (account, token) in &mut devices {
+        let OlmMessage::PreKey(message) = sent_to(&mut scene, account, token) else { panic!() };
+        let said = olm::inbound(account, sender, &message).unwrap().plaintext;
+        assert_eq!(parse(str::from_utf8(&said).unwrap())["type"], "m.room_key");
+    }
+}
+
 /// Somebody publishes two devices with the same keys. What is encrypted to the second continues the ratchet of the
 /// first: no message key is used for two messages.
 #[test]
@@ -149,40 +197,19 @@ fn devices_with_the_same_keys_are_not_encrypted_to_with_the_same_message_key() {
     let mut alice = scene.person("alice");
     let mallory = scene.forger("mallory");
     let room_id = scene.room(&mut [&mut alice]);
-    crate::to_device::invite(&mut scene, &alice.token, &room_id, &mallory.user);
+    invite(&mut scene, &alice.token, &room_id, &mallory.user);
     scene.enter(&mallory.token, &room_id);
     let mut account = mallory.account;
     account.generate_one_time_keys(2);
     let (_, second, second_token) = scene.login("mallory");
-    for (device_id, token) in [(&mallory.device_id, &mallory.token), (&second, &second_token)] {
-        let keys =
-            mxcrypt_core::primitives::account::device_keys(&account, &mallory.user, device_id);
-        let one_time =
-            mxcrypt_core::primitives::account::unpublished_keys(&account, &mallory.user, device_id);
-        let one_time = mxcrypt_core::primitives::canonical_json::Json::Object(one_time.unwrap());
-        let mut body = parse(&one_time.text().unwrap());
-        body["device_keys"] = parse(&keys.unwrap());
-        assert_eq!(scene.call(Some(token), "POST", "keys/upload", body).status, 200);
-    }
+    publish(&mut scene, &account, &mallory.user, &mallory.device_id, &mallory.token);
+    publish(&mut scene, &account, &mallory.user, &second, &second_token);
     alice.sync(&mut scene);
     alice.say(&mut scene, &room_id, "one");
-    let mut session: Option<Session> = None;
-    for token in [&mallory.token, &second_token] {
-        let answer = scene.call(Some(token), "GET", "sync", Value::Null);
-        let answer = parse(&answer.body);
-        let events = answer["to_device"]["events"].as_array().unwrap();
-        assert_eq!(events.len(), 1, "{answer}");
-        let key = account.curve25519_key();
-        let part = &events[0]["content"]["ciphertext"][key.to_base64()];
-        let message = olm::message(part["type"].as_i64().unwrap(), part["body"].as_str().unwrap());
-        let message = message.unwrap();
-        match (&mut session, &message) {
-            (Some(session), _) => drop(olm::decrypt(session, &message).unwrap()),
-            (None, vodozemac::olm::OlmMessage::PreKey(inner)) => {
-                let sender = Curve25519PublicKey::from_base64(&alice.identity_key()).unwrap();
-                session = Some(olm::inbound(&mut account, sender, inner).unwrap().session);
-            }
-            other => panic!("{other:?}"),
-        }
-    }
+    let first = sent_to(&mut scene, &account, &mallory.token);
+    let second = sent_to(&mut scene, &account, &second_token);
+    let OlmMessage::PreKey(inner) = &first else { panic!("{first:?}") };
+    let sender = Curve25519PublicKey::from_base64(&alice.identity_key()).unwrap();
+    let mut session = olm::inbound(&mut account, sender, inner).unwrap().session;
+    olm::decrypt(&mut session, &second).unwrap();
 }
