@@ -386,8 +386,10 @@
     var field = event.target;
     if (field.type === "file" && field.files.length > 0) {
       field.dataset.chosen = field.files[0].name + " " + field.files[0].size;
-      document.getElementById(field.id + "_chosen").textContent =
-        "Chosen: " + field.files[0].name;
+      var note = document.getElementById(field.id + "_chosen");
+      if (note) {
+        note.textContent = "Chosen: " + field.files[0].name;
+      }
     }
   }, true);
 
