@@ -24,14 +24,28 @@
 #'
 #' Browsers give pages the camera only on this machine or over HTTPS.
 #'
+#' @section Status, keys and recovery:
+#' * "Status": what is out of sync, a repair, and a link to the view that helps.
+#' * "Key backup": its version, where its key is, its signatures and whether it is trusted.
+#'   It is filled, restored, switched off and on, or deleted.
+#' * "Recovery": encryption is set up with a recovery key or a passphrase, this device is
+#'   verified with it, it is changed, and the identity is reset. What that costs is said
+#'   before.
+#' * "Export and import": key files, as Element has them.
+#' * "Unreadable messages": how many there are in which room, why, and what helps.
+#'
+#' Long work, such as the restoring of many keys, goes on between what you do on the page.
+#' If the page is closed, the rest is done when you press the button again.
+#'
 #' @section Who may open it:
 #' Whoever opens the page can do all that you can do with the client. It is served to this
 #' machine only, and its address has a random token without which nothing is shown. To
 #' serve it to other machines, give their name for this one in `hosts`, start the app with
 #' `shiny::runApp(host = "0.0.0.0")`, and put HTTPS before it.
 #'
-#' The page holds no secret that was not asked for. A new recovery key is shown once, when
-#' you ask for it.
+#' The page holds no secret that was not asked for. A new recovery key is shown when you
+#' ask for it, until you say that it is saved. An exported file is deleted from this machine
+#' when the page is closed.
 #'
 #' @inheritParams mx_client_session
 #' @param hosts Names, without a port, under which the page may be reached from elsewhere.

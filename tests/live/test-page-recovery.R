@@ -224,3 +224,35 @@ test_that("an identity is reset without another device and without its key", {
   # The history is gone with the backup.
   expect_no_match(shown_in(late, own$room), "^from")
 })
+
+test_that("a server that approves a reset on its web page gets a link to it", {
+  withr::local_envvar(MXCRYPT_PASSWORD = NA)
+  withr::local_options(mxcrypt.keyring = FALSE, rlang_interactive = FALSE)
+  oauth <- live_oauth()
+  person <- paste0("u", substr(tolower(gsub("\\W", "", random_text())), 1, 10))
+  dir <- withr::local_tempdir()
+  sign_in <- function() {
+    mx_client_configure(
+      oauth$url,
+      path = file.path(dir, "matrix.json"),
+      store_dir = file.path(dir, "crypto")
+    )
+  }
+  condition <- expect_error(sign_in(), class = "mx_error_approval")
+  oauth$approve(condition$user_code, person)
+  client <- sign_in()
+  mx_recovery_key_forget(mx_crypto_setup(client)$recovery_key)
+  old <- mx_crypto_status(client)$master_key
+  page <- live_browser()$open(security_app(client)$view("recovery"))
+  page$expect("button", "Reset identity")
+  expect_equal(page$count(css = field("recovery_reset", "password")), 0)
+  agree(page, "recovery_reset", "Reset identity")
+  page$expect("link", "Approve it at your server")
+  look_at(page, "page-recovery-approval-desktop")
+  url <- page$attribute("href", "link", "Approve it at your server")
+  oauth$allow_reset(person, url)
+  agree(page, "recovery_reset", "Reset identity")
+  page$expect("button", "Show the recovery key", seconds = 40)
+  expect_no_faults(page)
+  expect_false(mx_crypto_status(client)$master_key == old)
+})
