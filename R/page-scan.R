@@ -64,26 +64,26 @@ most_pixels <- 4e6
 
 grey_sent <- function(sent, call = caller_env()) {
   sides <- if (is.list(sent)) sent[c("width", "height")]
-  is_side <- function(x) {
-    is.numeric(x) && length(x) == 1L && isTRUE(x >= 1 && x == round(x))
-  }
   fits <- length(sides) == 2L &&
     all(vapply(sides, is_side, NA)) &&
-    prod(unlist(sides)) <= most_pixels &&
-    is_string(sent[["grey"]])
-  bytes <- if (fits) {
-    tryCatch(
-      jsonlite::base64_dec(sent[["grey"]]),
-      error = function(condition) raw()
-    )
-  }
+    prod(unlist(sides)) <= most_pixels
+  bytes <- if (fits) decoded_base64(sent[["grey"]])
   if (!fits || length(bytes) != prod(unlist(sides))) {
     mx_abort("This is no picture.", "mx_error_argument", call = call)
   }
-  matrix(
-    as.integer(bytes) / 255,
-    nrow = sent[["height"]],
-    byrow = TRUE
+  matrix(as.integer(bytes) / 255, nrow = sent[["height"]], byrow = TRUE)
+}
+
+# How many pixels wide or high something is.
+is_side <- function(x) {
+  is.numeric(x) && length(x) == 1L && isTRUE(x >= 1 && x == round(x))
+}
+
+# Nothing where it is none.
+decoded_base64 <- function(text) {
+  tryCatch(
+    jsonlite::base64_dec(string_or_empty(text)),
+    error = function(condition) raw()
   )
 }
 
