@@ -8,6 +8,7 @@
 #                                tools/build.sh; the results come to .tools/build/next-debian
 #
 # NEXT_DEBIAN=forky names another release. Its Rust must be as new as DESCRIPTION says.
+# NEXT_LANG=en_US.iso885915 checks in the locale of one of CRAN's machines.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -18,7 +19,9 @@ source "$root/tools/chroot.sh"
 own_mounts "$@"
 
 # What R CMD check needs beside R; fonts for the vignettes' figures, and ip for the loopback.
-tools=(r-base-dev cargo rustc devscripts pandoc qpdf tidy xz-utils fonts-dejavu-core iproute2)
+tools=(
+  r-base-dev cargo rustc devscripts pandoc qpdf tidy xz-utils locales fonts-dejavu-core iproute2
+)
 
 inside() { chroot "$base" env -i PATH="$path" HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }
 
@@ -45,6 +48,7 @@ make_base() {
   mapfile -t found < <(cd "$root" && wanted | grep -Fxf - <(printf '%s\n' "$known"))
   inside apt-get install -y --no-install-recommends "${tools[@]}" "${found[@]}"
   inside apt-get clean
+  inside localedef -i en_US -f ISO-8859-15 en_US.iso885915
   # CRAN's machines do not check as root.
   inside useradd --create-home checker
   umount --recursive "$base/proc" "$base/dev"
@@ -64,7 +68,8 @@ check() {
   inside chown -R checker: /home/checker/mxcrypt
   mount_system "$base"
   # In a network of its own, with nothing but the loopback, which tests listen on.
-  unshare --net chroot "$base" env -i PATH="$path" HOME=/home/checker LANG=C.UTF-8 sh -euc '
+  unshare --net chroot "$base" \
+    env -i PATH="$path" HOME=/home/checker LANG="${NEXT_LANG:-C.UTF-8}" sh -euc '
     ip link set lo up
     [ -z "$(ip route)" ]
     cargo --version

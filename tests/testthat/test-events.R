@@ -297,6 +297,8 @@ test_that("events bind and become tibbles", {
 })
 
 test_that("flat events can be written to a file and read again", {
+  # read.csv() keeps no letters in the locale C.
+  skip_if(Sys.getlocale("LC_CTYPE") == "C")
   pair <- demo_pair()
   mx_sync(pair$bob)
   texts <- c("two\nlines, and \"quotes\"", "d\u00e9j\u00e0")
