@@ -150,6 +150,13 @@
     }
   });
 
+  // Who leaves the view and comes back at once has left it, too.
+  window.addEventListener("hashchange", function () {
+    if (camera) {
+      isPlaced();
+    }
+  });
+
   // Pictures ------------------------------------------------------------------
 
   document.addEventListener("change", function (event) {

@@ -388,6 +388,12 @@ test_that("what a browser sends in place of a picture is a sentence", {
     expect_match(told$html, "This is no picture.", fixed = TRUE)
     expect_false(told$again)
   }
+  # The page makes large pictures smaller.
+  large <- list(width = 2001, height = 2000)
+  large$grey <- jsonlite::base64_enc(raw(2001 * 2000))
+  large$number <- both[[2]]$number
+  told <- shows_picture(people$page, large)
+  expect_match(told$html, "This is no picture.", fixed = TRUE)
   expect_equal(newest_of(people$alice)$state, "ready")
 })
 
