@@ -138,7 +138,10 @@ as_paths <- function(path, arg, call) {
 marked_paths <- function(path) {
   if (is.character(path) && !isTRUE(l10n_info()[["UTF-8"]])) {
     is_utf8 <- Encoding(path) == "unknown" & validUTF8(path)
-    Encoding(path)[is_utf8] <- "UTF-8"
+    # R 4.6 refuses to mark nothing.
+    if (any(is_utf8)) {
+      Encoding(path)[is_utf8] <- "UTF-8"
+    }
   }
   path
 }

@@ -18,9 +18,10 @@ base=$work/base
 source "$root/tools/chroot.sh"
 own_mounts "$@"
 
-# What R CMD check needs beside R; fonts for the vignettes' figures, and ip for the loopback.
+# What R CMD check and the tests need beside R; fonts for figures, and ip for the loopback.
 tools=(
-  r-base-dev cargo rustc devscripts pandoc qpdf tidy xz-utils locales fonts-dejavu-core iproute2
+  r-base-dev r-cran-codetools cargo rustc devscripts pandoc qpdf tidy xz-utils locales
+  fonts-dejavu-core iproute2
 )
 
 inside() { chroot "$base" env -i PATH="$path" HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }

@@ -173,6 +173,7 @@ test_that("the exit status says what is wrong, and where to look", {
 })
 
 test_that("without a network, what can wait does, and goes with the next", {
+  skip_without_utf8()
   at <- commanded()
   expect_equal(at$run("outbox"), list(status = 0L, out = character(), err = ""))
   real <- http_once

@@ -262,6 +262,7 @@ test_that("where the server does not say that a room is plain, nothing is sent",
 })
 
 test_that("a name beyond ASCII is sent in any locale", {
+  skip_without_utf8()
   dir <- withr::local_tempdir()
   path <- file.path(dir, "d\u00e9j\u00e0.csv")
   skip_if_not(

@@ -360,7 +360,8 @@ test_that("a report that fails is its error, with chunk and lines", {
   )
   condition <- expect_no_report(pair, input, "\\{no\\} such %s data")
   expect_match(conditionMessage(condition), "bad", fixed = TRUE)
-  expect_match(conditionMessage(condition), "lines 20-22", fixed = TRUE)
+  # Older versions of knitr count the lines of the chunk without its first.
+  expect_match(conditionMessage(condition), "(lines 20|[.]Rmd:19)-22")
   expect_identical(conditionMessage(condition$parent), "{no} such %s data")
   expect_null(getOption("mxcrypt.test"))
   expect_null(grDevices::dev.list())
@@ -373,6 +374,8 @@ test_that("a report that fails is its error, with chunk and lines", {
 })
 
 test_that("a report may do what it likes to its session", {
+  # The cache of knitr needs it.
+  skip_if_not_installed("codetools")
   skip_without_rmarkdown()
   pair <- demo_pair()
   home <- getwd()
@@ -444,7 +447,10 @@ test_that("a report that deletes its own result is an error", {
   skip_without_rmarkdown()
   pair <- demo_pair()
   input <- a_report(
-    chunk("unlink(dirname(dirname(knitr::opts_chunk$get('fig.path'))), TRUE)")
+    chunk(
+      "report <- dirname(dirname(knitr::opts_chunk$get('fig.path')))",
+      "unlink(dirname(report), TRUE)"
+    )
   )
   expect_no_report(pair, input, "could not be rendered")
   format <- rmarkdown::html_document()
@@ -458,6 +464,7 @@ test_that("a report that deletes its own result is an error", {
 })
 
 test_that("names of files may be unusual", {
+  skip_without_utf8()
   skip_without_rmarkdown()
   pair <- demo_pair()
   input <- a_report(
