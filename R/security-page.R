@@ -37,15 +37,15 @@
 #' Long work, such as the restoring of many keys, goes on between what you do on the page.
 #' If the page is closed, the rest is done when you press the button again.
 #'
+#' The page holds no secret that was not asked for. A new recovery key is shown when you
+#' ask for it, until you say that it is saved. An exported file is deleted from this machine
+#' when the page is closed.
+#'
 #' @section Who may open it:
 #' Whoever opens the page can do all that you can do with the client. It is served to this
 #' machine only, and its address has a random token without which nothing is shown. To
 #' serve it to other machines, give their name for this one in `hosts`, start the app with
 #' `shiny::runApp(host = "0.0.0.0")`, and put HTTPS before it.
-#'
-#' The page holds no secret that was not asked for. A new recovery key is shown when you
-#' ask for it, until you say that it is saved. An exported file is deleted from this machine
-#' when the page is closed.
 #'
 #' @inheritParams mx_client_session
 #' @param hosts Names, without a port, under which the page may be reached from elsewhere.

@@ -252,7 +252,12 @@ test_that("a server that approves a reset on its web page gets a link to it", {
   url <- page$attribute("href", "link", "Approve it at your server")
   oauth$allow_reset(person, url)
   agree(page, "recovery_reset", "Reset identity")
-  page$expect("button", "Show the recovery key", seconds = 40)
+  page$expect_text(
+    "You have a new identity",
+    css = "#recovery_forms",
+    seconds = 40
+  )
+  page$expect("button", "Show the recovery key")
   expect_no_faults(page)
   expect_false(mx_crypto_status(client)$master_key == old)
 })
