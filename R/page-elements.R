@@ -412,7 +412,7 @@ run_parts <- function(page, form, told) {
   }
   step <- function() {
     if (is_closed()) {
-      return(parts[["stop"]]())
+      return(parts[["end"]]())
     }
     done <- with_told(parts[["next_part"]]())
     told[["steps"]] <<- c(told[["steps"]], done[["steps"]])
@@ -424,7 +424,7 @@ run_parts <- function(page, form, told) {
     if (done[["ok"]]) {
       done <- with_told(work[["finish"]](parts[["result"]]()))
     }
-    parts[["stop"]]()
+    parts[["end"]]()
     told[["ok"]] <- done[["ok"]]
     told[["outcome"]] <- done[["outcome"]]
     end_form(page, form, told)

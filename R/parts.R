@@ -2,19 +2,19 @@
 # serves its browser (run_parts() in page-elements.R).
 
 # `next_part()` does the next part, and returns how much of `total` is done then; NULL when
-# nothing is left. `result()` is what came of it. `stop()` cleans up, at any time.
+# nothing is left. `result()` is what came of it. `end()` cleans up, at any time.
 new_parts <- function(
   next_part,
   result,
-  stop = function() NULL,
+  end = function() NULL,
   total = 100
 ) {
-  list(next_part = next_part, result = result, stop = stop, total = total)
+  list(next_part = next_part, result = result, end = end, total = total)
 }
 
 # Does all of it now, and returns the result.
 do_parts <- function(parts, name, format = NULL) {
-  on.exit(parts[["stop"]]())
+  on.exit(parts[["end"]]())
   bar <- cli::cli_progress_bar(
     name,
     total = parts[["total"]],

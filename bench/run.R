@@ -14,28 +14,31 @@ rows <- rows_of(wanted)
 whole <- length(wanted) == 0L && !quick
 results <- if (whole) "bench" else ".tools/bench-results"
 
+# The contenders of a process, in turn. What takes longest is only timed, and once.
+measure_beside <- function(of_process, run, keep) {
+  if (any(of_process$once) && run != 1) {
+    return(invisible())
+  }
+  for (raw in stats::na.omit(unique(of_process$raw))) {
+    keep("limit", raw, run == 0)
+  }
+  for (sdk in stats::na.omit(unique(of_process$sdk))) {
+    if (with_sdk) keep("sdk", sdk, run == 0)
+  }
+  keep("mxcrypt", of_process$process[[1]], run == 0)
+}
+
 measure_all <- function() {
   measured <- list()
   keep <- function(contender, process, counted) {
     found <- run_process(contender, process, fixtures, counted)
     measured[[length(measured) + 1L]] <<- found
   }
-  # The first run counts flushes, and is not timed. What takes longest is only timed,
-  # and once.
+  # The first run counts flushes, and is not timed.
   for (run in seq(if (can_count()) 0 else 1, runs)) {
     message(if (run == 0) "counting flushes" else paste("run", run, "of", runs))
     for (process in unique(rows$process)) {
-      of_process <- rows[rows$process == process, ]
-      if (any(of_process$once) && run != 1) {
-        next
-      }
-      for (raw in stats::na.omit(unique(of_process$raw))) {
-        keep("limit", raw, run == 0)
-      }
-      for (sdk in stats::na.omit(unique(of_process$sdk))) {
-        if (with_sdk) keep("sdk", sdk, run == 0)
-      }
-      keep("mxcrypt", process, run == 0)
+      measure_beside(rows[rows$process == process, ], run, keep)
     }
   }
   if (any(startsWith(rows$process, "w5"))) {
