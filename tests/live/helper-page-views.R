@@ -1,13 +1,17 @@
-# The page of mx_security_page() in a process of its own, as a person runs it.
+# The page of mx_security_page(), or of a room, in a process of its own, as a person runs it.
 
 # `client` is signed in; the app loads it from its path. Stopped when `.local_envir` ends.
-security_app <- function(client, .local_envir = parent.frame()) {
+security_app <- function(client, room = NULL, .local_envir = parent.frame()) {
   # The homeserver may take a port.
   force(client)
   port <- free_port()
-  run <- function(path, port) {
+  run <- function(path, room, port) {
     client <- mxcrypt::mx_client_load(path = path)
-    app <- mxcrypt::mx_security_page(client)
+    app <- if (is.null(room)) {
+      mxcrypt::mx_security_page(client)
+    } else {
+      mxcrypt::mx_room_page(client, room)
+    }
     cat("token:", attr(app, "token"), "\n")
     shiny::runApp(app, port = port, launch.browser = FALSE)
   }
@@ -15,7 +19,7 @@ security_app <- function(client, .local_envir = parent.frame()) {
   log <- withr::local_tempfile(.local_envir = .local_envir)
   process <- callr::r_bg(
     run,
-    list(client$path, port),
+    list(client$path, room, port),
     stdout = log,
     stderr = "2>&1",
     cleanup = TRUE,
