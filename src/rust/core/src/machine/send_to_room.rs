@@ -165,12 +165,13 @@ fn send_encrypted(
                 pump.hold_up(room_id, &failure);
                 return Ok(());
             }
-            let message = "No device of anybody could be given the key: nobody could read it.";
+            let message = "No device of any recipient could be given the key, so nobody could read \
+                           this message.";
             return refuse_for(pump, room_id, readers, "MXCRYPT_REACHES_NOBODY", message);
         }
         Sharing::OnlyUnsigned => {
-            let message =
-                "No device of anybody is signed by an identity that counts, and others get no key.";
+            let message = "No recipient has a device signed by an accepted identity, so nobody could \
+                           read this message.";
             return refuse_for(pump, room_id, readers, "MXCRYPT_ONLY_UNSIGNED", message);
         }
         Sharing::UnsignedOfVerified => {
