@@ -143,7 +143,8 @@ set_up_crypto <- function(
       make_identity(client, machine, given, reset, call)
       done("created an identity")
     }
-    publish_identity(client, machine, status, password, done, call)
+    begun_with <- if (goes_on) given
+    publish_identity(client, machine, status, password, begun_with, done, call)
   } else if (!"self_signing" %in% status[["held"]]) {
     open_identity(client, machine, given, call)
     opened <- TRUE
@@ -245,6 +246,7 @@ publish_identity <- function(
   machine,
   status,
   password,
+  begun_with,
   done,
   call = caller_env()
 ) {
@@ -252,6 +254,7 @@ publish_identity <- function(
   if (under_way != "published") {
     store_identity(client, machine, call)
     done("put its private keys in secret storage")
+    check_begun_with(client, machine, begun_with, call)
   }
   if (under_way == "resumable") {
     path <- api_path("keys", "device_signing", "upload")
@@ -274,6 +277,36 @@ publish_identity <- function(
   if (under_way != "unstored") {
     done("published its public keys")
   }
+}
+
+# What is given when something begun is continued must be what it was begun with: it would
+# open nothing later, and nobody would know before the devices are lost. A legacy backup
+# has a passphrase or key of its own.
+check_begun_with <- function(client, machine, given, call) {
+  if (is.null(given[["handle"]])) {
+    return(invisible())
+  }
+  storage <- secret_storage(client, call)[["handle"]]
+  tryCatch(
+    core(secret_storage_key(with_secret(storage, given, call)), call = call),
+    mx_error = function(condition) {
+      if (!isTRUE(backup_now(client, machine, call)[["legacy"]])) {
+        mx_abort(
+          c(
+            paste(
+              "This was begun with another recovery key or passphrase, which opens",
+              "secret storage."
+            ),
+            i = "Give that one, or none: then it is completed with that one.",
+            i = "If it is lost, complete it with none, and reset again."
+          ),
+          "mx_error_recovery_key",
+          parent = condition,
+          call = call
+        )
+      }
+    }
+  )
 }
 
 # Whether the server returns the master key of the identity that is being created.

@@ -43,7 +43,7 @@ lost_with <- function(client, device_ids) {
     mx_error = function(condition) {
       paste(
         "Whether keys are lost could not be found out:",
-        conditionMessage(condition)
+        strsplit(error_text(condition), "\n", fixed = TRUE)[[1]][[1]]
       )
     }
   )

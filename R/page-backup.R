@@ -17,12 +17,7 @@ backup_view <- function() {
 backup_server <- function(page) {
   client <- page[["client"]]
   # It moves while keys go there, also by themselves.
-  progress <- shiny::reactivePoll(
-    1000,
-    page[["session"]],
-    function() rlang::hash(stored_backup_progress(client)),
-    function() stored_backup_progress(client)
-  )
+  progress <- followed(page, 1000, function() stored_backup_progress(client))
   page_output(page, "backup_progress", function() {
     backup_progress_html(progress())
   })

@@ -58,11 +58,10 @@ sign_out_devices <- function(client, fields) {
   lost <- lost_with(client, device_ids)
   if (length(lost) > 0L && !isTRUE(fields[["sure"]])) {
     mx_abort(
-      c(
-        paste(
-          c(lost, "Tick the last box to sign out all the same."),
-          collapse = " "
-        )
+      # What is said first is not cut off.
+      paste(
+        c("Tick the last box to sign out all the same.", lost),
+        collapse = " "
       ),
       "mx_error_declined"
     )

@@ -333,24 +333,25 @@ page_select <- function(name, label, choices, selected = NULL) {
   )
 }
 
-# A file to upload: Shiny sends it to R as soon as it was chosen. The input `id` has its
-# `datapath` then.
+# A file to give to R: page.js sends it as soon as it was chosen, see receive_file().
 page_file <- function(id, label, accept = NULL) {
   tags <- shiny::tags
   shiny::tagList(
     tags[["label"]](
       class = "mx-field",
       tags[["span"]](label),
-      tags[["input"]](id = id, name = id, type = "file", accept = accept)
+      # Without an id, Shiny would upload it itself.
+      tags[["input"]](
+        "data-pieces" = id,
+        name = id,
+        type = "file",
+        accept = accept
+      )
     ),
-    # Shiny empties the field when the file is here.
-    tags[["p"]](id = paste0(id, "_chosen"), class = "mx-chosen"),
-    # Its script writes there how far it is.
-    tags[["div"]](
+    tags[["p"]](
       id = paste0(id, "_progress"),
-      class = "mx-upload shiny-file-input-progress",
-      role = "status",
-      tags[["div"]](class = "progress-bar")
+      class = "mx-upload",
+      role = "status"
     )
   )
 }
@@ -454,17 +455,6 @@ form_number <- function(sent) {
 field_text <- function(fields, name) {
   text <- string_or_empty(fields[[name]])
   if (nzchar(trimws(text))) text
-}
-
-# The path of the file that a form was sent with, or NULL where it is not here: another one
-# may have been chosen before, and the right one may be on its way.
-field_file <- function(page, fields, name) {
-  file <- shiny::isolate(page[["input"]][[name]])
-  if (is.null(file)) {
-    return(NULL)
-  }
-  meant <- paste(file[["name"]], format(file[["size"]], scientific = FALSE))
-  if (identical(fields[[name]], meant)) file[["datapath"]]
 }
 
 # Runs code with nobody at the console: nothing asks there, and what would be told there

@@ -57,6 +57,7 @@ keys_view <- function() {
 
 keys_server <- function(page) {
   client <- page[["client"]]
+  uploaded <- receive_file(page, "keys_upload")
   page_output(page, "keys_rooms", function() {
     page[["changed"]]()
     room_boxes(known_rooms(client))
@@ -64,7 +65,7 @@ keys_server <- function(page) {
   serve_export(page, client)
   on_form(page, "keys_import", function(fields) {
     passphrase <- field_text(fields, "passphrase")
-    file <- field_file(page, fields, "keys_upload")
+    file <- uploaded(fields)
     if (is.null(file)) {
       mx_abort(
         "Choose a file, and wait until it is here.",
@@ -82,13 +83,9 @@ keys_server <- function(page) {
   })
 }
 
-# The file is in a directory that only this user can enter, until the page is closed.
 serve_export <- function(page, client) {
   made <- shiny::reactiveVal(NULL)
-  dir <- tempfile("mxcrypt-export-")
-  dir.create(dir, mode = "0700")
-  ended <- page[["session"]][["onSessionEnded"]]
-  ended(function() unlink(dir, recursive = TRUE))
+  dir <- session_dir(page)
   on_form(page, "keys_export", function(fields) {
     passphrase <- chosen_passphrase(fields)
     rooms <- if (identical(fields[["which"]], "some")) chosen_rooms(fields)
@@ -180,7 +177,9 @@ known_rooms <- function(client) {
 room_titles <- function(names, ids) {
   titles <- plain_line(names, 100L)
   is_known <- !is.na(titles) & nzchar(titles)
-  is_alike <- is_known & titles %in% titles[duplicated(titles)]
+  # Spaces and characters without a shape make no difference to a reader.
+  seen <- gsub("[\\p{Cf}\\s]", "", titles, perl = TRUE)
+  is_alike <- is_known & seen %in% seen[duplicated(seen)]
   ids <- plain_line(ids, 100L)
   titles[is_alike] <- paste0(titles[is_alike], " (", ids[is_alike], ")")
   titles[!is_known] <- ids[!is_known]

@@ -12,36 +12,37 @@ recovery_view <- function() {
 
 recovery_server <- function(page) {
   client <- page[["client"]]
-  shown <- shiny::reactiveVal(FALSE)
-  # Another tab, or another process, may make a key or save it.
-  waits <- shiny::reactivePoll(
-    1000,
-    page[["session"]],
-    function() has_new_recovery_key(client),
-    function() has_new_recovery_key(client)
-  )
+  # Which key is shown in this tab. Another tab, or another process, may make a new one, or
+  # save it.
+  shown <- shiny::reactiveVal(NULL)
+  waiting <- followed(page, 1000, function() waiting_key(client))
   page_output(page, "recovery_new_key", function() {
-    if (waits()) {
-      new_key_card(client, shown())
-    } else {
-      shown(FALSE)
-      NULL
+    page[["changed"]]()
+    waiting <- waiting()
+    if (!is.null(waiting)) {
+      new_key_card(client, identical(shown(), waiting))
     }
   })
   page_output(page, "recovery_forms", function() {
     recovery_forms(page[["status"]](), has_account_page(client))
   })
   on_form(page, "recovery_show", function(fields) {
-    shown(TRUE)
+    shown(waiting_key(client))
     "Keep it where only you can find it: in a password manager, or on paper."
   })
   on_form(page, "recovery_hide", function(fields) {
-    shown(FALSE)
+    shown(NULL)
     "It is hidden. It can be shown again until you say that it is saved."
   })
   on_form(page, "recovery_saved", function(fields) {
+    if (is.null(shown()) || !identical(shown(), waiting_key(client))) {
+      mx_abort(
+        "This is not the key that was shown here. Show it, and save it.",
+        "mx_error_recovery_key"
+      )
+    }
     mx_recovery_key_forget(new_recovery_key(client))
-    shown(FALSE)
+    shown(NULL)
     "It is saved by you, and this device has forgotten it."
   })
   recovery_actions(page, client)
@@ -97,7 +98,8 @@ recovery_actions <- function(page, client) {
     shiny::tagList(
       setup_outcome(
         setup,
-        "You have a new identity, and this device is verified."
+        "You have a new identity, and this device is verified.",
+        generate = is.null(wanted_passphrase(fields))
       ),
       shiny::tags[["p"]](
         "Your other devices are not verified any more. ",
@@ -108,9 +110,12 @@ recovery_actions <- function(page, client) {
   })
 }
 
-has_new_recovery_key <- function(client) {
+# Which new recovery key waits to be saved, or NULL. A hash, for R alone.
+waiting_key <- function(client) {
   status <- core(machine_identity_status(machine_of(client)))
-  status[["recovery_key"]]
+  if (status[["recovery_key"]]) {
+    rlang::hash(format(new_recovery_key(client), reveal = TRUE))
+  }
 }
 
 # The passphrase that was chosen, or NULL where a key is to be generated.
@@ -118,11 +123,18 @@ wanted_passphrase <- function(fields) {
   if (identical(fields[["kind"]], "passphrase")) chosen_passphrase(fields)
 }
 
-setup_outcome <- function(setup, sentence) {
+# `generate`: whether a key was to be generated.
+setup_outcome <- function(setup, sentence, generate = FALSE) {
   tags <- shiny::tags
   shiny::tagList(
     tags[["p"]](page_mark("good", sentence)),
-    new_key_sentence(setup[["recovery_key"]])
+    new_key_sentence(setup[["recovery_key"]]),
+    if (generate && is.null(setup[["recovery_key"]])) {
+      tags[["p"]](page_mark(
+        "warn",
+        "It was begun before with a passphrase: that one opens it."
+      ))
+    }
   )
 }
 
@@ -164,20 +176,20 @@ new_key_card <- function(client, shown) {
           format(new_recovery_key(client), reveal = TRUE),
           recovery_file_name(client)
         ),
-        page_form("recovery_hide", button = "Hide it", plain = TRUE)
+        page_form("recovery_hide", button = "Hide it", plain = TRUE),
+        page_form(
+          "recovery_saved",
+          button = "I have saved it",
+          plain = TRUE,
+          confirm = paste(
+            "This device forgets the recovery key. If you have not saved it, nobody can",
+            "show it again."
+          )
+        )
       )
     } else {
       page_form("recovery_show", button = "Show the recovery key")
-    },
-    page_form(
-      "recovery_saved",
-      button = "I have saved it",
-      plain = TRUE,
-      confirm = paste(
-        "This device forgets the recovery key. If you have not saved it, nobody can",
-        "show it again."
-      )
-    )
+    }
   )
 }
 

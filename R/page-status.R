@@ -34,11 +34,17 @@ repaired_sentence <- function(repaired) {
   if (nrow(repaired) > 0L) "All is repaired." else "Nothing is out of sync."
 }
 
-# One field takes either. A recovery key is 48 characters of base58 in groups of four,
-# which nobody chooses as a passphrase.
+# One field takes either. A recovery key is 48 characters of base58 that begin with E, in
+# groups of four. What nearly is one was mistyped, or pasted with more around it; no
+# passphrase that people choose has digits and letters like that.
 is_key_like <- function(text) {
-  key <- gsub("[[:space:]]", "", text)
-  grepl("^E[1-9A-HJ-NP-Za-km-z]{47}$", key)
+  key <- gsub("[\\p{Z}\\p{Cf}\\p{P}\\s]", "", text, perl = TRUE)
+  count <- function(of) nchar(gsub(paste0("[^", of, "]"), "", key))
+  grepl("^E[1-9A-HJ-NP-Za-km-z]{47}$", key) ||
+    grepl("^[Ee][0-9A-Za-z]{39,59}$", key) &&
+      count("0-9") >= 2L &&
+      count("A-Z") >= 4L &&
+      count("a-z") >= 4L
 }
 
 given_key <- function(fields, name = "recovery_key") {

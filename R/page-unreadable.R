@@ -21,12 +21,7 @@ unreadable_view <- function() {
 
 unreadable_server <- function(page) {
   client <- page[["client"]]
-  events <- shiny::reactivePoll(
-    2000,
-    page[["session"]],
-    function() rlang::hash(unreadable_events(client)),
-    function() unreadable_events(client)
-  )
+  events <- followed(page, 2000, function() unreadable_events(client))
   page_output(page, "unreadable_list", function() {
     unreadable_html(events(), known_rooms(client))
   })

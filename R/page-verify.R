@@ -685,6 +685,12 @@ again_form <- function(verification) {
   is_own <- is_own_device(verification)
   page_form(
     if (is_own) "verify_own" else "verify_user",
+    if (!is_own) {
+      page_checkbox(
+        "create",
+        "If you share no room with this person alone, create one"
+      )
+    },
     button = "Start again",
     values = if (is_own) {
       list(

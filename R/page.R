@@ -32,16 +32,17 @@ page_app <- function(title, body, server, hosts, token) {
   shiny::shinyApp(
     page,
     guarded,
-    onStart = accept_large_files,
+    onStart = refuse_uploads,
     options = list(
       launch.browser = function(url) tell_address(title, url, token)
     )
   )
 }
 
-# Key exports of accounts that are years old are large. Shiny refuses more than 5 MB.
-accept_large_files <- function() {
-  old <- options(shiny.maxRequestSize = 512 * 1024^2)
+# Shiny takes uploads of anybody who can connect, before the server function is called. Pages
+# have a way of their own (page-upload.R).
+refuse_uploads <- function() {
+  old <- options(shiny.maxRequestSize = 1)
   shiny::onStop(function() options(old))
 }
 
@@ -52,8 +53,23 @@ tell_address <- function(title, url, token) {
     " " = "Anyone with this address can act for the account. Esc or Ctrl-C ends it."
   ))
   if (rlang::is_interactive()) {
-    utils::browseURL(url)
+    utils::browseURL(leading_file(url))
   }
+}
+
+# A file that leads to the address, which only this user can read: the command line of a
+# browser is shown to every user of the machine.
+leading_file <- function(url) {
+  path <- tempfile("mxcrypt-page-", fileext = ".html")
+  file.create(path)
+  Sys.chmod(path, "0600", use_umask = FALSE)
+  html <- sprintf(
+    "<!doctype html><meta http-equiv=\"refresh\" content=\"0;url=%s\">",
+    htmltools::htmlEscape(url, attribute = TRUE)
+  )
+  writeLines(html, path)
+  shiny::onStop(function() unlink(path), session = NULL)
+  path
 }
 
 # Three names of devices are 141 bits of the system's random numbers.

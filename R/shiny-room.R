@@ -244,7 +244,7 @@ sending_failed <- function(condition, waits) {
 page_sentence <- function(condition) {
   text <- condition[["message"]]
   text <- if (is_string(text)) text else error_text(condition)
-  first <- strsplit(text, "\n", fixed = TRUE)[[1]][[1]]
+  first <- c(strsplit(text, "\n", fixed = TRUE)[[1]], "")[[1]]
   refused <- condition[["errcode"]]
   is_said <- !is_string(refused) || grepl(refused, first, fixed = TRUE)
   paste0(

@@ -88,8 +88,8 @@
       } else if (field.type === "checkbox") {
         fields[field.name] = field.checked;
       } else if (field.type === "file") {
-        // Shiny empties the field when R has the file.
-        fields[field.name] = field.dataset.chosen || "";
+        // R has it, or not yet.
+        fields[field.name] = field.mxNumber || 0;
       } else {
         fields[field.name] = field.value;
       }
@@ -154,6 +154,8 @@
   }
 
   Shiny.addCustomMessageHandler("mx-outcome", function (outcome) {
+    // What was typed stays neither in R nor in Shiny's memory of the page.
+    Shiny.setInputValue(outcome.form, null, { priority: "event" });
     var form = formOf(outcome);
     if (!form) {
       document.querySelector(".mx-notice").innerHTML = outcome.html;
@@ -381,17 +383,69 @@
     }
   });
 
-  // Which file is meant: R compares it with the one that it has, see field_file().
+  // Files go to R in pieces, the next one when R has the last.
+  var PIECE = 384 * 1024;
+
+  function progressOf(field) {
+    return document.getElementById(field.dataset.pieces + "_progress");
+  }
+
+  function sendPiece(field, at) {
+    var file = field.mxFile;
+    var number = field.mxNumber;
+    var reader = new FileReader();
+    reader.onload = function () {
+      if (field.mxNumber !== number) {
+        return;
+      }
+      Shiny.setInputValue(
+        field.dataset.pieces + "_piece",
+        {
+          number: number,
+          size: file.size,
+          at: at,
+          data: reader.result.slice(reader.result.indexOf(",") + 1),
+        },
+        { priority: "event" }
+      );
+    };
+    reader.onerror = function () {
+      progressOf(field).textContent = "The browser could not read this file.";
+    };
+    reader.readAsDataURL(file.slice(at, at + PIECE));
+  }
+
   document.addEventListener("change", function (event) {
     var field = event.target;
-    if (field.type === "file" && field.files.length > 0) {
-      field.dataset.chosen = field.files[0].name + " " + field.files[0].size;
-      var note = document.getElementById(field.id + "_chosen");
-      if (note) {
-        note.textContent = "Chosen: " + field.files[0].name;
+    if (field.matches("[data-pieces]")) {
+      field.mxFile = field.files[0];
+      field.mxNumber = field.mxFile ? Date.now() : 0;
+      progressOf(field).textContent = "";
+      if (field.mxFile) {
+        sendPiece(field, 0);
       }
     }
-  }, true);
+  });
+
+  Shiny.addCustomMessageHandler("mx-piece", function (piece) {
+    var field = document.querySelector(
+      "[data-pieces=\"" + CSS.escape(piece.id) + "\"]"
+    );
+    if (!field || field.mxNumber !== piece.number) {
+      return;
+    }
+    var size = field.mxFile.size;
+    var told = progressOf(field);
+    if (piece.done < 0) {
+      told.textContent = "This file is too large.";
+    } else if (piece.done < size) {
+      told.textContent = Math.floor((100 * piece.done) / size) + " % is here.";
+      sendPiece(field, piece.done);
+    } else {
+      told.textContent = "Upload complete";
+      Shiny.setInputValue(piece.id + "_piece", null, { priority: "event" });
+    }
+  });
 
   // Secrets that are shown ------------------------------------------------------
 

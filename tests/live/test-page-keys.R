@@ -92,7 +92,7 @@ test_that("a file of a foreign client is imported, and what is no such file is t
   told(page, "No key has come yet.", "unreadable_look")
   page$click("link", "Import a key file.")
   import <- function(path, words) {
-    page$upload(path, css = "#keys_upload")
+    page$upload(path, css = "[name=keys_upload]")
     page$expect_text(
       "Upload complete",
       css = "#keys_upload_progress",
@@ -117,7 +117,7 @@ test_that("a file of a foreign client is imported, and what is no such file is t
   import(large, passphrase)
   told(page, "no key export", "keys_import", seconds = 60)
   unlink(large)
-  page$upload(empty, css = "#keys_upload")
+  page$upload(empty, css = "[name=keys_upload]")
   import(file, passphrase)
   told(page, "1 key imported.", "keys_import")
   look_at(page, "page-keys-imported-phone")

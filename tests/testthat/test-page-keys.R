@@ -21,12 +21,14 @@ keys_of <- function() {
   )
 }
 
-# What Shiny gives for a file that was uploaded, and what the form says of it.
-upload_of <- function(path) {
-  size <- file.size(path)
+# What page.js sends of a file, in one piece.
+piece_of <- function(path, number) {
+  bytes <- readBin(path, "raw", file.size(path))
   list(
-    input = list(name = basename(path), size = size, datapath = path),
-    field = paste(basename(path), format(size, scientific = FALSE))
+    number = number,
+    size = length(bytes),
+    at = 0,
+    data = jsonlite::base64_enc(bytes)
   )
 }
 
@@ -68,10 +70,11 @@ test_that("a file of keys is imported, and what cannot be is a sentence", {
   dir <- withr::local_tempdir()
   file <- mx_keys_export(own$alice, file.path(dir, "keys.txt"), "correct horse")
   in_view(own$late, "keys", {
+    number <- 0
     import <- function(path, passphrase = "correct horse") {
-      upload <- upload_of(path)
-      set(keys_upload = upload$input)
-      send("keys_import", keys_upload = upload$field, passphrase = passphrase)
+      number <<- number + 1
+      set(keys_upload_piece = piece_of(path, number))
+      send("keys_import", keys_upload = number, passphrase = passphrase)
     }
     none <- send("keys_import", passphrase = "x")
     expect_match(none$html, "Choose a file")
@@ -88,8 +91,8 @@ test_that("a file of keys is imported, and what cannot be is a sentence", {
     writeLines("<script>", cut)
     expect_false(import(cut)$ok)
     # Another file was chosen, which is not here yet.
-    set(keys_upload = upload_of(cut)$input)
-    late <- send("keys_import", keys_upload = "keys.txt 9", passphrase = "x")
+    set(keys_upload_piece = piece_of(cut, 70))
+    late <- send("keys_import", keys_upload = 71, passphrase = "x")
     expect_match(late$html, "wait until it is here")
     expect_match(import(file)$html, "2 keys imported")
     expect_match(import(file)$html, "2 keys were known already")

@@ -26,6 +26,8 @@ test_that("encryption is set up with a generated key, shown only on request", {
     expect_match(shown("recovery_new_key"), "recovery-key-@alice_demo.txt")
     expect_true(send("recovery_saved")$ok)
     expect_equal(shown("recovery_new_key"), "")
+    # What was not shown here is not forgotten from here.
+    expect_false(send("recovery_saved")$ok)
     # Another tab had it open.
     send("recovery_show")
     expect_equal(shown("recovery_new_key"), "")
@@ -145,4 +147,72 @@ test_that("a server with its own page asks for approval there", {
   expect_no_match(html, "name=\"password\"", fixed = TRUE)
   expect_match(html, "approval on its web page")
   expect_match(html, "begun and is not finished")
+})
+
+waiting_text <- function(client) {
+  format(mx_crypto_setup(client)$recovery_key, reveal = TRUE)
+}
+
+test_that("a key that was replaced is not taken for the one that waits", {
+  skip_if_not_installed("shiny")
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  mx_crypto_setup(alice)
+  old <- waiting_text(alice)
+  in_view(alice, "recovery", {
+    send("recovery_show")
+    expect_match(shown("recovery_new_key"), old, fixed = TRUE)
+    send("recovery_change", recovery_key = old, kind = "generate")
+    new <- waiting_text(alice)
+    expect_false(new == old)
+    html <- shown("recovery_new_key")
+    expect_no_match(html, old, fixed = TRUE)
+    expect_no_match(html, new, fixed = TRUE)
+    # The dialog of the old one was open meanwhile.
+    expect_match(send("recovery_saved")$html, "not the key that was shown")
+    expect_equal(waiting_text(alice), new)
+    send("recovery_show")
+    expect_match(shown("recovery_new_key"), new, fixed = TRUE)
+    expect_true(send("recovery_saved")$ok)
+  })
+})
+
+test_that("a reset that was begun is not continued with another passphrase", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  expect_error(
+    mx_cross_signing_reset(alice, passphrase = "first words"),
+    class = "mx_error_password"
+  )
+  expect_error(
+    mx_cross_signing_reset(alice, passphrase = "other", password = "demo"),
+    class = "mx_error_recovery_key"
+  )
+  mx_cross_signing_reset(alice, passphrase = "first words", password = "demo")
+  late <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  mx_crypto_setup(late, passphrase = "first words")
+  expect_true(mx_cross_signing_ready(late))
+})
+
+test_that("what nearly is a recovery key is not taken for a passphrase", {
+  key <- "EsTZ 4us6 nh29 89jk U1uH Zbae 4PuS QQC1 86pt em8o R8nb bdwQ"
+  odd <- c(
+    key,
+    gsub(" ", "\u00a0", key),
+    paste0(key, "."),
+    sub("..$", "", key),
+    sub("^E", "e", key),
+    gsub(" ", "", key)
+  )
+  for (text in odd) {
+    expect_true(is_key_like(text))
+  }
+  words <- c(
+    "correct horse battery staple",
+    "Every good boy deserves fudge and more cake for everyone",
+    "Every 2nd boy deserves 3 pieces of fudge or cake"
+  )
+  for (text in words) {
+    expect_false(is_key_like(text))
+  }
 })
