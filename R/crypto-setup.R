@@ -143,8 +143,7 @@ set_up_crypto <- function(
       make_identity(client, machine, given, reset, call)
       done("created an identity")
     }
-    begun_with <- if (goes_on) given
-    publish_identity(client, machine, status, password, begun_with, done, call)
+    publish_identity(client, machine, status, given, password, done, call)
   } else if (!"self_signing" %in% status[["held"]]) {
     open_identity(client, machine, given, call)
     opened <- TRUE
@@ -245,8 +244,8 @@ publish_identity <- function(
   client,
   machine,
   status,
+  given,
   password,
-  begun_with,
   done,
   call = caller_env()
 ) {
@@ -254,7 +253,9 @@ publish_identity <- function(
   if (under_way != "published") {
     store_identity(client, machine, call)
     done("put its private keys in secret storage")
-    check_begun_with(client, machine, begun_with, call)
+    if (!is.null(status[["under_way"]])) {
+      check_begun_with(client, machine, given, call)
+    }
   }
   if (under_way == "resumable") {
     path <- api_path("keys", "device_signing", "upload")

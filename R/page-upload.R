@@ -42,12 +42,10 @@ receive_file <- function(page, id, most = most_uploaded) {
 # What a browser sent may be anything: the number and size of a file, where the piece
 # begins, and its bytes.
 read_piece <- function(sent) {
-  is_count <- function(x) {
-    is.numeric(x) && length(x) == 1L && is.finite(x) && x >= 0
-  }
+  counts <- c("number", "size", "at")
   if (
     !is.list(sent) ||
-      !all(vapply(sent[c("number", "size", "at")], is_count, NA)) ||
+      !all(vapply(sent[counts], is_count, NA)) ||
       !is_string(sent[["data"]])
   ) {
     return(NULL)
@@ -56,11 +54,13 @@ read_piece <- function(sent) {
     jsonlite::base64_dec(sent[["data"]]),
     error = function(condition) NULL
   )
-  if (is.null(bytes)) {
-    return(NULL)
+  if (!is.null(bytes)) {
+    c(lapply(sent[counts], as.numeric), list(bytes = bytes))
   }
-  numbers <- lapply(sent[c("number", "size", "at")], as.numeric)
-  c(numbers, list(bytes = bytes))
+}
+
+is_count <- function(x) {
+  is.numeric(x) && length(x) == 1L && is.finite(x) && x >= 0
 }
 
 # Appends a piece, and returns how much of its file is here; -1 for one that is too large. A

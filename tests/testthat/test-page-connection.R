@@ -5,6 +5,7 @@
 serve_page <- function(.local_envir = parent.frame()) {
   skip_if_not_installed("shiny")
   skip_if_not_installed("callr")
+  skip_if_not_installed("httpuv")
   port <- httpuv::randomPort()
   run <- function(port, token) {
     homeserver <- mxcrypt::mx_demo_homeserver()
@@ -38,15 +39,13 @@ answers_on <- function(port) {
   !is.null(connection)
 }
 
-# What becomes of a Shiny session that is begun from `origin` with `search` in the address:
-# the page is shown, or the connection is closed.
-session_from <- function(page, origin, search) {
+# A WebSocket of the page that is opened from `origin`.
+socket_from <- function(page, origin) {
   connection <- socketConnection(
     port = page$port,
     open = "r+b",
     blocking = FALSE
   )
-  on.exit(close(connection))
   lines <- c(
     "GET /websocket/ HTTP/1.1",
     paste0("Host: 127.0.0.1:", page$port),
@@ -59,6 +58,21 @@ session_from <- function(page, origin, search) {
     ""
   )
   writeBin(charToRaw(paste(lines, collapse = "\r\n")), connection)
+  received <- raw()
+  end <- monotonic_time() + 30
+  # httpuv loses a frame that comes together with the request.
+  while (length(received) == 0L && monotonic_time() < end) {
+    received <- readBin(connection, "raw", 65536L)
+    Sys.sleep(0.05)
+  }
+  connection
+}
+
+# What becomes of a Shiny session that is begun from `origin` with `search` in the address:
+# the page is shown, or the connection is closed.
+session_from <- function(page, origin, search) {
+  connection <- socket_from(page, origin)
+  on.exit(close(connection))
   data <- list(
     .clientdata_url_search = search,
     .clientdata_output_status_summary_hidden = FALSE
@@ -69,11 +83,6 @@ session_from <- function(page, origin, search) {
   )
   received <- raw()
   end <- monotonic_time() + 30
-  # httpuv loses a frame that comes together with the request.
-  while (length(received) == 0L && monotonic_time() < end) {
-    received <- readBin(connection, "raw", 65536L)
-    Sys.sleep(0.05)
-  }
   writeBin(text_frame(init), connection)
   closed <- shown <- FALSE
   while (!closed && !shown && monotonic_time() < end) {
@@ -116,4 +125,24 @@ test_that("only its own page gets anything, and only with the token", {
   expect_equal(session_from(page, "null", search), "closed")
   expect_equal(session_from(page, own, ""), "closed")
   expect_equal(session_from(page, own, "?token=AAAA"), "closed")
+})
+
+test_that("nobody uploads a file before the page knows who it is", {
+  skip_on_cran()
+  page <- serve_page()
+  connection <- socket_from(page, "http://evil.example")
+  withr::defer(close(connection))
+  file <- list(name = "x", size = 5e7, type = "")
+  asked <- list(method = "uploadInit", args = list(list(file)), tag = 1)
+  asked <- jsonlite::toJSON(asked, auto_unbox = TRUE)
+  writeBin(text_frame(asked), connection)
+  received <- raw()
+  refused <- integer()
+  end <- monotonic_time() + 30
+  while (length(refused) == 0L && monotonic_time() < end) {
+    received <- c(received, readBin(connection, "raw", 65536L))
+    refused <- grepRaw("Maximum upload size", received, fixed = TRUE)
+    Sys.sleep(0.05)
+  }
+  expect_length(refused, 1)
 })
