@@ -47,7 +47,8 @@
 #'   not set up, or `NULL`) and `recovery_key`, which is `NULL` or an
 #'   [mx_recovery_key][mx_recovery_key_write].
 #' @section Errors:
-#' * `mx_error_recovery_key`: it was not found, is mistyped, or belongs to another account.
+#' * `mx_error_recovery_key`: it was not found, is mistyped, or belongs to another account;
+#'   or what was begun before is continued with another one.
 #' * `mx_error_secret_storage`: it is missing, or does not hold what it should.
 #' * `mx_error_identity`: the server returns another identity than secret storage
 #'   holds, or does not accept the signatures; or there is a recovery key, and the account
