@@ -1,7 +1,7 @@
 # The page of mx_security_page(), or of a room, in a process of its own, as a person runs it.
 
 # `client` is signed in; the app loads it from its path. Stopped when `.local_envir` ends.
-security_app <- function(client, room = NULL, .local_envir = parent.frame()) {
+security_app <- function(client, .local_envir = parent.frame(), room = NULL) {
   # The homeserver may take a port.
   force(client)
   port <- free_port()

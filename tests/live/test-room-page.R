@@ -6,7 +6,7 @@ test_that("a room is read and written on its page", {
   room <- room_of(alice, phone)
   phone$call("sendText", roomId = room, body = "from the phone <b>")
   wait_for_bodies(alice, "from the phone <b>")
-  app <- security_app(alice, room)
+  app <- security_app(alice, room = room)
   browser <- live_browser()
   page <- browser$open(app$view(""))
   page$expect_text("from the phone <b>")
