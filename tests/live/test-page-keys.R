@@ -49,6 +49,10 @@ test_that("keys are exported on the page, and a foreign client reads with them",
   page$check("radio", "All rooms")
   export()
   told(page, "2 keys exported.", "keys_export")
+  # Neither the fields nor Shiny's memory of what was sent keep it.
+  kept <- page$evaluate("JSON.stringify(Shiny.shinyapp.$inputValues)")
+  expect_match(kept, "keys_export", fixed = TRUE)
+  expect_no_match(kept, passphrase, fixed = TRUE)
   look_at(page, "page-keys-exported-desktop")
   file <- withr::local_tempfile()
   name <- page$download(file, "link", "Save the file")

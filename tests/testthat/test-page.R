@@ -135,3 +135,25 @@ test_that("the page of a room is behind the same guard", {
   )
   expect_error(mx_room_page(alice, "no such"), class = "mx_error_room")
 })
+
+test_that("a store that cannot be read for a moment ends no session", {
+  skip_if_not_installed("shiny")
+  fails <- FALSE
+  read <- function() {
+    if (fails) mx_abort("The store is gone.", "mx_error_store") else "here"
+  }
+  server <- function(input, output, session) {
+    value <- followed(list(session = session), 10, read)
+    output$value <- shiny::renderText(value())
+  }
+  shiny::testServer(server, {
+    expect_equal(output$value, "here")
+    fails <<- TRUE
+    session$elapse(50)
+    expect_error(output$value, "The store is gone")
+    expect_false(session$isClosed())
+    fails <<- FALSE
+    session$elapse(50)
+    expect_equal(output$value, "here")
+  })
+})
