@@ -223,10 +223,10 @@ page_field <- function(
   tags[["label"]](
     class = "mx-field",
     tags[["span"]](label),
-    # Without an id, Shiny does not send what is not finished.
+    # With an id or a name, Shiny would send what is typed, letter by letter, and keep it.
     tags[["input"]](
       type = type,
-      name = name,
+      "data-field" = name,
       value = value,
       autocomplete = if (type == "password") "off",
       spellcheck = "false",
@@ -279,7 +279,7 @@ page_checkbox <- function(name, label, value = FALSE) {
     class = "mx-check",
     tags[["input"]](
       type = "checkbox",
-      name = name,
+      "data-field" = name,
       checked = if (value) NA
     ),
     tags[["span"]](label)
@@ -299,6 +299,7 @@ page_choice <- function(name, legend, choices, selected = names(choices)[[1]]) {
           tags[["input"]](
             type = "radio",
             name = name,
+            "data-field" = name,
             value = value,
             checked = if (value == selected) NA
           ),
@@ -317,7 +318,7 @@ page_select <- function(name, label, choices, selected = NULL) {
     class = "mx-field",
     tags[["span"]](label),
     tags[["select"]](
-      name = name,
+      "data-field" = name,
       unname(Map(
         function(value, label) {
           tags[["option"]](
@@ -343,7 +344,7 @@ page_file <- function(id, label, accept = NULL) {
       # Without an id, Shiny would upload it itself.
       tags[["input"]](
         "data-pieces" = id,
-        name = id,
+        "data-field" = id,
         type = "file",
         accept = accept
       )

@@ -80,18 +80,18 @@
 
   function fieldsOf(form) {
     var fields = JSON.parse(form.dataset.values || "{}");
-    form.querySelectorAll("[name]").forEach(function (field) {
+    form.querySelectorAll("[data-field]").forEach(function (field) {
       if (field.type === "radio") {
         if (field.checked) {
-          fields[field.name] = field.value;
+          fields[field.dataset.field] = field.value;
         }
       } else if (field.type === "checkbox") {
-        fields[field.name] = field.checked;
+        fields[field.dataset.field] = field.checked;
       } else if (field.type === "file") {
         // R has it, or not yet.
-        fields[field.name] = field.mxNumber || 0;
+        fields[field.dataset.field] = field.mxNumber || 0;
       } else {
-        fields[field.name] = field.value;
+        fields[field.dataset.field] = field.value;
       }
     });
     return fields;
@@ -195,11 +195,11 @@
   // A choice is one of several fields of a name.
   function fieldKey(field) {
     var isChoice = field.type === "radio" || field.type === "checkbox";
-    return field.name + (isChoice ? " " + field.value : "");
+    return field.dataset.field + (isChoice ? " " + field.value : "");
   }
 
   function stateOf(form) {
-    var fields = Array.from(form.querySelectorAll("[name]"));
+    var fields = Array.from(form.querySelectorAll("[data-field]"));
     return {
       key: keyOf(form),
       number: form.mxNumber,
@@ -241,7 +241,7 @@
     form.mxNumber = state.number;
     setBusy(form, state.busy);
     outcomeOf(form).innerHTML = state.html;
-    form.querySelectorAll("[name]").forEach(function (field) {
+    form.querySelectorAll("[data-field]").forEach(function (field) {
       var typed = state.typed.get(fieldKey(field));
       if (typed) {
         restoreField(field, typed);

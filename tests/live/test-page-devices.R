@@ -58,7 +58,7 @@ test_that("n devices are signed out with the password", {
   page$expect(css = form)
   page$expect_text("Sign out devices", css = paste(form, ".mx-button"))
   for (id in ids) {
-    page$check(css = sprintf("%s [name='device_%s']", form, id))
+    page$check(css = sprintf("%s [data-field='device_%s']", form, id))
   }
   page$expect_text("Sign out 2 devices", css = paste(form, ".mx-button"))
   look_at(page, "devices-phone-dark")

@@ -3,7 +3,7 @@
 
 passphrase <- "correct horse p\u00e4ss \U1F511 staple"
 
-field <- function(form, name) sprintf("[data-input=%s] [name=%s]", form, name)
+field <- function(form, name) sprintf("[data-input=%s] [data-field=%s]", form, name)
 
 agree <- function(page, form, button) {
   page$click("button", button, within = sprintf("[data-input=%s]", form))
@@ -96,7 +96,7 @@ test_that("a file of a foreign client is imported, and what is no such file is t
   told(page, "No key has come yet.", "unreadable_look")
   page$click("link", "Import a key file.")
   import <- function(path, words) {
-    page$upload(path, css = "[name=keys_upload]")
+    page$upload(path, css = "[data-field=keys_upload]")
     page$expect_text(
       "Upload complete",
       css = "#keys_upload_progress",
@@ -121,7 +121,7 @@ test_that("a file of a foreign client is imported, and what is no such file is t
   import(large, passphrase)
   told(page, "no key export", "keys_import", seconds = 60)
   unlink(large)
-  page$upload(empty, css = "[name=keys_upload]")
+  page$upload(empty, css = "[data-field=keys_upload]")
   import(file, passphrase)
   told(page, "1 key imported.", "keys_import")
   look_at(page, "page-keys-imported-phone")

@@ -144,7 +144,7 @@ test_that("a server with its own page asks for approval there", {
     out_of_sync = data.frame(problem = "identity_unfinished")
   )
   html <- as.character(recovery_forms(status, TRUE))
-  expect_no_match(html, "name=\"password\"", fixed = TRUE)
+  expect_no_match(html, "data-field=\"password\"", fixed = TRUE)
   expect_match(html, "approval on its web page")
   expect_match(html, "begun and is not finished")
 })
