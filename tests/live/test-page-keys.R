@@ -3,7 +3,9 @@
 
 passphrase <- "correct horse p\u00e4ss \U1F511 staple"
 
-field <- function(form, name) sprintf("[data-input=%s] [data-field=%s]", form, name)
+field <- function(form, name) {
+  sprintf("[data-input=%s] [data-field=%s]", form, name)
+}
 
 agree <- function(page, form, button) {
   page$click("button", button, within = sprintf("[data-input=%s]", form))

@@ -1,6 +1,8 @@
 # Identity and recovery on the page, with matrix-js-sdk as the judge of what came of it.
 
-field <- function(form, name) sprintf("[data-input=%s] [data-field=%s]", form, name)
+field <- function(form, name) {
+  sprintf("[data-input=%s] [data-field=%s]", form, name)
+}
 
 # Presses a button of a form, and agrees to what it asks.
 agree <- function(page, form, button) {
