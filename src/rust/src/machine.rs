@@ -62,7 +62,7 @@ impl Drop for OpenMachine {
 
 pub(crate) fn on<T: Into<Robj>>(
     handle: &Robj,
-    work: impl FnOnce(&mut Machine) -> Result<T>,
+    mut work: impl FnMut(&mut Machine) -> Result<T>,
 ) -> Robj {
     answer(|| with(handle, |open: &mut OpenMachine| work(open.here()?)))
 }

@@ -75,7 +75,7 @@ impl Storage {
 pub(crate) fn on_storage<T: Into<Robj>>(
     handle: &Robj,
     storage: &Robj,
-    work: impl FnOnce(&mut Machine, &Storage) -> Result<T>,
+    mut work: impl FnMut(&mut Machine, &Storage) -> Result<T>,
 ) -> Robj {
     on(handle, |machine| with(storage, |storage: &mut Storage| work(machine, storage)))
 }

@@ -55,6 +55,8 @@ pub enum Kind {
     Store,
     /// Another process holds the store for too long.
     StoreLocked,
+    /// The server of the store does not respond, or the connection to it broke. Nothing was changed.
+    StoreUnreachable,
     /// There is a store, but its key is gone.
     StoreKeyMissing,
     /// The key is not the key of this store.
@@ -65,6 +67,8 @@ pub enum Kind {
     StoreBinding,
     /// The directory holds a store of another package.
     StoreForeign,
+    /// This build keeps no stores in such a place.
+    StoreUnsupported,
     /// A sealed row was altered or moved.
     StoreTampered,
     /// A defect of this package.
@@ -98,11 +102,13 @@ impl Kind {
             Kind::OwnKeys => "own_keys",
             Kind::Store => "store",
             Kind::StoreLocked => "store_locked",
+            Kind::StoreUnreachable => "store_unreachable",
             Kind::StoreKeyMissing => "store_key_missing",
             Kind::StoreKeyWrong => "store_key_wrong",
             Kind::StoreNewer => "store_newer",
             Kind::StoreBinding => "store_binding",
             Kind::StoreForeign => "store_foreign",
+            Kind::StoreUnsupported => "store_unsupported",
             Kind::StoreTampered => "store_tampered",
             Kind::Internal => "internal",
         }

@@ -28,7 +28,7 @@ impl From<&str> for Value {
 }
 
 /// A table: its key columns, and the other columns that are not sealed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Table {
     /// The name.
     pub name: &'static str,

@@ -1,6 +1,8 @@
 //! The store: everything the machine remembers, in sealed rows behind one contract.
 
 pub mod attachment_files;
+#[cfg(test)]
+mod conformance;
 pub mod database;
 mod file_system;
 pub mod inspection;
@@ -10,6 +12,8 @@ mod location;
 mod message_indices;
 pub mod mx_client;
 mod old_events;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod private_file;
 pub mod records;
 #[cfg(test)]
@@ -26,7 +30,7 @@ use zeroize::Zeroizing;
 
 pub use self::{
     database::{Database, Durability, Query, Table, Value},
-    location::{KeySource, Location},
+    location::{KeySource, Location, is_address},
 };
 use self::{known_events::KnownEvents, message_indices::MessageIndices};
 use crate::{

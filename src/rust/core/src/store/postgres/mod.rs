@@ -1,0 +1,529 @@
+//! The store contract over PostgreSQL: any number of stores in one database, each used by any number of processes on
+//! any number of machines.
+//!
+//! A transaction holds the row of its store from its first statement to its end, so that transactions of a store come
+//! one after the other, as in SQLite, and two processes never take the same step of a ratchet. Every statement after that
+//! sees all that was committed before (`READ COMMITTED`).
+//!
+//! A connection can break at any time. Before the commit that undoes the transaction, and the work is done again
+//! ([`Kind::StoreUnreachable`]). While it commits nobody knows: then the number of the last commit, which each process
+//! writes with its transaction, says whether it happened.
+
+mod address;
+mod columns;
+mod long_texts;
+mod pending;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cell::{Cell, RefCell},
+    thread,
+    time::Duration,
+};
+
+use mxcrypt_postgres_client::{Failure, Parameter, Rows};
+
+pub use self::address::Address;
+use self::{
+    columns::{Condition, another_schema},
+    pending::Pending,
+    pool::Pooled,
+};
+use super::database::{Database, Durability, Query, Row, Table, Value};
+use crate::{
+    error::{Error, Kind, Result},
+    primitives::seal::random_bytes,
+};
+
+/// The numbered steps to the schema of this version, oldest first.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/postgres/0001_initial.sql")];
+/// Keeps two processes from bringing the schema up to date at once: any number that nobody else uses.
+const MIGRATION_LOCK: i64 = 0x6d78_6372_7970_7400;
+
+/// How long to wait for another process that is inside a transaction.
+const LOCK_LIMIT: Duration = Duration::from_secs(20);
+/// A transaction that does nothing for so long is ended by the server: its process is gone, and others wait for it.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// How often a transaction is begun again after the server refused it for no fault of it.
+const MOST_TRIES: usize = 10;
+/// How long others are told of commits after somebody waited for one.
+const AWAITED: Duration = Duration::from_secs(120);
+/// How often is looked for a notification, and for commits where there are none.
+const GLANCE: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A store in PostgreSQL.
+pub(crate) struct Postgres {
+    server: String,
+    /// The number of the store, which is in the key of each of its rows.
+    store: i64,
+    /// What this object is called in the table of workers, and how many transactions it has committed.
+    worker: [u8; 16],
+    commits: i64,
+    open: Option<Open>,
+}
+
+/// A transaction.
+struct Open {
+    pooled: Pooled,
+    pending: RefCell<Pending>,
+    /// Whether there is something that is told when it is committed.
+    wrote: Cell<bool>,
+    awaited: bool,
+}
+
+impl Postgres {
+    /// Connects to the server of `address`, makes the schema when it is not there, and brings it up to date.
+    pub(crate) fn open(address: &Address) -> Result<Self> {
+        let pooled = pool::take(&address.server)?;
+        let found = migrate(&pooled).and_then(|()| store_number(&pooled, &address.name));
+        if found.is_ok() {
+            pool::give_back(&address.server, pooled);
+        }
+        let worker = random_bytes()?;
+        Ok(Self { server: address.server.clone(), store: found?, worker, commits: 0, open: None })
+    }
+
+    /// Whether there is a store at `address`. Nothing is made.
+    pub(crate) fn is_there(address: &Address) -> Result<bool> {
+        let pooled = pool::take(&address.server)?;
+        let rows = pooled
+            .connection
+            .query("SELECT coalesce(to_regclass('mxcrypt.store')::oid::bigint, 0)", &[])
+            .map_err(refusal)?;
+        let mut is_there = rows.integer(0, 0).ok_or_else(another_schema)? != 0;
+        if is_there {
+            let name = Parameter::Bytes(address.name.as_bytes());
+            let sql = "SELECT number FROM mxcrypt.store WHERE name = $1";
+            is_there = !pooled.connection.query(sql, &[name]).map_err(refusal)?.is_empty();
+        }
+        pool::give_back(&address.server, pooled);
+        Ok(is_there)
+    }
+
+    /// The id of this store.
+    pub(crate) fn store_id(&self) -> Result<[u8; 16]> {
+        let pooled = pool::take(&self.server)?;
+        let sql = "SELECT id FROM mxcrypt.store WHERE number = $1";
+        let rows = pooled.connection.query(sql, &[Parameter::Integer(self.store)]);
+        let rows = rows.map_err(refusal)?;
+        pool::give_back(&self.server, pooled);
+        let id = rows.bytes(0, 0).ok_or_else(gone)?;
+        id.try_into().map_err(|_| another_schema())
+    }
+
+    /// One try to begin. The connection is kept where it is of use.
+    fn try_to_begin(&self, durability: Durability) -> std::result::Result<Option<Open>, Failure> {
+        let pooled = pool::take(&self.server).map_err(|error| Failure {
+            code: UNREACHABLE.to_owned(),
+            message: error.message,
+            is_lost: false,
+        })?;
+        let begun = pooled.connection.run(&format!(
+            "BEGIN; \
+             SET LOCAL lock_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}; \
+             SET LOCAL synchronous_commit = {}; \
+             SELECT (awaited_until > now())::int FROM mxcrypt.store WHERE number = {} FOR UPDATE",
+            LOCK_LIMIT.as_millis(),
+            IDLE_LIMIT.as_millis(),
+            match durability {
+                Durability::Durable => "on",
+                Durability::Eventual => "off",
+            },
+            self.store
+        ));
+        match begun {
+            Ok(rows) if rows.is_empty() => {
+                roll_back(&self.server, pooled);
+                Ok(None)
+            }
+            Ok(rows) => Ok(Some(Open {
+                awaited: rows.bytes(0, 0) == Some(b"1"),
+                pooled,
+                pending: RefCell::default(),
+                wrote: Cell::new(false),
+            })),
+            Err(failure) => {
+                if failure.is_lost {
+                    pool::forget(&self.server);
+                } else {
+                    roll_back(&self.server, pooled);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn transaction(&self) -> Result<&Open> {
+        self.open
+            .as_ref()
+            .ok_or_else(|| Error::new(Kind::Internal, "There is no open transaction."))
+    }
+
+    /// Runs a statement in the open transaction.
+    fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Rows> {
+        self.transaction()?.pooled.connection.query(sql, parameters).map_err(refusal)
+    }
+
+    /// Writes the rows of a table that wait. What reads them comes after this.
+    fn write_pending(&self, table: &Table) -> Result<()> {
+        let waiting = self.transaction()?.pending.borrow_mut().take(table.name);
+        match waiting {
+            Some(rows) => rows.write(self.store, |sql, parameters| self.query(sql, parameters)),
+            None => Ok(()),
+        }
+    }
+
+    /// What is sent to commit a transaction: its number, and a notification.
+    fn commit_statements(&self, open: &Open) -> String {
+        if !open.wrote.get() {
+            return "COMMIT".to_owned();
+        }
+        let worker: String = self.worker.iter().map(|byte| format!("{byte:02x}")).collect();
+        let notify =
+            if open.awaited { format!("NOTIFY {}; ", channel(self.store)) } else { String::new() };
+        format!(
+            "INSERT INTO mxcrypt.worker (store, worker, commits, committed_at) \
+             VALUES ({}, '\\x{worker}', {}, now()) \
+             ON CONFLICT (store, worker) \
+             DO UPDATE SET commits = excluded.commits, committed_at = excluded.committed_at; \
+             {notify}COMMIT",
+            self.store,
+            self.commits + 1,
+        )
+    }
+
+    /// Whether the transaction that was being committed when the connection broke was committed. The server may be at it
+    /// still: to lock the row of the store is to wait for its end.
+    fn was_committed(&self) -> Result<bool> {
+        let pooled = pool::connect_within(&self.server, 2 * IDLE_LIMIT)?;
+        let asked = pooled
+            .connection
+            .run(&format!(
+                "BEGIN; SET LOCAL lock_timeout = {}; \
+                 SELECT number FROM mxcrypt.store WHERE number = {} FOR UPDATE",
+                2 * IDLE_LIMIT.as_millis(),
+                self.store
+            ))
+            .and_then(|_| {
+                let sql = "SELECT commits FROM mxcrypt.worker WHERE store = $1 AND worker = $2";
+                let worker = [Parameter::Integer(self.store), Parameter::Bytes(&self.worker)];
+                pooled.connection.query(sql, &worker)
+            });
+        let commits = asked.map_err(refusal)?.integer(0, 0).unwrap_or(0);
+        roll_back(&self.server, pooled);
+        Ok(commits > self.commits)
+    }
+
+    /// As [`Postgres::was_committed`], again when this connection breaks too.
+    fn find_out(&self) -> Result<bool> {
+        let mut found = self.was_committed();
+        for _ in 1..MOST_TRIES {
+            match found {
+                Err(error) if error.kind == Kind::StoreUnreachable => found = self.was_committed(),
+                found => return found,
+            }
+        }
+        found
+    }
+}
+
+/// Stands for a code of PostgreSQL where there was no connection.
+const UNREACHABLE: &str = "08000";
+
+fn migrate(pooled: &Pooled) -> Result<()> {
+    let connection = &pooled.connection;
+    // Most often there is nothing to do, and no lock is needed to see that.
+    if version(pooled)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let begun = connection.run(&format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"));
+    begun.map_err(refusal)?;
+    let version = version(pooled)?;
+    if version > MIGRATIONS.len() {
+        let _ = connection.run("ROLLBACK");
+        return Err(Error::new(
+            Kind::StoreNewer,
+            format!(
+                "The database has stores of schema version {version}, this mxcrypt knows up to {}. \
+                 Install the version of mxcrypt that wrote them, or a newer one.",
+                MIGRATIONS.len()
+            ),
+        ));
+    }
+    let steps = MIGRATIONS.iter().skip(version).copied().collect::<String>();
+    let first = if version == 0 {
+        "CREATE SCHEMA IF NOT EXISTS mxcrypt; \
+         CREATE TABLE mxcrypt.version (number bigint NOT NULL); \
+         INSERT INTO mxcrypt.version (number) VALUES (0);"
+    } else {
+        ""
+    };
+    let done = connection.run(&format!(
+        "{first} {steps} UPDATE mxcrypt.version SET number = {}; COMMIT",
+        MIGRATIONS.len()
+    ));
+    done.map(|_| ()).map_err(|failure| {
+        let _ = connection.run("ROLLBACK");
+        if failure.code == "42501" {
+            return Error::new(
+                Kind::Store,
+                format!(
+                    "The tables cannot be made: {}. Have somebody who may do it run \
+                     CREATE SCHEMA mxcrypt AUTHORIZATION your_user;",
+                    failure.message
+                ),
+            );
+        }
+        refusal(failure)
+    })
+}
+
+/// The version of the schema; zero where there is none.
+fn version(pooled: &Pooled) -> Result<usize> {
+    let there = "SELECT coalesce(to_regclass('mxcrypt.version')::oid::bigint, 0)";
+    let there = pooled.connection.query(there, &[]).map_err(refusal)?;
+    if there.integer(0, 0) == Some(0) {
+        return Ok(0);
+    }
+    let rows = pooled.connection.query("SELECT number FROM mxcrypt.version", &[]);
+    let number = rows.map_err(refusal)?.integer(0, 0).ok_or_else(another_schema)?;
+    usize::try_from(number).map_err(|_| another_schema())
+}
+
+/// The number of the store called `name`, which is made when it is not there.
+fn store_number(pooled: &Pooled, name: &str) -> Result<i64> {
+    let id = random_bytes::<16>()?;
+    let parameters = [Parameter::Bytes(name.as_bytes()), Parameter::Bytes(&id)];
+    let sql = "INSERT INTO mxcrypt.store (name, id) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    pooled.connection.query(sql, &parameters).map_err(refusal)?;
+    let sql = "SELECT number FROM mxcrypt.store WHERE name = $1";
+    let rows = pooled.connection.query(sql, &parameters[..1]).map_err(refusal)?;
+    let number = rows.integer(0, 0).ok_or_else(gone)?;
+    // Workers that ended. One that is still there writes its row with its next commit.
+    let sql = "DELETE FROM mxcrypt.worker \
+               WHERE store = $1 AND committed_at < now() - interval '1 day'";
+    pooled.connection.query(sql, &[Parameter::Integer(number)]).map_err(refusal)?;
+    Ok(number)
+}
+
+fn roll_back(server: &str, pooled: Pooled) {
+    // A connection on which this fails is of no more use, and closing it undoes the transaction too.
+    if pooled.connection.run("ROLLBACK").is_ok() {
+        pool::give_back(server, pooled);
+    }
+}
+
+fn channel(store: i64) -> String {
+    format!("mxcrypt_{store}")
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Store, "The store is gone from its database.")
+}
+
+/// Whether the server ended a transaction for no fault of it: a deadlock, a conflict, a server that stops, starts, or is
+/// only a copy until it is made the main one.
+fn is_passing(code: &str) -> bool {
+    matches!(code, "40001" | "40P01" | "25006" | "25P03" | "53300") || code.starts_with("57P")
+}
+
+fn refusal(failure: Failure) -> Error {
+    if failure.is_lost || is_passing(&failure.code) || failure.code == UNREACHABLE {
+        return pool::unreachable(&failure);
+    }
+    match failure.code.as_str() {
+        "55P03" => Error::new(
+            Kind::StoreLocked,
+            format!(
+                "Another process has been writing to this store for {} seconds. Wait for it to \
+                 finish, or end it, and try again.",
+                LOCK_LIMIT.as_secs()
+            ),
+        ),
+        "53100" => Error::new(Kind::Store, "The disk of the store's database is full."),
+        _ => Error::new(Kind::Store, format!("The store cannot be used: {}", failure.message)),
+    }
+}
+
+impl Database for Postgres {
+    fn begin(&mut self, durability: Durability) -> Result<()> {
+        self.rollback();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_to_begin(durability) {
+                Ok(Some(open)) => {
+                    self.open = Some(open);
+                    return Ok(());
+                }
+                Ok(None) => return Err(gone()),
+                Err(failure)
+                    if tries < MOST_TRIES && (failure.is_lost || is_passing(&failure.code)) =>
+                {
+                    thread::sleep(GLANCE * tries as u32);
+                }
+                Err(failure) => return Err(refusal(failure)),
+            }
+        }
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let tables = self.transaction()?.pending.borrow().tables();
+        for table in tables {
+            if let Err(error) = self.write_pending(&table) {
+                self.rollback();
+                return Err(error);
+            }
+        }
+        let Some(open) = self.open.take() else { return Ok(()) };
+        match open.pooled.connection.run(&self.commit_statements(&open)) {
+            // The server says ROLLBACK to a COMMIT after a statement that failed.
+            Ok(rows) if rows.command() != "COMMIT" => {
+                pool::give_back(&self.server, open.pooled);
+                Err(Error::new(Kind::Store, "The database undid the transaction."))
+            }
+            Ok(_) => {
+                pool::give_back(&self.server, open.pooled);
+                self.commits += i64::from(open.wrote.get());
+                Ok(())
+            }
+            Err(_) if !open.wrote.get() => {
+                pool::forget(&self.server);
+                Ok(())
+            }
+            Err(failure) if failure.is_lost || is_passing(&failure.code) => {
+                drop(open);
+                pool::forget(&self.server);
+                match self.find_out() {
+                    Ok(true) => {
+                        self.commits += 1;
+                        Ok(())
+                    }
+                    Ok(false) => Err(pool::unreachable(&failure)),
+                    Err(error) => Err(Error::new(
+                        Kind::Store,
+                        format!(
+                            "The connection to the store's database broke while it was saving, and it \
+                             is not known whether it did. {}",
+                            error.message
+                        ),
+                    )),
+                }
+            }
+            Err(failure) => {
+                roll_back(&self.server, open.pooled);
+                Err(refusal(failure))
+            }
+        }
+    }
+
+    fn rollback(&mut self) {
+        if let Some(open) = self.open.take() {
+            roll_back(&self.server, open.pooled);
+        }
+    }
+
+    fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {
+        if let Some(row) = self.transaction()?.pending.borrow().get(table, key) {
+            return Ok(Some(row));
+        }
+        let condition = Condition::of_key(self.store, table, key);
+        let names = columns::names(table);
+        let sql = format!("SELECT {names} FROM mxcrypt.{} WHERE {}", table.name, condition.sql);
+        let rows = self.query(&sql, &condition.parameters())?;
+        if rows.is_empty() { Ok(None) } else { columns::row(table, &rows, 0).map(Some) }
+    }
+
+    fn put(&self, table: &Table, key: &[Value], plain: &[Value], body: &[u8]) -> Result<()> {
+        let open = self.transaction()?;
+        open.wrote.set(true);
+        let is_much = open.pending.borrow_mut().put(table, key, plain, body)?;
+        if is_much { self.write_pending(table) } else { Ok(()) }
+    }
+
+    fn delete(&self, table: &Table, query: &Query) -> Result<usize> {
+        self.write_pending(table)?;
+        let condition = Condition::of(self.store, query);
+        let sql = format!("DELETE FROM mxcrypt.{} WHERE {}", table.name, condition.sql);
+        let deleted = self.query(&sql, &condition.parameters())?.changed();
+        if deleted > 0 {
+            self.transaction()?.wrote.set(true);
+        }
+        Ok(deleted)
+    }
+
+    fn select(&self, table: &Table, query: &Query) -> Result<Vec<Row>> {
+        self.write_pending(table)?;
+        let condition = Condition::of(self.store, query);
+        let sql = format!(
+            "SELECT {} FROM mxcrypt.{} WHERE {} ORDER BY {}{}",
+            columns::names(table),
+            table.name,
+            condition.sql,
+            table.key.join(", "),
+            query.limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}")),
+        );
+        let rows = self.query(&sql, &condition.parameters())?;
+        (0..rows.len()).map(|number| columns::row(table, &rows, number)).collect()
+    }
+
+    fn count(&self, table: &Table, query: &Query) -> Result<usize> {
+        self.write_pending(table)?;
+        let condition = Condition::of(self.store, query);
+        let sql = format!("SELECT count(*) FROM mxcrypt.{} WHERE {}", table.name, condition.sql);
+        let counted = self.query(&sql, &condition.parameters())?.integer(0, 0);
+        counted.map(|counted| counted as usize).ok_or_else(another_schema)
+    }
+
+    fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>> {
+        self.write_pending(table)?;
+        let place = [table.key, table.plain].concat().iter().position(|name| *name == column);
+        let place = place.ok_or_else(|| Error::new(Kind::Internal, "There is no such column."))?;
+        let mut texts = Vec::new();
+        let mut last = Vec::new();
+        // One step a text, over an index: DISTINCT would visit every row.
+        while query.limit.is_none_or(|limit| texts.len() < limit) {
+            let mut condition = Condition::of(self.store, query);
+            condition.above(column, last);
+            let sql = format!(
+                "SELECT {} FROM mxcrypt.{} WHERE {} ORDER BY {column} LIMIT 1",
+                columns::names(table),
+                table.name,
+                condition.sql,
+            );
+            let rows = self.query(&sql, &condition.parameters())?;
+            if rows.is_empty() {
+                break;
+            }
+            last = columns::bytes(&rows, 0, place)?.to_vec();
+            let row = columns::row(table, &rows, 0)?;
+            match row.key.into_iter().chain(row.plain).nth(place) {
+                Some(Value::Text(text)) => texts.push(text),
+                _ => return Err(another_schema()),
+            }
+        }
+        Ok(texts)
+    }
+
+    fn last_number(&self, counter: &'static str) -> Result<i64> {
+        let sql = "SELECT value FROM mxcrypt.counter WHERE store = $1 AND name = $2";
+        let parameters = [Parameter::Integer(self.store), Parameter::Bytes(counter.as_bytes())];
+        Ok(self.query(sql, &parameters)?.integer(0, 0).unwrap_or(0))
+    }
+
+    fn set_number(&self, counter: &'static str, value: i64) -> Result<()> {
+        self.transaction()?.wrote.set(true);
+        let sql = "INSERT INTO mxcrypt.counter (store, name, value) VALUES ($1, $2, $3) \
+                   ON CONFLICT (store, name) DO UPDATE SET value = excluded.value";
+        let parameters = [
+            Parameter::Integer(self.store),
+            Parameter::Bytes(counter.as_bytes()),
+            Parameter::Integer(value),
+        ];
+        self.query(sql, &parameters).map(|_| ())
+    }
+}

@@ -1,0 +1,122 @@
+//! Connections, which all stores of a process share: a thousand clients need one, as long as one works at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use mxcrypt_postgres_client::{Connection, Failure};
+
+use crate::error::{Error, Kind, Result};
+
+/// How long a server may be away: one that is started again is back by then.
+const OUTAGE: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How many connections wait for their next use.
+const MOST_IDLE: usize = 4;
+
+/// A connection with what is known of it.
+pub(super) struct Pooled {
+    pub(super) connection: Connection,
+    /// Whether something stands between, which gives each transaction a server of its own: it passes on no
+    /// notifications.
+    pub(super) behind_pooler: bool,
+    /// The channels that it listens to.
+    pub(super) channels: BTreeSet<String>,
+}
+
+static IDLE: Mutex<Idle> = Mutex::new(Idle { process: 0, connections: BTreeMap::new() });
+
+struct Idle {
+    process: u32,
+    connections: BTreeMap<String, Vec<Pooled>>,
+}
+
+fn idle() -> MutexGuard<'static, Idle> {
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if idle.process != process::id() {
+        idle.process = process::id();
+        // They are the parent's. To close them would end them for the parent too.
+        for pooled in std::mem::take(&mut idle.connections).into_values().flatten() {
+            std::mem::forget(pooled);
+        }
+    }
+    idle
+}
+
+/// A connection to `server`, one of those that wait or a new one.
+pub(super) fn take(server: &str) -> Result<Pooled> {
+    let waiting = idle().connections.get_mut(server).and_then(Vec::pop);
+    match waiting {
+        Some(pooled) => Ok(pooled),
+        None => connect_within(server, OUTAGE),
+    }
+}
+
+/// Keeps a connection for the next one who needs it.
+pub(super) fn give_back(server: &str, pooled: Pooled) {
+    if pooled.connection.is_lost() {
+        return;
+    }
+    let mut idle = idle();
+    let waiting = idle.connections.entry(server.to_owned()).or_default();
+    if waiting.len() < MOST_IDLE {
+        waiting.push(pooled);
+    }
+}
+
+/// Closes the connections to `server` that wait: after one broke, the others are broken too.
+pub(super) fn forget(server: &str) {
+    idle().connections.remove(server);
+}
+
+/// A new connection. Tries for as long as `limit`, since the server may be starting.
+pub(super) fn connect_within(server: &str, limit: Duration) -> Result<Pooled> {
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match connect(server) {
+            Ok(pooled) => return Ok(pooled),
+            Err(failure) if begun.elapsed() + pause > limit || is_final(&failure) => {
+                return Err(unreachable(&failure));
+            }
+            Err(_) => thread::sleep(pause),
+        }
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+fn connect(server: &str) -> std::result::Result<Pooled, Failure> {
+    let connection = Connection::open(server)?;
+    let asked = connection.query("SELECT pg_backend_pid()::bigint", &[])?;
+    let behind_pooler = asked.integer(0, 0) != Some(i64::from(connection.server_process()));
+    Ok(Pooled { connection, behind_pooler, channels: BTreeSet::new() })
+}
+
+/// Whether waiting is of no use: a wrong password or a database that is not there stay so. libpq gives no code for these, so
+/// they are found by what they are not: a server that starts, stops, or has too many clients.
+fn is_final(failure: &Failure) -> bool {
+    let message = &failure.message;
+    [
+        "password authentication failed",
+        "no password supplied",
+        "does not exist",
+        "no pg_hba.conf entry",
+    ]
+    .iter()
+    .any(|refusal| message.contains(refusal))
+        || message.contains("certificate")
+        || message.contains("invalid ")
+}
+
+/// Why the store cannot be reached.
+pub(super) fn unreachable(failure: &Failure) -> Error {
+    Error::new(
+        Kind::StoreUnreachable,
+        format!("The database of the store cannot be reached: {}", failure.message),
+    )
+}

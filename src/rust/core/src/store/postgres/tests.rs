@@ -1,0 +1,305 @@
+//! PostgreSQL as a store, on a real server: `MXCRYPT_TEST_POSTGRES` is its address (`tools/postgres.sh` starts one).
+
+use std::{
+    env,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{
+    super::conformance::{self, Place},
+    *,
+};
+use crate::primitives::store_key::StoreKey;
+use crate::store::{KeySource, Location, Store, records, scratch::Scratch, sqlite::Sqlite};
+
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+const ROOM: Table = Table { name: "room", key: &["room_id"], plain: &[] };
+
+fn server() -> String {
+    env::var("MXCRYPT_TEST_POSTGRES").expect("MXCRYPT_TEST_POSTGRES: the address of a server")
+}
+
+/// A store that no other test has.
+fn store_at(server: &str) -> Address {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let glue = if server.contains('?') { '&' } else { '?' };
+    let random = random_bytes::<4>().unwrap();
+    let name = format!("{number}-{}", u32::from_be_bytes(random));
+    Address::read(&format!("{server}{glue}store={name}")).unwrap()
+}
+
+struct InPostgres(Address);
+
+impl Place for InPostgres {
+    fn open(&self) -> Box<dyn Database> {
+        Box::new(Postgres::open(&self.0).unwrap())
+    }
+}
+
+#[test]
+fn postgres_conforms() {
+    conformance::conforms(|| InPostgres(store_at(&server())));
+}
+
+#[test]
+fn postgres_conforms_behind_a_pooler_that_gives_each_transaction_another_server() {
+    let pooler =
+        env::var("MXCRYPT_TEST_POOLER").expect("MXCRYPT_TEST_POOLER: the address of PgBouncer");
+    let pooled = pool::take(&pooler).unwrap();
+    assert!(pooled.behind_pooler);
+    assert!(!pool::take(&server()).unwrap().behind_pooler);
+    conformance::conforms(|| InPostgres(store_at(&pooler)));
+}
+
+/// Both have the same tables, columns and types, so that a row of one fits into the other.
+#[test]
+fn the_schema_is_that_of_sqlite() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("crypto.sqlite");
+    drop(Sqlite::open(&path).unwrap());
+    let sqlite = rusqlite::Connection::open(path).unwrap();
+    drop(Postgres::open(&store_at(&server())).unwrap());
+    let pooled = pool::take(&server()).unwrap();
+    let known_events = ["known_event", "message_index"];
+    let names = records::TABLES.iter().map(|table| table.name).chain(known_events);
+    for name in names {
+        let sql = format!("SELECT name || ' ' || type FROM pragma_table_info('{name}') ORDER BY 1");
+        let mut statement = sqlite.prepare(&sql).unwrap();
+        let columns = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let wanted: Vec<String> = columns.map(Result::unwrap).collect();
+        let sql = format!(
+            "SELECT (column_name || ' ' || CASE WHEN data_type = 'bigint' THEN 'INTEGER' \
+             WHEN column_name = 'body' THEN 'BLOB' ELSE 'TEXT' END)::bytea \
+             FROM information_schema.columns WHERE table_schema = 'mxcrypt' AND table_name = '{name}' \
+             AND column_name NOT IN ('store', 'long_texts') ORDER BY 1"
+        );
+        let rows = pooled.connection.query(&sql, &[]).unwrap();
+        let found: Vec<_> = (0..rows.len())
+            .map(|row| String::from_utf8(rows.bytes(row, 0).unwrap().to_vec()).unwrap())
+            .collect();
+        assert_eq!(found, wanted, "{name}");
+    }
+}
+
+/// What the proxy does with a connection.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Cut {
+    /// Before the statement reaches the server.
+    Before,
+    /// After the server has done it, and before its response arrives.
+    After,
+    /// While the server is at it.
+    Meanwhile,
+}
+
+/// Stands between us and the server, and cuts the connection at every `every`-th statement in which `word` stands.
+fn proxy(word: &'static str, every: usize, cut: Cut) -> String {
+    let target = server();
+    let (before, rest) = target.split_once('@').unwrap();
+    let (host, database) = rest.split_once('/').unwrap();
+    let (host, database) = (host.to_owned(), database.to_owned());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let address = format!("{before}@127.0.0.1:{port}/{database}?sslmode=disable");
+    let seen = Arc::new(AtomicUsize::new(0));
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&host).unwrap());
+            let (mut from_client, mut to_server) =
+                (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let (mut from_server, mut to_client) = (server, client);
+            let muted = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let (is_muted, seen) = (muted.clone(), seen.clone());
+            thread::spawn(move || {
+                let mut bytes = [0; 65536];
+                while let Ok(length @ 1..) = from_client.read(&mut bytes) {
+                    let has_word =
+                        bytes[..length].windows(word.len()).any(|part| part == word.as_bytes());
+                    let is_due =
+                        has_word && (seen.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(every);
+                    if is_due && cut != Cut::Before {
+                        muted.store(true, Ordering::SeqCst);
+                    }
+                    if !(is_due && cut == Cut::Before) {
+                        let _ = to_server.write_all(&bytes[..length]);
+                    }
+                    if is_due {
+                        if cut == Cut::After {
+                            thread::sleep(Duration::from_millis(50));
+                        }
+                        break;
+                    }
+                }
+                let _ = from_client.shutdown(Shutdown::Both);
+                let _ = to_server.shutdown(Shutdown::Both);
+            });
+            thread::spawn(move || {
+                let mut bytes = [0; 65536];
+                while let Ok(length @ 1..) = from_server.read(&mut bytes) {
+                    if is_muted.load(Ordering::SeqCst)
+                        || to_client.write_all(&bytes[..length]).is_err()
+                    {
+                        break;
+                    }
+                }
+                let _ = to_client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+/// Counts one up, as R does it: what was undone by a broken connection is done again.
+fn count_up(database: &mut Postgres) -> Result<()> {
+    database.begin(Durability::Durable)?;
+    let number = database.last_number("count")? + 1;
+    database.put(&ROOM, &[format!("!{number}").as_str().into()], &[], b"")?;
+    database.set_number("count", number)?;
+    database.commit()
+}
+
+/// The number of each step is taken once, and none is lost or done twice: else a ratchet would be forked.
+#[test]
+fn a_commit_whose_response_is_lost_is_looked_up() {
+    for cut in [Cut::Before, Cut::After, Cut::Meanwhile] {
+        let through = store_at(&proxy("COMMIT", 3, cut));
+        let mut database = Postgres::open(&through).unwrap();
+        let mut again = 0;
+        for step in 1..=30 {
+            loop {
+                match count_up(&mut database) {
+                    Ok(()) => break,
+                    Err(error) => {
+                        assert_eq!(error.kind, Kind::StoreUnreachable, "{error}");
+                        again += 1;
+                        database.rollback();
+                    }
+                }
+            }
+            database.begin(Durability::Durable).unwrap();
+            assert_eq!(database.last_number("count").unwrap(), step, "{cut:?}");
+            assert_eq!(database.count(&ROOM, &Query::all()).unwrap(), step as usize, "{cut:?}");
+            database.rollback();
+        }
+        if cut == Cut::After {
+            assert_eq!(again, 0, "what was committed is not done again");
+        }
+        if cut == Cut::Before {
+            assert!(again > 5, "what was not committed is done again");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_in_a_transaction_undoes_it() {
+    for word in ["BEGIN", "counter WHERE", "INSERT INTO mxcrypt.counter"] {
+        let through = store_at(&proxy(word, 4, Cut::After));
+        let mut database = Postgres::open(&through).unwrap();
+        for step in 1..=10 {
+            while let Err(error) = count_up(&mut database) {
+                assert_eq!(error.kind, Kind::StoreUnreachable, "{error}");
+            }
+            database.rollback();
+            let mut other =
+                Postgres::open(&Address { server: server(), ..through.clone() }).unwrap();
+            other.begin(Durability::Durable).unwrap();
+            assert_eq!(other.last_number("count").unwrap(), step, "{word}");
+            other.rollback();
+        }
+    }
+}
+
+/// The server ends idle connections too, as administrators and failovers do.
+#[test]
+fn connections_that_the_server_ended_are_made_again() {
+    let address = store_at(&server());
+    let mut database = Postgres::open(&address).unwrap();
+    count_up(&mut database).unwrap();
+    let name = format!("ended-{}", std::process::id());
+    let named =
+        Address { server: format!("{}?application_name={name}", server()), ..address.clone() };
+    let mut other = Postgres::open(&named).unwrap();
+    count_up(&mut other).unwrap();
+    let end = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
+    );
+    pool::take(&server()).unwrap().connection.run(&end).unwrap();
+    count_up(&mut other).unwrap();
+    // In the middle of a transaction.
+    other.begin(Durability::Durable).unwrap();
+    other.set_number("count", 9).unwrap();
+    pool::take(&server()).unwrap().connection.run(&end).unwrap();
+    let failed = other.set_number("count", 10).and_then(|()| other.commit());
+    assert_eq!(failed.unwrap_err().kind, Kind::StoreUnreachable);
+    other.rollback();
+    count_up(&mut database).unwrap();
+    database.begin(Durability::Durable).unwrap();
+    assert_eq!(database.last_number("count").unwrap(), 4);
+    database.rollback();
+}
+
+#[test]
+fn a_server_that_is_not_there_or_refuses_is_said_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let begun = std::time::Instant::now();
+    let refused = |place: &str, limit| pool::connect_within(place, limit).err().unwrap();
+    let gone = format!("postgresql://mxcrypt@127.0.0.1:{port}/postgres");
+    assert_eq!(refused(&gone, Duration::from_millis(300)).kind, Kind::StoreUnreachable);
+    let (server, long) = (server(), Duration::from_secs(30));
+    let wrong_user = server.replace("mxcrypt@", "nobody@");
+    let no_database = server.replace("/postgres", "/elsewhere");
+    for place in [wrong_user, no_database, format!("{server}?sslmode=nonsense")] {
+        assert_eq!(refused(&place, long).kind, Kind::StoreUnreachable, "{place}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "what stays so is not tried again");
+}
+
+#[test]
+fn tls_is_used_and_a_certificate_of_somebody_else_is_refused() {
+    let pooled = pool::take(&format!("{}?sslmode=require", server())).unwrap();
+    let sql = "SELECT (ssl)::int::bigint FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    assert_eq!(pooled.connection.query(sql, &[]).unwrap().integer(0, 0), Some(1));
+    let strict = format!("{}?sslmode=verify-full&sslrootcert=/dev/null", server());
+    assert!(pool::connect_within(&strict, Duration::ZERO).is_err());
+}
+
+/// Rows of one store are sealed to it, and are found by it alone.
+#[test]
+fn stores_of_one_database_know_nothing_of_each_other() {
+    let (one, two) = (store_at(&server()), store_at(&server()));
+    let (mut first, mut second) = (Postgres::open(&one).unwrap(), Postgres::open(&two).unwrap());
+    assert_ne!(first.store_id().unwrap(), second.store_id().unwrap());
+    count_up(&mut first).unwrap();
+    // While one is inside a transaction, the other can be too.
+    first.begin(Durability::Durable).unwrap();
+    count_up(&mut second).unwrap();
+    second.begin(Durability::Durable).unwrap();
+    assert_eq!(second.last_number("count").unwrap(), 1);
+    assert_eq!(second.delete(&ROOM, &Query::all()).unwrap(), 1);
+    second.commit().unwrap();
+    assert_eq!(first.count(&ROOM, &Query::all()).unwrap(), 1);
+    first.rollback();
+}
+
+#[test]
+fn a_store_is_opened_with_its_key_alone() {
+    let place = format!("{}?store=key-{}", server(), u64::from_be_bytes(random_bytes().unwrap()));
+    let at = |key: KeySource| Location::at(&place, key).unwrap();
+    assert_eq!(at(KeySource::File).open().err().unwrap().kind, Kind::StoreKeyMissing);
+    assert!(!at(KeySource::File).is_there().unwrap());
+    let key = StoreKey::generate().unwrap();
+    let open = |key: &StoreKey| at(KeySource::Given(key.clone())).open();
+    let mut store: Store = open(&key).unwrap();
+    store.transaction(|tx| tx.take_number("n")).unwrap();
+    assert!(at(KeySource::File).is_there().unwrap());
+    assert_eq!(open(&StoreKey::generate().unwrap()).err().unwrap().kind, Kind::StoreKeyWrong);
+    assert_eq!(open(&key).unwrap().transaction(|tx| tx.take_number("n")).unwrap(), 2);
+}
