@@ -21,7 +21,7 @@ setup: ## Install what is missing: R, Synapse, Node, their packages
 
 install: setup ## Build the package into .tools/library
 	@mkdir -p $(LIBRARY)
-	+@R CMD INSTALL --library=$(LIBRARY) --no-test-load . > .tools/install.log 2>&1 \
+	+@MXCRYPT_FEATURES=postgres R CMD INSTALL --library=$(LIBRARY) --no-test-load . > .tools/install.log 2>&1 \
 	  || { cat .tools/install.log; exit 1; }
 
 demo: install ## Two people, a real homeserver, and a process that is killed

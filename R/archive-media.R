@@ -5,7 +5,7 @@
 # store does not know was deleted, and can go at any time.
 
 archive_dir <- function(client) {
-  file.path(client[["store_dir"]], "archive")
+  file.path(beside_store(client[["store_dir"]]), "archive")
 }
 
 # The largest file that is kept, in bytes; NULL as it was.

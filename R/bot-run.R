@@ -228,35 +228,12 @@ check_bot_login <- function(bot, call) {
 # What is older than the first run with this store was answered by another device, or was
 # never meant for a bot.
 oldest_command <- function(bot, call) {
-  dir <- bot[["client"]][["store_dir"]]
-  name <- paste0("bot-", rlang::hash(bot[["consumer"]]), ".start")
-  path <- file.path(dir, name)
-  now <- Sys.time()
-  first <- first_start(path)
-  # Also where R was killed, or the disk was full, while it was written.
-  if (is.na(first)) {
-    first <- now
-    tryCatch(
-      writeLines(format(as.numeric(now) * 1000, digits = 15L), path),
-      error = function(condition) {
-        unwritable_abort(path, condition, call)
-      },
-      warning = function(condition) {
-        unwritable_abort(path, condition, call)
-      }
-    )
-  }
+  machine <- machine_of(bot[["client"]], call = call)
+  began <- core(machine_consumer_began(machine, bot[["consumer"]]), call = call)
   if (isTRUE(bot[["skip_older"]])) {
-    return(now)
+    return(Sys.time())
   }
-  first
-}
-
-# When a bot was first started with this store, or NA.
-first_start <- function(path) {
-  line <- if (file.exists(path)) readLines(path, n = 1L, warn = FALSE)
-  first <- suppressWarnings(as.numeric(line))
-  .POSIXct(if (length(first) == 1L) first / 1000 else NA_real_)
+  .POSIXct(began / 1000)
 }
 
 unwritable_abort <- function(path, condition, call) {

@@ -51,7 +51,9 @@
 #'   the service.
 #' @param login_token The token that single sign-on ends with, or the address that
 #'   contains it.
-#' @param store_dir The directory of the store, instead of the app's.
+#' @param store_dir The directory of the store, instead of the app's; or the address of a
+#'   database, such as `"postgresql://bot@db.example.org/matrix?store=bot"`: see
+#'   [mxcrypt_postgresql].
 #' @param device_name What other users see as the device's name.
 #' @param ca_file A file of certificate authorities (PEM), where the network or the
 #'   homeserver has its own: see [mxcrypt_network]. The client remembers it.
@@ -108,7 +110,7 @@ mx_client_configure <- function(
   ca_file <- check_ca_file(ca_file)
   local_ca_file(ca_file)
   path <- check_path(path, null = TRUE) %||% mx_client_config_path(app)
-  store_dir <- check_path(store_dir, null = TRUE)
+  store_dir <- check_store_dir(store_dir, null = TRUE)
   bare <- list(server = discover_server(server))
   bound <- bound_device(store_dir %||% mx_crypto_store_dir(app))
   device_id <- check_string(device_id, null = TRUE) %||% bound[["device_id"]]
@@ -418,7 +420,7 @@ check_granted <- function(who, login, call = caller_env()) {
 
 # The user and device a store belongs to, if there is one.
 bound_device <- function(store_dir) {
-  if (!file.exists(file.path(store_dir, "crypto.sqlite"))) {
+  if (!has_store(store_dir)) {
     return(NULL)
   }
   core(machine_binding(open_store(store_dir)))

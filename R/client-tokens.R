@@ -179,12 +179,10 @@ another_renewed <- function(client, used) {
 # The store of a client, or NULL where there is none that can be opened: a session
 # needs none.
 store_of <- function(client) {
-  if (file.exists(file.path(client[["store_dir"]], "crypto.sqlite"))) {
-    tryCatch(
-      open_store(client[["store_dir"]]),
-      mx_error_store = function(condition) NULL
-    )
-  }
+  tryCatch(
+    if (has_store(client[["store_dir"]])) open_store(client[["store_dir"]]),
+    mx_error_store = function(condition) NULL
+  )
 }
 
 is_expired <- function(answer) {

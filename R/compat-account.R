@@ -40,7 +40,7 @@ NULL
 #' @rdname mx_crypto_account
 #' @export
 mx_crypto_account <- function(store_dir) {
-  account <- new_stored(check_path(store_dir), "mx_crypto_account")
+  account <- new_stored(check_store_dir(store_dir), "mx_crypto_account")
   # Minted now, if ever, so that it is there when its keys are asked for.
   core(machine_identity_keys(stored_machine(account)))
   account

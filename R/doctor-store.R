@@ -4,7 +4,7 @@
 # An existing store is opened; none is created, or bound to a login.
 doctor_machine <- function(x) {
   client <- x[["client"]]
-  if (!file.exists(file.path(client[["store_dir"]], "crypto.sqlite"))) {
+  if (!has_store(client[["store_dir"]])) {
     check_abort("not known: there is no store", "See the line store.")
   }
   if (!is_store_open(client[["store_dir"]])) {
@@ -136,12 +136,15 @@ check_key_backup <- function(x) {
 
 check_store <- function(x) {
   dir <- x[["client"]][["store_dir"]]
-  if (!file.exists(file.path(dir, "crypto.sqlite"))) {
+  if (!has_store(dir)) {
     return(doctor_line(
       "failure",
       paste("none in", short_path(dir)),
       "Put it back. If it is lost, sign in as a new device: mx_client_configure()."
     ))
+  }
+  if (is_address(dir)) {
+    return(fine(dir))
   }
   files <- list.files(
     dir,
@@ -154,6 +157,9 @@ check_store <- function(x) {
 
 check_schema <- function(x) {
   doctor_machine(x)
+  if (is_address(x[["client"]][["store_dir"]])) {
+    return(NULL)
+  }
   inspected <- core(store_inspect(x[["client"]][["store_dir"]]))
   fine("version ", inspected[["schema"]])
 }
@@ -170,7 +176,7 @@ check_modes <- function(x) {
     return(NULL)
   }
   client <- x[["client"]]
-  dir <- client[["store_dir"]]
+  dir <- beside_store(client[["store_dir"]])
   paths <- c(
     dir,
     file.path(dir, c("crypto.sqlite", "pickle.key")),
@@ -201,6 +207,9 @@ short_paths <- function(paths) vapply(paths, short_path, "")
 
 check_locks <- function(x) {
   dir <- x[["client"]][["store_dir"]]
+  if (is_address(dir)) {
+    return(fine("by the database"))
+  }
   if (!dir.exists(dir)) {
     check_abort("not known: there is no store", "See the line store.")
   }

@@ -210,6 +210,9 @@ machine_handed <- function(handle, consumer, number) .Call(wrap__machine_handed,
 
 machine_acknowledge <- function(handle, consumer, number) .Call(wrap__machine_acknowledge, handle, consumer, number)
 
+# When a consumer first began, which is now if it never did, in milliseconds.
+machine_consumer_began <- function(handle, consumer) .Call(wrap__machine_consumer_began, handle, consumer)
+
 # How often a handler was given an event, this time included.
 machine_begin_attempt <- function(handle, consumer, number) .Call(wrap__machine_begin_attempt, handle, consumer, number)
 
@@ -316,14 +319,23 @@ key_export_encrypt <- function(text, given, rounds) .Call(wrap__key_export_encry
 
 key_export_decrypt <- function(text, given) .Call(wrap__key_export_decrypt, text, given)
 
-# Locks the file `path` for this process: FALSE while another one has it. A file system that knows no
-# locks keeps nobody from listening.
-listener_begin <- function(path) .Call(wrap__listener_begin, path)
+# Takes the lock `name` of a store for this process: FALSE while another one has it.
+listener_begin <- function(place, name) .Call(wrap__listener_begin, place, name)
+
+# Whether a lock that this process has is still its own. One that broke with its connection is taken again: FALSE if
+# another process was faster.
+listener_holds <- function(place, name) .Call(wrap__listener_holds, place, name)
 
 # Ends what [`listener_begin`] began.
-listener_end <- function(path) .Call(wrap__listener_end, path)
+listener_end <- function(place, name) .Call(wrap__listener_end, place, name)
 
-machine_open <- function(directory, key) .Call(wrap__machine_open, directory, key)
+machine_open <- function(place, key) .Call(wrap__machine_open, place, key)
+
+# Whether there is a store in a directory, or at an address.
+store_is_there <- function(place) .Call(wrap__store_is_there, place)
+
+# Whether this build keeps stores in PostgreSQL.
+store_has_postgres <- function() .Call(wrap__store_has_postgres)
 
 machine_close <- function(handle) .Call(wrap__machine_close, handle)
 
@@ -392,6 +404,15 @@ machine_send_files <- function(handle, room_id, contents, uploads, transaction_i
 
 # The names of the files that messages of the outbox need.
 machine_waiting_files <- function(handle) .Call(wrap__machine_waiting_files, handle)
+
+# Keeps the file at `path` in the store, for other machines.
+machine_keep_file <- function(handle, name, path) .Call(wrap__machine_keep_file, handle, name, path)
+
+# Writes a file that the store keeps to `path`. Returns whether there is one.
+machine_fetch_file <- function(handle, name, path) .Call(wrap__machine_fetch_file, handle, name, path)
+
+# Deletes those of the files `names` that the store keeps, and that no message needs.
+machine_forget_files <- function(handle, names) .Call(wrap__machine_forget_files, handle, names)
 
 # How large contents are, and may be. `room` is an id, or `NULL` where it is not known yet.
 machine_content_sizes <- function(handle, room, event_type, contents) .Call(wrap__machine_content_sizes, handle, room, event_type, contents)

@@ -139,7 +139,7 @@ start_listener <- function(
   self[["on_verification"]] <- on_verification
   self[["on_warning"]] <- on_warning
   listeners <- the[["listeners"]]
-  listeners[[lock]] <- self
+  listeners[[lock_key(lock)]] <- self
   the[["listeners"]] <- listeners
   next_step(self, poll_step)
   structure(
@@ -328,6 +328,7 @@ pump_step <- function(self, report) {
 
 pumped_step <- function(self, ...) {
   self[["seen"]] <- last_event(self[["client"]])
+  check_listens(self[["lock"]], self[["rules"]][["consumer"]])
   self[["next_delivery"]] <- deliveries(self[["client"]], self[["rules"]])
   deliver_step(self)
 }
@@ -467,9 +468,9 @@ end_listener <- function(self, state) {
     self[["last_error"]] <- self[["last_error"]] %||% condition
   })
   listeners <- the[["listeners"]]
-  listeners[[self[["lock"]]]] <- NULL
+  listeners[[lock_key(self[["lock"]])]] <- NULL
   the[["listeners"]] <- listeners
-  core(listener_end(self[["lock"]]))
+  end_lock(self[["lock"]])
   if (state == "failed") {
     self[["reject"]](self[["last_error"]])
   } else {

@@ -71,7 +71,7 @@ mx_listen <- function(
   )
   check_number(seconds)
   lock <- listen_as(client, consumer)
-  on.exit(core(listener_end(lock)))
+  on.exit(end_lock(lock))
   old <- immediate_warnings()
   on.exit(options(old), add = TRUE)
   end <- monotonic_time() + seconds
@@ -85,6 +85,7 @@ mx_listen <- function(
     pump_or_warn(client, flush = flush)
     flush <- FALSE
     seen <- last_event(client)
+    check_listens(lock, consumer)
     handed <- handed + hand_over(client, rules)
     if (!is.null(on_verification)) {
       decide_verifications(client, patient_decision(on_verification))
@@ -136,31 +137,54 @@ listener_rules <- function(
 # lock.
 listen_as <- function(client, consumer, call = caller_env()) {
   machine_of(client, call = call)
-  name <- paste0("listen-", rlang::hash(consumer), ".lock")
-  lock <- file.path(normalizePath(client[["store_dir"]]), name)
+  lock <- list(
+    place = store_place(client[["store_dir"]]),
+    name = paste0("listen-", rlang::hash(consumer))
+  )
   # The process may take its own lock again: the handler of mx_listen() may listen.
-  is_started <- !is.null(the[["listeners"]][[lock]])
-  if (is_started || !core(listener_begin(lock), call = call)) {
-    mx_abort(
-      c(
-        paste0(
-          if (is_started) {
-            "A listener of mx_listen_start()"
-          } else {
-            "Another process"
-          },
-          " listens as \"",
-          printable(consumer),
-          "\" with this store."
-        ),
-        i = "End it, or give this listener a name of its own: `consumer`.",
-        i = "Each name is given all events."
-      ),
-      "mx_error_listening",
-      call = call
-    )
+  is_started <- !is.null(the[["listeners"]][[lock_key(lock)]])
+  begun <- !is_started &&
+    core(listener_begin(lock[["place"]], lock[["name"]]), call = call)
+  if (!begun) {
+    listening_abort(consumer, is_started, call)
   }
   lock
+}
+
+# A lock in a database ends with its connection, and then another may have taken it.
+check_listens <- function(lock, consumer, call = caller_env()) {
+  if (!core(listener_holds(lock[["place"]], lock[["name"]]), call = call)) {
+    listening_abort(consumer, FALSE, call)
+  }
+}
+
+end_lock <- function(lock) {
+  core(listener_end(lock[["place"]], lock[["name"]]))
+}
+
+lock_key <- function(lock) {
+  paste(lock[["place"]], lock[["name"]])
+}
+
+listening_abort <- function(consumer, is_started, call) {
+  mx_abort(
+    c(
+      paste0(
+        if (is_started) {
+          "A listener of mx_listen_start()"
+        } else {
+          "Another process"
+        },
+        " listens as \"",
+        printable(consumer),
+        "\" with this store."
+      ),
+      i = "End it, or give this listener a name of its own: `consumer`.",
+      i = "Each name is given all events."
+    ),
+    "mx_error_listening",
+    call = call
+  )
 }
 
 # A server that is away for a while does not end a listener that has time left.
@@ -192,7 +216,14 @@ warn_of_outage <- function(trouble) {
 
 # Whether a failure is one of the way to the server or to the store, and passes.
 is_outage <- function(trouble) {
-  classes <- c("network", "http", "answer", "renewal", "store_locked")
+  classes <- c(
+    "network",
+    "http",
+    "answer",
+    "renewal",
+    "store_locked",
+    "store_unreachable"
+  )
   inherits(trouble, paste0("mx_error_", classes)) && is_passing(trouble)
 }
 
@@ -204,7 +235,10 @@ is_passing <- function(trouble) {
     return(is_passing(trouble[["cause"]]))
   }
   is_no_answer(trouble) ||
-    inherits(trouble, c("mx_error_answer", "mx_error_store_locked")) ||
+    inherits(
+      trouble,
+      paste0("mx_error_", c("answer", "store_locked", "store_unreachable"))
+    ) ||
     isTRUE(
       trouble[["code"]] %in% c("temporarily_unavailable", "server_error")
     ) ||

@@ -8,7 +8,7 @@ most_waiting <- function() {
 }
 
 files_dir <- function(client) {
-  file.path(client[["store_dir"]], "files")
+  file.path(beside_store(client[["store_dir"]]), "files")
 }
 
 # What is copied for one call. `add()` copies a file: what the machine has to know of
@@ -37,14 +37,33 @@ file_staging <- function(client, machine, encrypted, call) {
     )
     if (!encrypted) {
       upload[["size"]] <- core(attachment_copy_file(file[["source"]], to), call)
+      keep_for_others(client, machine, name, call)
       return(list(upload = upload))
     }
     made <- core(attachment_encrypt_file(file[["source"]], to), call)
+    keep_for_others(client, machine, name, call)
     upload[["size"]] <- made[["size"]]
     list(upload = upload, key = json_decode(made[["file"]]))
   }
   clean <- function() delete_files(dir, machine, added)
   list(add = add, clean = clean)
+}
+
+# Another machine may upload it, and this one may be gone by then.
+keep_for_others <- function(client, machine, name, call) {
+  if (is_address(client[["store_dir"]])) {
+    path <- file.path(files_dir(client), name)
+    core(machine_keep_file(machine, name, path), call = call)
+  }
+}
+
+# What another machine was given to upload is written here first.
+fetch_from_others <- function(client, machine, content) {
+  if (is_address(client[["store_dir"]]) && !is_whole(content)) {
+    core(private_directory_create(dirname(content[["path"]])))
+    name <- basename(content[["path"]])
+    core(machine_fetch_file(machine, name, content[["path"]]))
+  }
 }
 
 check_room_for <- function(dir, size, call) {
@@ -80,6 +99,7 @@ delete_files <- function(dir, machine, names) {
     if (!inherits(waiting, "mxcrypt_failure")) {
       unlink(file.path(dir, setdiff(names, waiting)))
     }
+    machine_forget_files(machine, names)
   }
 }
 

@@ -215,5 +215,5 @@ remember_aliases <- function(client, known) {
 }
 
 aliases_path <- function(client) {
-  file.path(client[["store_dir"]], "aliases.json")
+  file.path(beside_store(client[["store_dir"]]), "aliases.json")
 }

@@ -245,6 +245,9 @@ perform_all <- function(client, machine, requests, call) {
 # status is 0 where there was no response.
 perform <- function(client, machine, request, call) {
   content <- upload_body(client, machine, request)
+  if (!is.null(content)) {
+    fetch_from_others(client, machine, content)
+  }
   if (!is.null(content) && !is_whole(content)) {
     return(file_gone())
   }

@@ -43,7 +43,7 @@ mx_room_direct <- function(client, user_id) {
     argument_abort("user_id", "another user than yourself", caller_env())
   }
   lock <- lock_direct_rooms(client)
-  on.exit(core(listener_end(lock)))
+  on.exit(end_lock(lock))
   # Only a sync returns invitations.
   sync_once(client, timeout = 0)
   find_direct_room(client, user_id) %||%
@@ -54,9 +54,13 @@ mx_room_direct <- function(client, user_id) {
 # Two jobs of one bot that begin together would each find no room, and make one.
 lock_direct_rooms <- function(client, seconds = 120, call = caller_env()) {
   machine_of(client, call = call)
-  lock <- file.path(client[["store_dir"]], "direct-room.lock")
+  lock <- list(
+    place = store_place(client[["store_dir"]]),
+    name = "direct-room"
+  )
   end <- monotonic_time() + seconds
-  while (!core(listener_begin(lock), call = call)) {
+  begin <- function() listener_begin(lock[["place"]], lock[["name"]])
+  while (!core(begin(), call = call)) {
     if (monotonic_time() >= end) {
       mx_abort(
         c(

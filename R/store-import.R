@@ -54,7 +54,7 @@ mx_store_import <- function(
   theirs <- read_config(check_path(config))
   check_app(app)
   path <- check_path(path, null = TRUE) %||% mx_client_config_path(app)
-  store_dir <- check_path(store_dir, null = TRUE)
+  store_dir <- check_store_dir(store_dir, null = TRUE)
   if (file.exists(path)) {
     wanted <- "given, or `app`: there is a configuration of that name already"
     argument_abort("path", wanted, caller_env(), path)

@@ -1,4 +1,5 @@
-# Stores: one open machine a directory, shared by everything that refers to it.
+# Stores: one open machine a place, shared by everything that refers to it. A place is a
+# directory, or the address of a database.
 
 #' Store directory of an app
 #'
@@ -18,19 +19,55 @@ mx_crypto_store_dir <- function(app = "mxcrypt", path = NULL) {
     file.path(tools::R_user_dir(app, "data"), "crypto")
 }
 
+# Whether a store is in a database, and not in a directory.
+is_address <- function(dir) {
+  grepl("^postgres(ql)?://", dir)
+}
+
+check_store_dir <- function(
+  x,
+  name = rlang::caller_arg(x),
+  null = FALSE,
+  call = caller_env()
+) {
+  if (is_string(x) && is_address(x)) x else check_path(x, name, null, call)
+}
+
+# The one name of a place.
+store_place <- function(dir) {
+  if (is_address(dir)) {
+    return(dir)
+  }
+  normalizePath(dir, winslash = "/", mustWork = FALSE)
+}
+
+# Whether there is a store, without beginning one.
+has_store <- function(dir, call = caller_env()) {
+  core(store_is_there(dir), call = call)
+}
+
+# The directory for what is kept beside a store. That of a database has one on each
+# machine, for what can be made or fetched again.
+beside_store <- function(dir) {
+  if (!is_address(dir)) {
+    return(dir)
+  }
+  file.path(tools::R_user_dir("mxcrypt", "cache"), "stores", rlang::hash(dir))
+}
+
 # The machine of the store in `dir`, which is created if needed. Its key comes from
 # outside (see secret-sources.R) or from the key file beside it.
 open_store <- function(dir, call = caller_env()) {
-  given_dir <- dir
-  dir <- normalizePath(dir, winslash = "/", mustWork = FALSE)
-  machine <- the[["stores"]][[dir]]
+  place <- store_place(dir)
+  machine <- the[["stores"]][[place]]
   # A store that was deleted and created again in the same place is another store.
-  stale <- !is.null(machine) && !file.exists(file.path(dir, "crypto.sqlite"))
+  stale <- !is.null(machine) && !is_address(place) && !has_store(place, call)
   if (is.null(machine) || stale) {
-    key <- store_key(given_dir, call)
-    machine <- core(machine_open(dir, key), call = call)
+    key <- store_key(dir, call)
+    machine <- core(machine_open(place, key), call = call)
     stores <- the[["stores"]]
-    dir <- normalizePath(dir, winslash = "/")
+    # A link to a directory can be followed only once that is there.
+    dir <- store_place(dir)
     stores[[dir]] <- machine
     the[["stores"]] <- stores
     note_secret_source(store_key_of(dir), secret_source("store_key"))
@@ -39,8 +76,7 @@ open_store <- function(dir, call = caller_env()) {
 }
 
 is_store_open <- function(dir) {
-  dir <- normalizePath(dir, winslash = "/", mustWork = FALSE)
-  !is.null(the[["stores"]][[dir]])
+  !is.null(the[["stores"]][[store_place(dir)]])
 }
 
 # A store with a key file has its key there: a keyring that must be unlocked is asked
@@ -53,7 +89,7 @@ store_key <- function(dir, call) {
 # The name under which the source of the key of one store is noted: a session can have
 # several stores open.
 store_key_of <- function(dir) {
-  paste("store_key", normalizePath(dir, winslash = "/", mustWork = FALSE))
+  paste("store_key", store_place(dir))
 }
 
 # The machine of a client, whose store must be that of the login.

@@ -4,6 +4,7 @@
 # Environment variables:
 #   NOT_CRAN  a developer's build: all cores, and Cargo.lock may change
 #   DEBUG     the same, without optimisation
+#   MXCRYPT_FEATURES  what is built in beside the rest: "postgres"
 
 source("tools/msrv.R")
 
@@ -53,6 +54,44 @@ link_flags <- function(flags) {
   paste(Filter(links, flags), collapse = " ")
 }
 
+# What is built in beside the rest.
+wanted_features <- function() {
+  wanted <- strsplit(Sys.getenv("MXCRYPT_FEATURES"), "[ ,]+")[[1]]
+  wanted <- wanted[nzchar(wanted)]
+  unknown <- setdiff(wanted, "postgres")
+  if (length(unknown) > 0) {
+    give_up(
+      paste0("MXCRYPT_FEATURES names \"", unknown[[1]], "\"."),
+      "There is only \"postgres\"."
+    )
+  }
+  wanted
+}
+
+# How to link to PostgreSQL's client library. Rust's archive does not say it.
+libpq_flags <- function() {
+  ask <- function(program, args) {
+    found <- suppressWarnings(tryCatch(
+      system2(program, args, stdout = TRUE, stderr = FALSE),
+      error = function(condition) character()
+    ))
+    if (is.null(attr(found, "status"))) found
+  }
+  flags <- ask("pkg-config", c("--libs", "libpq"))
+  if (length(flags) > 0) {
+    return(flags[[1]])
+  }
+  dir <- ask("pg_config", "--libdir")
+  if (length(dir) == 0) {
+    give_up(
+      "MXCRYPT_FEATURES=postgres needs libpq, which was not found. Install it:",
+      "  Debian and Ubuntu: libpq-dev; Fedora: libpq-devel; macOS: brew install libpq",
+      "and have pkg-config or pg_config on the PATH."
+    )
+  }
+  paste0("-L", dir[[1]], " -lpq")
+}
+
 windows <- .Platform$OS.type == "windows"
 debug <- is_set("DEBUG")
 developer <- debug || is_set("NOT_CRAN")
@@ -79,6 +118,7 @@ if (nzchar(bin)) {
   # Rtools' shell wants /c/Users, as a colon separates folders in its PATH.
   bin <- paste0(sub("^([A-Za-z]):", "/\\1", chartr("\\", "/", bin)), ":")
 }
+features <- wanted_features()
 elf <- !windows && Sys.info()[["sysname"]] != "Darwin"
 values <- list(
   # put in front of the PATH
@@ -89,6 +129,9 @@ values <- list(
       if (!developer) "-j 2 --locked",
       if (offline) "--offline",
       if (!debug) "--release",
+      if (length(features) > 0) {
+        paste("--features", paste(features, collapse = ","))
+      },
       if (nzchar(target)) paste0("--target=", target)
     ),
     collapse = " "
@@ -98,11 +141,15 @@ values <- list(
     c(if (nzchar(target)) target, if (debug) "debug" else "release"),
     collapse = "/"
   ),
-  LINK_FLAGS = if (elf && !debug) {
-    link_flags(c("-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,-S"))
-  } else {
-    ""
-  },
+  LINK_FLAGS = paste(
+    c(
+      if ("postgres" %in% features) libpq_flags(),
+      if (elf && !debug) {
+        link_flags(c("-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,-S"))
+      }
+    ),
+    collapse = " "
+  ),
   # "yes": build from vendor.tar.xz, without a network
   OFFLINE = if (offline) "yes" else "",
   # not cargo's own rust/target: R's CC and R_HOME would have each build undo

@@ -18,6 +18,9 @@ for workspace in src/rust tests/rust bench/raw; do
     cargo clippy --quiet --manifest-path "$manifest" --workspace --all-targets \
     -- -D warnings
 done
+step 'cargo clippy: src/rust, with PostgreSQL' \
+  cargo clippy --quiet --manifest-path src/rust/Cargo.toml --workspace --all-targets \
+  --features postgres -- -D warnings
 # Only formatted: to check the SDK takes minutes, and `make bench` builds it.
 step 'cargo fmt: bench/sdk' cargo fmt --manifest-path bench/sdk/Cargo.toml --check
 step 'layers of the machine' Rscript --vanilla tools/layers.R

@@ -3,7 +3,7 @@
 # where the demo and all tests run. Cheap to call again: what is there stays.
 #
 #   tools/setup.sh                    everything but container, spelling, site and next-debian
-#   tools/setup.sh r|synapse|node|oauth|proxy|browser ..  only these parts
+#   tools/setup.sh r|synapse|node|oauth|proxy|browser|postgres ..  only these parts
 #
 #   r        R, its packages and the system tools of R CMD check (apt-get)
 #   synapse  .tools/venv: Synapse, Node and air, pinned in requirements.txt
@@ -12,6 +12,7 @@
 #   proxy    .tools/proxy: mitmproxy, pinned in tests/live/proxy/requirements.txt
 #   browser  Chromium and fonts (apt-get), the same venv, and playwright-core with
 #            axe-core in .tools/browser
+#   postgres PostgreSQL, PgBouncer and libpq (apt-get), for stores in a database
 #   spelling    the spelling checker and its dictionary, with apt-get (make lint)
 #   site        pkgdown, with apt-get (make site)
 #   container   .tools/container: Debian for chroots, by debootstrap (make container)
@@ -229,6 +230,14 @@ setup_browser() {
   install_npm browser "playwright-core and axe-core" "17 MB"
 }
 
+setup_postgres() {
+  local missing=()
+  if have dpkg-query; then
+    mapfile -t missing < <(missing_system_packages postgresql pgbouncer libpq-dev openssl)
+  fi
+  [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+}
+
 setup_spelling() {
   need_r_packages spelling
   # Without the system's dictionary the one of the R package hunspell serves.
@@ -257,7 +266,7 @@ setup_next_debian() {
 # --- main --------------------------------------------------------------------
 
 parts=("$@")
-[ $# -gt 0 ] || parts=(r synapse node oauth proxy browser)
+[ $# -gt 0 ] || parts=(r synapse node oauth proxy browser postgres)
 
 mkdir -p "$tools"
 if have flock; then
@@ -273,10 +282,11 @@ for part in "${parts[@]}"; do
     oauth) setup_oauth ;;
     proxy) setup_proxy ;;
     browser) setup_browser ;;
+    postgres) setup_postgres ;;
     container) setup_container ;;
     spelling) setup_spelling ;;
     site) setup_site ;;
     next-debian) setup_next_debian ;;
-    *) die "unknown part '$part'; there are: r synapse node oauth proxy browser container spelling site next-debian" ;;
+    *) die "unknown part '$part'; there are: r synapse node oauth proxy browser postgres container spelling site next-debian" ;;
   esac
 done

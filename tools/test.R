@@ -3,6 +3,7 @@
 # (Synapse, a foreign client). The last line is what CI reads.
 
 tests <- list()
+postgres_feature <- c("--features", "mxcrypt-core/postgres")
 # What failed, said again above the sums: a log is often read by its end.
 failures <- character()
 
@@ -24,11 +25,27 @@ run <- function(command, args, env = character()) {
   list(status = result[["status"]], lines = lines)
 }
 
+# A PostgreSQL server of these tests, and what tells them where it is.
+start_postgres <- function() {
+  dir <- tempfile("postgres-", "/tmp")
+  dir.create(dir)
+  out <- run("tools/postgres.sh", c("start", dir))
+  settings <- grep("^[A-Z_]+=", out[["lines"]], value = TRUE)
+  if (out[["status"]] != 0L || length(settings) < 3L) {
+    stop("PostgreSQL does not start: see ", dir)
+  }
+  pairs <- regmatches(settings, regexpr("=", settings), invert = TRUE)
+  values <- lapply(pairs, `[[`, 2L)
+  names(values) <- vapply(pairs, `[[`, "", 1L)
+  do.call(Sys.setenv, c(values, list(MXCRYPT_TEST_POSTGRES_DIR = dir)))
+  dir
+}
+
 count <- function(name, passed, failed, skipped) {
   tests[[name]] <<- c(passed = passed, failed = failed, skipped = skipped)
 }
 
-run_cargo <- function(name, manifest, packages) {
+run_cargo <- function(name, manifest, packages, env = character()) {
   message("\n== ", name)
   # In release, because the simulation is many runs. What fails must not hide what is
   # in the binaries after it.
@@ -41,7 +58,8 @@ run_cargo <- function(name, manifest, packages) {
     packages
   )
   seeds <- Sys.getenv("SIMULATION_SEEDS", "800")
-  ran <- run("cargo", args, c(SIMULATION_SEEDS = seeds))
+  env <- c(env, SIMULATION_SEEDS = seeds)
+  ran <- run("cargo", args, env[!duplicated(names(env))])
   results <- grep("^test result:", ran[["lines"]], value = TRUE)
   number <- function(word) {
     found <- regmatches(results, regexpr(paste0("[0-9]+ ", word), results))
@@ -106,16 +124,35 @@ run_testthat <- function(name, dir) {
   count(name, sum(!failed & !skipped), sum(failed), sum(skipped))
 }
 
+message("\n== a server")
+postgres <- start_postgres()
 run_cargo(
   "core",
   "src/rust/Cargo.toml",
-  c("-p", "mxcrypt-core", "-p", "mxcrypt-model-server")
+  c("-p", "mxcrypt-core", "-p", "mxcrypt-model-server", postgres_feature)
+)
+# What the machine must do, it must do there as well.
+run_cargo(
+  "core on PostgreSQL",
+  "src/rust/Cargo.toml",
+  c(
+    "-p",
+    "mxcrypt-core",
+    postgres_feature,
+    "--test",
+    "simulation",
+    "--test",
+    "attacks"
+  ),
+  c(MXCRYPT_TEST_DISK = "postgres", SIMULATION_SEEDS = "25")
 )
 if (file.exists("tests/rust/Cargo.toml")) {
   run_cargo("properties", "tests/rust/Cargo.toml", character())
 }
 run_testthat("package", "tests/testthat")
 run_testthat("live", "tests/live")
+run("tools/postgres.sh", c("stop", postgres))
+unlink(postgres, recursive = TRUE)
 
 all <- do.call(rbind, tests)
 cat("\n")

@@ -636,16 +636,6 @@ test_that("nothing that a stranger writes makes the bot fail or wait", {
   expect_lt(write(paste0("a", strrep(" ", 60000), "x")), 2)
 })
 
-test_that("a first start that was cut off is no reason to skip commands for ever", {
-  pair <- bot_room(list(status = function() "well"))
-  path <- list.files(pair$bob$store_dir, "^bot-.*start$", full.names = TRUE)
-  writeLines(character(), path)
-  mx_bot_start(pair[["bot"]])$stop()
-  mx_send_text(pair$alice, pair$room, "!status")
-  # The command was sent between two runs.
-  expect_equal(say(pair, character())$body, "well")
-})
-
 test_that("many invitations of strangers cost little", {
   homeserver <- mx_demo_homeserver()
   bob <- mx_demo_client(homeserver, "bob")

@@ -45,6 +45,15 @@ fn machine_acknowledge(handle: Robj, consumer: Robj, number: Robj) -> Robj {
     })
 }
 
+/// When a consumer first began, which is now if it never did, in milliseconds.
+#[extendr]
+fn machine_consumer_began(handle: Robj, consumer: Robj) -> Robj {
+    on(&handle, |machine| {
+        let consumer = arguments::text(&consumer, "consumer")?;
+        Ok(number(machine.consumer_began(now(), &consumer)?))
+    })
+}
+
 /// How often a handler was given an event, this time included.
 #[extendr]
 fn machine_begin_attempt(handle: Robj, consumer: Robj, number: Robj) -> Robj {
@@ -153,6 +162,7 @@ extendr_module! {
     fn machine_take;
     fn machine_handed;
     fn machine_acknowledge;
+    fn machine_consumer_began;
     fn machine_begin_attempt;
     fn machine_withdraw_attempt;
     fn machine_set_aside;

@@ -4,7 +4,7 @@ use std::{mem::ManuallyDrop, path::Path, process};
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    Result, machine::Machine, primitives::keys::encode_base64, primitives::parallel,
+    Kind, Result, machine::Machine, primitives::keys::encode_base64, primitives::parallel,
     primitives::store_key::StoreKey, store::KeySource, store::Location, store::inspection,
 };
 
@@ -13,6 +13,9 @@ use crate::{
     arguments,
     handle::{Held, keep, with},
 };
+
+/// How often a call is done again whose connection to a database broke.
+const MOST_TRIES: usize = 5;
 
 /// An open store. R forks its process (`parallel::mclapply`); a child must not touch the connection
 /// of its parent, not even to close it, and opens the store again.
@@ -64,13 +67,27 @@ pub(crate) fn on<T: Into<Robj>>(
     handle: &Robj,
     mut work: impl FnMut(&mut Machine) -> Result<T>,
 ) -> Robj {
-    answer(|| with(handle, |open: &mut OpenMachine| work(open.here()?)))
+    answer(|| {
+        with(handle, |open: &mut OpenMachine| {
+            let mut tries = 0;
+            loop {
+                match work(open.here()?) {
+                    // The connection to a database broke, and what was begun was undone. Most calls are one
+                    // transaction; the few with two repeat what they do.
+                    Err(error) if error.kind == Kind::StoreUnreachable && tries < MOST_TRIES => {
+                        tries += 1;
+                    }
+                    done => return done,
+                }
+            }
+        })
+    })
 }
 
 #[extendr]
-fn machine_open(directory: Robj, key: Robj) -> Robj {
+fn machine_open(place: Robj, key: Robj) -> Robj {
     answer(|| {
-        let directory = arguments::text(&directory, "store")?;
+        let place = arguments::text(&place, "store")?;
         let key = if key.is_null() {
             KeySource::File
         } else if key.is_raw() {
@@ -78,8 +95,23 @@ fn machine_open(directory: Robj, key: Robj) -> Robj {
         } else {
             KeySource::Given(StoreKey::from_base64(&arguments::text(&key, "store_key")?)?)
         };
-        Ok(keep(OpenMachine::open(Location::new(directory, key))?))
+        Ok(keep(OpenMachine::open(Location::at(&place, key)?)?))
     })
+}
+
+/// Whether there is a store in a directory, or at an address.
+#[extendr]
+fn store_is_there(place: Robj) -> Robj {
+    answer(|| {
+        let place = arguments::text(&place, "store")?;
+        Location::at(&place, KeySource::File)?.is_there()
+    })
+}
+
+/// Whether this build keeps stores in PostgreSQL.
+#[extendr]
+fn store_has_postgres() -> Robj {
+    Robj::from(cfg!(feature = "postgres"))
 }
 
 #[extendr]
@@ -147,6 +179,8 @@ fn store_inspect(directory: Robj) -> Robj {
 extendr_module! {
     mod machine;
     fn machine_open;
+    fn store_is_there;
+    fn store_has_postgres;
     fn machine_close;
     fn machine_store_id;
     fn machine_binding;

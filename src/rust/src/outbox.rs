@@ -1,5 +1,7 @@
 //! What is to be sent, for R.
 
+use std::path::Path;
+
 use extendr_api::prelude::*;
 use mxcrypt_core::{
     Error, Kind, Result,
@@ -102,6 +104,30 @@ fn machine_waiting_files(handle: Robj) -> Robj {
         let names = machine.waiting_files()?;
         Ok(strings(names.iter().map(|name| Some(name.as_str()))))
     })
+}
+
+/// Keeps the file at `path` in the store, for other machines.
+#[extendr]
+fn machine_keep_file(handle: Robj, name: Robj, path: Robj) -> Robj {
+    on(&handle, |machine| {
+        let name = arguments::text(&name, "name")?;
+        machine.keep_file(now(), &name, Path::new(&arguments::text(&path, "path")?))
+    })
+}
+
+/// Writes a file that the store keeps to `path`. Returns whether there is one.
+#[extendr]
+fn machine_fetch_file(handle: Robj, name: Robj, path: Robj) -> Robj {
+    on(&handle, |machine| {
+        let name = arguments::text(&name, "name")?;
+        machine.fetch_file(&name, Path::new(&arguments::text(&path, "path")?))
+    })
+}
+
+/// Deletes those of the files `names` that the store keeps, and that no message needs.
+#[extendr]
+fn machine_forget_files(handle: Robj, names: Robj) -> Robj {
+    on(&handle, |machine| machine.forget_files(now(), &arguments::texts(&names, "names")?))
 }
 
 /// How large contents are, and may be. `room` is an id, or `NULL` where it is not known yet.
@@ -292,6 +318,9 @@ extendr_module! {
     fn machine_send;
     fn machine_send_files;
     fn machine_waiting_files;
+    fn machine_keep_file;
+    fn machine_fetch_file;
+    fn machine_forget_files;
     fn machine_content_sizes;
     fn machine_redact;
     fn machine_react;

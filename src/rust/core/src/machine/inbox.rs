@@ -80,6 +80,19 @@ impl Machine {
         self.eventual_work(now, |work| acknowledge(work, consumer, number))
     }
 
+    /// When `consumer` first began, which is now if it never did.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn consumer_began(&mut self, now: Millis, consumer: &str) -> Result<Millis> {
+        self.work(now, |work| {
+            let mut state = consumer_named(work, consumer)?;
+            let began = *state.began_at.get_or_insert(now);
+            work.tx.put(&state)?;
+            Ok(began)
+        })
+    }
+
     /// Counts one more attempt of `consumer` at event `number`, before its handler is called.
     /// Returns how many there were, also in processes that have ended since.
     ///
@@ -212,7 +225,13 @@ fn consumer_named(work: &Work<'_>, name: &str) -> Result<Consumer> {
         Some(oldest) => oldest.number - 1,
         None => work.tx.last_number("inbox")?,
     };
-    let fresh = Consumer { name: name.to_owned(), cursor: place, handed: place, attempt: None };
+    let fresh = Consumer {
+        name: name.to_owned(),
+        cursor: place,
+        handed: place,
+        attempt: None,
+        began_at: None,
+    };
     work.tx.put(&fresh)?;
     Ok(fresh)
 }

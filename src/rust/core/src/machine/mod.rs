@@ -30,7 +30,7 @@
 //! | `backup_creation`, `backup_key` | makes the backup; its private keys |
 //! | `backup_upload`, `backup_restore` | keys go to the backup, and come back |
 //! | `outbox`, `send_to_room`, `send_to_devices` | what must be sent, in which order, and what must come before it |
-//! | `uploads` | files that must be on the server before their event |
+//! | `uploads`, `kept_files` | files that must be on the server before their event, and where they wait |
 //! | `heartbeats` | messages that the server sends later, unless it is told not to |
 //! | `event_size` | what is too large to be sent |
 //! | `outcomes`, `refusals` | messages that were sent, and those that will never be |
@@ -73,6 +73,7 @@ mod identity_import;
 mod inbound_sessions;
 mod inbox;
 mod isolation;
+mod kept_files;
 mod key_backup;
 mod key_bundles;
 mod key_export;

@@ -28,15 +28,7 @@ impl Machine {
     /// # Errors
     /// Those of the store.
     pub fn waiting_files(&mut self) -> Result<BTreeSet<String>> {
-        self.read(|work| {
-            let mut names = BTreeSet::new();
-            for state in [OutboxState::Queued, OutboxState::Refused, OutboxState::Told] {
-                for row in work.tx.select::<OutboxRow>(&Query::equal("state", state.as_str()))? {
-                    names.extend(row.body.uploads().iter().map(|upload| upload.file.clone()));
-                }
-            }
-            Ok(names)
-        })
+        self.read(|work| waiting_files(work))
     }
 
     /// Records that a request is still being performed, so that no other process takes it for one of a dead
@@ -47,6 +39,17 @@ impl Machine {
     pub fn renew(&mut self, now: Millis, number: i64) -> Result<()> {
         self.eventual_work(now, |work| super::pump::renew(work, number))
     }
+}
+
+/// The names of all files that messages of the outbox need.
+pub(super) fn waiting_files(work: &Work<'_>) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for state in [OutboxState::Queued, OutboxState::Refused, OutboxState::Told] {
+        for row in work.tx.select::<OutboxRow>(&Query::equal("state", state.as_str()))? {
+            names.extend(row.body.uploads().iter().map(|upload| upload.file.clone()));
+        }
+    }
+    Ok(names)
 }
 
 /// Starts the upload of the next file of a message. Returns whether there is one to wait for.

@@ -153,7 +153,7 @@ impl Location {
 }
 
 #[cfg(not(feature = "postgres"))]
-fn unsupported() -> Error {
+pub(super) fn unsupported() -> Error {
     Error::new(
         Kind::StoreUnsupported,
         "This build of mxcrypt keeps no stores in PostgreSQL. Install libpq (Debian: libpq-dev) and then mxcrypt \

@@ -9,6 +9,7 @@ pub mod inspection;
 mod key_file;
 mod known_events;
 mod location;
+mod lock;
 mod message_indices;
 pub mod mx_client;
 mod old_events;
@@ -31,6 +32,7 @@ use zeroize::Zeroizing;
 pub use self::{
     database::{Database, Durability, Query, Table, Value},
     location::{KeySource, Location, is_address},
+    lock::Lock,
 };
 use self::{known_events::KnownEvents, message_indices::MessageIndices};
 use crate::{

@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0014_heartbeats.sql"),
     include_str!("migrations/0015_owed_keys.sql"),
     include_str!("migrations/0016_small_rows.sql"),
+    include_str!("migrations/0017_kept_files.sql"),
 ];
 
 /// The schema that [`Sqlite::open`] brings every file to.

@@ -1,4 +1,5 @@
-//! A database in memory, which can be killed at any commit.
+//! A database in memory, which can be killed at any commit. With `MXCRYPT_TEST_DISK=postgres`, and the feature, the rows are
+//! in PostgreSQL instead, whose power does not go.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,6 +58,8 @@ pub enum Kill {
 /// What survives a process: the disk.
 #[derive(Clone, Default)]
 pub struct Disk {
+    #[cfg(feature = "postgres")]
+    on_server: OnServer,
     data: Arc<Mutex<Data>>,
     /// Commits until the process is killed.
     fuse: Arc<Mutex<Option<(usize, Kill)>>>,
@@ -82,6 +85,11 @@ impl Disk {
     }
 
     pub fn open(&self) -> Box<dyn Database> {
+        #[cfg(feature = "postgres")]
+        if let Some(address) = &self.on_server.0 {
+            let database = mxcrypt_core::store::postgres::open(address).unwrap();
+            return Box::new(Killable { disk: self.clone(), database });
+        }
         Box::new(Memory {
             disk: self.clone(),
             undo: Mutex::default(),
@@ -284,5 +292,87 @@ impl Database for Memory {
         });
         self.with(|data| data.counters.insert(counter, value));
         Ok(())
+    }
+}
+
+/// The address of a store of its own, if that is wanted.
+#[cfg(feature = "postgres")]
+#[derive(Clone)]
+struct OnServer(Option<String>);
+
+#[cfg(feature = "postgres")]
+impl Default for OnServer {
+    fn default() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        if std::env::var("MXCRYPT_TEST_DISK").ok().as_deref() != Some("postgres") {
+            return Self(None);
+        }
+        let server = std::env::var("MXCRYPT_TEST_POSTGRES").expect("the address of a server");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(Some(format!("{server}?store=disk-{}-{number}", now.as_nanos())))
+    }
+}
+
+/// A database whose process is killed where the disk says so.
+#[cfg(feature = "postgres")]
+struct Killable {
+    disk: Disk,
+    database: Box<dyn Database>,
+}
+
+#[cfg(feature = "postgres")]
+impl Database for Killable {
+    fn begin(&mut self, durability: Durability) -> Result<()> {
+        self.database.begin(durability)
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        match self.disk.burns() {
+            Some(Kill::BeforeCommit | Kill::PowerCut(_)) => {
+                self.database.rollback();
+                Err(killed())
+            }
+            Some(Kill::AfterCommit) => self.database.commit().and(Err(killed())),
+            None => self.database.commit(),
+        }
+    }
+
+    fn rollback(&mut self) {
+        self.database.rollback();
+    }
+
+    fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {
+        self.database.get(table, key)
+    }
+
+    fn put(&self, table: &Table, key: &[Value], plain: &[Value], body: &[u8]) -> Result<()> {
+        self.database.put(table, key, plain, body)
+    }
+
+    fn delete(&self, table: &Table, query: &Query) -> Result<usize> {
+        self.database.delete(table, query)
+    }
+
+    fn select(&self, table: &Table, query: &Query) -> Result<Vec<Row>> {
+        let rows = self.database.select(table, query)?;
+        self.disk.rows_read.fetch_add(rows.len(), Ordering::Relaxed);
+        Ok(rows)
+    }
+
+    fn count(&self, table: &Table, query: &Query) -> Result<usize> {
+        self.database.count(table, query)
+    }
+
+    fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>> {
+        self.database.texts(table, column, query)
+    }
+
+    fn last_number(&self, counter: &'static str) -> Result<i64> {
+        self.database.last_number(counter)
+    }
+
+    fn set_number(&self, counter: &'static str, value: i64) -> Result<()> {
+        self.database.set_number(counter, value)
     }
 }

@@ -11,6 +11,7 @@
 
 mod address;
 mod columns;
+mod lock;
 mod long_texts;
 mod pending;
 mod pool;
@@ -25,7 +26,7 @@ use std::{
 
 use mxcrypt_postgres_client::{Failure, Parameter, Rows};
 
-pub use self::address::Address;
+pub use self::{address::Address, lock::Lock};
 use self::{
     columns::{Condition, another_schema},
     pending::Pending,
@@ -72,6 +73,14 @@ struct Open {
     /// Whether there is something that is told when it is committed.
     wrote: Cell<bool>,
     awaited: bool,
+}
+
+/// The database of the store at `address`, made when it is not there.
+///
+/// # Errors
+/// [`Kind::Argument`] when it is no address; [`Kind::StoreUnreachable`], [`Kind::StoreNewer`], [`Kind::Store`].
+pub fn open(address: &str) -> Result<Box<dyn Database>> {
+    Ok(Box::new(Postgres::open(&Address::read(address)?)?))
 }
 
 impl Postgres {

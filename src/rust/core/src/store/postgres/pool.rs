@@ -13,7 +13,7 @@ use mxcrypt_postgres_client::{Connection, Failure};
 use crate::error::{Error, Kind, Result};
 
 /// How long a server may be away: one that is started again is back by then.
-const OUTAGE: Duration = Duration::from_secs(30);
+pub(super) const OUTAGE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How many connections wait for their next use.

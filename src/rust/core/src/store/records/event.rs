@@ -203,6 +203,9 @@ pub struct Consumer {
     /// The event its handler is working on.
     #[serde(default)]
     pub attempt: Option<Attempt>,
+    /// When it first began, if that matters to it.
+    #[serde(default)]
+    pub began_at: Option<i64>,
 }
 
 /// How often a handler was given an event. Saved before each call of the handler, so that an

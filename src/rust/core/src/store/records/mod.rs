@@ -9,6 +9,7 @@ mod failure;
 mod healing;
 mod heartbeat;
 mod identity;
+mod kept_file;
 mod key_backup;
 mod key_bundle;
 mod outbox;
@@ -34,6 +35,7 @@ pub use self::{
     healing::{KeyRequest, OlmMessageSeen, OlmRepair, ReceivedRequest, WithheldKey},
     heartbeat::{Heartbeat, HeartbeatState},
     identity::{Identity, NewIdentity, OwnIdentity, PrivateKeys},
+    kept_file::FilePiece,
     key_backup::{BackupFailure, BackupRequest, BackupVersion, KeyBackup, NewBackup},
     key_bundle::{OwnBundle, ReceivedBundle},
     outbox::{Ask, Delay, Lane, OutboxBody, OutboxRow, OutboxState, Request, Upload},
@@ -89,6 +91,7 @@ pub(super) const TABLES: &[Table] = &[
     ArchivedRedaction::TABLE,
     ArchivedMedia::TABLE,
     Heartbeat::TABLE,
+    FilePiece::TABLE,
 ];
 
 /// Keeps vodozemac's objects, which are ratchets and not data, through their pickles.

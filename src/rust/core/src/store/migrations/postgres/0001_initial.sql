@@ -434,3 +434,12 @@ CREATE TABLE mxcrypt.event_facts (
   body bytea NOT NULL,
   PRIMARY KEY (store, number)
 );
+
+CREATE TABLE mxcrypt.file_piece (
+  store bigint NOT NULL,
+  name bytea NOT NULL,
+  number bigint NOT NULL,
+  long_texts bytea NOT NULL,
+  body bytea NOT NULL,
+  PRIMARY KEY (store, name, number)
+);
