@@ -245,7 +245,9 @@ json_encode <- function(value) .Call(wrap__json_encode, value)
 json_decode <- function(text) .Call(wrap__json_decode, text)
 
 # The response to `GET /room_keys/version`; without one the status is zero.
-machine_backup_version_received <- function(handle, status, body) .Call(wrap__machine_backup_version_received, handle, status, body)
+machine_number_request <- function(handle) .Call(wrap__machine_number_request, handle)
+
+machine_backup_version_received <- function(handle, number, status, body) .Call(wrap__machine_backup_version_received, handle, number, status, body)
 
 machine_backup_status <- function(handle) .Call(wrap__machine_backup_status, handle)
 

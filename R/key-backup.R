@@ -133,9 +133,12 @@ backup_bar <- paste(
 # is a part of it: the backup never decides about what else is done.
 backup_now <- function(client, machine, call = caller_env()) {
   path <- api_path("room_keys", "version")
+  # Another process may ask meanwhile: what was asked last counts.
+  number <- core(machine_number_request(machine), call = call)
   answer <- answer_or_none(http_perform(client, "GET", path, call = call))
   received <- machine_backup_version_received(
     machine,
+    number,
     answer[["status"]],
     answer[["body"]]
   )

@@ -8,7 +8,8 @@
 # another process is at work on the same store, for at most `wait` seconds without
 # progress; for the messages of `room_id`, the devices of `users`, all requests of
 # `kinds`, and what is in the outbox after the number `queued_after`. Those are tried
-# at once, and their failure is raised. Anything else that fails is no concern of
+# at once, and their failure is raised; where another process makes one of `users` or
+# `kinds` already, its response is waited for. Anything else that fails is no concern of
 # the caller: it is a warning at most. With `flush`, what messages of any room wait
 # for is tried at once too. With `settle`, it also waits while another is at work, for at
 # most so many seconds, and fails at nothing. `progress` is called after each round of requests.
@@ -33,7 +34,10 @@ pump <- function(
   next_requests <- function() {
     due <- machine_requests(machine, room_id, users, tried, since)
     due <- core(due, call = call)
-    since <<- due[["since"]]
+    # While this call has only waited, what failed meanwhile failed in another process.
+    if (length(due[["requests"]]) > 0L) {
+      since <<- due[["since"]]
+    }
     due
   }
   is_done <- function() is.null(until) || until()
@@ -50,7 +54,7 @@ pump <- function(
   waits <- length(c(users, kinds)) > 0L || queued_after < Inf
   pumped <- and_then(pumped, function(pumped) {
     failed <- pumped[["failed"]]
-    if (!pumped[["done"]] && !is_done()) {
+    if (!pumped[["done"]] && (pumped[["under_way"]] || !is_done())) {
       raise(why_not_done(failed, pumped[["held_up"]], room_id, call))
     }
     ended_early <- pumped[["ended"]] && waits
@@ -100,7 +104,7 @@ pump_rounds <- function(
     })
   }
   goes_on <- function() {
-    if (!ended && !in_vain) again
+    if (!ended && (!in_vain || due[["under_way"]])) again
   }
   rounds <- repeat_steps(function() {
     done <<- FALSE
@@ -114,7 +118,7 @@ pump_rounds <- function(
       if (sync_first) {
         return(goes_on())
       }
-      done <<- is_done()
+      done <<- !due[["under_way"]] && is_done()
       patience <- if (done) settle else wait
       if (is_worth_waiting(due, idle_since, patience)) {
         and_then(pause_for(client, 0.2), function(waited) again)
@@ -125,6 +129,7 @@ pump_rounds <- function(
     list(
       failed = failed,
       held_up = due[["held_up"]],
+      under_way = due[["under_way"]],
       ended = ended,
       done = done
     )
@@ -353,8 +358,8 @@ why_not_done <- function(failed, held_up, room_id, call) {
     return(failed[[1]][["condition"]])
   }
   message <- c(
-    "Another process holds what is to be sent, and does not finish.",
-    i = "It stays in the outbox and is sent by the next call."
+    "Another process makes the requests that this call needs, and does not finish.",
+    i = "What is to be sent stays in the outbox and is sent by the next call."
   )
   errorCondition(
     rlang::format_error_bullets(message),

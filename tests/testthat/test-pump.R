@@ -15,7 +15,12 @@ rounds_until_end <- function(due, failing) {
   local_replaced("perform_all", fake)
   next_requests <- function() {
     requests <- if (n < length(due)) due[[n + 1]] else due[[length(due)]]
-    list(requests = as.list(requests), sync_first = FALSE, busy = FALSE)
+    list(
+      requests = as.list(requests),
+      sync_first = FALSE,
+      busy = FALSE,
+      under_way = FALSE
+    )
   }
   rounds <- get("pump_rounds", asNamespace("mxcrypt"))
   rounds(NULL, NULL, next_requests, function() FALSE, 0, function() NULL, NULL)
@@ -57,4 +62,34 @@ test_that("a copy that is there and cannot be read is refused, and not waited fo
   reply <- perform(list(store_dir = store), NULL, request, NULL)
   expect_equal(reply$status, 410L)
   expect_match(rawToChar(reply$body), "MXCRYPT_FILE_GONE", fixed = TRUE)
+})
+
+test_that("a caller waits for a response that another process is about to have", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  bob <- mx_demo_client(homeserver, "bob", verified = FALSE)
+  machine <- machine_of(alice)
+  # Plays the other process, on the same store.
+  begin <- function() {
+    core(machine_refresh_devices(machine, bob$user_id))
+    due <- machine_requests(machine, NULL, bob$user_id, character(), NULL)
+    core(due)[["requests"]]
+  }
+  is_known <- function() {
+    length(core(machine_outdated_users(machine, bob$user_id))) == 0L
+  }
+  theirs <- begin()
+  waited <- 0
+  local_replaced("wait", function(seconds) {
+    waited <<- waited + 1
+    perform_all(alice, machine, theirs, NULL)
+  })
+  pump(alice, users = bob$user_id)
+  expect_equal(waited, 1)
+  expect_true(is_known())
+  # One that was begun before this call is no answer to it.
+  theirs <- begin()
+  expect_equal(mx_devices(alice, bob$user_id)$device_id, bob$device_id)
+  expect_equal(waited, 1)
+  expect_true(is_known())
 })

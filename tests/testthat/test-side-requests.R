@@ -22,8 +22,9 @@ html <- "<html><body>Blocked by ACME Firewall</body></html>"
 # As if a look for the version of the backup had failed: from here on each round of
 # requests looks for it again.
 look_for_backup <- function(machine) {
-  failed <- machine_backup_version_received(machine, 500L, charToRaw("{}"))
-  core(failed)
+  number <- core(machine_number_request(machine))
+  body <- charToRaw("{}")
+  core(machine_backup_version_received(machine, number, 500L, body))
 }
 
 test_that("a broken backup, key upload or query does not fail a send", {

@@ -25,14 +25,21 @@ use crate::{
 /// How many keys R restores at once.
 const PART: usize = 500;
 
-/// The response to `GET /room_keys/version`; without one the status is zero.
+/// The number of a `GET /room_keys/version` that R is about to make.
 #[extendr]
-fn machine_backup_version_received(handle: Robj, status: Robj, body: Robj) -> Robj {
+fn machine_number_request(handle: Robj) -> Robj {
+    on(&handle, |machine| machine.number_request().map(number))
+}
+
+/// The response to `GET /room_keys/version`, the request of this number; without one the status is zero.
+#[extendr]
+fn machine_backup_version_received(handle: Robj, number: Robj, status: Robj, body: Robj) -> Robj {
     on(&handle, |machine| {
+        let number = arguments::whole(&number, "number")?;
         let status = u16::try_from(arguments::whole(&status, "status")?).unwrap_or_default();
         // What is not UTF-8 is not JSON either, and is refused as such.
         let body = arguments::body(&body, "body").unwrap_or_default();
-        machine.backup_version_received(now(), status, &body)
+        machine.backup_version_received(now(), number, status, &body)
     })
 }
 
@@ -202,6 +209,7 @@ fn machine_restore_keys(handle: Robj, part: Robj, older: Robj) -> Robj {
 
 extendr_module! {
     mod key_backup;
+    fn machine_number_request;
     fn machine_backup_version_received;
     fn machine_backup_status;
     fn machine_enable_backup;

@@ -71,6 +71,7 @@ fn machine_requests(handle: Robj, room_id: Robj, user_ids: Robj, kinds: Robj, si
             ("sync_first", due.sync_first.into()),
             ("held_up", List::from_values(held_up).into()),
             ("busy", due.busy.into()),
+            ("under_way", due.under_way.into()),
             ("since", number(since)),
         ]))
     })

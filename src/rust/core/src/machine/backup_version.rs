@@ -6,7 +6,7 @@ use super::{
     effects::{self, Effect},
     identity,
     key_backup::key_backup,
-    pump::Pump,
+    pump::{self, Pump},
     request_table::Body,
 };
 use crate::{
@@ -21,18 +21,45 @@ use crate::{
 pub(super) const LOOK_AGAIN: Millis = HOUR;
 
 impl Machine {
-    /// Applies the response to `GET /room_keys/version`. A failure is remembered, and changes nothing
-    /// of what is known of the backup.
+    /// Numbers a `GET /room_keys/version` that the caller is about to make.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn backup_version_received(&mut self, now: Millis, status: u16, body: &str) -> Result<()> {
-        self.work(now, |work| backup_version_received(work, status, body))
+    pub fn number_request(&mut self) -> Result<i64> {
+        self.store.eventual_transaction(pump::number_request)
+    }
+
+    /// Applies the response to `GET /room_keys/version`, the request of this number. A failure is remembered, and changes
+    /// nothing of what is known of the backup.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn backup_version_received(
+        &mut self,
+        now: Millis,
+        number: i64,
+        status: u16,
+        body: &str,
+    ) -> Result<()> {
+        self.work(now, |work| backup_version_received(work, number, status, body))
     }
 }
 
-/// Applies the response to `GET /room_keys/version`; no response has the status zero.
-pub(super) fn backup_version_received(work: &Work<'_>, status: u16, body: &str) -> Result<()> {
+/// Applies the response to `GET /room_keys/version`, the request of this number; no response has the status zero.
+pub(super) fn backup_version_received(
+    work: &Work<'_>,
+    number: i64,
+    status: u16,
+    body: &str,
+) -> Result<()> {
+    let mut backup = key_backup(work)?;
+    if number < backup.answered {
+        // Another process asked later and was answered first: this response is older than what is known, such as
+        // of a version that was made meanwhile.
+        return Ok(());
+    }
+    backup.answered = number;
+    work.tx.put_single(&backup)?;
     match BackupVersion::read_response(status, body) {
         Ok(version) => backup_version_is(work, version),
         Err((code, message)) => backup_version_failed(work, status, code, message),

@@ -106,21 +106,25 @@ pub(super) fn keys_query_answered(
 ) -> Result<()> {
     let users: BTreeSet<String> = asked.iter().map(|(user, _)| user.clone()).collect();
     let mut answer = keys_query::judge(body, &users)?;
-    // For a user who is not outdated a newer response was applied since: a late one must not undo
-    // it.
     let lists: Vec<DeviceList> =
         work.tx.select_among("user_id", users.iter().map(String::as_str))?;
-    let late = lists.into_iter().filter(|list| !list.outdated).map(|list| list.user_id);
-    let late: BTreeSet<String> = late.collect();
+    let lists: BTreeMap<&str, &DeviceList> =
+        lists.iter().map(|list| (list.user_id.as_str(), list)).collect();
+    // A newer response was applied since: a late one must not undo it.
+    let is_late = |(user, generation): &&(String, u64)| {
+        let list = lists.get(user.as_str());
+        list.is_some_and(|list| !list.outdated || list.applied >= *generation)
+    };
+    let (late, asked): (Vec<_>, Vec<_>) = asked.iter().partition(is_late);
+    let late: BTreeSet<&String> = late.into_iter().map(|(user, _)| user).collect();
     answer.identities.retain(|identity| !late.contains(&identity.user_id));
-    let asked: Vec<_> = asked.iter().filter(|(user, _)| !late.contains(user)).cloned().collect();
     let names: Vec<&str> = users.iter().map(String::as_str).collect();
     trust_changes::telling(work, &names, |work| take_keys_answer(work, &asked, answer))
 }
 
 fn take_keys_answer(
     work: &mut Work<'_>,
-    asked: &[(String, u64)],
+    asked: &[&(String, u64)],
     answer: keys_query::Answer,
 ) -> Result<()> {
     for identity in answer.identities {
@@ -148,6 +152,7 @@ fn clear_outdated(work: &Work<'_>, user_id: &str, generation: u64) -> Result<()>
     let Some(mut list) = work.tx.get::<DeviceList>(&[user_id.into()])? else { return Ok(()) };
     list.failures = 0;
     list.retry_at = 0;
+    list.applied = generation;
     // A newer mark means that the user changed again while this request was under way.
     list.outdated = list.generation != generation;
     work.tx.put(&list)
@@ -279,12 +284,22 @@ pub(super) fn own_keys_conflict(work: &Work<'_>) -> Result<Option<Error>> {
 /// Requests that a caller waits for are made on their own: a user for whom the request fails keeps
 /// nobody else waiting.
 pub(super) fn request_awaited(pump: &mut Pump<'_, '_>) -> Result<()> {
-    let caller = pump.awaited.users.iter().cloned().collect();
+    let caller: BTreeSet<String> = pump.awaited.users.iter().cloned().collect();
+    let asked = under_way(pump);
+    let mut users = tracking::outdated_users(pump.work)?;
+    users.retain(|(user, generation)| match asked.get(user) {
+        None => true,
+        // What a caller asks for is what the server returns from now on. A response to an older request is not
+        // that.
+        Some(newest) if caller.contains(user) => {
+            pump.out.under_way |= newest == generation;
+            newest != generation
+        }
+        Some(_) => false,
+    });
     let rooms = std::mem::take(&mut pump.unknown).into_iter();
     let rooms = rooms.map(|(room_id, users)| (Lane::Room(room_id), users));
-    let mut users = users_to_ask_for(pump)?;
     for (lane, wanted) in std::iter::once((Lane::Caller, caller)).chain(rooms) {
-        let wanted: BTreeSet<String> = wanted;
         let of_lane = users.extract_if(.., |(user_id, _)| wanted.contains(user_id));
         query_devices_of(pump, of_lane.collect(), lane)?;
         pump.waiting.extend(wanted);
@@ -292,28 +307,26 @@ pub(super) fn request_awaited(pump: &mut Pump<'_, '_>) -> Result<()> {
     Ok(())
 }
 
-/// Requests the devices of all other users that are outdated.
+/// Requests the devices of all other users that are outdated. One request per user at a time: a response that is
+/// under way may already be older than the next mark.
 pub(super) fn request(pump: &mut Pump<'_, '_>) -> Result<()> {
-    let mut users = users_to_ask_for(pump)?;
-    users.retain(|(user_id, _)| !pump.waiting.contains(user_id));
+    let asked = under_way(pump);
+    let mut users = tracking::outdated_users(pump.work)?;
+    users.retain(|(user, _)| !asked.contains_key(user) && !pump.waiting.contains(user));
     query_devices_of(pump, users, Lane::Side)
 }
 
-/// One request per user at a time: a response that is under way may already be older than the next
-/// mark.
-fn users_to_ask_for(pump: &Pump<'_, '_>) -> Result<Vec<(String, u64)>> {
-    let asked: BTreeSet<String> = pump
-        .busy
-        .iter()
-        .filter_map(|ask| match ask {
-            Ask::KeysQuery { users, .. } => Some(users.iter().map(|(user, _)| user.clone())),
-            _ => None,
-        })
-        .flatten()
-        .collect();
-    let mut users = tracking::outdated_users(pump.work)?;
-    users.retain(|(user, _)| !asked.contains(user));
-    Ok(users)
+/// The users whose devices are being requested, with the newest generation of these requests.
+fn under_way(pump: &Pump<'_, '_>) -> BTreeMap<String, u64> {
+    let mut asked = BTreeMap::new();
+    for ask in &pump.busy {
+        let Ask::KeysQuery { users, .. } = ask else { continue };
+        for (user, generation) in users {
+            let newest = asked.entry(user.clone()).or_insert(*generation);
+            *newest = (*newest).max(*generation);
+        }
+    }
+    asked
 }
 
 fn query_devices_of(pump: &mut Pump<'_, '_>, users: Vec<(String, u64)>, lane: Lane) -> Result<()> {

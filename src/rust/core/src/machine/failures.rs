@@ -133,7 +133,7 @@ pub(super) fn why_waiting(work: &Work<'_>, room_id: &str, number: i64) -> Result
         Ask::Upload { number, file: String::new(), room_id: room_id.to_owned() },
         Ask::Send { number, lane: lane.clone() },
         Ask::Encryption { room_id: room_id.to_owned(), up_to: 0 },
-        Ask::HistoryVisibility { room_id: room_id.to_owned() },
+        Ask::HistoryVisibility { room_id: room_id.to_owned(), generation: 0 },
         Ask::Members { room_id: room_id.to_owned(), generation: 0 },
         Ask::KeysQuery { users: Vec::new(), lane: lane.clone() },
         Ask::KeysClaim { devices: Vec::new(), lane },

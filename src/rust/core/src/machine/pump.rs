@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::Result,
     store::{
-        Query, Record,
+        Query, Record, Transaction,
         records::{Ask, Failure, KeyUpload, Lane, Request, Upload},
     },
 };
@@ -49,14 +49,16 @@ impl Awaited {
     fn covers(&self, ask: &Ask, is_published: bool) -> bool {
         ask.room().is_some_and(|room_id| self.room_id.as_deref() == Some(room_id))
             || matches!(ask, Ask::KeysQuery { lane: Lane::Caller, .. })
-            || self.kinds.iter().any(|kind| match kind.as_str() {
-                MESSAGES => {
-                    ask.room().is_some()
-                        || matches!(ask, Ask::Send { .. })
-                        || !is_published && *ask == Ask::KeysUpload
-                }
-                kind => kind == ask.kind(),
-            })
+            || self.names(ask)
+            || self.kinds.iter().any(|kind| kind == MESSAGES)
+                && (ask.room().is_some()
+                    || matches!(ask, Ask::Send { .. })
+                    || !is_published && *ask == Ask::KeysUpload)
+    }
+
+    /// Whether it is of a kind that the caller waits for by name.
+    pub(super) fn names(&self, ask: &Ask) -> bool {
+        self.kinds.iter().any(|kind| kind == ask.kind())
     }
 }
 
@@ -91,6 +93,8 @@ pub struct Requests {
     pub held_up: BTreeMap<String, Trouble>,
     /// Another process is at work.
     pub busy: bool,
+    /// It makes a request that the caller waits for; that for messages of rooms is not counted.
+    pub under_way: bool,
 }
 
 /// The work of one call of [`Machine::requests`].
@@ -153,7 +157,7 @@ impl<'a, 'b> Pump<'a, 'b> {
             Body::Json(body) | Body::Fixed(_, body) => (Some(body), None),
             Body::File(file) => (None, Some(file)),
         };
-        let number = self.work.tx.take_number("request")?;
+        let number = number_request(self.work.tx)?;
         let kind = ask.kind();
         let leased_until = self.work.now + LEASE;
         self.work.tx.put(&Request { number, ask: ask.clone(), leased_until })?;
@@ -193,6 +197,11 @@ impl<'a, 'b> Pump<'a, 'b> {
     pub(super) fn largest_batch(&self, ask: &Ask) -> Result<usize> {
         Ok(ask.largest_batch(failures::failure(self.work, &ask.subject())?.as_ref()))
     }
+}
+
+/// The number of a request that is about to be made. One that is made later has a higher number.
+pub(super) fn number_request(tx: &Transaction<'_>) -> Result<i64> {
+    tx.take_number("request")
 }
 
 /// Renews the lease of a request that is still being performed.

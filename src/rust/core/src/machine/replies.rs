@@ -95,7 +95,7 @@ fn take_response(
     let taken = match ask.meaning(&response) {
         // What the server says of the backup is never more than a part of something else.
         _ if *ask == Ask::BackupVersion => {
-            backup_version::backup_version_received(work, status, text)?;
+            backup_version::backup_version_received(work, request.number, status, text)?;
             return Ok(key_backup::key_backup(work)?.failure.map(|_| trouble));
         }
         Meaning::Success => succeeded(work, ask, text, body),
@@ -137,8 +137,8 @@ fn succeeded(work: &mut Work<'_>, ask: &Ask, text: &str, bytes: &[u8]) -> Result
         Ask::Encryption { room_id, up_to } => {
             send_to_room::encryption_answered(work, room_id, *up_to, Some(text))
         }
-        Ask::HistoryVisibility { room_id } => {
-            rooms::history_visibility_answered(work, room_id, Some(text))
+        Ask::HistoryVisibility { room_id, generation } => {
+            rooms::history_visibility_answered(work, room_id, *generation, Some(text))
         }
         Ask::Members { room_id, generation } => {
             rooms::members_answered(work, room_id, *generation, text)
@@ -168,8 +168,8 @@ fn absent(work: &mut Work<'_>, ask: &Ask) -> Result<()> {
         Ask::Encryption { room_id, up_to } => {
             send_to_room::encryption_answered(work, room_id, *up_to, None)
         }
-        Ask::HistoryVisibility { room_id } => {
-            rooms::history_visibility_answered(work, room_id, None)
+        Ask::HistoryVisibility { room_id, generation } => {
+            rooms::history_visibility_answered(work, room_id, *generation, None)
         }
         Ask::BackedUpKey { room_id, session_id, .. } => {
             backup_restore::backup_searched(work, room_id, session_id, None)
@@ -194,7 +194,7 @@ fn refused(work: &mut Work<'_>, ask: &Ask, trouble: &Trouble) -> Result<()> {
     match ask {
         Ask::KeysUpload => key_upload::key_upload_refused(work, message),
         Ask::Encryption { room_id, .. }
-        | Ask::HistoryVisibility { room_id }
+        | Ask::HistoryVisibility { room_id, .. }
         | Ask::Members { room_id, .. } => outcomes::refuse_queued(work, room_id, code, message),
         Ask::Gap { room_id, number, .. } => gaps::give_up_gap(work, room_id, *number, message),
         Ask::Signature { number } => verification::owes_nothing(work, *number).map(drop),

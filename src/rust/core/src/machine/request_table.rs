@@ -91,7 +91,7 @@ impl Ask {
             Self::Encryption { room_id, .. } => {
                 ("GET", path(CLIENT, &["rooms", room_id, "state", "m.room.encryption"])?)
             }
-            Self::HistoryVisibility { room_id } => {
+            Self::HistoryVisibility { room_id, .. } => {
                 ("GET", path(CLIENT, &["rooms", room_id, "state", "m.room.history_visibility"])?)
             }
             Self::Members { room_id, .. } => ("GET", path(CLIENT, &["rooms", room_id, "members"])?),
@@ -209,7 +209,7 @@ impl Ask {
             | Self::KeysClaim { lane, .. }
             | Self::Send { lane, .. } => lane.room(),
             Self::Encryption { room_id, .. }
-            | Self::HistoryVisibility { room_id }
+            | Self::HistoryVisibility { room_id, .. }
             | Self::Members { room_id, .. }
             | Self::Upload { room_id, .. } => Some(room_id),
             _ => None,
@@ -230,7 +230,7 @@ impl Ask {
                 format!("{kind} {}", lane.name())
             }
             Self::Encryption { room_id, .. }
-            | Self::HistoryVisibility { room_id }
+            | Self::HistoryVisibility { room_id, .. }
             | Self::Members { room_id, .. } => format!("{kind} {room_id}"),
             Self::Gap { number, .. }
             | Self::Signature { number }

@@ -32,6 +32,7 @@ impl Machine {
             }
             let mut pump = Pump::new(work, awaited)?;
             pump.out.busy = !pump.busy.is_empty();
+            pump.out.under_way = pump.busy.iter().any(|ask| awaited.names(ask));
             if !pump.is_published {
                 key_upload::request(&mut pump)?;
             }

@@ -334,15 +334,17 @@ pub(super) fn members_answered(
     })
 }
 
-/// Applies the response about the history visibility; 404 means the default.
+/// Applies the response about the history visibility, requested in `generation`; 404 means the default.
 pub(super) fn history_visibility_answered(
     work: &Work<'_>,
     room_id: &str,
+    generation: u64,
     body: Option<&str>,
 ) -> Result<()> {
     let visibility = body.map(room_state::history_visibility).transpose()?.flatten();
-    if room(work, room_id)?.visibility_known {
-        // A sync has reported it since.
+    let known = room(work, room_id)?;
+    if known.members_generation != generation || known.visibility_known {
+        // It may have changed since. It is requested again, or a sync has reported it.
         return Ok(());
     }
     set_history_visibility(work, room_id, visibility)

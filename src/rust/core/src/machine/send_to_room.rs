@@ -249,12 +249,12 @@ fn ask_encryption(pump: &mut Pump<'_, '_>, room_id: &str) -> Result<()> {
 
 /// Requests what is not known of an encrypted room. Returns whether something is missing.
 fn ask_about(pump: &mut Pump<'_, '_>, room: &Room) -> Result<bool> {
-    let room_id = room.room_id.clone();
+    let (room_id, generation) = (room.room_id.clone(), room.members_generation);
     if !room.visibility_known {
-        pump.ask(Ask::HistoryVisibility { room_id: room_id.clone() }, Body::Implied)?;
+        let ask = Ask::HistoryVisibility { room_id: room_id.clone(), generation };
+        pump.ask(ask, Body::Implied)?;
     }
     if !room.members_known {
-        let generation = room.members_generation;
         pump.ask(Ask::Members { room_id, generation }, Body::Implied)?;
     }
     Ok(!room.visibility_known || !room.members_known)

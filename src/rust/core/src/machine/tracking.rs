@@ -32,10 +32,12 @@ pub(super) fn track(work: &Work<'_>, user_id: &str) -> Result<DeviceList> {
     if let Some(list) = work.tx.get(&[user_id.into()])? {
         return Ok(list);
     }
+    let generation = next_generation(work)?;
     let list = DeviceList {
         user_id: user_id.to_owned(),
         outdated: true,
-        generation: next_generation(work)?,
+        generation,
+        applied: generation - 1,
         failures: 0,
         retry_at: 0,
         refused: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use mxcrypt_core::{
     Kind,
-    machine::{Outcome, Reply, Unsigned},
+    machine::{Awaited, Outcome, Reply, Unsigned, WireRequest},
     primitives::account,
     store::records::Isolation,
 };
@@ -10,9 +10,9 @@ use mxcrypt_model_server::Response;
 use serde_json::{Value, json};
 use vodozemac::olm::Account;
 
-use crate::scene::{Scene, parse};
+use crate::scene::{Person, Scene, parse};
 
-fn pair() -> (Scene, crate::scene::Person, crate::scene::Person, String) {
+fn pair() -> (Scene, Person, Person, String) {
     let mut scene = Scene::new();
     let (mut alice, mut bob) = (scene.person("alice"), scene.person("bob"));
     let room_id = scene.room(&mut [&mut alice, &mut bob]);
@@ -64,7 +64,7 @@ fn devices_whose_keys_are_refused_are_named() {
     let mut forged = parse(&account::device_keys(&old, &bob.user, "FORGED").unwrap());
     forged["signatures"] = json!({});
     let (user, room) = (bob.user.clone(), room_id.clone());
-    let say = |scene: &mut Scene, alice: &mut crate::scene::Person, text: &str, alone: bool| {
+    let say = |scene: &mut Scene, alice: &mut Person, text: &str, alone: bool| {
         let number = alice.queue(scene, &room, text);
         alice.pump_with(scene, |kind, response| match kind {
             "keys_query" => changed(response, |body| {
@@ -346,6 +346,66 @@ fn a_user_is_asked_for_once_at_a_time() {
     assert_eq!(alice.another().requests(scene.now).unwrap().requests.len(), 0);
 }
 
+/// A caller asks for what the server returns from now on, also while another process has asked before. The older response
+/// may come last.
+#[test]
+fn a_caller_does_not_take_the_response_to_an_older_request_for_the_present() {
+    let (mut scene, mut alice, bob, _) = pair();
+    let bob_user = [bob.user.clone()];
+    let mut other = alice.another();
+    other.refresh_devices(scene.now, &bob_user).unwrap();
+    let mut older = other.requests(scene.now).unwrap().requests;
+    let older = older.remove(0);
+    let old_answer = perform(&mut scene, &alice, &older);
+    let _second = scene.person("bob");
+    alice.machine.refresh_devices(scene.now, &bob_user).unwrap();
+    let awaited = Awaited { users: bob_user.to_vec(), ..Awaited::default() };
+    let due = alice.machine.requests_for(scene.now, &awaited).unwrap();
+    assert_eq!((due.requests.len(), due.under_way), (1, false));
+    let answer = perform(&mut scene, &alice, &due.requests[0]);
+    alice.machine.replies(scene.now, vec![(due.requests[0].number, answer)]).unwrap();
+    let due = alice.machine.requests_for(scene.now, &awaited).unwrap();
+    assert_eq!((due.requests.len(), due.under_way), (0, false));
+    assert_eq!(alice.machine.devices(&bob_user).unwrap().len(), 2);
+    // Though the list is outdated once more, which another process noticed.
+    other.refresh_devices(scene.now, &bob_user).unwrap();
+    other.replies(scene.now, vec![(older.number, old_answer)]).unwrap();
+    let devices = alice.machine.devices(&bob_user).unwrap();
+    assert!(devices.len() == 2 && devices.iter().all(|device| !device.deleted), "{devices:?}");
+    assert_eq!(alice.machine.outdated(&bob_user).unwrap(), bob_user);
+}
+
+/// Where another process asks the same, its response is as good, and a caller waits for it. If it fails, the caller asks.
+#[test]
+fn a_caller_waits_for_what_another_process_asks() {
+    let (mut scene, mut alice, bob, _) = pair();
+    let bob_user = [bob.user.clone()];
+    let mut other = alice.another();
+    for succeeds in [true, false] {
+        alice.machine.refresh_devices(scene.now, &bob_user).unwrap();
+        let awaited = Awaited {
+            users: bob_user.to_vec(),
+            since: other.failures().unwrap(),
+            ..Awaited::default()
+        };
+        let theirs = other.requests_for(scene.now, &awaited).unwrap().requests.remove(0);
+        let due = alice.machine.requests_for(scene.now, &awaited).unwrap();
+        assert_eq!((due.requests.len(), due.under_way), (0, true));
+        let reply = if succeeds { perform(&mut scene, &alice, &theirs) } else { Reply::NoAnswer };
+        other.replies(scene.now, vec![(theirs.number, reply)]).unwrap();
+        let awaited = Awaited { since: other.failures().unwrap(), ..awaited };
+        let due = alice.machine.requests_for(scene.now, &awaited).unwrap();
+        assert_eq!((due.requests.is_empty(), due.under_way), (succeeds, false));
+    }
+}
+
+fn perform(scene: &mut Scene, person: &Person, request: &WireRequest) -> Reply {
+    let path = request.path.strip_prefix("/_matrix/client/v3/").unwrap();
+    let body = request.body.as_ref().map_or(Value::Null, |body| parse(body));
+    let response = scene.call(Some(&person.token), request.method, path, body);
+    Reply::Answer { status: response.status, body: response.body }
+}
+
 /// Rule 11: "already exists" stops, names its cause, and does not loop.
 #[test]
 fn a_refused_key_upload_is_not_repeated() {
@@ -382,7 +442,7 @@ fn keys_are_saved_before_they_are_uploaded() {
 #[test]
 fn the_pool_is_topped_up_from_the_counts() {
     let (mut scene, mut alice, ..) = pair();
-    let uploaded = |alice: &mut crate::scene::Person, scene: &mut Scene, sync: Value| -> usize {
+    let uploaded = |alice: &mut Person, scene: &mut Scene, sync: Value| -> usize {
         alice.sync_with(scene, |answer| {
             answer.as_object_mut().unwrap().remove("device_one_time_keys_count");
             answer.as_object_mut().unwrap().extend(sync.as_object().unwrap().clone());
@@ -409,7 +469,7 @@ fn the_pool_is_topped_up_from_the_counts() {
 #[test]
 fn a_used_fallback_key_is_replaced_and_its_predecessor_forgotten() {
     let (mut scene, mut alice, ..) = pair();
-    let fallbacks = |alice: &crate::scene::Person| {
+    let fallbacks = |alice: &Person| {
         let mut store =
             mxcrypt_core::store::Store::new(alice.disk.open(), alice.key.clone(), [1; 16]).unwrap();
         let account: mxcrypt_core::store::records::OwnAccount =

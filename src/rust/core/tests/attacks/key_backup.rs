@@ -3,7 +3,7 @@
 use mxcrypt_core::{
     Kind,
     judgement::{backup_answer::Part, secret_storage::StorageSecret},
-    machine::{Awaited, Signer, Storage},
+    machine::{Awaited, Reply, Signer, Storage},
     primitives::{
         canonical_json::{Json, Numbers, Object},
         cross_signing::SigningKey,
@@ -331,6 +331,30 @@ fn a_version_that_is_not_told_stops_nothing() {
     }
 }
 
+/// One process has made a new version; another asked before that, and its response comes last.
+#[test]
+fn a_response_from_before_does_not_bring_back_an_older_version() {
+    let mut s = scenery();
+    later(&mut s.scene, &mut s.phone);
+    let old = version(&mut s.scene, &s.phone);
+    let mut other = s.phone.another();
+    s.phone.wants_backup_version();
+    let requests = other.requests(s.scene.now).unwrap().requests;
+    let by_pump = requests.iter().find(|ask| ask.kind == "backup_version").unwrap().number;
+    let by_hand = other.number_request().unwrap();
+    let made = json!({"algorithm": ALGORITHM, "auth_data": old["auth_data"]});
+    post(&mut s.scene, &s.phone, "room_keys/version", made);
+    let new = version(&mut s.scene, &s.phone);
+    let (phone, now) = (&mut s.phone.machine, s.scene.now);
+    let number = phone.number_request().unwrap();
+    phone.backup_version_received(now, number, 200, &new.to_string()).unwrap();
+    other.backup_version_received(now, by_hand, 200, &old.to_string()).unwrap();
+    let late = Reply::Answer { status: 200, body: old.to_string() };
+    other.replies(now, vec![(by_pump, late)]).unwrap();
+    let known = phone.backup_status().unwrap().version.unwrap();
+    assert_eq!(known.version, new["version"].as_str().unwrap());
+}
+
 /// A new backup was made because the key of the old one is known to somebody. The server returns the old one.
 #[test]
 fn no_key_goes_to_a_backup_that_was_replaced() {
@@ -347,7 +371,8 @@ fn no_key_goes_to_a_backup_that_was_replaced() {
     // Without our signatures it is nobody's.
     let mut shown = old.clone();
     shown["auth_data"]["signatures"] = json!({});
-    s.phone.machine.backup_version_received(s.scene.now, 200, &shown.to_string()).unwrap();
+    let number = s.phone.machine.number_request().unwrap();
+    s.phone.machine.backup_version_received(s.scene.now, number, 200, &shown.to_string()).unwrap();
     s.bob.say(&mut s.scene, &s.room_id, "two");
     s.phone.sync(&mut s.scene);
     s.scene.now += PATIENCE;

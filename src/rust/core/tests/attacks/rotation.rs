@@ -1,12 +1,12 @@
 //! When a room gets a new key, and when it does not.
 
 use mxcrypt_core::{
-    machine::{Message, Reply, Unsigned},
+    machine::{Message, Reply, Unsigned, WireRequest},
     store::records::{InboundSession, LocalTrust},
 };
 use serde_json::{Value, json};
 
-use crate::scene::{MEGOLM, Person, Scene, encoded};
+use crate::scene::{MEGOLM, Person, Scene, encoded, parse};
 
 fn pair(encryption: Value) -> (Scene, Person, Person, String) {
     let mut scene = Scene::new();
@@ -202,7 +202,7 @@ fn a_member_who_is_missing_in_the_list_gets_no_key() {
     let bob_user = bob.user.clone();
     alice.pump_with(&mut scene, |kind, mut response| {
         if kind == "members" {
-            let mut body = crate::scene::parse(&response.body);
+            let mut body = parse(&response.body);
             let chunk = body["chunk"].as_array_mut().unwrap();
             chunk.retain(|event| event["state_key"] != bob_user.as_str());
             response.body = body.to_string();
@@ -238,12 +238,7 @@ fn the_first_sync_has_all_devices_asked_for_again() {
     fresh.refresh_devices(scene.now, std::slice::from_ref(&bob.user)).unwrap();
     let query = fresh.requests(scene.now).unwrap().requests.pop().unwrap();
     let body = scene
-        .call(
-            Some(&alice.token),
-            "POST",
-            "keys/query",
-            crate::scene::parse(query.body.as_ref().unwrap()),
-        )
+        .call(Some(&alice.token), "POST", "keys/query", parse(query.body.as_ref().unwrap()))
         .body;
     let reply = Reply::Answer { status: 200, body };
     fresh.replies(scene.now, vec![(query.number, reply)]).unwrap();
@@ -348,29 +343,47 @@ fn for_members_who_left_while_they_were_asked_for() {
     assert!(history.events[0].event.unreadable.is_some());
 }
 
-/// What a sync reports about who may read is newer than a response that was on its way.
+/// What a sync reports about who may read is newer than a response that was on its way. If what it reports cannot be read, it is
+/// requested again.
 #[test]
 fn an_answer_about_visibility_that_a_sync_overtook_is_ignored() {
     let (mut scene, alice, _, room_id) = usual();
-    let mut fresh = scene.unsynced(&alice);
-    let message = Message {
-        room_id: room_id.clone(),
-        event_type: "m.room.message".into(),
-        content: r#"{"msgtype":"m.text","body":"hello"}"#.into(),
-        transaction_id: None,
-        demand_encryption: true,
-        audience: None,
-    };
-    fresh.send(scene.now, vec![message]).unwrap();
-    let asked = fresh.requests(scene.now).unwrap().requests;
-    let question = asked.iter().find(|ask| ask.path.contains("history_visibility")).unwrap();
-    let path = format!("rooms/{}/state/m.room.history_visibility", encoded(&room_id));
-    let old = scene.call(Some(&alice.token), "GET", &path, Value::Null);
-    let content = json!({"history_visibility": "joined"});
-    assert_eq!(scene.call(Some(&alice.token), "PUT", &path, content).status, 200);
-    let sync = scene.call(Some(&alice.token), "GET", "sync", Value::Null);
-    fresh.receive_sync(scene.now, None, &sync.body).unwrap();
-    let reply = Reply::Answer { status: 200, body: old.body };
-    fresh.replies(scene.now, vec![(question.number, reply)]).unwrap();
-    assert_eq!(fresh.rooms().unwrap()[0].history_visibility.as_deref(), Some("joined"));
+    for readable in [true, false] {
+        let mut fresh = scene.unsynced(&alice);
+        let message = Message {
+            room_id: room_id.clone(),
+            event_type: "m.room.message".into(),
+            content: r#"{"msgtype":"m.text","body":"hello"}"#.into(),
+            transaction_id: None,
+            demand_encryption: true,
+            audience: None,
+        };
+        fresh.send(scene.now, vec![message]).unwrap();
+        let is_about_visibility =
+            |ask: &&WireRequest| ask.path.contains("/state/m.room.history_visibility");
+        let asked = fresh.requests(scene.now).unwrap().requests;
+        let question = asked.iter().find(is_about_visibility).unwrap();
+        let path = format!("rooms/{}/state/m.room.history_visibility", encoded(&room_id));
+        let old = scene.call(Some(&alice.token), "GET", &path, Value::Null);
+        let content = json!({"history_visibility": "joined"});
+        assert_eq!(scene.call(Some(&alice.token), "PUT", &path, content).status, 200);
+        let mut sync = parse(&scene.call(Some(&alice.token), "GET", "sync", Value::Null).body);
+        if !readable {
+            let room = &mut sync["rooms"]["join"][&room_id];
+            for part in ["state", "timeline"] {
+                for event in room[part]["events"].as_array_mut().into_iter().flatten() {
+                    if event["type"] == "m.room.history_visibility" {
+                        event["sender"] = json!(7);
+                    }
+                }
+            }
+        }
+        fresh.receive_sync(scene.now, None, &sync.to_string()).unwrap();
+        let reply = Reply::Answer { status: 200, body: old.body };
+        fresh.replies(scene.now, vec![(question.number, reply)]).unwrap();
+        let known = fresh.rooms().unwrap()[0].history_visibility.clone();
+        assert_eq!(known.as_deref(), readable.then_some("joined"));
+        let asked = fresh.requests(scene.now).unwrap().requests;
+        assert_eq!(asked.iter().any(|ask| is_about_visibility(&ask)), !readable);
+    }
 }

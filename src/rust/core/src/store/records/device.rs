@@ -16,6 +16,10 @@ pub struct DeviceList {
     /// Another one each time the list is marked as outdated, or tracked again, so that a response to an
     /// older request cannot clear a newer mark.
     pub generation: u64,
+    /// The latest generation whose response was applied. One of the same or an older generation changes nothing
+    /// any more.
+    #[serde(default)]
+    pub applied: u64,
     /// How often in a row the user's server could not be reached.
     pub failures: u32,
     /// The question is not repeated before this time.

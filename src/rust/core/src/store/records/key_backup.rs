@@ -51,6 +51,9 @@ pub struct KeyBackup {
     pub looked_at: i64,
     /// It is to be requested.
     pub look: bool,
+    /// The number of the latest request whose response was applied.
+    #[serde(default)]
+    pub answered: i64,
     /// A private key. It opens the backup only if it is that of `version`: it is kept whatever the
     /// server returns.
     pub private: Option<BackupKey>,

@@ -232,6 +232,9 @@ pub enum Ask {
     HistoryVisibility {
         /// The room.
         room_id: String,
+        /// As for its members, which are forgotten together with it.
+        #[serde(default)]
+        generation: u64,
     },
     /// The members of a room.
     Members {
