@@ -4,7 +4,12 @@
 //! nothing and never holds a secret in the clear, so that another one (PostgreSQL through DBI) can
 //! take SQLite's place. Keys are logical: no database-made row number is part of one.
 
+use std::{thread, time::Duration};
+
 use crate::error::Result;
+
+/// How often [`Database::wait_for_commit`] looks, where a database does not tell.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A value in a column that rows are found by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +169,13 @@ pub trait Database: Send {
     /// Empties the log of commits, where a database has one: it holds what was deleted until it is used again.
     /// Does what it can while others read.
     fn empty_log(&mut self) {}
+
+    /// Waits until another connection has committed something since this was last called, for at most `limit`. May
+    /// return earlier: the caller looks whether there is what it waits for. Not called inside of a transaction.
+    fn wait_for_commit(&mut self, limit: Duration) -> Result<()> {
+        thread::sleep(limit.min(LOOK_EVERY));
+        Ok(())
+    }
 
     /// The row `key`.
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>>;

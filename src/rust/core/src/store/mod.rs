@@ -24,6 +24,7 @@ mod sqlite;
 use std::{
     cell::{OnceCell, RefCell},
     collections::BTreeMap,
+    time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -145,6 +146,14 @@ impl Store {
     /// See [`Database::empty_log`].
     pub fn empty_log(&mut self) {
         self.database.empty_log();
+    }
+
+    /// See [`Database::wait_for_commit`].
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn wait_for_commit(&mut self, limit: Duration) -> Result<()> {
+        self.database.wait_for_commit(limit)
     }
 
     fn open<T>(

@@ -1,6 +1,13 @@
 //! The store contract over SQLite.
 
-use std::{cell::RefCell, collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params, params_from_iter,
@@ -8,7 +15,7 @@ use rusqlite::{
 };
 
 use super::{
-    database::{Database, Durability, Query, Row, Table, Value},
+    database::{Database, Durability, LOOK_EVERY, Query, Row, Table, Value},
     file_system, private_file,
 };
 use crate::error::{Error, Kind, OrFail, Result};
@@ -49,6 +56,8 @@ pub(crate) struct Sqlite {
     durability: Durability,
     /// Whether it can be changed.
     has_log: bool,
+    /// Another number after each commit of another connection, as it was when a wait ended.
+    data_version: i64,
     /// The statements that are made most often. To write one takes as long as to find its row.
     statements: RefCell<HashMap<(Verb, &'static str), Arc<str>>>,
 }
@@ -73,7 +82,8 @@ impl Sqlite {
         let connection = Connection::open_with_flags(path, flags).map_err(refusal)?;
         let has_log = configure(&connection, path).map_err(refusal)?;
         let durability = Durability::Durable;
-        let mut sqlite = Self { connection, durability, has_log, statements: RefCell::default() };
+        let statements = RefCell::default();
+        let mut sqlite = Self { connection, durability, has_log, data_version: 0, statements };
         sqlite.migrate()?;
         Ok(sqlite)
     }
@@ -239,6 +249,21 @@ impl Database for Sqlite {
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
+    fn wait_for_commit(&mut self, limit: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let version = "PRAGMA data_version";
+            let version =
+                self.connection.query_row(version, [], |row| row.get(0)).map_err(refusal)?;
+            let left = limit.saturating_sub(begun.elapsed());
+            if version != self.data_version || left.is_zero() {
+                self.data_version = version;
+                return Ok(());
+            }
+            thread::sleep(left.min(LOOK_EVERY));
+        }
+    }
+
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {
         let sql = self.statement(Verb::Get, table);
         let mut statement = self.connection.prepare_cached(&sql).map_err(refusal)?;
@@ -391,6 +416,36 @@ mod tests {
                 sqlite.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
             assert_eq!(set, level, "{durability:?}");
         }
+    }
+
+    #[test]
+    fn a_wait_ends_when_another_connection_has_committed() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("crypto.sqlite");
+        let (mut one, mut two) = (Sqlite::open(&path).unwrap(), Sqlite::open(&path).unwrap());
+        let write = |sqlite: &mut Sqlite, value| {
+            sqlite.begin(Durability::Eventual).unwrap();
+            sqlite.set_number("test", value).unwrap();
+            sqlite.commit().unwrap();
+        };
+        let mut wait = |limit: u64| {
+            let begun = Instant::now();
+            one.wait_for_commit(Duration::from_millis(limit)).unwrap();
+            // Its own commits are no news.
+            write(&mut one, i64::try_from(limit).unwrap());
+            begun.elapsed()
+        };
+        wait(0);
+        assert!(wait(60) >= Duration::from_millis(60));
+        // One that came before the wait is not missed, nor one that comes meanwhile.
+        write(&mut two, 1);
+        assert!(wait(60_000) < Duration::from_secs(30));
+        let later = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            write(&mut two, 2);
+        });
+        assert!(wait(60_000) < Duration::from_secs(30));
+        later.join().unwrap();
     }
 
     /// Rows come in the order of their key, which is no reason to visit all of a room for one.
