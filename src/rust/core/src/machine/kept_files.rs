@@ -122,7 +122,7 @@ mod tests {
     fn machine(scratch: &Scratch) -> Machine {
         let location = Location::new(scratch.path().join("store"), KeySource::File);
         let mut machine = Machine::new(location.open().unwrap());
-        machine.bind(NOW, "@me:example.org", "DEVICE").unwrap();
+        machine.bind("@me:example.org", "DEVICE").unwrap();
         assert!(machine.store.read(|tx| tx.get_single::<Binding>()).unwrap().is_some());
         machine
     }

@@ -37,7 +37,7 @@ impl Lock {
     }
 
     pub(in crate::store) fn is_held(&self) -> bool {
-        // Reads what has come, which tells that the server closed the connection.
-        self.connection.notification().is_ok() && !self.connection.is_lost()
+        // Only a round trip tells.
+        self.connection.run("").is_ok()
     }
 }

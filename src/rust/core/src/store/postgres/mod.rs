@@ -13,6 +13,7 @@ mod address;
 mod columns;
 mod lock;
 mod long_texts;
+mod notifications;
 mod pending;
 mod pool;
 #[cfg(test)]
@@ -49,11 +50,8 @@ const LOCK_LIMIT: Duration = Duration::from_secs(20);
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How often a transaction is begun again after the server refused it for no fault of it.
 const MOST_TRIES: usize = 10;
-/// How long others are told of commits after somebody waited for one.
-const AWAITED: Duration = Duration::from_secs(120);
-/// How often is looked for a notification, and for commits where there are none.
-const GLANCE: Duration = Duration::from_millis(20);
-const LOOK: Duration = Duration::from_millis(500);
+/// The pause before the second try; it grows with each.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A store in PostgreSQL.
 pub(crate) struct Postgres {
@@ -192,8 +190,11 @@ impl Postgres {
             return "COMMIT".to_owned();
         }
         let worker: String = self.worker.iter().map(|byte| format!("{byte:02x}")).collect();
-        let notify =
-            if open.awaited { format!("NOTIFY {}; ", channel(self.store)) } else { String::new() };
+        let notify = if open.awaited {
+            format!("NOTIFY {}; ", notifications::channel(self.store))
+        } else {
+            String::new()
+        };
         format!(
             "INSERT INTO mxcrypt.worker (store, worker, commits, committed_at) \
              VALUES ({}, '\\x{worker}', {}, now()) \
@@ -326,10 +327,6 @@ fn roll_back(server: &str, pooled: Pooled) {
     }
 }
 
-fn channel(store: i64) -> String {
-    format!("mxcrypt_{store}")
-}
-
 fn gone() -> Error {
     Error::new(Kind::Store, "The store is gone from its database.")
 }
@@ -373,7 +370,7 @@ impl Database for Postgres {
                 Err(failure)
                     if tries < MOST_TRIES && (failure.is_lost || is_passing(&failure.code)) =>
                 {
-                    thread::sleep(GLANCE * tries as u32);
+                    thread::sleep(PAUSE * tries as u32);
                 }
                 Err(failure) => return Err(refusal(failure)),
             }
@@ -434,6 +431,10 @@ impl Database for Postgres {
         if let Some(open) = self.open.take() {
             roll_back(&self.server, open.pooled);
         }
+    }
+
+    fn wait_for_commit(&mut self, limit: Duration) -> Result<()> {
+        notifications::wait(&self.server, self.store, limit)
     }
 
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {

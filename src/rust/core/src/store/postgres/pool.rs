@@ -1,7 +1,7 @@
 //! Connections, which all stores of a process share: a thousand clients need one, as long as one works at a time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     process,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -25,8 +25,6 @@ pub(super) struct Pooled {
     /// Whether something stands between, which gives each transaction a server of its own: it passes on no
     /// notifications.
     pub(super) behind_pooler: bool,
-    /// The channels that it listens to.
-    pub(super) channels: BTreeSet<String>,
 }
 
 static IDLE: Mutex<Idle> = Mutex::new(Idle { process: 0, connections: BTreeMap::new() });
@@ -94,7 +92,7 @@ fn connect(server: &str) -> std::result::Result<Pooled, Failure> {
     let connection = Connection::open(server)?;
     let asked = connection.query("SELECT pg_backend_pid()::bigint", &[])?;
     let behind_pooler = asked.integer(0, 0) != Some(i64::from(connection.server_process()));
-    Ok(Pooled { connection, behind_pooler, channels: BTreeSet::new() })
+    Ok(Pooled { connection, behind_pooler })
 }
 
 /// Whether waiting is of no use: a wrong password or a database that is not there stay so. libpq gives no code for these, so

@@ -303,3 +303,56 @@ fn a_store_is_opened_with_its_key_alone() {
     assert_eq!(open(&StoreKey::generate().unwrap()).err().unwrap().kind, Kind::StoreKeyWrong);
     assert_eq!(open(&key).unwrap().transaction(|tx| tx.take_number("n")).unwrap(), 2);
 }
+
+/// Who waits is told at once, by another process on any machine.
+#[test]
+fn a_wait_ends_when_another_has_committed() {
+    for place in [server(), env::var("MXCRYPT_TEST_POOLER").unwrap()] {
+        let address = store_at(&place);
+        let (mut one, mut two) =
+            (Postgres::open(&address).unwrap(), Postgres::open(&address).unwrap());
+        let timed = |database: &mut Postgres, limit: u64| {
+            let begun = std::time::Instant::now();
+            database.wait_for_commit(Duration::from_millis(limit)).unwrap();
+            begun.elapsed()
+        };
+        timed(&mut one, 0);
+        if place == server() {
+            assert!(timed(&mut one, 100) >= Duration::from_millis(100));
+        }
+        count_up(&mut two).unwrap();
+        assert!(
+            timed(&mut one, 60_000) < Duration::from_secs(30),
+            "what came before is not missed"
+        );
+        let later = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(200));
+            count_up(&mut two).unwrap();
+        });
+        assert!(timed(&mut one, 60_000) < Duration::from_secs(30));
+        later.join().unwrap();
+    }
+}
+
+#[test]
+fn a_lock_is_one_processs_until_its_connection_ends() {
+    let name = format!("application_name=lock-{}", std::process::id());
+    let place = Address { server: format!("{}?{name}", server()), ..store_at(&server()) };
+    let other = Address { server: server(), ..place.clone() };
+    let lock = Lock::take(&place, "listen").unwrap().unwrap();
+    assert!(lock.is_held());
+    assert!(Lock::take(&other, "listen").unwrap().is_none());
+    assert!(Lock::take(&other, "another").unwrap().is_some());
+    assert!(Lock::take(&store_at(&server()), "listen").unwrap().is_some());
+    let (_, name) = name.split_once('=').unwrap();
+    let end = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
+    );
+    pool::take(&server()).unwrap().connection.run(&end).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    assert!(!lock.is_held(), "it ended with its connection, and that is noticed");
+    assert!(Lock::take(&other, "listen").unwrap().is_some());
+    let pooler = env::var("MXCRYPT_TEST_POOLER").unwrap();
+    let refused = Lock::take(&store_at(&pooler), "listen").err().unwrap();
+    assert_eq!(refused.kind, Kind::StoreUnsupported);
+}
