@@ -244,9 +244,10 @@ json_encode <- function(value) .Call(wrap__json_encode, value)
 # The R value of JSON text.
 json_decode <- function(text) .Call(wrap__json_decode, text)
 
-# The response to `GET /room_keys/version`; without one the status is zero.
+# The number of a `GET /room_keys/version` that R is about to make.
 machine_number_request <- function(handle) .Call(wrap__machine_number_request, handle)
 
+# The response to `GET /room_keys/version`, the request of this number; without one the status is zero.
 machine_backup_version_received <- function(handle, number, status, body) .Call(wrap__machine_backup_version_received, handle, number, status, body)
 
 machine_backup_status <- function(handle) .Call(wrap__machine_backup_status, handle)
@@ -338,6 +339,9 @@ store_is_there <- function(place) .Call(wrap__store_is_there, place)
 
 # Whether this build keeps stores in PostgreSQL.
 store_has_postgres <- function() .Call(wrap__store_has_postgres)
+
+# A new key for a store, in base64.
+store_key_generate <- function() .Call(wrap__store_key_generate)
 
 machine_close <- function(handle) .Call(wrap__machine_close, handle)
 

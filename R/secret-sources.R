@@ -37,8 +37,9 @@
 #' signs in with it if there is nothing else to sign in with, and does not write it to the
 #' file. It is sent to the server that is named there. A refresh token in the environment
 #' variable `MXCRYPT_REFRESH_TOKEN` is used if the file has none; it has no other place.
-#' The store key is 32 bytes in base64. Without one, a new store writes its key to
-#' `pickle.key` in its directory. A store keeps the key that it was made with; the
+#' The store key is 32 bytes in base64; [mx_store_key_write()] makes one. Without one, a new
+#' store writes its key to `pickle.key` in its directory. A store in a database has no other
+#' place for it. A store keeps the key that it was made with; the
 #' keyring is not read for it if the directory has a `pickle.key`.
 #'
 #' @section Errors:

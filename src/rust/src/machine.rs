@@ -114,6 +114,12 @@ fn store_has_postgres() -> Robj {
     Robj::from(cfg!(feature = "postgres"))
 }
 
+/// A new key for a store, in base64.
+#[extendr]
+fn store_key_generate() -> Robj {
+    answer(|| Ok(string(&StoreKey::generate()?.to_base64())))
+}
+
 #[extendr]
 fn machine_close(handle: Robj) -> Robj {
     answer(|| {
@@ -181,6 +187,7 @@ extendr_module! {
     fn machine_open;
     fn store_is_there;
     fn store_has_postgres;
+    fn store_key_generate;
     fn machine_close;
     fn machine_store_id;
     fn machine_binding;

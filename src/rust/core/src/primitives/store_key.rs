@@ -49,6 +49,11 @@ impl StoreKey {
         Self::from_bytes(&Zeroizing::new(bytes))
     }
 
+    /// The key as base64.
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(keys::encode_base64(self.as_bytes()))
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_ref()
     }

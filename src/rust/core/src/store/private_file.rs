@@ -10,7 +10,7 @@ use std::{
 
 use crate::primitives::{keys::encode_base64, seal::random_bytes};
 
-/// Makes a directory that only the owner may enter, unless it is there.
+/// Makes a directory that only the owner may enter, unless it is there, and those above it likewise.
 ///
 /// # Errors
 /// Those of the file system.
@@ -19,7 +19,7 @@ pub fn create_dir(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+        create_dir(parent)?;
     }
     match mxcrypt_private_file::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -1,0 +1,90 @@
+#' Store in a PostgreSQL database
+#'
+#' A bot in a cluster has no disk that stays, and may have several processes at once.
+#' Its store can be in a PostgreSQL database: give [mx_client_configure()] its address
+#' where it takes a directory.
+#'
+#' ```r
+#' client <- mx_client_configure(
+#'   "example.org",
+#'   user = "bot",
+#'   store_dir = "postgresql://bot@db.example.org/matrix?store=bot&sslmode=verify-full"
+#' )
+#' ```
+#'
+#' * **The address** is one of libpq, PostgreSQL's client library: all of its
+#'   [parameters](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS)
+#'   are allowed, and its environment variables work, such as `PGHOST` and `PGSERVICE`.
+#'   `store` is ours: the name of one of the stores of the database, `default` if it is left
+#'   out. Each device has a store of its own.
+#' * **The password** of the database is never in the address, which is printed and written to
+#'   the configuration file. libpq looks for it in `PGPASSWORD`, in `~/.pgpass` and in
+#'   service files.
+#' * **The store key** comes from outside: see [mxcrypt_secrets]. [mx_store_key_write()]
+#'   makes one. Whoever has the database but no key can read nothing of a store but the
+#'   names of rooms, users and devices, and when something changed.
+#' * **TLS**: without `sslmode=verify-full` in the address, whoever controls the network can be the
+#'   database. They could not read a store, but return an old one: then messages are
+#'   encrypted twice with the same key.
+#'
+#' The tables are in the schema `mxcrypt`, which the first store of a database makes.
+#'
+#' @section Several processes:
+#' Any number of processes on any number of machines can use one store. What they save is saved
+#' one after the other, so that two never encrypt with the same key. If the connection
+#' breaks, or the database is started again, a call waits up to 30 seconds for it and is
+#' done again; if that happens while it saves, it finds out whether it was saved. An outage that lasts longer is
+#' an error of class `mx_error_store_unreachable`, which a listener survives.
+#'
+#' A listener holds a connection of its own. PgBouncer in the mode "transaction" gives none:
+#' sending and [mx_sync()] work behind it, listening is refused with
+#' `mx_error_store_unsupported`.
+#'
+#' Files wait in the database until they are uploaded. Files of an archive are kept on each machine,
+#' in the user's cache directory.
+#'
+#' @section What the database must not do:
+#' Go back in time. A copy that is restored, or a replica that is promoted before it has all that the main server
+#' confirmed, forgets which keys were used. Set `synchronous_commit` and replicas so that a
+#' confirmed commit is never lost; after a restore, sign in as a new device. Deleted rows stay in the files
+#' and logs of PostgreSQL for some time, sealed with the store key.
+#'
+#' @section Installation:
+#' Support for PostgreSQL is not built in unless it is asked for: with libpq installed (Debian:
+#' `libpq-dev`), install the package from its source with the environment variable
+#' `MXCRYPT_FEATURES=postgres`. Otherwise an address is an error of class
+#' `mx_error_store_unsupported`. PostgreSQL 12 or newer is needed.
+#' @family the store
+#' @name mxcrypt_postgresql
+#' @examples
+#' file <- tempfile(fileext = ".key")
+#' mx_store_key_write(file)
+#' Sys.setenv(MXCRYPT_STORE_KEY_FILE = file)
+#' Sys.unsetenv("MXCRYPT_STORE_KEY_FILE")
+NULL
+
+#' New key for a store
+#'
+#' Writes a new store key to a file that only its owner may read. A store that is opened for the
+#' first time while the environment variable `MXCRYPT_STORE_KEY_FILE` names this file is
+#' sealed with this key, and cannot be opened without it.
+#'
+#' A store in a directory needs none: it makes its own key. Keep the file where you keep
+#' secrets. It is the same for all who use the store.
+#'
+#' @param path The file, which must not be there yet: its key may be in use.
+#' @return `path`, invisibly.
+#' @section Errors:
+#' `mx_error_argument` if there is such a file, `mx_error_store` if it cannot be written.
+#' @family the store
+#' @examples
+#' mx_store_key_write(tempfile(fileext = ".key"))
+#' @export
+mx_store_key_write <- function(path) {
+  path <- check_path(path)
+  if (file.exists(path)) {
+    argument_abort("path", "a file that is not there yet", caller_env(), path)
+  }
+  core(private_file_write(path, paste0(core(store_key_generate()), "\n")))
+  invisible(path)
+}
