@@ -4,6 +4,7 @@
 //! what does not hold, and return typed verdicts. One bad device, key or event never spoils the
 //! others.
 
+pub mod archive_decryption;
 pub mod attachment;
 pub mod authentication;
 pub mod backup_answer;

@@ -28,6 +28,9 @@ pub const REDACTION: &str = "m.room.redaction";
 pub const REACTION: &str = "m.reaction";
 /// The time of an event that has none which can be read.
 pub const NO_TIME: i64 = -1;
+/// Types of events that only this device makes: of messages that failed, of trust that changed. An event
+/// that somebody sent under such a type must not pass for one of them.
+pub const RESERVED: &str = "mxcrypt.";
 /// The member of a content that relates an event to another. It stands outside of the ciphertext,
 /// so that the server can group events; one inside is ignored.
 pub const RELATES_TO: &str = "m.relates_to";
@@ -124,6 +127,11 @@ impl<'a> RoomEvent<'a> {
     pub fn is_encrypted(&self) -> bool {
         self.event_type == ENCRYPTED && !self.redacted
     }
+}
+
+/// The type under which an event is shown that came as `event_type`.
+pub fn shown_type(event_type: String) -> String {
+    if event_type.starts_with(RESERVED) { format!("remote.{event_type}") } else { event_type }
 }
 
 /// The content of an event encrypted with Megolm. `sender_key` and `device_id` are not read: they

@@ -5,10 +5,10 @@
 
 use std::collections::HashSet;
 
-use super::{Machine, Millis, Work, room_events::RESERVED};
+use super::{Machine, Millis, Work};
 use crate::{
     error::Result,
-    judgement::{attachment::Attachment, utd_reason::UtdReason},
+    judgement::{attachment::Attachment, room_event::RESERVED, utd_reason::UtdReason},
     store::{
         Query, Record,
         records::{

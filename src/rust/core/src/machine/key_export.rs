@@ -2,12 +2,18 @@
 //!
 //! Specification: client-server API, end-to-end encryption, "Key exports".
 
-use std::{collections::VecDeque, io::Write};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io::Write,
+};
 
 use super::{Keeping, Machine, Millis, Work, inbound_sessions};
 use crate::{
     error::Result,
-    judgement::exported_session::{Judged, for_export},
+    judgement::{
+        archive_decryption::SessionKey,
+        exported_session::{Judged, for_export},
+    },
     primitives::{key_export::Encrypt, parallel},
     store::{
         Query,
@@ -101,6 +107,26 @@ impl Machine {
             }
         }
         Ok(true)
+    }
+
+    /// The keys of `sessions` (room and id), or of all: all rows, for each reads the events of its own sender.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn session_keys(
+        &mut self,
+        sessions: Option<&BTreeSet<(String, String)>>,
+    ) -> Result<Vec<SessionKey>> {
+        self.read(|work| {
+            let key = |row: InboundSession| SessionKey::from(row);
+            let select = |query: &Query| work.tx.select_map(query, key);
+            let Some(sessions) = sessions else { return select(&Query::all()) };
+            let mut keys = Vec::with_capacity(sessions.len());
+            for batch in inbound_sessions::batches(sessions) {
+                keys.append(&mut select(&inbound_sessions::of_batch(&batch))?);
+            }
+            Ok(keys)
+        })
     }
 
     /// Imports exported sessions, each by itself.

@@ -13,7 +13,7 @@ use crate::{
     error::Result,
     judgement::{
         relation,
-        room_event::{MegolmContent, Payload, RoomEvent},
+        room_event::{MegolmContent, Payload, RoomEvent, shown_type},
         utd_reason::UtdReason,
     },
     store::{
@@ -21,10 +21,6 @@ use crate::{
         records::{Event, InboundSession, KeySource, KeyUpload, Unreadable, WithheldKey},
     },
 };
-
-/// Types of events that only this device makes: of messages that failed, of trust that changed. An event
-/// that somebody sent under such a type must not pass for one of them.
-pub(super) const RESERVED: &str = "mxcrypt.";
 
 /// Reads an event: decrypts it if it is encrypted, or says why that cannot be done.
 pub(super) fn read_event(
@@ -57,9 +53,7 @@ pub(super) fn read_event(
             Err(reason) => read.unreadable = Some(reason),
         }
     }
-    if read.event_type.starts_with(RESERVED) {
-        read.event_type.insert_str(0, "remote.");
-    }
+    read.event_type = shown_type(read.event_type);
     relations::remember(work, &read)?;
     Ok(read)
 }

@@ -11,6 +11,10 @@ use zeroize::Zeroizing;
 use super::{contained, keys::decode_base64};
 use crate::error::{Kind, OrFail, Result};
 
+const NOT_EXPORTED: &str = "This is not an exported Megolm session key";
+/// The length of an exported session key, in bytes: version, index, ratchet, public key.
+pub const EXPORTED_LENGTH: usize = 1 + 4 + 128 + 32;
+
 /// A message that was decrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decrypted {
@@ -42,10 +46,22 @@ pub fn inbound(session_key: &str) -> Result<InboundGroupSession> {
 /// # Errors
 /// [`Kind::Megolm`]
 pub fn imported(exported: &str) -> Result<InboundGroupSession> {
-    let wrong = "This is not an exported Megolm session key";
-    let bytes = Zeroizing::new(decode_base64(exported).or_fail(Kind::Megolm, wrong)?);
-    let key = contained(|| ExportedSessionKey::from_bytes(&bytes).or_fail(Kind::Megolm, wrong))?;
-    Ok(InboundGroupSession::import(&key, SessionConfig::version_1()))
+    let bytes = Zeroizing::new(decode_base64(exported).or_fail(Kind::Megolm, NOT_EXPORTED)?);
+    imported_bytes(&bytes)
+}
+
+/// The same for the bytes of such a key.
+///
+/// # Errors
+/// [`Kind::Megolm`]
+pub fn imported_bytes(bytes: &[u8]) -> Result<InboundGroupSession> {
+    let read = || ExportedSessionKey::from_bytes(bytes).or_fail(Kind::Megolm, NOT_EXPORTED);
+    Ok(InboundGroupSession::import(&contained(read)?, SessionConfig::version_1()))
+}
+
+/// The bytes of such a key, from the first index that `session` knows.
+pub fn exported_bytes(session: &InboundGroupSession) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(session.export_at_first_known_index().to_bytes())
 }
 
 /// Encrypts; the ciphertext is unpadded base64.

@@ -19,6 +19,21 @@ pub fn limit_threads(threads: usize) {
     LIMIT.store(threads.max(1), Ordering::Relaxed);
 }
 
+/// Ends a limit of [`limited_to`].
+pub struct Limited(usize);
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        LIMIT.store(self.0, Ordering::Relaxed);
+    }
+}
+
+/// Lets at most `threads` work at once, and never more than before, until what is returned is dropped.
+#[must_use]
+pub fn limited_to(threads: usize) -> Limited {
+    Limited(LIMIT.fetch_min(threads.max(1), Ordering::Relaxed))
+}
+
 /// How many threads work on so many items.
 pub fn threads(items: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
