@@ -159,6 +159,8 @@
 #' * `mx_warning_key_backup`, `mx_warning_key_storage`: Part of key storage could
 #'   not be set up or repaired.
 #' * `mx_warning_keys_lost`: Keys are lost with a sign-out.
+#' * `mx_warning_key_export`: Some sessions of a key export cannot be used: see
+#'   [mx_keys_for()].
 #' * `mx_warning_history_not_shared`: An invited user gets no earlier keys.
 #' * `mx_warning_direct_room`: A direct room could not be listed, or read, as one.
 #' * `mx_warning_not_signed`: You verified a user, and the server does not return your

@@ -74,6 +74,27 @@ machine_kept_media <- function(handle, room_id, event_id, url) .Call(wrap__machi
 # The names of all files that are kept.
 machine_archived_files <- function(handle) .Call(wrap__machine_archived_files, handle)
 
+decryption_new <- function(keys) .Call(wrap__decryption_new, keys)
+
+# Decrypts some more events, with at most `threads` threads; `NULL` for all that there may be.
+decryption_read <- function(decryption, events, flat, threads) .Call(wrap__decryption_read, decryption, events, flat, threads)
+
+# The rows that are edits, counted from one: what they replace, or why they do not.
+decryption_edits <- function(decryption) .Call(wrap__decryption_edits, decryption)
+
+# The sessions that events are encrypted with, each once.
+events_sessions <- function(events) .Call(wrap__events_sessions, events)
+
+# Events as JSON texts, as the columns that they are decrypted from.
+events_of_json <- function(texts) .Call(wrap__events_of_json, texts)
+
+# The keys that the store has of these sessions, or of all.
+machine_session_keys <- function(handle, sessions) .Call(wrap__machine_session_keys, handle, sessions)
+
+# Those of the next part of a key export, how many of them are refused, and how much of the file is read; `NULL` at
+# the end.
+key_import_sessions <- function(import, sessions) .Call(wrap__key_import_sessions, import, sessions)
+
 # How many bytes a file has, if it is one that can be sent.
 attachment_size <- function(path) .Call(wrap__attachment_size, path)
 

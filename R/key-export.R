@@ -79,18 +79,23 @@ mx_keys_export <- function(
 mx_keys_import <- function(client, path, passphrase = NULL) {
   machine <- machine_of(check_client(client))
   path <- check_path(path)
-  if (file.exists(path) && !is_file(path)) {
-    mx_abort(
-      c("A key export is a file.", x = printable(path)),
-      "mx_error_key_export"
-    )
-  }
+  check_export_file(path)
   passphrase <- check_string(passphrase, null = TRUE) %||% old_passphrase()
   import <- import_parts(machine, path, passphrase)
   sessions <- do_parts(import, "Importing keys")
   taken <- sum(sessions[["status"]] == "imported")
   cli::cli_alert_success("Imported {taken} of {nrow(sessions)} key{?s}.")
   sessions
+}
+
+check_export_file <- function(path, call = caller_env()) {
+  if (file.exists(path) && !is_file(path)) {
+    mx_abort(
+      c("A key export is a file.", x = printable(path)),
+      "mx_error_key_export",
+      call = call
+    )
+  }
 }
 
 # The file gets its name at the end. The result is how many keys are in it.

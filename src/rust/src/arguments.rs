@@ -46,6 +46,17 @@ pub(crate) fn texts(value: &Robj, name: &str) -> Result<Vec<String>> {
         .collect()
 }
 
+/// A column of strings, of which one that is missing, or no valid text, is none. `NULL`, and what R has for a column that
+/// is missing throughout, is a column of none.
+pub(crate) fn cells(value: &Robj, name: &str, rows: usize) -> Result<Vec<Option<String>>> {
+    let all_missing = |flags: &[Rbool]| flags.iter().all(|flag| flag.is_na());
+    if value.is_null() || value.as_logical_slice().is_some_and(all_missing) {
+        return Ok(vec![None; rows]);
+    }
+    let strings: Strings = value.try_into().map_err(|_| wrong(name, "a character vector"))?;
+    Ok(strings.iter().map(|text| utf8(text, name).ok().flatten()).collect())
+}
+
 /// One string.
 pub(crate) fn text(value: &Robj, name: &str) -> Result<String> {
     match <[String; 1]>::try_from(texts(value, name)?) {

@@ -81,9 +81,9 @@ impl<'a> Row<'a> {
         Some(size).filter(|size| *size >= 0.0 && self.is_media())
     }
 
-    fn mentions(&self) -> Robj {
+    fn mentions(&self) -> impl Iterator<Item = &str> {
         let users = member(&self.content, &["m.mentions", "user_ids"]).and_then(Json::as_array);
-        strings(users.unwrap_or_default().iter().filter_map(Json::as_str).map(Some))
+        users.unwrap_or_default().iter().filter_map(Json::as_str)
     }
 }
 
@@ -93,19 +93,27 @@ fn member<'a>(json: &'a Json, path: &[&str]) -> Option<&'a Json> {
 
 /// A data frame of class `mx_events`, with the columns in the order in which R shows them.
 pub(crate) fn frame(handed: &[Handed]) -> Robj {
+    frame_as(handed, Form::Nested)
+}
+
+/// How the columns that are no vectors of one type look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Lists and factors.
+    Nested,
+    /// Text, as `as.data.frame(flat = TRUE)` makes it, and a plain data frame.
+    Flat,
+}
+
+/// The same in either form.
+pub(crate) fn frame_as(handed: &[Handed], form: Form) -> Robj {
     let rows: Vec<Row<'_>> = handed.iter().map(Row::of).collect();
     let texts = |pick: fn(&Handed) -> Option<&str>| strings(handed.iter().map(pick));
     let flags = |pick: fn(&Handed) -> bool| handed.iter().map(pick).collect::<Vec<bool>>().into();
     let content = |pick: for<'r> fn(&'r Row<'_>) -> Option<&'r str>| strings(rows.iter().map(pick));
-    let relations = rows
-        .iter()
-        .map(|row| member(&row.content, &["m.relates_to"]).map_or_else(|| ().into(), to_r));
+    let relation = |row: &Row<'_>| member(&row.content, &["m.relates_to"]).cloned();
     let threads: Vec<Option<String>> =
         handed.iter().map(|row| target_in(&row.event.content, THREAD)).collect();
-    let latest = handed.iter().map(|row| match &row.latest_in_thread {
-        Some(latest) => frame(std::slice::from_ref(latest)),
-        None => ().into(),
-    });
     let mut frame = record([
         ("room_id", texts(|row| Some(&row.event.room_id))),
         ("event_id", texts(|row| row.event.event_id.as_deref())),
@@ -114,16 +122,16 @@ pub(crate) fn frame(handed: &[Handed]) -> Robj {
         ("origin_server_ts", times(handed)),
         ("body", content(|row| row.text(&["body"]))),
         ("msgtype", content(|row| row.text(&["msgtype"]))),
-        ("content", List::from_values(rows.iter().map(|row| to_r(&row.content))).into()),
-        ("relates_to", List::from_values(relations).into()),
+        ("content", json(rows.iter().map(|row| Some(row.content.clone())), form)),
+        ("relates_to", json(rows.iter().map(relation), form)),
         ("encrypted", flags(|row| row.event.encrypted)),
         ("decrypted", flags(|row| row.event.encrypted && row.event.unreadable.is_none())),
         ("utd_reason", texts(|row| Some(&row.event.unreadable.as_ref()?.code))),
-        ("trust", levels(handed)),
+        ("trust", levels(handed, form)),
         ("sender_verified", flags(|row| row.trust == Trust::Verified)),
         ("session_id", texts(|row| row.event.session_id.as_deref())),
         ("is_self", flags(|row| row.is_self)),
-        ("mentions", List::from_values(rows.iter().map(Row::mentions)).into()),
+        ("mentions", mentions(&rows, form)),
         ("state_key", texts(|row| row.event.state_key.as_deref())),
         ("redacted", flags(|row| row.event.redacted)),
         ("redacts", texts(|row| row.event.redacts.as_deref())),
@@ -138,7 +146,7 @@ pub(crate) fn frame(handed: &[Handed]) -> Robj {
         ("edited", flags(|row| row.edit.is_some())),
         ("edit_reason", texts(|row| row.edit_reason.as_deref())),
         ("thread", strings(threads.iter().map(Option::as_deref))),
-        ("thread_latest", List::from_values(latest).into()),
+        ("thread_latest", latest(handed, form)),
         ("formatted_body", content(|row| row.html())),
         ("filename", content(|row| row.filename())),
         ("mimetype", content(|row| row.mimetype())),
@@ -148,10 +156,53 @@ pub(crate) fn frame(handed: &[Handed]) -> Robj {
     // R's short form of the row names 1 to n.
     let n = i32::try_from(handed.len()).unwrap_or(i32::MAX);
     let names: Robj = if n == 0 { Vec::<i32>::new().into() } else { [i32::MIN, -n].into() };
-    with_attributes(
-        &mut frame,
-        [("row.names", names), ("class", ["mx_events", "data.frame"].into())],
-    )
+    let class = match form {
+        Form::Nested => ["mx_events", "data.frame"].into(),
+        Form::Flat => "data.frame".into(),
+    };
+    with_attributes(&mut frame, [("row.names", names), ("class", class)])
+}
+
+/// Values of JSON.
+fn json(values: impl Iterator<Item = Option<Json>>, form: Form) -> Robj {
+    match form {
+        Form::Nested => {
+            let shown = values.map(|value| value.as_ref().map_or_else(|| ().into(), to_r));
+            List::from_values(shown.collect::<Vec<Robj>>()).into()
+        }
+        Form::Flat => {
+            let texts: Vec<_> = values.map(|value| value?.text().ok()).collect();
+            strings(texts.iter().map(Option::as_deref))
+        }
+    }
+}
+
+fn mentions(rows: &[Row<'_>], form: Form) -> Robj {
+    match form {
+        Form::Nested => {
+            List::from_values(rows.iter().map(|row| strings(row.mentions().map(Some)))).into()
+        }
+        Form::Flat => {
+            let text = |id: &str| Json::String(id.to_owned());
+            json(rows.iter().map(|row| Some(Json::Array(row.mentions().map(text).collect()))), form)
+        }
+    }
+}
+
+/// The newest message of a thread, or its id.
+fn latest(handed: &[Handed], form: Form) -> Robj {
+    let latest = handed.iter().map(|row| row.latest_in_thread.as_deref());
+    match form {
+        Form::Nested => {
+            let frame = |latest: Option<&Handed>| latest.map_or_else(|| ().into(), frame_of_one);
+            List::from_values(latest.map(frame).collect::<Vec<Robj>>()).into()
+        }
+        Form::Flat => strings(latest.map(|latest| latest?.event.event_id.as_deref())),
+    }
+}
+
+fn frame_of_one(handed: &Handed) -> Robj {
+    frame(std::slice::from_ref(handed))
 }
 
 /// POSIXct. What has no time, such as an invitation, has none in R either.
@@ -162,8 +213,11 @@ fn times(handed: &[Handed]) -> Robj {
     with_attributes(&mut times, [("class", ["POSIXct", "POSIXt"].into()), ("tzone", "UTC".into())])
 }
 
-/// The ordered factor of trust.
-fn levels(handed: &[Handed]) -> Robj {
+/// The ordered factor of trust, or its names.
+fn levels(handed: &[Handed], form: Form) -> Robj {
+    if form == Form::Flat {
+        return strings(handed.iter().map(|row| Some(row.trust.as_str())));
+    }
     let level = |row: &Handed| Trust::LEVELS.iter().position(|level| *level == row.trust);
     let codes = handed.iter().map(|row| level(row).and_then(|at| i32::try_from(at + 1).ok()));
     let mut codes: Robj = codes.collect::<Vec<Option<i32>>>().into();

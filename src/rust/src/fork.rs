@@ -6,16 +6,18 @@
 
 use std::{cell::Cell, process};
 
-use mxcrypt_core::{Kind, Result, error::OrFail};
+use mxcrypt_core::{Kind, Result, error::OrFail, primitives::parallel};
 
 thread_local! {
     static PROCESS: Cell<u32> = Cell::new(process::id());
 }
 
-/// Seeds the generator again in a process that it was not seeded in.
+/// Seeds the generator again in a process that it was not seeded in, which uses one thread from then on.
 pub(crate) fn notice() -> Result<()> {
     let here = process::id();
     if PROCESS.get() != here {
+        // Its siblings have the other cores.
+        parallel::limit_threads(1);
         rand::rng().reseed().or_fail(Kind::Internal, "The system gives no random bytes")?;
         PROCESS.set(here);
     }

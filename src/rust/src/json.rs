@@ -21,10 +21,12 @@ fn refused(what: impl std::fmt::Display) -> Error {
 /// The JSON text of an R value.
 #[extendr]
 fn json_encode(value: Robj) -> Robj {
-    answer(|| {
-        let text = from_r(&value, DEEPEST)?.text()?;
-        Ok(string(&text))
-    })
+    answer(|| Ok(string(&text_of(&value)?)))
+}
+
+/// The JSON text of an R value, for Rust.
+pub(crate) fn text_of(value: &Robj) -> Result<String> {
+    from_r(value, DEEPEST)?.text()
 }
 
 /// The R value of JSON text.

@@ -28,7 +28,7 @@ use crate::{
 pub(crate) struct Export(Option<KeyExport<Draft>>);
 
 /// A key export that is being read.
-pub(crate) struct KeyImport(Import<File>);
+pub(crate) struct KeyImport(pub(crate) Import<File>);
 
 impl Held for Export {
     const NAME: &'static str = "a key export";

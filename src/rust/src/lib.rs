@@ -11,6 +11,7 @@ use extendr_api::prelude::*;
 mod account;
 mod answer;
 mod archive;
+mod archive_decryption;
 mod arguments;
 mod attachment;
 mod authentication;
@@ -75,6 +76,7 @@ extendr_module! {
     mod mxcrypt;
     use account;
     use archive;
+    use archive_decryption;
     use attachment;
     use authentication;
     use canonical_json;

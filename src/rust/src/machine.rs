@@ -4,8 +4,8 @@ use std::{mem::ManuallyDrop, path::Path, process};
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    Kind, Result, machine::Machine, primitives::keys::encode_base64, primitives::parallel,
-    primitives::store_key::StoreKey, store::KeySource, store::Location, store::inspection,
+    Kind, Result, machine::Machine, primitives::keys::encode_base64, primitives::store_key::StoreKey,
+    store::KeySource, store::Location, store::inspection,
 };
 
 use crate::{
@@ -39,7 +39,6 @@ impl OpenMachine {
     /// The machine in this process, opened again if it is another's or was closed.
     fn here(&mut self) -> Result<&mut Machine> {
         if self.process != process::id() {
-            parallel::limit_threads(1);
             self.machine = ManuallyDrop::new(None);
             self.process = process::id();
         }

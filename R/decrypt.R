@@ -1,0 +1,256 @@
+# Decrypts archives: a function of its arguments, which any process can call.
+
+#' Decrypt archives, in parallel
+#'
+#' `mx_decrypt()` decrypts a data frame of encrypted events with a set of room keys. It
+#' needs no client, no store and no network, and its arguments are plain R objects: any
+#' number of processes can each do a part, on this machine or on others.
+#' `mx_keys_for()` gets the keys that events need, and picks from a set of keys those that
+#' a part of the events needs.
+#'
+#' @param events Events: a data frame with the columns `room_id`, `event_id`, `sender`,
+#'   `type` and `content`, and if you have them `origin_server_ts` (POSIXct, or
+#'   milliseconds since 1970 as in Matrix), `state_key`, `redacted` (logical) and
+#'   `redacts`; or events from [mx_sync()], [mx_messages()] or [mx_undecrypted()]; or a
+#'   character vector of events as JSON, each with its `room_id`, such as the lines of a
+#'   file. `content` is JSON text, or a list as in [mx_events], or a data frame as
+#'   jsonlite reads it. For `mx_keys_for()`, `NULL` means all keys.
+#' @param keys A set of keys from `mx_keys_for()`.
+#' @param flat Whether to return a plain data frame in which every column is a vector, as
+#'   [as.data.frame()][as.data.frame.mx_events] does with `flat = TRUE`; `trust` is text.
+#'   It is faster, and takes a fraction of the memory. It is what Spark, Arrow and
+#'   databases need.
+#' @param threads How many threads to use at most; `NULL` is one for each core, and one in
+#'   a forked process. Give `1` if several processes share a machine.
+#' @param from Where the keys are: a client; the path of a key export (see
+#'   [mx_keys_export()]); or a set of keys. Keys of the key backup are in a client after
+#'   [mx_backup_restore()].
+#' @param passphrase The passphrase of the key export. If it is left out, you are asked
+#'   for it in an interactive session.
+#' @details
+#' Each event is judged by itself, as [mx_messages()] judges it: a row that is malformed or
+#' was altered has a reason in `utd_reason`, and costs no other row. An event without an
+#' id, a room, a sender, a type or a content that can be read is `malformed_event`. Events
+#' that are not encrypted are returned as they are, with `encrypted` `FALSE`. In events
+#' from this package, what could be read already stays as it is.
+#'
+#' Without a store less is known, and nothing is made up for it:
+#' * Nobody's devices are known, so the `trust` of all that was decrypted is
+#'   `unknown_device`. Keys of a client that came from their sender (`key_source` is
+#'   `direct` or `own`) still decrypt only what the server says is of that sender
+#'   (otherwise `sender_mismatch`). Keys of an export prove nothing about who sent a
+#'   message: anyone who has such a key could have written the file.
+#' * A message that stands for a second event is found (`replayed`) if both are in one
+#'   call. An edit counts (`replaces`) if its message is in the same call; otherwise
+#'   `edit_reason` is `unknown_original`. So split events by room or by session, not by
+#'   rows.
+#' * An event without a key is `unknown_session`: why there is none is not known.
+#' * `is_self` is `NA`, and no event is shown with the text of its edit.
+#'
+#' A million events take memory for all their columns: select columns in the worker, or
+#' let each worker read and write files of its own.
+#'
+#' @section Sets of keys:
+#' An object of class `mx_keys` is a secret: anybody who has it can read the messages. It
+#' has to be a plain object to reach other processes, so it is not encrypted in memory, nor
+#' in a file of [saveRDS()]. Printing it shows how many sessions it has, never a key.
+#' `length()`, `[`, `c()` and [split()] work on its sessions, `keys$room_id` and
+#' `keys$session_id` name them. Give a worker `mx_keys_for(part, keys)`: only what its part
+#' needs.
+#'
+#' @section Spark and others:
+#' `function(part, keys) mxcrypt::mx_decrypt(part, keys, flat = TRUE, threads = 1)` takes a
+#' data frame of plain columns (`content` as JSON text) and returns one: always the same
+#' columns, of text, numbers, logicals and a time. That is what `spark_apply()` of sparklyr
+#' asks of a function, with the keys as its `context`. Partition by `room_id`.
+#'
+#' @return `mx_decrypt()`: a data frame as from [mx_messages()] (see [mx_events]), with a
+#'   row for each event in the same order. `mx_keys_for()`: an object of class `mx_keys`.
+#' @section Errors:
+#' `mx_error_argument` (the events have no such columns), `mx_error_key_export` and
+#' `mx_error_passphrase` as for [mx_keys_import()]. If sessions of the export that are needed cannot be
+#' used, that is a warning of class `mx_warning_key_export`.
+#' @family receiving
+#' @examples
+#' homeserver <- mx_demo_homeserver()
+#' alice <- mx_demo_client(homeserver, "alice")
+#' room <- mx_room_create(alice)
+#' mx_send_text(alice, room, c("one", "two"))
+#' file <- mx_keys_export(alice, tempfile(), "correct horse")
+#'
+#' # A device without keys stands for an archive of encrypted events.
+#' late <- mx_demo_client(homeserver, "alice", verified = FALSE)
+#' archive <- mx_messages(late, room)
+#' archive$utd_reason
+#'
+#' keys <- mx_keys_for(archive, file, "correct horse")
+#' keys
+#' mx_decrypt(archive, keys)[c("type", "body", "trust", "utd_reason")]
+#'
+#' \donttest{
+#' # The same in two processes, each with the keys of its part.
+#' cluster <- parallel::makeCluster(2)
+#' parts <- split(archive, archive$room_id)
+#' read <- parallel::clusterMap(
+#'   cluster,
+#'   mx_decrypt,
+#'   parts,
+#'   lapply(parts, mx_keys_for, keys),
+#'   MoreArgs = list(threads = 1)
+#' )
+#' parallel::stopCluster(cluster)
+#' do.call(rbind, read)$body
+#' }
+#' @export
+mx_decrypt <- function(events, keys, flat = FALSE, threads = NULL) {
+  columns <- event_columns(events)
+  if (!inherits(keys, "mx_keys")) {
+    argument_abort("keys", "a set of keys from mx_keys_for()", caller_env())
+  }
+  check_flag(flat)
+  if (!is.null(threads)) {
+    threads <- floor(check_number(threads, least = 1))
+  }
+  is_ours <- inherits(events, "mx_events")
+  read <- decrypt_columns(columns, unclass(keys), flat && !is_ours, threads)
+  if (!is_ours) {
+    return(read)
+  }
+  events <- fill_in(events, read)
+  if (!flat) {
+    return(events)
+  }
+  events <- as.data.frame(events, flat = TRUE)
+  events[["trust"]] <- as.character(events[["trust"]])
+  events
+}
+
+# Events of this package, with what was read of those that could not be.
+fill_in <- function(events, read) {
+  is_new <- events[["type"]] %in%
+    "m.room.encrypted" &
+    !(events[["decrypted"]] %||% FALSE) %in% TRUE
+  # Whose events they are is known to the client that they came from.
+  for (name in setdiff(intersect(names(read), names(events)), "is_self")) {
+    events[[name]][is_new] <- read[[name]][is_new]
+  }
+  events
+}
+
+# Events that are decrypted at once: what they take on the way is several times what
+# becomes of them.
+decrypted_at_once <- 20000
+
+# Calls `f` with some of the rows after the other.
+over_rows <- function(columns, f) {
+  n <- length(columns[["event_id"]])
+  lapply(seq(0, max(n - 1, 0), by = decrypted_at_once), function(done) {
+    rows <- done + seq_len(min(decrypted_at_once, n - done))
+    f(lapply(columns, `[`, rows))
+  })
+}
+
+decrypt_columns <- function(columns, keys, flat, threads, call = caller_env()) {
+  decryption <- core(decryption_new(keys), call = call)
+  parts <- over_rows(columns, function(part) {
+    core(decryption_read(decryption, part, flat, threads), call = call)
+  })
+  read <- if (length(parts) == 1L) parts[[1L]] else bind_parts(parts, flat)
+  # An original may come after its edit.
+  edits <- core(decryption_edits(decryption), call = call)
+  read[["replaces"]][edits[["row"]]] <- edits[["replaces"]]
+  read[["edit_reason"]][edits[["row"]]] <- edits[["edit_reason"]]
+  # What names an event is returned as it came, also where it can be no name.
+  for (name in c("room_id", "event_id", "sender")) {
+    read[[name]] <- as.character(columns[[name]])
+  }
+  read[["type"]][is.na(columns[["type"]])] <- NA
+  read[["is_self"]][] <- NA
+  read
+}
+
+bind_parts <- function(parts, flat) {
+  columns <- bind_columns(parts)
+  if (!flat) {
+    return(as_events(columns))
+  }
+  n <- length(columns[["event_id"]])
+  structure(columns, row.names = .set_row_names(n), class = "data.frame")
+}
+
+# Events as the columns that the core decrypts.
+event_columns <- function(events, call = caller_env()) {
+  if (is.character(events)) {
+    return(core(events_of_json(text_column(events)), call = call))
+  }
+  if (!is.data.frame(events)) {
+    wanted <- "a data frame of events, or a character vector of events as JSON"
+    argument_abort("events", wanted, call)
+  }
+  needed <- c("room_id", "event_id", "sender", "type", "content")
+  absent <- setdiff(needed, names(events))
+  if (length(absent) > 0L) {
+    wanted <- paste0(
+      "a data frame with the columns ",
+      paste0("`", needed, "`", collapse = ", ")
+    )
+    found <- paste("no", paste0("`", absent, "`", collapse = ", "))
+    argument_abort("events", wanted, call, found)
+  }
+  # Not `[`: tibbles and data.tables have one of their own.
+  events <- as.list(events)
+  columns <- lapply(
+    events[names(events) %in% c(needed[-5], "state_key", "redacts")],
+    text_column
+  )
+  columns[["content"]] <- content_column(events[["content"]])
+  columns[["origin_server_ts"]] <- time_column(events, call)
+  columns[["redacted"]] <- events[["redacted"]]
+  if (inherits(events, "mx_events")) {
+    columns[["decrypted"]] <- events[["decrypted"]]
+  }
+  columns
+}
+
+# Text as UTF-8. What is no text in its encoding is left to the core, which refuses its row.
+text_column <- function(column) {
+  if (is.factor(column)) {
+    column <- as.character(column)
+  }
+  if (!is.character(column)) {
+    return(column)
+  }
+  column[Encoding(column) == "bytes"] <- NA
+  as_utf8(column)
+}
+
+content_column <- function(content) {
+  if (!is.data.frame(content)) {
+    is_list <- is.list(content)
+    return(if (is_list) unclass(content) else text_column(content))
+  }
+  # As jsonlite reads an array of objects. What is missing in a row is NA there.
+  lines <- rawConnection(raw(), "w")
+  on.exit(close(lines))
+  jsonlite::stream_out(content, lines, verbose = FALSE, auto_unbox = TRUE)
+  text <- rawToChar(rawConnectionValue(lines))
+  Encoding(text) <- "UTF-8"
+  strsplit(text, "\n", fixed = TRUE)[[1L]]
+}
+
+# Milliseconds since 1970.
+time_column <- function(events, call) {
+  times <- events[["origin_server_ts"]]
+  if (is.null(times)) {
+    return(rep(NA_real_, length(events[["event_id"]])))
+  }
+  if (inherits(times, "POSIXt")) {
+    return(round(as.numeric(as.POSIXct(times)) * 1000))
+  }
+  is_number <- is.numeric(times) && !is.object(times)
+  if (!is_number && !all(is.na(times))) {
+    wanted <- "POSIXct, or milliseconds since 1970 as a number"
+    argument_abort("events$origin_server_ts", wanted, call)
+  }
+  as.numeric(times)
+}

@@ -1,0 +1,348 @@
+# mx_decrypt(): events and keys in, events out. What it judges is tested row by row in
+# src/rust/core/src/judgement/archive_decryption.rs.
+
+# A room in which much was said.
+talkative_pair <- function() {
+  pair <- demo_pair()
+  mx_sync(pair$bob)
+  first <- mx_send_text(pair$alice, pair$room, "hello \u00e9\u4e16")
+  mx_sync(pair$bob)
+  mx_send_text(pair$bob, pair$room, "<b>bold</b>", thread = first)
+  mx_edit(pair$alice, pair$room, first, "hello again")
+  mx_react(pair$bob, pair$room, first, "\U0001f44d")
+  mx_send_text(pair$alice, pair$room, c("two", "three"))
+  gone <- mx_send_text(pair$alice, pair$room, "taken back")
+  mx_redact(pair$alice, pair$room, gone)
+  file <- tempfile(fileext = ".txt")
+  writeLines("in a file", file)
+  mx_send_file(pair$bob, pair$room, file)
+  pair
+}
+
+# What does not need the state of a client.
+stateless <- function(events) {
+  names <- setdiff(
+    names(events),
+    c("trust", "sender_verified", "is_self", "edited", "thread_latest")
+  )
+  events <- as.data.frame(events)[names]
+  rownames(events) <- NULL
+  events
+}
+
+test_that("it reads what a client reads, from every form of events", {
+  pair <- talkative_pair()
+  own <- mx_messages(pair$alice, pair$room, limit = 500, edits = FALSE)
+  raw <- raw_events(pair$alice, pair$room)
+  table <- as_table(raw)
+  keys <- mx_keys_for(table, pair$alice)
+  expect_setequal(keys$source, c("own", "direct"))
+  read <- mx_decrypt(table, keys)
+  expect_s3_class(read, "mx_events")
+  expect_true(any(read$body %in% "hello \u00e9\u4e16"))
+  expect_identical(stateless(read), stateless(own))
+  expect_true(all(read$trust[read$decrypted] == "unknown_device"))
+  expect_true(all(read$trust[!read$decrypted] == "none"))
+  expect_true(all(is.na(read$is_self)))
+
+  lists <- table
+  lists$content <- lapply(raw, function(event) as_object(event[["content"]]))
+  as_factors <- data.frame(
+    lapply(table, function(x) if (is.character(x)) factor(x) else x)
+  )
+  with_times <- table
+  with_times$origin_server_ts <- own$origin_server_ts
+  for (form in list(as_lines(raw), lists, as_factors, with_times)) {
+    expect_identical(stateless(mx_decrypt(form, keys)), stateless(read))
+  }
+  encrypted <- table$type == "m.room.encrypted" & !table$redacted
+  path <- tempfile()
+  writeLines(as_lines(raw)[encrypted], path)
+  nested <- jsonlite::stream_in(file(path), verbose = FALSE)
+  expect_s3_class(nested$content, "data.frame")
+  expect_identical(
+    mx_decrypt(nested, keys)$body,
+    read$body[encrypted]
+  )
+})
+
+test_that("a flat result is that of as.data.frame(), with trust as text", {
+  pair <- talkative_pair()
+  table <- as_table(raw_events(pair$alice, pair$room))
+  keys <- mx_keys_for(table, pair$alice)
+  flat <- mx_decrypt(table, keys, flat = TRUE)
+  expected <- as.data.frame(mx_decrypt(table, keys), flat = TRUE)
+  expected$trust <- as.character(expected$trust)
+  expect_identical(flat, expected)
+  expect_true(all(vapply(flat, is.atomic, NA)))
+  expect_false(any(vapply(flat, is.factor, NA)))
+})
+
+test_that("events of a client are filled in, and what it knows stays", {
+  pair <- talkative_pair()
+  mx_backup_disable(pair$alice)
+  late <- mx_demo_client(pair$homeserver, "alice")
+  mx_sync(late)
+  mx_send_text(pair$bob, pair$room, "for all")
+  mx_sync(pair$alice)
+  archive <- mx_messages(late, pair$room, limit = 500)
+  unread <- !is.na(archive$utd_reason)
+  expect_true(any(unread) && any(archive$decrypted))
+  keys <- mx_keys_for(archive, pair$alice)
+  read <- mx_decrypt(archive, keys)
+  expect_identical(read[!unread, ], archive[!unread, ])
+  expect_true(all(is.na(read$utd_reason)))
+  expect_identical(read$is_self, archive$is_self)
+  own <- mx_messages(pair$alice, pair$room, limit = 500, edits = FALSE)
+  expect_identical(read$body[unread], own$body[unread])
+  expect_true(all(read$trust[unread] == "unknown_device"))
+  flat <- mx_decrypt(archive, keys, flat = TRUE)
+  expect_identical(flat$body, read$body)
+  expect_true(all(vapply(flat, is.atomic, NA)))
+})
+
+test_that("the keys of a store decrypt their sender's events alone, those of a file all", {
+  pair <- demo_pair()
+  mx_sync(pair$bob)
+  mx_send_text(pair$bob, pair$room, "from Bob")
+  mx_sync(pair$alice)
+  table <- as_table(raw_events(pair$alice, pair$room))
+  table <- table[table$type == "m.room.encrypted", ]
+  keys <- mx_keys_for(table, pair$alice)
+  file <- mx_keys_export(pair$alice, tempfile(), "x")
+  exported <- mx_keys_for(table, file, "x")
+  expect_identical(exported$sender, NA_character_)
+  swapped <- table
+  swapped$sender <- pair$alice$user_id
+  expect_identical(mx_decrypt(swapped, keys)$utd_reason, "sender_mismatch")
+  expect_identical(
+    mx_decrypt(swapped, c(exported, keys))$utd_reason,
+    "sender_mismatch"
+  )
+  read <- mx_decrypt(swapped, exported)
+  expect_identical(read$body, "from Bob")
+  expect_identical(as.character(read$trust), "unknown_device")
+  expect_identical(read$key_source, "imported")
+})
+
+test_that("a second event of one message is refused in all parts of a call", {
+  archive <- small_archive(1, 50)
+  again <- archive$events[c(1:50, 3), ]
+  again$event_id[[51]] <- "$again"
+  expect_identical(
+    mx_decrypt(again, archive$keys)$utd_reason,
+    c(rep(NA, 50), "replayed")
+  )
+  local_replaced("decrypted_at_once", 7)
+  in_parts <- mx_decrypt(again, archive$keys)
+  expect_identical(in_parts$utd_reason, c(rep(NA, 50), "replayed"))
+  expect_identical(in_parts$body[1:50], archive$bodies)
+  flat <- mx_decrypt(again, archive$keys, flat = TRUE)
+  expect_identical(flat$body, in_parts$body)
+  expect_length(mx_keys_for(again, archive$keys), 1)
+})
+
+test_that("a row that is malformed costs no other", {
+  archive <- small_archive(2, 2000)
+  events <- archive$events
+  bytes <- "\xff"
+  Encoding(bytes) <- "bytes"
+  columns <- c("room_id", "event_id", "type", "sender", "content")
+  expect_refused <- function(bad, columns) {
+    for (name in columns) {
+      altered <- events
+      altered[[name]][[1234]] <- bad
+      read <- mx_decrypt(altered, archive$keys)
+      expect_identical(read$body[-1234], archive$bodies[-1234])
+      expect_identical(which(!is.na(read$utd_reason)), 1234L)
+      expect_identical(read$utd_reason[[1234]], "malformed_event")
+    }
+  }
+  expect_refused(NA, columns)
+  expect_refused(bytes, columns)
+  expect_refused("\xff\xfe", columns)
+  expect_refused("", setdiff(columns, "type"))
+  expect_refused("{", "content")
+  events$content[[7]] <- sub(
+    "ciphertext\":\"....",
+    "ciphertext\":\"AAAA",
+    events$content[[7]]
+  )
+  events$origin_server_ts[[8]] <- NA
+  events$state_key <- NA
+  events$redacts <- NA_character_
+  events$redacted <- c(TRUE, NA, rep(FALSE, 3998))
+  read <- mx_decrypt(events, archive$keys)
+  expect_identical(which(!is.na(read$utd_reason)), 7L)
+  expect_identical(read$encrypted[1:2], c(FALSE, TRUE))
+  expect_identical(read$type[1:2], c("m.room.encrypted", "m.room.message"))
+})
+
+test_that("no events are no rows", {
+  archive <- small_archive(1, 1)
+  none <- archive$events[0, ]
+  expect_identical(mx_decrypt(none, archive$keys), no_events())
+  expect_identical(nrow(mx_decrypt(none, archive$keys, flat = TRUE)), 0L)
+  expect_identical(nrow(mx_decrypt(character(), archive$keys)), 0L)
+  empty <- mx_keys_for(none, archive$keys)
+  expect_length(empty, 0)
+  read <- mx_decrypt(archive$events, empty)
+  expect_identical(read$utd_reason, "unknown_session")
+})
+
+test_that("what is no data frame of events is an error that says so", {
+  archive <- small_archive(1, 1)
+  events <- archive$events
+  odd <- function(name, value) {
+    events[[name]] <- value
+    catch(mx_decrypt(events, archive$keys))
+  }
+  without <- catch(mx_decrypt(events[-1], archive$keys))
+  expect_s3_class(without, "mx_error_argument")
+  expect_match(conditionMessage(without), "`room_id`", fixed = TRUE)
+  for (name in c("room_id", "event_id", "type", "sender", "content")) {
+    expect_s3_class(odd(name, 7), "mx_error_argument")
+  }
+  expect_s3_class(odd("redacted", "no"), "mx_error_argument")
+  expect_s3_class(odd("origin_server_ts", "today"), "mx_error_argument")
+  # Its numbers are none without the package bit64.
+  integer64 <- structure(1, class = "integer64")
+  expect_s3_class(odd("origin_server_ts", integer64), "mx_error_argument")
+})
+
+test_that("a set of keys shows no key, and is a vector of sessions", {
+  archive <- small_archive(3, 2)
+  keys <- archive$keys
+  text <- "<mx_keys> 3 sessions of 3 rooms (secret: it decrypts their messages)"
+  shown <- c(
+    utils::capture.output(print(keys)),
+    trimws(utils::capture.output(str(keys))),
+    utils::capture.output(summary(keys)),
+    format(keys),
+    as.character(keys)
+  )
+  expect_identical(unique(shown), text)
+  expect_no_match(
+    utils::capture.output(str(list(keys), give.attr = FALSE)),
+    as.character(unclass(keys)$key[[20]]),
+    fixed = TRUE,
+    all = FALSE
+  )
+  expect_length(keys, 3)
+  expect_identical(keys[c(TRUE, FALSE, TRUE)]$room_id, keys$room_id[c(1, 3)])
+  expect_identical(c(keys[1], keys[2:3]), keys)
+  expect_identical(keys[], keys)
+  expect_s3_class(catch(keys[7]), "mx_error_argument")
+  parts <- split(keys, keys$room_id)
+  expect_identical(lengths(parts, use.names = FALSE), c(1L, 1L, 1L))
+  events <- split(archive$events, archive$events$room_id)
+  expect_identical(lapply(events, mx_keys_for, keys), parts)
+})
+
+test_that("a set of keys that was altered is refused, and shows nothing", {
+  archive <- small_archive(2, 1)
+  alter <- function(name, value) {
+    keys <- unclass(archive$keys)
+    keys[[name]] <- value
+    catch(mx_decrypt(archive$events, structure(keys, class = "mx_keys")))
+  }
+  whole <- unclass(archive$keys)$key
+  for (condition in list(
+    alter("key", whole[-1]),
+    alter("key", NULL),
+    alter("key", "text"),
+    alter("room_id", NA_character_),
+    alter("source", "elsewhere"),
+    alter("sender", 1:2),
+    catch(mx_decrypt(archive$events, unclass(archive$keys)))
+  )) {
+    expect_s3_class(condition, "mx_error_argument")
+    expect_no_match(conditionMessage(condition), as.character(whole[[20]]))
+  }
+})
+
+test_that("sessions of an export that cannot be used are told, if they are needed", {
+  session <- mxc_megolm_outbound_new()
+  bad <- exported_session(session, "!r:demo", list(session_key = "AQAA"))
+  events <- messages_of(session, "!r:demo", 1)
+  good <- mxc_megolm_outbound_new()
+  file <- export_of(list(bad, exported_session(good, "!r:demo")))
+  expect_warning(
+    keys <- mx_keys_for(events, file, "x"),
+    "1 key of the export cannot be used",
+    class = "mx_warning_key_export"
+  )
+  expect_length(keys, 0)
+  events <- messages_of(good, "!r:demo", 1)
+  expect_no_warning(keys <- mx_keys_for(events, file, "x"))
+  expect_length(keys, 1)
+  expect_warning(all <- mx_keys_for(NULL, file, "x"))
+  expect_identical(all, keys)
+  wrong <- catch(mx_keys_for(events, file, "y"))
+  expect_s3_class(wrong, "mx_error_key_export")
+})
+
+test_that("workers of a cluster read what this process reads", {
+  skip_on_cran()
+  archive <- small_archive(4, 25)
+  events <- archive$events
+  parts <- split(events, events$room_id)
+  cluster <- parallel::makePSOCKcluster(2)
+  withr::defer(parallel::stopCluster(cluster))
+  library <- dirname(find.package("mxcrypt"))
+  parallel::clusterCall(cluster, .libPaths, c(library, .libPaths()))
+  read <- parallel::clusterMap(
+    cluster,
+    mxcrypt::mx_decrypt,
+    parts,
+    lapply(parts, mx_keys_for, archive$keys),
+    MoreArgs = list(threads = 1)
+  )
+  together <- do.call(rbind, unname(read))
+  rownames(together) <- NULL
+  # rbind() knows factors alone.
+  together$trust <- as_trust(together$trust)
+  expect_identical(together, mx_decrypt(events, archive$keys))
+  expect_identical(together$body, archive$bodies)
+})
+
+test_that("forked processes read what their parent reads", {
+  skip_on_cran()
+  skip_on_os("windows")
+  archive <- small_archive(2, 100)
+  found <- in_other_r(
+    function(archive) {
+      expected <- mx_decrypt(archive$events, archive$keys)
+      read <- forked(function(i) mx_decrypt(archive$events, archive$keys), 2)
+      vapply(read, identical, NA, expected)
+    },
+    list(archive)
+  )
+  expect_identical(found, c(TRUE, TRUE))
+})
+
+# spark_apply() of sparklyr: a function of a data frame and a context, in a process that
+# has nothing else; columns are vectors of the simple types on both sides, and the same
+# for each part.
+test_that("a new process reads plain columns, and returns plain columns", {
+  skip_on_cran()
+  skip_if_not_installed("callr")
+  archive <- small_archive(2, 10)
+  apply <- function(part, context) {
+    mxcrypt::mx_decrypt(part, context, flat = TRUE, threads = 1)
+  }
+  environment(apply) <- globalenv()
+  parts <- split(archive$events, archive$events$room_id)
+  parts <- c(parts, list(archive$events[0, ]))
+  read <- lapply(parts, function(part) {
+    callr::r(apply, list(part, archive$keys), cmdargs = "--vanilla")
+  })
+  types <- unique(lapply(read, function(part) {
+    vapply(part, function(column) class(column)[[1]], "")
+  }))
+  expect_length(types, 1)
+  plain <- c("character", "logical", "numeric", "POSIXct")
+  expect_true(all(types[[1]] %in% plain))
+  bodies <- unlist(lapply(read, `[[`, "body"), use.names = FALSE)
+  expect_identical(bodies, archive$bodies)
+})
