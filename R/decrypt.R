@@ -87,7 +87,6 @@
 #' keys
 #' mx_decrypt(archive, keys)[c("type", "body", "trust", "utd_reason")]
 #'
-#' \donttest{
 #' # The same in two processes, each with the keys of its part.
 #' cluster <- parallel::makeCluster(2)
 #' parts <- split(archive, archive$room_id)
@@ -100,7 +99,6 @@
 #' )
 #' parallel::stopCluster(cluster)
 #' do.call(rbind, read)$body
-#' }
 #' @export
 mx_decrypt <- function(events, keys, flat = FALSE, threads = NULL) {
   columns <- event_columns(events)

@@ -11,16 +11,25 @@ clock <- function() {
 }
 
 # Prints what `work` costs as one line of JSON; see raw/src/meter.rs. What the
-# demo homeserver took of it is left out. `fields` go into the line as well.
-measure <- function(workload, work, times = 1, fields = list()) {
+# demo homeserver took of it is left out. `fields` go into the line as well. `elsewhere`
+# says how many CPU seconds other processes have taken.
+measure <- function(
+  workload,
+  work,
+  times = 1,
+  fields = list(),
+  elsewhere = function() 0
+) {
   gc()
   forget_peak()
   server$spent <- c(cpu = 0, wall = 0)
   idle <- status_mb("VmRSS")
   flushed <- flushes()
+  others <- elsewhere()
   before <- clock()
   done <- work()
   own <- clock() - before - server$spent
+  own[["cpu"]] <- own[["cpu"]] + elsewhere() - others
   line <- list(
     workload = workload,
     cpu = own[["cpu"]] / times,

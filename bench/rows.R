@@ -47,6 +47,9 @@ each <- function(
   do.call(rbind, rows)
 }
 
+# How many events W11 reads.
+archived <- if (quick) "20,000" else "a million"
+
 rows_of_w5 <- function() {
   sizes <- 10^(2:5)
   sdk <- c(1000, 10000)
@@ -268,6 +271,20 @@ all_rows <- rbind(
     "all cores"
   ),
   each(
+    "w11-sent",
+    "w11",
+    c(1, 2, 4),
+    sub("%d", archived, "W11 `mx_decrypt()` of %d events, %s processes"),
+    "1,000 sessions, flat, `parLapplyLB()`: parts are sent"
+  ),
+  each(
+    "w11-files",
+    "w11",
+    c(1, 2, 4),
+    "W11 the same, %s processes",
+    "parts are in files, which the processes read and write"
+  ),
+  each(
     "listen",
     "listen",
     c(50, 10000, 1e5),
@@ -301,7 +318,9 @@ all_rows <- rbind(
 slow <- all_rows$size > 10000 |
   grepl("^w10", all_rows$process) |
   all_rows$process == "w3-10000"
-all_rows$once <- slow | all_rows$process == "w4-10000"
+all_rows$once <- slow |
+  all_rows$process == "w4-10000" |
+  startsWith(all_rows$process, "w11")
 if (quick) {
   all_rows <- all_rows[!slow, ]
   all_rows$sdk[all_rows$sdk %in% c("w4-10000", "w6-10000")] <- NA

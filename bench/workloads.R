@@ -432,6 +432,110 @@ many_waiting <- function(size) {
   stopifnot(sum(got[["decrypted"]]) == size)
 }
 
+# --- W11 -----------------------------------------------------------------------
+
+# An archive of encrypted events of 1,000 sessions, which take turns, and the keys to it.
+# It is made once.
+encrypted_archive <- function(size, sessions = 1000) {
+  path <- file.path(fixtures, paste0("encrypted_", number(size), ".rds"))
+  if (file.exists(path)) {
+    return(readRDS(path))
+  }
+  turns <- seq_len(size / sessions)
+  outbound <- lapply(seq_len(sessions), function(i) mxc_megolm_outbound_new())
+  ids <- vapply(outbound, mxc_megolm_session_id, "")
+  keys <- lapply(outbound, exported_session)
+  texts <- lapply(outbound, mxc_megolm_encrypt, rep(payload, length(turns)))
+  # The first event of each session, the second of each, ...
+  texts <- as.vector(do.call(rbind, texts))
+  archive <- list(
+    events = data.frame(
+      room_id = "!bench:demo",
+      event_id = sprintf("$%043d", seq_len(size)),
+      type = "m.room.encrypted",
+      sender = "@peer:demo",
+      origin_server_ts = 1.7e12 + seq_len(size),
+      content = paste0(
+        "{\"algorithm\":\"m.megolm.v1.aes-sha2\",\"ciphertext\":\"",
+        texts,
+        "\",\"session_id\":\"",
+        ids,
+        "\"}"
+      )
+    ),
+    session = rep(seq_len(sessions), length(turns))
+  )
+  export <- tempfile()
+  writeLines(mxc_key_export_encrypt(unclass(mxc_json(keys)), "x", 1), export)
+  archive$keys <- mx_keys_for(NULL, export, "x")
+  saveRDS(archive, path, compress = FALSE)
+  archive
+}
+
+# As a key export has it: a session key without its signature, and of another version.
+exported_session <- function(session) {
+  key <- mxc_megolm_session_key(session)
+  bytes <- jsonlite::base64_dec(paste0(key, strrep("=", -nchar(key) %% 4)))
+  text <- jsonlite::base64_enc(c(as.raw(1), bytes[2:165]))
+  list(
+    algorithm = "m.megolm.v1.aes-sha2",
+    room_id = "!bench:demo",
+    session_id = mxc_megolm_session_id(session),
+    session_key = gsub("[=\n]", "", text),
+    sender_key = strrep("A", 43)
+  )
+}
+
+# Read by so many processes, in 16 parts: sent to them, or in files that they read and write.
+parallel_decryption <- function(processes, size) {
+  archive <- encrypted_archive(size)
+  parts <- unname(split(archive$events, archive$session %% 16))
+  parts <- lapply(parts, function(events) {
+    list(events = events, keys = mx_keys_for(events, archive$keys))
+  })
+  dir <- tempfile()
+  dir.create(dir)
+  on.exit(unlink(dir, recursive = TRUE))
+  files <- file.path(dir, paste0(seq_along(parts), ".rds"))
+  invisible(Map(saveRDS, parts, files, compress = FALSE))
+  rm(archive)
+  read <- function(part) {
+    mxcrypt::mx_decrypt(part$events, part$keys, flat = TRUE, threads = 1)
+  }
+  read_file <- function(file) {
+    part <- readRDS(file)
+    events <- mxcrypt::mx_decrypt(
+      part$events,
+      part$keys,
+      flat = TRUE,
+      threads = 1
+    )
+    saveRDS(events, paste0(file, ".read"), compress = FALSE)
+    c(nrow(events), sum(events$decrypted))
+  }
+  environment(read) <- environment(read_file) <- globalenv()
+  cluster <- parallel::makePSOCKcluster(processes)
+  on.exit(parallel::stopCluster(cluster), add = TRUE)
+  parallel::clusterEvalQ(cluster, loadNamespace("mxcrypt"))
+  spent <- function() {
+    times <- parallel::clusterCall(cluster, proc.time)
+    sum(vapply(times, function(time) sum(time[1:2]), 0))
+  }
+  got <- measure(
+    "w11-sent",
+    function() parallel::parLapplyLB(cluster, parts, read, chunk.size = 1),
+    elsewhere = spent
+  )
+  stopifnot(sum(vapply(got, function(events) sum(events$decrypted), 0)) == size)
+  rm(got, parts)
+  got <- measure(
+    "w11-files",
+    function() parallel::parLapplyLB(cluster, files, read_file, chunk.size = 1),
+    elsewhere = spent
+  )
+  stopifnot(colSums(do.call(rbind, got)) == size)
+}
+
 # The name of a process is that of its workload, with a size or a kind.
 parts <- regmatches(workload, regexec("^([a-z0-9]+)-?(.*)$", workload))[[1]]
 size <- suppressWarnings(as.numeric(parts[[3]]))
@@ -461,6 +565,10 @@ tryCatch(
       w5 = if (size == 0) opened(0) else stored(size),
       w6 = key_export(size),
       w9 = key_backup(size),
+      w11 = parallel_decryption(
+        size,
+        if (nzchar(Sys.getenv("BENCH_QUICK"))) 20000 else 1e6
+      ),
       w10 = if (size > 1e5) large_archive(size) else archive(size),
       listen = listen(size),
       events = many_events(size),
