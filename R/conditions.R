@@ -108,6 +108,10 @@
 #' * `mx_error_store_newer`: A newer version of mxcrypt wrote the store.
 #' * `mx_error_store_foreign`: The directory holds a store of another package.
 #' * `mx_error_store_tampered`: A row of the store was altered or moved.
+#' * `mx_error_store_copy`: The store is a copy, or nobody said that its original is gone:
+#'   see [mx_store_restore()].
+#' * `mx_error_store_moved`: The store was moved, or its move is not finished: see
+#'   [mx_store_move()].
 #'
 #' @section Arguments and this package:
 #' * `mx_error_argument`: An argument does not fit.
@@ -169,6 +173,7 @@
 #'   once a session. Fields: `room_id`, `successor`.
 #' * `mx_warning_devices`: When your devices were last seen is not known, or lost
 #'   ones were not signed out.
+#' * `mx_warning_store`: Files that messages need were not beside a store that was copied.
 #' * `mx_warning_import`: Some sessions of mx.client could not be imported.
 #'
 #' A message of class `mx_message_many` says that a vector of many texts is sent as

@@ -54,6 +54,10 @@ store_remedy <- function(condition) {
   )
   if (inherits(condition, about_keys)) {
     "See the lines store key and key of the store, and ?mxcrypt_secrets."
+  } else if (inherits(condition, "mx_error_store_copy")) {
+    "If the original is gone for good: mx_store_restore(path, store_dir, original_is_gone = TRUE)."
+  } else if (inherits(condition, "mx_error_store_moved")) {
+    "Set store_dir in the configuration to that place, or finish the move: mx_store_move(client, to)."
   } else {
     "See the lines store and file locks."
   }

@@ -63,16 +63,19 @@
 #' Sys.unsetenv("MXCRYPT_STORE_KEY_FILE")
 NULL
 
-#' New key for a store
+#' Key of a store
 #'
-#' Writes a new store key to a file that only its owner may read. A store that is opened for the
-#' first time while the environment variable `MXCRYPT_STORE_KEY_FILE` names this file is
-#' sealed with this key, and cannot be opened without it.
+#' Writes a new store key, or that of a client, to a file that only its owner may read. A store
+#' that is opened for the first time while the environment variable
+#' `MXCRYPT_STORE_KEY_FILE` names this file is sealed with this key, and cannot be opened
+#' without it.
 #'
 #' A store in a directory needs none: it makes its own key. Keep the file where you keep
 #' secrets. It is the same for all who use the store.
 #'
 #' @param path The file, which must not be there yet: its key may be in use.
+#' @param client `NULL` for a new key; or a client, or the directory of a store, for the key
+#'   that this has.
 #' @return `path`, invisibly.
 #' @section Errors:
 #' `mx_error_argument` if there is such a file, `mx_error_store` if it cannot be written.
@@ -80,11 +83,17 @@ NULL
 #' @examples
 #' mx_store_key_write(tempfile(fileext = ".key"))
 #' @export
-mx_store_key_write <- function(path) {
+mx_store_key_write <- function(path, client = NULL) {
   path <- check_path(path)
+  dir <- if (!is.null(client)) existing_store(client)
   if (file.exists(path)) {
     argument_abort("path", "a file that is not there yet", caller_env(), path)
   }
-  core(private_file_write(path, paste0(core(store_key_generate()), "\n")))
+  key <- if (is.null(dir)) {
+    store_key_generate()
+  } else {
+    store_key_of_place(dir, store_key(dir, caller_env()), beside_store(dir))
+  }
+  core(private_file_write(path, paste0(core(key), "\n")))
   invisible(path)
 }

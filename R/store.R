@@ -9,7 +9,7 @@
 #' @inheritParams mx_client_config_path
 #' @param path Another place, which is returned as an absolute path.
 #' @return A path; nothing is created there.
-#' @family sign-in
+#' @family the store
 #' @examples
 #' mx_crypto_store_dir("my-app")
 #' @export
@@ -77,6 +77,17 @@ open_store <- function(dir, call = caller_env()) {
 
 is_store_open <- function(dir) {
   !is.null(the[["stores"]][[store_place(dir)]])
+}
+
+# Closes a store of this session: what is at its place next is perhaps another.
+release_store <- function(dir) {
+  dir <- store_place(dir)
+  stores <- the[["stores"]]
+  if (!is.null(stores[[dir]])) {
+    machine_close(stores[[dir]])
+    stores[[dir]] <- NULL
+    the[["stores"]] <- stores
+  }
 }
 
 # A store with a key file has its key there: a keyring that must be unlocked is asked

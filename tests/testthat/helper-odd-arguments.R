@@ -14,6 +14,7 @@ good_calls <- function() {
     calls_rooms(scene),
     calls_secrets(scene),
     calls_shiny(scene),
+    calls_store(scene),
     calls_backup(scene),
     calls_compat(scene),
     calls_trust(scene),

@@ -57,6 +57,7 @@ printed_objects <- function(name = "Alice", text = "hello") {
     mx_backup_status = mx_backup_status(alice),
     mx_doctor = mx_doctor(alice),
     mx_verification = mx_verification_request(alice, bob$user_id),
+    mx_store_check = mx_store_check(alice),
     mx_heartbeat = mx_heartbeat(alice, room, text, 3600, name = "job"),
     mx_bot = bot,
     mx_command = bot$commands$status,

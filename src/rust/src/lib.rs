@@ -47,6 +47,7 @@ mod secret_storage;
 mod shared_secret;
 mod signing;
 mod store_import;
+mod stores;
 mod termination;
 mod verification;
 
@@ -109,6 +110,7 @@ extendr_module! {
     use shared_secret;
     use signing;
     use store_import;
+    use stores;
     use termination;
     use verification;
     fn core_limit_threads;

@@ -4,14 +4,15 @@ use std::{mem::ManuallyDrop, path::Path, process};
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
-    Kind, Result, machine::Machine, primitives::keys::encode_base64, primitives::store_key::StoreKey,
-    store::KeySource, store::Location, store::inspection,
+    Kind, Result, machine::Machine, primitives::keys::encode_base64,
+    primitives::store_key::StoreKey, store::KeySource, store::Location, store::inspection,
 };
 
 use crate::{
     answer::{answer, number, optional_string, record, string},
     arguments,
     handle::{Held, keep, with},
+    stores::key_source,
 };
 
 /// How often a call is done again whose connection to a database broke.
@@ -87,14 +88,7 @@ pub(crate) fn on<T: Into<Robj>>(
 fn machine_open(place: Robj, key: Robj) -> Robj {
     answer(|| {
         let place = arguments::text(&place, "store")?;
-        let key = if key.is_null() {
-            KeySource::File
-        } else if key.is_raw() {
-            KeySource::Given(StoreKey::from_bytes(arguments::bytes(&key, "store_key")?)?)
-        } else {
-            KeySource::Given(StoreKey::from_base64(&arguments::text(&key, "store_key")?)?)
-        };
-        Ok(keep(OpenMachine::open(Location::at(&place, key)?)?))
+        Ok(keep(OpenMachine::open(Location::at(&place, key_source(&key)?)?)?))
     })
 }
 

@@ -71,6 +71,10 @@ pub enum Kind {
     StoreUnsupported,
     /// A sealed row was altered or moved.
     StoreTampered,
+    /// The store is a copy of another.
+    StoreCopy,
+    /// The store was moved, or its move is not finished.
+    StoreMoved,
     /// A defect of this package.
     Internal,
 }
@@ -110,6 +114,8 @@ impl Kind {
             Kind::StoreForeign => "store_foreign",
             Kind::StoreUnsupported => "store_unsupported",
             Kind::StoreTampered => "store_tampered",
+            Kind::StoreCopy => "store_copy",
+            Kind::StoreMoved => "store_moved",
             Kind::Internal => "internal",
         }
     }

@@ -1,63 +1,31 @@
-//! Files that wait to be uploaded, kept in the store. Where a store is a database that several machines share, the
-//! one that uploads a file need not be the one that was given it, and a container loses its disk.
+//! Files that wait to be uploaded, kept in the store itself: see `store/kept_files.rs`.
 
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    io::{Read, Write},
-    path::Path,
-};
+use std::{collections::BTreeSet, path::Path};
 
 use super::{Machine, Millis, uploads};
 use crate::{
-    error::{Kind, OrFail, Result},
-    primitives::keys::{decode_base64, encode_base64},
-    store::{Query, private_file::Draft, records::FilePiece},
+    error::Result,
+    store::{Query, records::FilePiece},
 };
 
-/// The bytes of a piece. Each is written by a transaction of its own, so that a large file delays nobody for long.
-const PIECE: u64 = 512 * 1024;
 /// For so long a file may wait for its message: another process may be about to queue it.
 const UNCLAIMED: Millis = 24 * super::HOUR;
 
 impl Machine {
-    /// Keeps the file at `path` under `name`.
+    /// See [`crate::store::Store::keep_file`].
     ///
     /// # Errors
-    /// [`Kind::Attachment`] when it cannot be read; those of the store.
+    /// [`crate::Kind::Attachment`] when it cannot be read; those of the store.
     pub fn keep_file(&mut self, now: Millis, name: &str, path: &Path) -> Result<()> {
-        let mut file = File::open(path).or_fail(Kind::Attachment, READ)?;
-        for number in 0.. {
-            let mut bytes = Vec::new();
-            (&mut file).take(PIECE).read_to_end(&mut bytes).or_fail(Kind::Attachment, READ)?;
-            if bytes.is_empty() {
-                break;
-            }
-            let bytes = encode_base64(&bytes);
-            let piece = FilePiece { name: name.to_owned(), number, kept_at: now, bytes };
-            self.store.eventual_transaction(|tx| tx.put(&piece))?;
-        }
-        Ok(())
+        self.store.keep_file(now, name, path)
     }
 
-    /// Writes the file that is kept under `name` to `path`, in place of what is there. Returns whether there is one.
+    /// See [`crate::store::Store::fetch_file`].
     ///
     /// # Errors
-    /// [`Kind::Attachment`] when it cannot be written; those of the store.
+    /// [`crate::Kind::Attachment`] when it cannot be written; those of the store.
     pub fn fetch_file(&mut self, name: &str, path: &Path) -> Result<bool> {
-        let mut draft = None;
-        for number in 0_i64.. {
-            let key = [name.into(), number.into()];
-            let Some(piece) = self.store.read(|tx| tx.get::<FilePiece>(&key))? else { break };
-            let draft = match &mut draft {
-                Some(draft) => draft,
-                none => none.insert(Draft::new(path).or_fail(Kind::Attachment, WRITTEN)?),
-            };
-            draft.write_all(&decode_base64(&piece.bytes)?).or_fail(Kind::Attachment, WRITTEN)?;
-        }
-        let is_there = draft.is_some();
-        draft.map(|draft| draft.keep(true)).transpose().or_fail(Kind::Attachment, WRITTEN)?;
-        Ok(is_there)
+        self.store.fetch_file(name, path)
     }
 
     /// Deletes those of the kept files called `names` that no message needs, and all that have waited for one for more
@@ -84,9 +52,6 @@ impl Machine {
         })
     }
 }
-
-const READ: &str = "The file that is to wait cannot be read";
-const WRITTEN: &str = "The file that waited cannot be written";
 
 #[cfg(test)]
 mod tests {

@@ -56,11 +56,7 @@ impl Machine {
             let mut upload = key_upload(work)?;
             upload.published = false;
             // One that is under way has no device keys: that it arrives publishes none.
-            for request in work.tx.select::<Request>(&Query::all())? {
-                if request.ask == Ask::KeysUpload {
-                    work.tx.delete::<Request>(&request.key())?;
-                }
-            }
+            forget_requests(work)?;
             if upload.pending.is_some() {
                 // The same keys as before, and the device keys with them.
                 upload.pending = Some(upload_body(work, true)?);
@@ -73,6 +69,28 @@ impl Machine {
 fn key_upload(work: &Work<'_>) -> Result<KeyUpload> {
     let fresh = || KeyUpload { target: TARGET, ..KeyUpload::default() };
     Ok(work.tx.get_single()?.unwrap_or_else(fresh))
+}
+
+/// Another store with this account may have gone on publishing keys, and be asked for them. So keys that only this one
+/// has are due, under ids that the other cannot have used, and with them the device keys and a fallback key.
+pub(super) fn begin_again(work: &mut Work<'_>) -> Result<()> {
+    let account = own_account::account_mut(work)?;
+    // Those that were not confirmed may have been uploaded all the same.
+    account.mark_keys_as_published();
+    *account = account::with_other_key_ids(account)?;
+    forget_requests(work)?;
+    let KeyUpload { began_at, target, .. } = key_upload(work)?;
+    work.tx.put_single(&KeyUpload { began_at, target, ..KeyUpload::default() })
+}
+
+/// Forgets the upload that is under way.
+fn forget_requests(work: &Work<'_>) -> Result<()> {
+    for request in work.tx.select::<Request>(&Query::all())? {
+        if request.ask == Ask::KeysUpload {
+            work.tx.delete::<Request>(&request.key())?;
+        }
+    }
+    Ok(())
 }
 
 /// Applies what a sync reports about our keys.

@@ -41,6 +41,7 @@
 //! | `inbox`, `history`, `relations`, `message_trust` | delivers events with the trust in them, reads old ones, judges edits |
 //! | `archive`, `archive_history`, `archive_media`, `archive_reading` | what a user wants to keep of rooms |
 //! | `store_import` | a device that moves here from another package |
+//! | `store_restore` | a store is made of a copy, whose original is gone |
 //!
 //! A file calls another by its name, and no file calls one that calls it, directly or through others:
 //! `tools/layers.R` checks it. What would be such a circle is an effect.
@@ -108,6 +109,7 @@ mod send_to_devices;
 mod send_to_room;
 mod settlement;
 mod store_import;
+mod store_restore;
 mod sync;
 mod sync_position;
 mod taken_events;
@@ -148,6 +150,7 @@ pub use self::{
     replies::Reply,
     settlement::Settlement,
     store_import::{check_published, read_mx_client_store},
+    store_restore::revive,
     sync::SyncReport,
     user_trust::{DeviceTrust, UserTrust},
     verification::{Cancelled, State as VerificationState, VerificationStatus},

@@ -5,12 +5,14 @@
 use std::collections::HashMap;
 
 use vodozemac::{Curve25519PublicKey, KeyId, olm::Account};
+use zeroize::Zeroizing;
 
 use super::{
     canonical_json::{Json, Numbers, Object, canonical_object},
+    seal::random_bytes,
     signing,
 };
-use crate::error::Result;
+use crate::error::{Error, Kind, OrFail, Result};
 
 /// The messaging algorithm between two devices.
 pub const OLM: &str = "m.olm.v1.curve25519-aes-sha2";
@@ -22,6 +24,31 @@ pub const SIGNED_CURVE25519: &str = "signed_curve25519";
 /// The account once more, with all of its keys: to try with, not to keep.
 pub fn copy(account: &Account) -> Account {
     Account::from_pickle(account.pickle())
+}
+
+/// The account, which names the one-time keys that it makes from now on with other ids than it would have: of two
+/// accounts that were one, each makes other keys, and a server refuses a second key under the id of the first for
+/// ever.
+///
+/// # Errors
+/// [`Kind::Internal`] when the pickle of an account is not what it was.
+pub fn with_other_key_ids(account: &Account) -> Result<Account> {
+    const NEXT: &str = "\"next_key_id\":";
+    let broken = || Error::new(Kind::Internal, "An account does not say which key is its next.");
+    // Growing would leave copies of secrets behind.
+    let mut pickle = Zeroizing::new(Vec::with_capacity(1 << 20));
+    serde_json::to_writer(&mut *pickle, &account.pickle()).or_fail(Kind::Internal, "An account")?;
+    let pickle = str::from_utf8(&pickle).or_fail(Kind::Internal, "An account")?;
+    let (before, after) = pickle.split_once(NEXT).ok_or_else(broken)?;
+    let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    // Behind the ids of all keys that were ever counted, with room for as many again.
+    let id = u64::from_be_bytes(random_bytes()?) >> 3 | 1 << 61;
+    let mut altered = Zeroizing::new(String::with_capacity(pickle.len() + 20));
+    for part in [before, NEXT, &id.to_string(), rest] {
+        altered.push_str(part);
+    }
+    let pickle = serde_json::from_str(&altered).or_fail(Kind::Internal, "An account")?;
+    Ok(Account::from_pickle(pickle))
 }
 
 /// The signed `device_keys` object of this account, as canonical JSON.

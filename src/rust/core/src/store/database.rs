@@ -4,9 +4,9 @@
 //! nothing and never holds a secret in the clear, so that another one (PostgreSQL through DBI) can
 //! take SQLite's place. Keys are logical: no database-made row number is part of one.
 
-use std::{thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// How often [`Database::wait_for_commit`] looks, where a database does not tell.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -175,6 +175,25 @@ pub trait Database: Send {
     fn wait_for_commit(&mut self, limit: Duration) -> Result<()> {
         thread::sleep(limit.min(LOOK_EVERY));
         Ok(())
+    }
+
+    /// What is wrong with the database below its rows, in words; nothing where it cannot say.
+    fn check(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Gives back the space of what was deleted, if that is not done by itself.
+    fn vacuum(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Copies all of it to a new SQLite file at `path`, as it is at one time, while others use it.
+    fn back_up(&mut self, path: &Path) -> Result<()> {
+        let message = format!(
+            "No copy was made in {}: a store in a database server is copied with the tools of the server.",
+            path.display()
+        );
+        Err(Error::new(Kind::Store, message))
     }
 
     /// The row `key`.

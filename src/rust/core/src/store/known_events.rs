@@ -22,14 +22,15 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 
-const TABLE: Table = Table { name: "known_event", key: &["event"], plain: &["generation"] };
+pub(super) const TABLE: Table =
+    Table { name: "known_event", key: &["event"], plain: &["generation"] };
 
 /// Events that came one after the other form a generation, and are forgotten together: so no index of their order is
 /// needed.
 const GENERATION: i64 = 8192;
 /// How many generations are remembered beside the one that is being filled: 100,000 events at least.
 const MOST_GENERATIONS: i64 = 13;
-const COUNTER: &str = "known event";
+pub(super) const COUNTER: &str = "known event";
 
 /// Stand where a row has the number of its facts.
 const NO_FACTS: u32 = 0;
@@ -132,6 +133,18 @@ impl Transaction<'_> {
         let key = self.event_key(&[room_id.as_bytes(), event_id.as_bytes()]);
         let known = self.known_event(key)?;
         self.remember_event(key, known, |row| row.facts = KnownFacts::Contradictory)
+    }
+
+    /// Checks a row by its tag, which is over all that it refers to.
+    pub(super) fn check_known_event(&self, row: &Row) -> Result<()> {
+        let key = match row.key[..] {
+            [Value::Integer(key)] => key,
+            _ => return Err(Error::new(Kind::StoreTampered, "Its key is no number.")),
+        };
+        match self.read_event(key, row)? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(Kind::StoreTampered, "The facts that it refers to are gone.")),
+        }
     }
 
     fn event_key(&self, parts: &[&[u8]]) -> i64 {
@@ -270,7 +283,7 @@ impl Transaction<'_> {
     }
 }
 
-fn generation(events_before: i64) -> i64 {
+pub(super) fn generation(events_before: i64) -> i64 {
     events_before / GENERATION
 }
 

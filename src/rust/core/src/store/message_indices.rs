@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::database::{Database, Table, Value};
+use super::database::{Database, Row, Table, Value};
 use crate::error::{Error, Kind, Result};
 
-const TABLE: Table = Table { name: "message_index", key: &["block"], plain: &[] };
+pub(super) const TABLE: Table = Table { name: "message_index", key: &["block"], plain: &[] };
 
 /// The binary logarithm of the indices of a row.
 const BLOCK_BITS: u32 = 6;
@@ -50,6 +50,16 @@ impl Block {
         self.changed = true;
         *tag
     }
+}
+
+/// Checks the form of a row. Whether its tags are right shows only when their events come again.
+pub(super) fn check(row: &Row) -> Result<()> {
+    Block::read(&row.body).map(drop)
+}
+
+/// The number of the session whose indices are in a block.
+pub(super) fn session_of(block: i64) -> i64 {
+    block >> (u32::BITS - BLOCK_BITS)
 }
 
 /// The rows that a transaction has used. They are written once, at its end.

@@ -1,11 +1,16 @@
 //! The store: everything the machine remembers, in sealed rows behind one contract.
 
 pub mod attachment_files;
+mod backup;
+mod beside;
+mod check;
+mod closure;
 #[cfg(test)]
 mod conformance;
 pub mod database;
 mod file_system;
 pub mod inspection;
+mod kept_files;
 mod key_file;
 mod known_events;
 mod location;
@@ -17,9 +22,11 @@ mod old_events;
 pub mod postgres;
 pub mod private_file;
 pub mod records;
+mod relocation;
 #[cfg(test)]
 pub(crate) mod scratch;
 mod sqlite;
+mod whole;
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -31,9 +38,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 pub use self::{
+    backup::Copied,
+    beside::NeededFile,
+    check::{Damage, TableReport},
+    closure::Closure,
     database::{Database, Durability, Query, Table, Value},
     location::{KeySource, Location, is_address},
     lock::Lock,
+    relocation::relocate,
 };
 use self::{known_events::KnownEvents, message_indices::MessageIndices};
 use crate::{
@@ -58,6 +70,11 @@ pub trait Record: Serialize + DeserializeOwned {
     fn plain(&self) -> Vec<Value> {
         Vec::new()
     }
+
+    /// The files beside the store that it needs.
+    fn files(&self) -> Vec<NeededFile> {
+        Vec::new()
+    }
 }
 
 /// Something of which there is one in a store.
@@ -72,6 +89,8 @@ const SINGLE: Table = Table { name: "single", key: &["name"], plain: &[] };
 pub struct Store {
     database: Box<dyn Database>,
     seals: Seals,
+    /// It may be used although it is closed.
+    even_closed: bool,
 }
 
 /// The keys of the tables, derived when first used.
@@ -89,9 +108,27 @@ impl Store {
     /// A store over `database`, whose id is `store_id`.
     ///
     /// # Errors
-    /// [`Kind::StoreKeyWrong`] when `key` is not the key of this store.
+    /// [`Kind::StoreKeyWrong`] when `key` is not the key of this store; [`Kind::StoreCopy`],
+    /// [`Kind::StoreMoved`] when it is closed.
     pub fn new(database: Box<dyn Database>, key: StoreKey, store_id: [u8; 16]) -> Result<Self> {
-        let tables = records::TABLES.iter().map(|table| (table.name, OnceCell::new())).collect();
+        let mut store = Self::even_closed(database, key, store_id)?;
+        store.even_closed = false;
+        store.check_key()?;
+        Ok(store)
+    }
+
+    /// The same, also of a store that is closed (see [`Closure`]), for those who check, restore or move it. The
+    /// key is not tried.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] if a key cannot be derived.
+    pub fn even_closed(
+        database: Box<dyn Database>,
+        key: StoreKey,
+        store_id: [u8; 16],
+    ) -> Result<Self> {
+        let names = records::TABLES.iter().map(|sealed| sealed.table.name);
+        let tables = names.map(|name| (name, OnceCell::new())).collect();
         let tag = |purpose: &str| Tag::new(&key, store_id, purpose);
         let seals = Seals {
             index_tag: tag("message index")?,
@@ -102,9 +139,7 @@ impl Store {
             store_id,
             tables,
         };
-        let mut store = Self { database, seals };
-        store.check_key()?;
-        Ok(store)
+        Ok(Self { database, seals, even_closed: true })
     }
 
     /// The id of this store.
@@ -156,6 +191,14 @@ impl Store {
         self.database.wait_for_commit(limit)
     }
 
+    /// See [`Database::vacuum`].
+    ///
+    /// # Errors
+    /// [`Kind::StoreLocked`], [`Kind::Store`]
+    pub fn vacuum(&mut self) -> Result<()> {
+        self.database.vacuum()
+    }
+
     fn open<T>(
         &mut self,
         writable: bool,
@@ -169,6 +212,12 @@ impl Store {
             Some(database) => {
                 let (database, seals) = (&**database, &self.seals);
                 let tx = Transaction::begin(database, seals, writable);
+                // Each time: another process may have moved the store since it was opened.
+                if !self.even_closed
+                    && let Some(closure) = tx.get_single::<Closure>()?
+                {
+                    return Err(closure.refusal());
+                }
                 let done = work(&tx)?;
                 tx.write_all()?;
                 done
@@ -394,6 +443,10 @@ impl Transaction<'_> {
     /// [`Kind::Store`]
     pub fn take_number(&self, counter: &'static str) -> Result<i64> {
         self.writable()?;
+        if !whole::COUNTERS.contains(&counter) {
+            let message = format!("The counter {counter} is not listed, so it would not be moved.");
+            return Err(Error::new(Kind::Internal, message));
+        }
         let number = self.last_number(counter)? + 1;
         self.numbers.borrow_mut().insert(counter, (number, true));
         Ok(number)

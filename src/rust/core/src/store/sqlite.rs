@@ -10,7 +10,9 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params, params_from_iter,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql,
+    backup::{Backup, StepResult},
+    params, params_from_iter,
     types::{ToSqlOutput, ValueRef},
 };
 
@@ -196,16 +198,20 @@ fn configure(connection: &Connection, path: &Path) -> rusqlite::Result<bool> {
     Ok(has_log)
 }
 
+fn locked() -> Error {
+    Error::new(
+        Kind::StoreLocked,
+        format!(
+            "Another process has been writing to this store for {} seconds. Wait for it to \
+             finish, or end it, and try again.",
+            LOCK_LIMIT.as_secs()
+        ),
+    )
+}
+
 fn refusal(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::new(
-            Kind::StoreLocked,
-            format!(
-                "Another process has been writing to this store for {} seconds. Wait for it to \
-                 finish, or end it, and try again.",
-                LOCK_LIMIT.as_secs()
-            ),
-        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => locked(),
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::new(
             Kind::Store,
             "crypto.sqlite is not a readable SQLite file. Restore the whole directory from a copy.",
@@ -262,6 +268,41 @@ impl Database for Sqlite {
             }
             thread::sleep(left.min(LOOK_EVERY));
         }
+    }
+
+    fn check(&mut self) -> Result<Vec<String>> {
+        let mut statement = self.connection.prepare("PRAGMA integrity_check").map_err(refusal)?;
+        let found = statement.query_map([], |row| row.get::<_, String>(0)).map_err(refusal)?;
+        let mut found: Vec<String> = found.collect::<rusqlite::Result<_>>().map_err(refusal)?;
+        found.retain(|line| line != "ok");
+        Ok(found)
+    }
+
+    fn vacuum(&mut self) -> Result<()> {
+        // It rewrites the whole file through the log, in one transaction.
+        self.set_durability(Durability::Durable)?;
+        self.connection.execute_batch("VACUUM").map_err(refusal)?;
+        self.empty_log();
+        Ok(())
+    }
+
+    fn back_up(&mut self, path: &Path) -> Result<()> {
+        private_file::create_new(path).or_fail(Kind::Store, "The copy cannot be made")?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut copy = Connection::open_with_flags(path, flags).map_err(refusal)?;
+        let backup = Backup::new(&self.connection, &mut copy).map_err(refusal)?;
+        // All pages in one step: it holds a lock for readers, which keeps no writer of a log out. In several steps it
+        // would begin again with each commit of another process.
+        let begun = Instant::now();
+        loop {
+            match backup.step(-1).map_err(refusal)? {
+                StepResult::Done => break,
+                _ if begun.elapsed() > LOCK_LIMIT => return Err(locked()),
+                _ => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+        drop(backup);
+        copy.close().map_err(|(_, error)| refusal(error))
     }
 
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {

@@ -11,6 +11,7 @@ mod backup_scenery;
 mod backup_upload;
 mod bounds;
 mod cleartext;
+mod copies;
 mod crowds;
 #[path = "../simulation/database.rs"]
 #[allow(dead_code)]

@@ -97,6 +97,15 @@ impl Disk {
         })
     }
 
+    /// A disk with what this one holds now.
+    #[allow(dead_code)]
+    pub fn copy(&self) -> Self {
+        let data = self.data.lock().unwrap();
+        let (tables, counters) = (data.tables.clone(), data.counters.clone());
+        let data = Data { tables, counters, ..Data::default() };
+        Self { data: Arc::new(Mutex::new(data)), ..Self::default() }
+    }
+
     /// How many rows were found so far: what a piece of work costs.
     #[allow(dead_code)]
     pub fn rows_read(&self) -> usize {

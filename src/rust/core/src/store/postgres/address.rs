@@ -15,6 +15,7 @@ pub struct Address {
     pub(super) server: String,
     /// Which of the stores of a database it is.
     pub(super) name: String,
+    pub(super) whole: String,
 }
 
 impl Address {
@@ -55,7 +56,12 @@ impl Address {
         }
         let query =
             if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
-        Ok(Self { server: format!("{before}{query}"), name })
+        Ok(Self { server: format!("{before}{query}"), name, whole: place.to_owned() })
+    }
+
+    /// The address as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.whole
     }
 }
 

@@ -84,8 +84,13 @@ pub fn open(address: &str) -> Result<Box<dyn Database>> {
 impl Postgres {
     /// Connects to the server of `address`, makes the schema when it is not there, and brings it up to date.
     pub(crate) fn open(address: &Address) -> Result<Self> {
+        Self::open_with_id(address, random_bytes()?)
+    }
+
+    /// The same. If there is no such store yet, its id will be `new_id`.
+    pub(crate) fn open_with_id(address: &Address, new_id: [u8; 16]) -> Result<Self> {
         let pooled = pool::take(&address.server)?;
-        let found = migrate(&pooled).and_then(|()| store_number(&pooled, &address.name));
+        let found = migrate(&pooled).and_then(|()| store_number(&pooled, &address.name, new_id));
         if found.is_ok() {
             pool::give_back(&address.server, pooled);
         }
@@ -305,8 +310,7 @@ fn version(pooled: &Pooled) -> Result<usize> {
 }
 
 /// The number of the store called `name`, which is made when it is not there.
-fn store_number(pooled: &Pooled, name: &str) -> Result<i64> {
-    let id = random_bytes::<16>()?;
+fn store_number(pooled: &Pooled, name: &str, id: [u8; 16]) -> Result<i64> {
     let parameters = [Parameter::Bytes(name.as_bytes()), Parameter::Bytes(&id)];
     let sql = "INSERT INTO mxcrypt.store (name, id) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
     pooled.connection.query(sql, &parameters).map_err(refusal)?;
@@ -431,6 +435,16 @@ impl Database for Postgres {
         if let Some(open) = self.open.take() {
             roll_back(&self.server, open.pooled);
         }
+    }
+
+    fn vacuum(&mut self) -> Result<()> {
+        let pooled = pool::take(&self.server)?;
+        for table in super::whole::tables() {
+            let sql = format!("VACUUM mxcrypt.{}", table.name);
+            pooled.connection.run(&sql).map_err(refusal)?;
+        }
+        pool::give_back(&self.server, pooled);
+        Ok(())
     }
 
     fn wait_for_commit(&mut self, limit: Duration) -> Result<()> {

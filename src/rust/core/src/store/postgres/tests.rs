@@ -67,7 +67,7 @@ fn the_schema_is_that_of_sqlite() {
     drop(Postgres::open(&store_at(&server())).unwrap());
     let pooled = pool::take(&server()).unwrap();
     let known_events = ["known_event", "message_index"];
-    let names = records::TABLES.iter().map(|table| table.name).chain(known_events);
+    let names = records::TABLES.iter().map(|sealed| sealed.table.name).chain(known_events);
     for name in names {
         let sql = format!("SELECT name || ' ' || type FROM pragma_table_info('{name}') ORDER BY 1");
         let mut statement = sqlite.prepare(&sql).unwrap();
@@ -355,4 +355,46 @@ fn a_lock_is_one_processs_until_its_connection_ends() {
     let pooler = env::var("MXCRYPT_TEST_POOLER").unwrap();
     let refused = Lock::take(&store_at(&pooler), "listen").err().unwrap();
     assert_eq!(refused.kind, Kind::StoreUnsupported);
+}
+
+/// There and back: all rows, counters and files that wait; and what was left is closed.
+#[test]
+fn a_store_moves_between_a_directory_and_a_database() {
+    let scratch = Scratch::new();
+    let at = |name: &str| scratch.path().join(name);
+    let key = StoreKey::generate().unwrap();
+    let given = || KeySource::Given(key.clone());
+    let address = store_at(&server());
+    let in_database =
+        |key: KeySource| Location::at(address.as_str(), key).unwrap().with_files_in(at("cache"));
+    let directory = Location::new(at("store"), given());
+    let mut store = directory.open().unwrap();
+    store.transaction(|tx| tx.take_number("inbox")).unwrap();
+    std::fs::write(at("waits"), b"bytes").unwrap();
+    store.keep_file(1, "file-1", &at("waits")).unwrap();
+    assert_eq!(
+        directory.move_to(2, &in_database(KeySource::File)).unwrap_err().kind,
+        Kind::StoreKeyMissing
+    );
+    let other = KeySource::Given(StoreKey::generate().unwrap());
+    assert_eq!(directory.move_to(2, &in_database(other)).unwrap_err().kind, Kind::StoreKeyWrong);
+    assert_eq!(store.transaction(|tx| tx.last_number("inbox")).unwrap(), 1, "it is used on");
+    directory.move_to(2, &in_database(given())).unwrap();
+    assert_eq!(store.transaction(|tx| tx.last_number("inbox")).unwrap_err().kind, Kind::StoreMoved);
+    let mut moved = in_database(given()).open().unwrap();
+    assert_eq!(moved.transaction(|tx| tx.take_number("inbox")).unwrap(), 2);
+    assert!(moved.fetch_file("file-1", &at("fetched")).unwrap());
+    let damaged = |place: &Location| -> usize {
+        place.check().unwrap().iter().map(|report| report.damaged).sum()
+    };
+    assert_eq!(damaged(&in_database(given())), 0);
+    in_database(given()).vacuum().unwrap();
+    let back = Location::new(at("back"), given());
+    in_database(given()).move_to(3, &back).unwrap();
+    assert_eq!(moved.transaction(|tx| tx.take_number("inbox")).unwrap_err().kind, Kind::StoreMoved);
+    assert_eq!(back.open().unwrap().transaction(|tx| tx.take_number("inbox")).unwrap(), 3);
+    assert_eq!(damaged(&back), 0);
+    // A store in a database is copied with the tools of the database.
+    let copied = in_database(given()).back_up(&at("copy"), "now", false);
+    assert!(copied.is_err() && !at("copy").exists());
 }

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::Event;
 use crate::{
     primitives::attachment::FileKey,
-    store::{Record, Table, Value},
+    store::{
+        Record, Table, Value,
+        beside::{self, NeededFile},
+    },
 };
 
 /// A room that is archived.
@@ -166,5 +169,14 @@ impl Record for ArchivedMedia {
 
     fn plain(&self) -> Vec<Value> {
         vec![self.file.as_ref().map_or("", |file| file.name.as_str()).into()]
+    }
+
+    fn files(&self) -> Vec<NeededFile> {
+        let needed = |file: &MediaFile| NeededFile {
+            directory: beside::ARCHIVED,
+            name: file.name.clone(),
+            size: file.size,
+        };
+        self.file.iter().map(needed).collect()
     }
 }

@@ -48,51 +48,113 @@ pub use self::{
     },
     verification::{FixedKeys, Owed, Phase, Proven, Sas, Verification},
 };
-use super::{Record, SINGLE, Table};
+use super::{
+    Closure, Record, SINGLE, Single, Table,
+    beside::NeededFile,
+    database::{Row, Value},
+    open_row, read_row,
+};
+use crate::{error::Result, primitives::seal::Seal};
+
+/// A table of sealed rows, and what opens one whose type nobody names.
+pub(super) struct Sealed {
+    pub(super) table: Table,
+    /// Opens a row whole, and returns the files that it needs.
+    pub(super) open: fn(&Seal, &Row) -> Result<Vec<NeededFile>>,
+}
+
+const fn sealed<R: Record>() -> Sealed {
+    Sealed {
+        table: R::TABLE,
+        open: |seal, row| {
+            let record: R = open_row(seal, row)?;
+            Ok(record.files())
+        },
+    }
+}
 
 /// Every table that holds sealed rows.
-pub(super) const TABLES: &[Table] = &[
-    SINGLE,
-    OlmSession::TABLE,
-    InboundSession::TABLE,
-    OutboundSession::TABLE,
-    KeyShare::TABLE,
-    OwedKey::TABLE,
-    DeviceList::TABLE,
-    Device::TABLE,
-    Identity::TABLE,
-    Room::TABLE,
-    Member::TABLE,
-    Request::TABLE,
-    Failure::TABLE,
-    OutboxRow::TABLE,
-    InboxRow::TABLE,
-    Consumer::TABLE,
-    WaitingEvent::TABLE,
-    SharedFacts::TABLE,
-    Original::TABLE,
-    TakenEvent::TABLE,
-    OlmMessageSeen::TABLE,
-    OlmRepair::TABLE,
-    WithheldKey::TABLE,
-    KeyRequest::TABLE,
-    BackupRequest::TABLE,
-    ReceivedRequest::TABLE,
-    SecretRequest::TABLE,
-    ReceivedSecretRequest::TABLE,
-    HeldTimeline::TABLE,
-    Verification::TABLE,
-    OwnBundle::TABLE,
-    ReceivedBundle::TABLE,
-    ArchivedRoom::TABLE,
-    ArchivedEvent::TABLE,
-    ArchivedEdit::TABLE,
-    ArchivedUnread::TABLE,
-    ArchivedRedaction::TABLE,
-    ArchivedMedia::TABLE,
-    Heartbeat::TABLE,
-    FilePiece::TABLE,
+pub(super) const TABLES: &[Sealed] = &[
+    Sealed { table: SINGLE, open: open_single },
+    sealed::<OlmSession>(),
+    sealed::<InboundSession>(),
+    sealed::<OutboundSession>(),
+    sealed::<KeyShare>(),
+    sealed::<OwedKey>(),
+    sealed::<DeviceList>(),
+    sealed::<Device>(),
+    sealed::<Identity>(),
+    sealed::<Room>(),
+    sealed::<Member>(),
+    sealed::<Request>(),
+    sealed::<Failure>(),
+    sealed::<OutboxRow>(),
+    sealed::<InboxRow>(),
+    sealed::<Consumer>(),
+    sealed::<WaitingEvent>(),
+    sealed::<SharedFacts>(),
+    sealed::<Original>(),
+    sealed::<TakenEvent>(),
+    sealed::<OlmMessageSeen>(),
+    sealed::<OlmRepair>(),
+    sealed::<WithheldKey>(),
+    sealed::<KeyRequest>(),
+    sealed::<BackupRequest>(),
+    sealed::<ReceivedRequest>(),
+    sealed::<SecretRequest>(),
+    sealed::<ReceivedSecretRequest>(),
+    sealed::<HeldTimeline>(),
+    sealed::<Verification>(),
+    sealed::<OwnBundle>(),
+    sealed::<ReceivedBundle>(),
+    sealed::<ArchivedRoom>(),
+    sealed::<ArchivedEvent>(),
+    sealed::<ArchivedEdit>(),
+    sealed::<ArchivedUnread>(),
+    sealed::<ArchivedRedaction>(),
+    sealed::<ArchivedMedia>(),
+    sealed::<Heartbeat>(),
+    sealed::<FilePiece>(),
 ];
+
+fn open_single(seal: &Seal, row: &Row) -> Result<Vec<NeededFile>> {
+    let name = match &row.key[..] {
+        [Value::Text(name)] => name.as_str(),
+        _ => "",
+    };
+    SINGLES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or_else(|| read::<serde_json::Value>(seal, row), |(_, read)| read(seal, row))?;
+    Ok(Vec::new())
+}
+
+type Read = fn(&Seal, &Row) -> Result<()>;
+
+/// Every record of which there is one.
+const SINGLES: &[(&str, Read)] = &[
+    single::<Approvals>(),
+    single::<Binding>(),
+    single::<Closure>(),
+    single::<Given>(),
+    single::<IsolationMode>(),
+    single::<KeyBackup>(),
+    single::<KeyCheck>(),
+    single::<KeyUpload>(),
+    single::<LoginLease>(),
+    single::<OwedKeysDue>(),
+    single::<OwnAccount>(),
+    single::<OwnIdentity>(),
+    single::<SyncPosition>(),
+];
+
+const fn single<S: Single>() -> (&'static str, Read) {
+    (S::NAME, read::<S>)
+}
+
+fn read<B: serde::de::DeserializeOwned>(seal: &Seal, row: &Row) -> Result<()> {
+    read_row::<B>(seal, &SINGLE, row).map(drop)
+}
 
 /// Keeps vodozemac's objects, which are ratchets and not data, through their pickles.
 macro_rules! pickled {

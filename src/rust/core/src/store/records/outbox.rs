@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Kind, OrFail, Result},
-    store::{Record, Table, Value},
+    store::{
+        Record, Table, Value,
+        beside::{self, NeededFile},
+    },
 };
 
 /// How far something in the outbox has come.
@@ -144,6 +147,10 @@ pub struct Upload {
 }
 
 impl Upload {
+    fn needed(&self) -> NeededFile {
+        NeededFile { directory: beside::WAITING, name: self.file.clone(), size: self.size }
+    }
+
     /// Reads a JSON array of them.
     ///
     /// # Errors
@@ -196,6 +203,14 @@ impl Record for OutboxRow {
 
     fn plain(&self) -> Vec<Value> {
         vec![self.room_id.as_str().into(), self.state.as_str().into()]
+    }
+
+    fn files(&self) -> Vec<NeededFile> {
+        // One that was refused can be sent again.
+        match self.state {
+            OutboxState::Fixed | OutboxState::Sent => Vec::new(),
+            _ => self.body.uploads().iter().map(Upload::needed).collect(),
+        }
     }
 }
 
