@@ -19,8 +19,8 @@ str_line <- function(lines) {
   print_lines(paste0(" ", paste(lines, collapse = " ")))
 }
 
-# A pointer is of no use to anybody, and the address of a demo homeserver is not one of the
-# network: the console offers neither.
+# A pointer is of no use to anybody, the address of a demo homeserver is not one of the
+# network, and keys are secrets: the console offers none of them.
 complete_nothing <- function(x, pattern = "") character()
 
 #' @rawNamespace S3method(utils::.DollarNames, mxc_handle)
@@ -28,3 +28,6 @@ complete_nothing <- function(x, pattern = "") character()
 
 #' @rawNamespace S3method(utils::.DollarNames, mx_demo_homeserver)
 .DollarNames.mx_demo_homeserver <- complete_nothing
+
+#' @rawNamespace S3method(utils::.DollarNames, mx_keys)
+.DollarNames.mx_keys <- complete_nothing

@@ -66,6 +66,7 @@ printed_objects <- function(name = "Alice", text = "hello") {
     mx_search = mx_search(alice, "."),
     mx_message = mx_as_message(text),
     mx_secret = mx_secret_fetch(alice, "org.example.token", key),
+    mx_keys = mx_keys_for(NULL, alice),
     mxc_handle = mxc_account_new(),
     mxc_megolm_outbound = outbound,
     mxc_megolm_inbound = mxc_megolm_inbound_new(

@@ -658,20 +658,24 @@ mod tests {
         made_up.key[20] ^= 1;
         let mut nonsense = imported(&session);
         nonsense.key[0] = 9;
-        let mut of_another = imported(&megolm::outbound());
-        of_another.session_id = session.session_id();
+        let mut other = megolm::outbound();
+        let of_another = SessionKey { session_id: session.session_id(), ..imported(&other) };
+        let foreign = megolm::encrypt(&mut other, payload(ROOM, "x").as_bytes());
+        let foreign = row("$2", with_ciphertext(&session, &foreign, ""));
         let good = imported(&session);
-        let row = message(&mut session, "$1");
+        let good_row = message(&mut session, "$1");
         let only = |key: &SessionKey| SessionKey {
             key: key.key.clone(),
             session_id: session.session_id(),
             ..imported(&session)
         };
         for bad in [&made_up, &nonsense, &of_another] {
-            assert_eq!(codes(vec![only(bad)], std::slice::from_ref(&row)), ["wrong_key"]);
+            assert_eq!(codes(vec![only(bad)], std::slice::from_ref(&good_row)), ["wrong_key"]);
         }
+        // Nor does a key read what only another session wrote.
+        assert_eq!(codes(vec![only(&of_another)], &[foreign]), ["wrong_key"]);
         let keys = vec![made_up, nonsense, of_another, good];
-        assert_eq!(codes(keys, std::slice::from_ref(&row)), ["read"]);
+        assert_eq!(codes(keys, std::slice::from_ref(&good_row)), ["read"]);
     }
 
     #[test]
