@@ -68,8 +68,8 @@
 #'   row for each event in the same order. `mx_keys_for()`: an object of class `mx_keys`.
 #' @section Errors:
 #' `mx_error_argument` (the events have no such columns), `mx_error_key_export` and
-#' `mx_error_passphrase` as for [mx_keys_import()]. If sessions of the export that are needed cannot be
-#' used, that is a warning of class `mx_warning_key_export`.
+#' `mx_error_passphrase` as for [mx_keys_import()]. If sessions of the export that are
+#' needed cannot be used, that is a warning of class `mx_warning_key_export`.
 #' @family receiving
 #' @examples
 #' homeserver <- mx_demo_homeserver()
@@ -185,7 +185,8 @@ event_columns <- function(events, call = caller_env()) {
     wanted <- "a data frame of events, or a character vector of events as JSON"
     argument_abort("events", wanted, call)
   }
-  needed <- c("room_id", "event_id", "sender", "type", "content")
+  texts <- c("room_id", "event_id", "sender", "type")
+  needed <- c(texts, "content")
   absent <- setdiff(needed, names(events))
   if (length(absent) > 0L) {
     wanted <- paste0(
@@ -198,7 +199,7 @@ event_columns <- function(events, call = caller_env()) {
   # Not `[`: tibbles and data.tables have one of their own.
   events <- as.list(events)
   columns <- lapply(
-    events[names(events) %in% c(needed[-5], "state_key", "redacts")],
+    events[names(events) %in% c(texts, "state_key", "redacts")],
     text_column
   )
   columns[["content"]] <- content_column(events[["content"]])

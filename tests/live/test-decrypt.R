@@ -1,5 +1,5 @@
-# Archives in parallel: what matrix-js-sdk wrote and Synapse keeps, read by processes that have nothing but
-# events and keys.
+# Archives in parallel: what matrix-js-sdk wrote and Synapse keeps, read by processes that
+# have nothing but events and keys.
 
 # What the server returns of a room to whoever may see it, without its keys: lines of JSON.
 archived_lines <- function(client, room) {

@@ -1,6 +1,6 @@
 # Archives of encrypted events, and what is done with them.
 
-# What is of two events on the server is of one here: what the server returns of a room, oldest first.
+# What the server returns of a room, oldest first.
 raw_events <- function(client, room) {
   page <- history_page(client, room, 500, NULL, caller_env())
   text <- rawToChar(page[["body"]])

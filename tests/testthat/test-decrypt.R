@@ -1,5 +1,5 @@
-# mx_decrypt(): events and keys in, events out. What it judges is tested row by row in
-# src/rust/core/src/judgement/archive_decryption.rs.
+# Events and keys in, events out. What mx_decrypt() judges is tested row by row in the core
+# (judgement/archive_decryption.rs).
 
 # A room in which much was said.
 talkative_pair <- function() {
