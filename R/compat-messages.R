@@ -112,7 +112,12 @@ mx_sync_update <- function(client, timeout = 0L) {
   check_client(client)
   check_number(timeout)
   machine <- machine_of(client)
+  before <- core(machine_last_event(machine))
   report <- sync_once(client, timeout)
+  if (report[["stale"]]) {
+    # What another process has received meanwhile.
+    report[["first"]] <- before + 1
+  }
   pump_or_warn(client)
   batch <- new_batch(machine, report)
   list(sync = batch, client = client, first_run = report[["first_run"]])
@@ -121,7 +126,7 @@ mx_sync_update <- function(client, timeout = 0L) {
 # A batch is a range of the inbox. What came before it counts as dealt with.
 new_batch <- function(machine, report) {
   last <- core(machine_last_event(machine))
-  first <- if (report[["stale"]]) last + 1 else report[["first"]]
+  first <- report[["first"]]
   core(machine_acknowledge(machine, "mx_sync_update", first - 1))
   structure(
     list(

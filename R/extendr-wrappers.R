@@ -508,6 +508,14 @@ machine_sync_token <- function(handle) .Call(wrap__machine_sync_token, handle)
 
 machine_receive_sync <- function(handle, since, body) .Call(wrap__machine_receive_sync, handle, since, body)
 
+# Whose turn it is to ask the server for news: `came`, `theirs` or `ours`. `seen` is when the last sync was applied.
+machine_lease_sync <- function(handle, seen, timeout, beside) .Call(wrap__machine_lease_sync, handle, seen, timeout, beside)
+
+machine_release_sync <- function(handle, number) .Call(wrap__machine_release_sync, handle, number)
+
+# Waits, for some milliseconds at most, until another process may have committed something.
+machine_wait_for_commit <- function(handle, limit) .Call(wrap__machine_wait_for_commit, handle, limit)
+
 # What to perform now, for a caller who waits for the messages of `room_id`, the devices of
 # `user_ids`, and requests of `kinds`. `since` is what the first of these calls returned, which is given `NULL`.
 machine_requests <- function(handle, room_id, user_ids, kinds, since) .Call(wrap__machine_requests, handle, room_id, user_ids, kinds, since)

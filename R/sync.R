@@ -15,6 +15,9 @@
 #' that is kept. Events are kept until every name that was ever used has processed
 #' them, at most the last 100,000: do not make up a name for each run.
 #'
+#' Of several processes with one store, one waits at the server at a time. The others wait for
+#' it, and get what it received at once.
+#'
 #' A change of trust in a user or a device is an event too, of type
 #' `mxcrypt.user_trust` or `mxcrypt.device_trust`: it belongs to no room and has no
 #' sender; its `state_key` is the user, its `body` a sentence, and its `content`
@@ -97,7 +100,8 @@ mx_sync <- function(
 }
 
 # Syncs once, and has the response processed as a whole or not at all. If another
-# process was faster, its response counts, and this one is discarded.
+# process was faster, its response counts, and this one is discarded. Of the processes that
+# would wait for news at the server, one does: the others wait for it (see sync_turn()).
 #
 # `has_news` says whether there is something to deliver already, which another process or
 # another call has received: the server would keep the caller waiting for something else.
@@ -108,11 +112,80 @@ sync_once <- function(
   has_news = function() FALSE,
   machine = machine_of(client, call = call)
 ) {
+  # Before the token is read: a sync of another process that comes between counts.
+  seen <- core(machine_last_sync(machine), call = call)
   since <- core(machine_sync_token(machine), call = call)
   # After the token is read: what comes later is new for the server.
   if (timeout > 0 && has_news()) {
     timeout <- 0
   }
+  turn <- sync_turn(client, machine, seen, timeout, call)
+  and_then(turn, function(turn) {
+    if (turn[["whose"]] == "came") {
+      return(overtaken_sync(since))
+    }
+    lease <- turn[["lease"]]
+    with_cleanup(
+      ask_for_news(client, machine, since, turn[["timeout"]], call),
+      function() {
+        if (!is.null(lease)) {
+          core(machine_release_sync(machine, lease), call = call)
+        }
+      }
+    )
+  })
+}
+
+# Waits until nobody else asks the server for news. Says whether that is over because they
+# `came`, by the sync of another process; otherwise it is `ours` to ask, and the server may
+# wait for as long as is left of `timeout`, in milliseconds. When nothing is, the server is asked
+# what there is: what has the lease may hang, or have been killed.
+sync_turn <- function(client, machine, seen, timeout, call) {
+  end <- monotonic_time() + timeout / 1000
+  # Only a call that R does not wait for can wait for one in this process.
+  beside <- is.null(client[["driver"]])
+  repeat_steps(function() {
+    if (timeout <= 0 || time_left() <= 0) {
+      return(list(whose = "ours", timeout = 0))
+    }
+    turn <- core(
+      machine_lease_sync(machine, seen, ceiling(timeout), beside),
+      call = call
+    )
+    turn[["timeout"]] <- timeout
+    if (turn[["whose"]] != "theirs") {
+      return(turn)
+    }
+    waited <- wait_for_commit(client, machine, min(timeout / 1000, 0.2))
+    and_then(waited, function(waited) {
+      timeout <<- floor(max(0, end - monotonic_time()) * 1000)
+      again
+    })
+  })
+}
+
+# Waits for another process, in parts so short that R stays responsive.
+wait_for_commit <- function(client, machine, seconds) {
+  at_work <- Filter(is_at_work, the[["engines"]])
+  if (is.null(client[["driver"]]) && length(at_work) == 0L) {
+    core(machine_wait_for_commit(machine, ceiling(seconds * 1000)))
+  } else {
+    pause_for(client, min(seconds, 0.1))
+  }
+}
+
+# What is said of a sync that another process has made.
+overtaken_sync <- function(since) {
+  list(
+    stale = TRUE,
+    first = 1,
+    last = 0,
+    problems = character(),
+    first_run = is.null(since)
+  )
+}
+
+ask_for_news <- function(client, machine, since, timeout, call) {
   path <- paste0(
     sync_path,
     "&timeout=",

@@ -114,7 +114,8 @@ proxy_of <- function(url) {
       rule("rewrite", pattern, times, from = from, to = to)
     },
     # The requests that came: method, path, body, fault (what was done to it), held
-    # (whether it is held up now), and what the server said: status and answer.
+    # (whether it is held up now), what the server said: status and answer; and when it
+    # began and ended, in seconds.
     seen = seen,
     # Waits until such a request is held up, and says which.
     wait = function(pattern, seconds = 20) {

@@ -152,3 +152,123 @@ test_that("a device that one process heard of is known to the other", {
   reads(scene$second, scene$room, "for two")
   expect_equal(nrow(proxy$seen("/sync")), 0)
 })
+
+# The requests that may wait for news, and how many others were under way when each began.
+long_polls <- function(proxy) {
+  polls <- proxy$seen("/sync\\?.*timeout=[1-9]")
+  ended <- polls$ended
+  ended[is.na(ended)] <- Inf
+  polls$beside <- vapply(
+    seq_along(polls$began),
+    \(i) sum(polls$began < polls$began[[i]] & ended > polls$began[[i]]),
+    0
+  )
+  polls
+}
+
+# A process that listens, and writes each text with the time into a file.
+start_listener <- function(client, file, consumer, async = FALSE) {
+  handler <- sprintf(
+    "function(event) {
+       cat(event$body, as.numeric(Sys.time()), '\n', file = '%s', append = TRUE)
+     }",
+    file
+  )
+  start <- if (async) {
+    "mxcrypt::mx_listen_start(client, %s, types = 'm.room.message', poll = 20, consumer = '%s')
+     repeat later::run_now(1)"
+  } else {
+    "mxcrypt::mx_listen(client, %s, types = 'm.room.message', poll = 20, consumer = '%s')"
+  }
+  start_process(client$path, sprintf(start, handler, consumer))
+}
+
+heard <- function(file) {
+  if (!file.exists(file) || file.size(file) == 0) {
+    return(data.frame(text = character(), at = numeric()))
+  }
+  utils::read.table(file, col.names = c("text", "at"))
+}
+
+hears <- function(file, text, seconds = 60) {
+  end <- Sys.time() + seconds
+  while (!text %in% heard(file)$text) {
+    if (Sys.time() > end) {
+      stop("no message ", text, call. = FALSE)
+    }
+    Sys.sleep(0.05)
+  }
+}
+
+test_that("one process at a time waits at the server, and all hear at once", {
+  scene <- with_proxy()
+  files <- file.path(withr::local_tempdir(), c("a", "b", "c"))
+  names(files) <- c("a", "b", "c")
+  processes <- lapply(names(files), function(name) {
+    start_listener(scene$alice, files[[name]], name, async = name == "c")
+  })
+  withr::defer(
+    for (process in processes) {
+      process$kill()
+    }
+  )
+  say(scene$them, scene$room, "ready")
+  for (file in files) {
+    hears(file, "ready")
+  }
+  scene$proxy$clear()
+  Sys.sleep(1)
+  for (i in 1:10) {
+    text <- paste0("text", i)
+    said <- as.numeric(Sys.time())
+    say(scene$them, scene$room, text)
+    for (file in files) {
+      hears(file, text)
+    }
+    if (i %% 5 == 0) Sys.sleep(2)
+  }
+  polls <- long_polls(scene$proxy)
+  expect_gt(nrow(polls), 9)
+  expect_equal(max(polls$beside), 0)
+  at <- lapply(files, heard)
+  delays <- unlist(lapply(at, \(x) x$at - at$a$at[match(x$text, at$a$text)]))
+  # Far less than the 20 seconds for which the server may wait.
+  expect_lt(max(abs(delays)), 6)
+  for (x in at) {
+    expect_equal(sum(duplicated(x$text)), 0)
+  }
+})
+
+test_that("another process goes on where the one that waits at the server is killed", {
+  scene <- with_proxy()
+  files <- file.path(withr::local_tempdir(), c("a", "b"))
+  has_polls <- function(n, seconds = 30) {
+    end <- Sys.time() + seconds
+    while (nrow(long_polls(scene$proxy)) < n && Sys.time() < end) {
+      Sys.sleep(0.1)
+    }
+    expect_equal(nrow(long_polls(scene$proxy)), n)
+  }
+  one <- start_listener(scene$alice, files[[1]], "a")
+  withr::defer(one$kill())
+  say(scene$them, scene$room, "ready")
+  hears(files[[1]], "ready")
+  Sys.sleep(1)
+  scene$proxy$clear()
+  say(scene$them, scene$room, "again")
+  hears(files[[1]], "again")
+  has_polls(1)
+  two <- start_listener(scene$alice, files[[2]], "b")
+  withr::defer(two$kill())
+  hears(files[[2]], "again")
+  Sys.sleep(2)
+  has_polls(1)
+  one$kill()
+  killed <- Sys.time()
+  say(scene$them, scene$room, "after")
+  hears(files[[2]], "after")
+  expect_lt(as.numeric(Sys.time() - killed, units = "secs"), 25)
+  has_polls(2)
+  say(scene$them, scene$room, "later")
+  hears(files[[2]], "later", 10)
+})

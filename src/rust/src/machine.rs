@@ -51,8 +51,11 @@ impl OpenMachine {
     }
 
     fn close(&mut self) {
-        if self.process == process::id() {
-            self.machine.take();
+        if self.process == process::id()
+            && let Some(mut machine) = self.machine.take()
+        {
+            // Otherwise it expires.
+            let _ = machine.give_up_sync();
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The requests of the machine and their outcomes, and syncs, for R.
 
+use std::time::Duration;
+
 use extendr_api::prelude::*;
 use mxcrypt_core::{
     Error, Kind,
-    machine::{Awaited, Reply, Trouble},
+    machine::{Awaited, Reply, SyncTurn, Trouble},
 };
 
 use crate::{
@@ -30,6 +32,40 @@ fn machine_receive_sync(handle: Robj, since: Robj, body: Robj) -> Robj {
             ("last", number(report.last)),
             ("problems", strings(report.problems.iter().map(|text| Some(text.as_str())))),
         ]))
+    })
+}
+
+/// Whose turn it is to ask the server for news: `came`, `theirs` or `ours`. `seen` is when the last sync was applied.
+#[extendr]
+fn machine_lease_sync(handle: Robj, seen: Robj, timeout: Robj, beside: Robj) -> Robj {
+    on(&handle, |machine| {
+        let seen = match seen.is_null() {
+            true => None,
+            false => Some(arguments::whole(&seen, "seen")?),
+        };
+        let timeout = arguments::whole(&timeout, "timeout")?;
+        let beside = arguments::flag(&beside, "beside")?;
+        let (whose, lease) = match machine.lease_sync(now(), seen, timeout, beside)? {
+            SyncTurn::Came => ("came", None),
+            SyncTurn::Theirs => ("theirs", None),
+            SyncTurn::Ours(lease) => ("ours", lease),
+        };
+        let lease = lease.map_or_else(|| ().into(), number);
+        Ok(record([("whose", string(whose)), ("lease", lease)]))
+    })
+}
+
+#[extendr]
+fn machine_release_sync(handle: Robj, number: Robj) -> Robj {
+    on(&handle, |machine| machine.release_sync(arguments::whole(&number, "number")?))
+}
+
+/// Waits, for some milliseconds at most, until another process may have committed something.
+#[extendr]
+fn machine_wait_for_commit(handle: Robj, limit: Robj) -> Robj {
+    on(&handle, |machine| {
+        let limit = arguments::whole(&limit, "limit")?.unsigned_abs();
+        machine.wait_for_commit(Duration::from_millis(limit))
     })
 }
 
@@ -127,6 +163,9 @@ extendr_module! {
     mod pump;
     fn machine_sync_token;
     fn machine_receive_sync;
+    fn machine_lease_sync;
+    fn machine_release_sync;
+    fn machine_wait_for_commit;
     fn machine_requests;
     fn machine_renew;
     fn machine_replies;

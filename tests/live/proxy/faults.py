@@ -12,6 +12,7 @@ no homeserver has; helper-proxy.R is the other side and says what each fault is.
 import asyncio
 import json
 import re
+import time
 from urllib.parse import unquote
 
 from mitmproxy import http
@@ -38,6 +39,8 @@ class Faults:
             "held": False,
             "status": None,
             "answer": None,
+            "began": time.monotonic(),
+            "ended": None,
         }
         flow.metadata["seen"] = seen
         self.seen.append(seen)
@@ -51,6 +54,7 @@ class Faults:
         if is_control(flow) or flow.metadata["seen"]["fault"] == "answer":
             return
         seen = flow.metadata["seen"]
+        seen["ended"] = time.monotonic()
         seen["status"] = flow.response.status_code
         seen["answer"] = flow.response.get_text()
         self.rewrite(flow)
@@ -58,6 +62,10 @@ class Faults:
             await self.delay(rule, seen)
         if self.due(flow, "lose_answer"):
             flow.kill()
+
+    def error(self, flow):
+        if seen := flow.metadata.get("seen"):
+            seen["ended"] = time.monotonic()
 
     def rewrite(self, flow):
         """Replaces in the JSON text of an answer, members in alphabetical order."""

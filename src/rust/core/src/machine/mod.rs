@@ -22,7 +22,7 @@
 //! | `user_trust`, `trust_decisions`, `trust_changes` | trust in users and devices: computed, decided, changed |
 //! | `verification` | verifies the keys of others, step by step |
 //! | `bounds` | how much is kept of what others send |
-//! | `approval`, `login_lease` | approvals that a request waits for; who renews the login |
+//! | `approval`, `login_lease`, `sync_lease` | approvals that a request waits for; who renews the login; who asks the server for news |
 //! | `secret_sharing` | private keys that our own devices give each other |
 //! | `dehydrated_device` | a device that waits on the server for the next one |
 //! | `secret_storage` | secrets are put there, and its key is changed |
@@ -111,6 +111,7 @@ mod settlement;
 mod store_import;
 mod store_restore;
 mod sync;
+mod sync_lease;
 mod sync_position;
 mod taken_events;
 mod timeline;
@@ -152,9 +153,12 @@ pub use self::{
     store_import::{check_published, read_mx_client_store},
     store_restore::revive,
     sync::SyncReport,
+    sync_lease::SyncTurn,
     user_trust::{DeviceTrust, UserTrust},
     verification::{Cancelled, State as VerificationState, VerificationStatus},
 };
+use std::time::Duration;
+
 use crate::{
     error::{Error, Kind, Result},
     store::{Store, Transaction, records::Binding},
@@ -171,12 +175,23 @@ const HOUR: Millis = 60 * MINUTE;
 /// processes, may work on one store: the store is the memory, not the machine.
 pub struct Machine {
     store: Store,
+    /// The number of the lease on the long poll, while this process holds it.
+    sync_lease: Option<i64>,
 }
 
 impl Machine {
     /// A machine over `store`.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, sync_lease: None }
+    }
+
+    /// Waits until another process may have committed something, for at most `limit`: see
+    /// [`Database::wait_for_commit`](crate::store::Database::wait_for_commit).
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn wait_for_commit(&mut self, limit: Duration) -> Result<()> {
+        self.store.wait_for_commit(limit)
     }
 
     /// The id of the store.

@@ -106,3 +106,18 @@ pub struct LoginLease {
 impl Single for LoginLease {
     const NAME: &'static str = "login lease";
 }
+
+/// The right to ask the server for news, which takes as long as there are none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SyncLease {
+    /// The number of the lease; zero where nobody has one.
+    pub number: i64,
+    /// When it began, in milliseconds since 1970.
+    pub begun: i64,
+    /// When it expires.
+    pub until: i64,
+}
+
+impl Single for SyncLease {
+    const NAME: &'static str = "sync lease";
+}

@@ -20,7 +20,7 @@ mod session;
 mod verification;
 
 pub use self::{
-    account::{Binding, KeyCheck, KeyUpload, LoginLease, OwnAccount, SyncPosition},
+    account::{Binding, KeyCheck, KeyUpload, LoginLease, OwnAccount, SyncLease, SyncPosition},
     approval::{Approval, Approvals},
     archive::{
         ArchivedEdit, ArchivedEvent, ArchivedMedia, ArchivedRedaction, ArchivedRoom,
