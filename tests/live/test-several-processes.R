@@ -170,7 +170,8 @@ long_polls <- function(proxy) {
 start_listener <- function(client, file, consumer, async = FALSE) {
   handler <- sprintf(
     "function(event) {
-       cat(event$body, as.numeric(Sys.time()), '\n', file = '%s', append = TRUE)
+       at <- format(as.numeric(Sys.time()), digits = 15)
+       cat(event$body, at, '\n', file = '%s', append = TRUE)
      }",
     file
   )
