@@ -59,6 +59,25 @@ test_that("Ctrl-C ends a long poll of mx_listen() and mx_sync()", {
   expect_equal(new_bodies(alice), "still at work")
 })
 
+test_that("Ctrl-C ends the wait for another process that waits at the server", {
+  fake <- fake_homeserver()
+  alice <- fake_client(fake)
+  mx_sync(alice)
+  fake$forget()
+  seen <- core(machine_last_sync(machine_of(alice)))
+  core(machine_lease_sync(machine_of(alice), seen, 60000, FALSE))
+  begun <- withr::local_tempfile()
+  wait <- function(client, begun) {
+    file.create(begun)
+    mxcrypt::mx_sync(client, timeout = 60000)
+  }
+  is_waiting <- function() file.exists(begun)
+  ended <- interrupted(alice, wait, begun, is_waiting = is_waiting)
+  expect_equal(ended$outcome, "interrupt")
+  expect_lt(ended$took, at_once)
+  expect_length(fake$seen("GET", "/sync"), 0)
+})
+
 test_that("Ctrl-C ends a send whose server does not answer, and loses nothing", {
   fake <- fake_homeserver()
   alice <- fake_client(fake)
