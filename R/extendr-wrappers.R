@@ -621,15 +621,18 @@ mx_client_store_check <- function(store, body, user_id, device_id) .Call(wrap__m
 machine_import_store <- function(handle, store, user_id, device_id) .Call(wrap__machine_import_store, handle, store, user_id, device_id)
 
 # The tables with their numbers, and beside them the damaged rows.
-store_check <- function(directory, key) .Call(wrap__store_check, directory, key)
+store_check <- function(place, key, beside) .Call(wrap__store_check, place, key, beside)
 
-store_vacuum <- function(directory, key) .Call(wrap__store_vacuum, directory, key)
+store_vacuum <- function(place, key, beside) .Call(wrap__store_vacuum, place, key, beside)
 
-store_back_up <- function(directory, key, to, made_at, with_key) .Call(wrap__store_back_up, directory, key, to, made_at, with_key)
+store_back_up <- function(place, key, beside, to, made_at, with_key) .Call(wrap__store_back_up, place, key, beside, to, made_at, with_key)
 
-store_restore <- function(directory, key, to, with_key) .Call(wrap__store_restore, directory, key, to, with_key)
+store_restore <- function(place, key, beside, to, with_key) .Call(wrap__store_restore, place, key, beside, to, with_key)
 
-store_move <- function(directory, key, to) .Call(wrap__store_move, directory, key, to)
+store_move <- function(place, key, beside, to, to_key, to_beside) .Call(wrap__store_move, place, key, beside, to, to_key, to_beside)
+
+# The key of a store, in base64.
+store_key_of_place <- function(place, key, beside) .Call(wrap__store_key_of_place, place, key, beside)
 
 # Begins to watch for SIGTERM, or ends it. On Windows no process sends it.
 termination_watch <- function(watch) .Call(wrap__termination_watch, watch)

@@ -29,6 +29,7 @@ pub(super) const COUNTERS: &[&str] = &[
     "received bundle",
     "request",
     "session change",
+    "sync lease",
     "verification",
     "waiting event",
     "withheld key",

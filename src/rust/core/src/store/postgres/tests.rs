@@ -298,10 +298,10 @@ fn a_store_is_opened_with_its_key_alone() {
     let key = StoreKey::generate().unwrap();
     let open = |key: &StoreKey| at(KeySource::Given(key.clone())).open();
     let mut store: Store = open(&key).unwrap();
-    store.transaction(|tx| tx.take_number("n")).unwrap();
+    store.transaction(|tx| tx.take_number("inbox")).unwrap();
     assert!(at(KeySource::File).is_there().unwrap());
     assert_eq!(open(&StoreKey::generate().unwrap()).err().unwrap().kind, Kind::StoreKeyWrong);
-    assert_eq!(open(&key).unwrap().transaction(|tx| tx.take_number("n")).unwrap(), 2);
+    assert_eq!(open(&key).unwrap().transaction(|tx| tx.take_number("inbox")).unwrap(), 2);
 }
 
 /// Who waits is told at once, by another process on any machine.
