@@ -101,6 +101,10 @@
 #'
 #' * `mx_error_store`: The store could not be read or written.
 #' * `mx_error_store_locked`: Another process holds the store for too long.
+#' * `mx_error_store_unreachable`: The database of the store does not respond. Nothing was
+#'   changed.
+#' * `mx_error_store_unsupported`: This build keeps no stores in such a place; or a
+#'   listener cannot work behind a pooler: see [mxcrypt_postgresql].
 #' * `mx_error_store_missing`: The device has its keys in a store that is not there.
 #' * `mx_error_store_binding`: The store belongs to another user or device.
 #' * `mx_error_store_key_missing`, `mx_error_store_key_wrong`: The store's key is

@@ -186,7 +186,10 @@ impl Connection {
         let Some(rows) = Rows::new(result) else { return Err(self.failure()) };
         match rows.error() {
             None => Ok(rows),
-            Some((code, message)) => Err(Failure { code, message, is_lost: self.is_lost() }),
+            // What the server refuses has a code. Without one it is the library that failed to get a response.
+            Some((code, message)) => {
+                Err(Failure { is_lost: code.is_empty() || self.is_lost(), code, message })
+            }
         }
     }
 
