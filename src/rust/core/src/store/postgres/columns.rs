@@ -97,8 +97,8 @@ impl Condition {
     }
 
     pub(super) fn parameters(&self) -> Vec<Parameter<'_>> {
-        let parameter = |value| match value {
-            &Wanted::One(ref column) => column.parameter(),
+        let parameter = |value: &Wanted| match value {
+            Wanted::One(column) => column.parameter(),
             Wanted::Among(columns) => parameters(columns.iter()),
         };
         self.values.iter().map(parameter).collect()
