@@ -121,9 +121,18 @@ check_path <- function(
   if (nchar(path) > 4000L) {
     argument_abort(name, "shorter than 4,000 characters", call)
   }
+  if (has_scheme(path)) {
+    argument_abort(name, "a path, and no address", call)
+  }
   path <- path.expand(path)
   absolute <- grepl("^([/\\\\]|[A-Za-z]:)", path)
   if (absolute) path else file.path(getwd(), path)
+}
+
+# Whether a text is an address, such as https://example.org. It would be a path below the
+# working directory, which is named after the password in it. C:/ is a drive.
+has_scheme <- function(x) {
+  grepl("^[[:alpha:]][[:alnum:]+.-]+:/", x, useBytes = TRUE)
 }
 
 # Whether a path is that of a file that has an end. A pipe or a device would be read for

@@ -49,7 +49,7 @@ mx_crypto_account <- function(store_dir) {
 #' @rdname mx_crypto_account
 #' @export
 mx_crypto_sessions_load <- function(store) {
-  new_stored(check_path(store), "mx_crypto_sessions")
+  new_stored(check_store_dir(store), "mx_crypto_sessions")
 }
 
 #' @rdname mx_crypto_account
@@ -110,7 +110,7 @@ store_id_of <- function(x, name, call) {
   dir <- if (inherits(x, "mx_client")) {
     x[["store_dir"]]
   } else {
-    check_path(x, name, call = call)
+    check_store_dir(x, name, call = call)
   }
   core(machine_store_id(open_store(dir, call = call)), call = call)
 }

@@ -21,7 +21,7 @@ mx_crypto_store_dir <- function(app = "mxcrypt", path = NULL) {
 
 # Whether a store is in a database, and not in a directory.
 is_address <- function(dir) {
-  grepl("^postgres(ql)?://", dir)
+  grepl("^postgres(ql)?://", dir, useBytes = TRUE)
 }
 
 check_store_dir <- function(
@@ -30,7 +30,19 @@ check_store_dir <- function(
   null = FALSE,
   call = caller_env()
 ) {
-  if (is_string(x) && is_address(x)) x else check_path(x, name, null, call)
+  if (!is_string(x) || !nzchar(x)) {
+    return(check_path(x, name, null, call))
+  }
+  if (is_address(x)) {
+    return(checked_text(x, name, call))
+  }
+  # The other form of what libpq connects to is none of ours.
+  is_other <- "(^|[[:space:]])password[[:space:]]*="
+  if (has_scheme(x) || grepl(is_other, x, useBytes = TRUE)) {
+    wanted <- "a directory, or an address that begins with postgresql://"
+    argument_abort(name, wanted, call)
+  }
+  check_path(x, name, null, call)
 }
 
 # The one name of a place.

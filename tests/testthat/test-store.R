@@ -104,7 +104,7 @@ test_that("a store of a newer version is left alone", {
   file <- file.path(pair$dir, "crypto.sqlite")
   bytes <- readBin(file, "raw", file.size(file))
   # The schema version, by the file format of SQLite.
-  expect_equal(bytes[61:64], as.raw(c(0, 0, 0, 16)))
+  expect_equal(bytes[61:64], as.raw(c(0, 0, 0, 17)))
   bytes[61:64] <- as.raw(c(0, 0, 0x27, 0x0f))
   writeBin(bytes, file)
   expect_refused_store(pair, "mx_error_store_newer")
@@ -181,4 +181,58 @@ test_that("two processes work on one store", {
   expect_setequal(events$body, c(paste("a", 1:10), paste("b", 1:10)))
   expect_equal(events$body[startsWith(events$body, "a")], paste("a", 1:10))
   expect_length(unique(events$session_id), 1)
+})
+
+test_that("what is nearly the address of a database is no directory", {
+  withr::local_dir(withr::local_tempdir())
+  hs <- mx_demo_homeserver(users = "alice")
+  for (place in c(
+    "PostgreSQL://bot:hunter2@db/matrix",
+    "postgresql:/bot:hunter2@db/matrix",
+    "mysql://bot:hunter2@db/matrix",
+    "host=db user=bot password = hunter2"
+  )) {
+    refused <- expect_error(
+      mx_client_configure(
+        hs,
+        user = "alice",
+        password = "demo",
+        path = "matrix.json",
+        store_dir = place
+      ),
+      class = "mx_error_argument"
+    )
+    expect_no_match(conditionMessage(refused), "hunter2")
+    expect_error(mx_crypto_account(place), class = "mx_error_argument")
+    expect_error(mx_store_check(place), class = "mx_error_argument")
+  }
+  expect_identical(list.files(), character())
+})
+
+test_that("the address of a database is a place wherever there is a store, and no path", {
+  withr::local_dir(withr::local_tempdir())
+  withr::local_envvar(MXCRYPT_STORE_KEY = NA, MXCRYPT_STORE_KEY_FILE = NA)
+  place <- "postgresql://bot:hunter2@127.0.0.1:1/matrix"
+  # A build without PostgreSQL knows no addresses at all.
+  classes <- c("mx_error_argument", "mx_error_store_unsupported")
+  alice <- mx_demo_client(mx_demo_homeserver(), "alice")
+  account <- mx_crypto_account(alice$store_dir)
+  copy <- withr::local_tempfile()
+  mx_store_backup(alice, copy, key = TRUE)
+  for (verb in list(
+    function() mx_crypto_account(place),
+    function() mx_crypto_sessions_load(place),
+    function() mx_crypto_publish_keys(alice, account, place),
+    function() mx_store_move(alice, place),
+    function() mx_store_check(place),
+    function() mx_store_backup(alice, place),
+    function() mx_store_restore(copy, place, original_is_gone = TRUE),
+    function() mx_store_key_write(place)
+  )) {
+    refused <- tryCatch(verb(), error = identity)
+    expect_true(inherits(refused, classes))
+    expect_no_match(conditionMessage(refused), "hunter2")
+  }
+  expect_identical(list.files(), character())
+  expect_s3_class(mx_sync(alice), "mx_events")
 })
