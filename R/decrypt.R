@@ -119,7 +119,9 @@ mx_decrypt <- function(events, keys, flat = FALSE, threads = NULL) {
     return(events)
   }
   events <- as.data.frame(events, flat = TRUE)
-  events[["trust"]] <- as.character(events[["trust"]])
+  if (!is.null(events[["trust"]])) {
+    events[["trust"]] <- as.character(events[["trust"]])
+  }
   events
 }
 
@@ -198,6 +200,12 @@ event_columns <- function(events, call = caller_env()) {
   }
   # Not `[`: tibbles and data.tables have one of their own.
   events <- as.list(events)
+  # A matrix has as many rows, and other cells.
+  for (name in intersect(c(texts, "state_key", "redacts"), names(events))) {
+    if (!is.null(dim(events[[name]]))) {
+      argument_abort(paste0("events$", name), "a vector", call)
+    }
+  }
   columns <- lapply(
     events[names(events) %in% c(texts, "state_key", "redacts")],
     text_column

@@ -346,3 +346,24 @@ test_that("a new process reads plain columns, and returns plain columns", {
   bodies <- unlist(lapply(read, `[[`, "body"), use.names = FALSE)
   expect_identical(bodies, archive$bodies)
 })
+
+test_that("a column that is a matrix is refused, and a frame that lost its trust is read", {
+  homeserver <- mx_demo_homeserver()
+  alice <- mx_demo_client(homeserver, "alice")
+  room <- mx_room_create(alice)
+  mx_send_text(alice, room, "one")
+  keys <- mx_keys_for(NULL, alice)
+  events <- mx_messages(alice, room)
+  for (name in c("room_id", "event_id", "sender", "type", "origin_server_ts")) {
+    wide <- as.list(events)
+    wide[[name]] <- matrix("a", nrow(events), 2)
+    wide <- structure(
+      wide,
+      class = "data.frame",
+      row.names = seq_len(nrow(events))
+    )
+    expect_error(mx_decrypt(wide, keys), class = "mx_error_argument")
+  }
+  events$trust <- NULL
+  expect_identical(nrow(mx_decrypt(events, keys, flat = TRUE)), nrow(events))
+})
