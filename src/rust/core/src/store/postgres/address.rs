@@ -31,14 +31,18 @@ impl Address {
         }
         let (before, parameters) = place.split_once('?').unwrap_or((place, ""));
         let rest = before.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split('/').next().unwrap_or("");
-        let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+        // A password with a `/` in it is not where libpq looks for one, and libpq repeats a part of it.
+        let (user, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
         let mut name = DEFAULT_NAME.to_owned();
         let mut others = Vec::new();
         let mut has_password = user.contains(':');
+        // Nor is one with a `?`.
+        let mut is_readable = hosts.split('/').next().unwrap_or("").split(',').all(has_port);
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            has_password |= matches!(key, "password" | "sslpassword");
+            is_readable &= parameter.contains('=');
+            let known = decode(key).unwrap_or_default();
+            has_password |= matches!(known.as_str(), "password" | "sslpassword");
             if key == "store" {
                 name = decode(value).unwrap_or_default();
             } else {
@@ -49,6 +53,12 @@ impl Address {
             return refused(
                 "The address of a store must not have a password in it. Put it into ~/.pgpass, into the \
                  environment variable PGPASSWORD, or into a service file.",
+            );
+        }
+        if !is_readable {
+            return refused(
+                "The address of a store cannot be read: see ?mxcrypt_postgresql. A port is a number, a parameter \
+                 has a value, and a password does not belong there.",
             );
         }
         if name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
@@ -63,6 +73,13 @@ impl Address {
     pub fn as_str(&self) -> &str {
         &self.whole
     }
+}
+
+/// Whether what follows a host and a colon can be a port.
+fn has_port(host: &str) -> bool {
+    let after = host.rsplit_once(']').map_or(host, |(_, after)| after);
+    let port = after.split_once(':').map_or("", |(_, port)| port);
+    port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Decodes `%41` and the like.
@@ -95,14 +112,24 @@ mod tests {
         assert_eq!(read("postgres:///?service=matrix").name, "default");
         assert_eq!(read("postgres:///?service=matrix").server, "postgres:///?service=matrix");
         assert_eq!(read("postgresql:///m?store=a").server, "postgresql:///m");
-        assert_eq!(read("postgresql://[::1]:5433/m").server, "postgresql://[::1]:5433/m");
+        for place in [
+            "postgresql://[::1]:5433/m",
+            "postgresql://bot@one:1,two,[::2]:3/m?user=bot@azure",
+            "postgresql://%2Fvar%2Frun/m?target_session_attrs=read-write",
+        ] {
+            assert_eq!(read(place).server, place);
+        }
     }
 
     #[test]
     fn a_password_or_a_name_that_is_none_is_refused() {
         for place in [
             "postgresql://bot:secret@db/matrix",
+            "postgresql://bot:se/secret@db/matrix",
+            "postgresql://bot:secret?x@db/matrix",
+            "postgresql://bot:1?secret@db/matrix",
             "postgresql://bot@db/matrix?password=secret",
+            "postgresql://bot@db/matrix?p%61ssword=secret",
             "postgresql://bot@db/matrix?sslmode=require&sslpassword=secret",
             "postgresql://db/matrix?store=",
             "postgresql://db/matrix?store=%zz",
