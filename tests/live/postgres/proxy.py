@@ -2,7 +2,7 @@
 
     proxy.py PORT EVERY     forwards to 127.0.0.1:PORT; prints the port that it listens on
 
-Of the statements in which COMMIT stands, every EVERY-th breaks its connection: in turn before it reaches the server, after
+Of the statements that end a transaction which wrote, every EVERY-th breaks its connection: in turn before it reaches the server, after
 the server has done it, and at once after it was sent. The number of cuts is printed at the end of the input.
 """
 
@@ -29,7 +29,7 @@ async def statements(reader, writer, answers):
     global commits, cuts
     while data := await reader.read(65536):
         is_due = False
-        if b"COMMIT" in data:
+        if b"; COMMIT" in data:
             commits += 1
             is_due = commits % every == 0
         if not is_due:

@@ -22,7 +22,7 @@ mod tests;
 use std::{
     cell::{Cell, RefCell},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mxcrypt_postgres_client::{Failure, Parameter, Rows};
@@ -44,10 +44,16 @@ const MIGRATIONS: &[&str] = &[include_str!("../migrations/postgres/0001_initial.
 /// Keeps two processes from bringing the schema up to date at once: any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x6d78_6372_7970_7400;
 
+/// Whatever an administrator has set as the default: others would see the rows as they were before the lock was waited
+/// for.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// How long to wait for another process that is inside a transaction.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
 /// A transaction that does nothing for so long is ended by the server: its process is gone, and others wait for it.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// How long is tried to find out whether a commit happened. By then the server has ended it, one way or the other.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(120);
 /// How often a transaction is begun again after the server refused it for no fault of it.
 const MOST_TRIES: usize = 10;
 /// The pause before the second try; it grows with each.
@@ -58,7 +64,8 @@ pub(crate) struct Postgres {
     server: String,
     /// The number of the store, which is in the key of each of its rows.
     store: i64,
-    /// What this object is called in the table of workers, and how many transactions it has committed.
+    /// What this object is called in the table of workers, and the number of the commit that it tried last. One of
+    /// which is not known what became of it keeps its number to itself.
     worker: [u8; 16],
     commits: i64,
     open: Option<Open>,
@@ -89,7 +96,7 @@ impl Postgres {
 
     /// The same. If there is no such store yet, its id will be `new_id`.
     pub(crate) fn open_with_id(address: &Address, new_id: [u8; 16]) -> Result<Self> {
-        let pooled = pool::take(&address.server)?;
+        let pooled = pool::take_tested(&address.server)?;
         let found = migrate(&pooled).and_then(|()| store_number(&pooled, &address.name, new_id));
         if found.is_ok() {
             pool::give_back(&address.server, pooled);
@@ -100,7 +107,7 @@ impl Postgres {
 
     /// Whether there is a store at `address`. Nothing is made.
     pub(crate) fn is_there(address: &Address) -> Result<bool> {
-        let pooled = pool::take(&address.server)?;
+        let pooled = pool::take_tested(&address.server)?;
         let rows = pooled
             .connection
             .query("SELECT coalesce(to_regclass('mxcrypt.store')::oid::bigint, 0)", &[])
@@ -117,7 +124,7 @@ impl Postgres {
 
     /// The id of this store.
     pub(crate) fn store_id(&self) -> Result<[u8; 16]> {
-        let pooled = pool::take(&self.server)?;
+        let pooled = pool::take_tested(&self.server)?;
         let sql = "SELECT id FROM mxcrypt.store WHERE number = $1";
         let rows = pooled.connection.query(sql, &[Parameter::Integer(self.store)]);
         let rows = rows.map_err(refusal)?;
@@ -127,14 +134,13 @@ impl Postgres {
     }
 
     /// One try to begin. The connection is kept where it is of use.
-    fn try_to_begin(&self, durability: Durability) -> std::result::Result<Option<Open>, Failure> {
-        let pooled = pool::take(&self.server).map_err(|error| Failure {
-            code: UNREACHABLE.to_owned(),
-            message: error.message,
-            is_lost: false,
-        })?;
+    fn try_to_begin(
+        &self,
+        pooled: Pooled,
+        durability: Durability,
+    ) -> std::result::Result<Option<Open>, Failure> {
         let begun = pooled.connection.run(&format!(
-            "BEGIN; \
+            "{BEGIN}; \
              SET LOCAL lock_timeout = {}; \
              SET LOCAL idle_in_transaction_session_timeout = {}; \
              SET LOCAL synchronous_commit = {}; \
@@ -202,25 +208,24 @@ impl Postgres {
         };
         format!(
             "INSERT INTO mxcrypt.worker (store, worker, commits, committed_at) \
-             VALUES ({}, '\\x{worker}', {}, now()) \
+             VALUES ({}, decode('{worker}', 'hex'), {}, now()) \
              ON CONFLICT (store, worker) \
              DO UPDATE SET commits = excluded.commits, committed_at = excluded.committed_at; \
              {notify}COMMIT",
-            self.store,
-            self.commits + 1,
+            self.store, self.commits,
         )
     }
 
     /// Whether the transaction that was being committed when the connection broke was committed. The server may be at it
     /// still: to lock the row of the store is to wait for its end.
     fn was_committed(&self) -> Result<bool> {
-        let pooled = pool::connect_within(&self.server, 2 * IDLE_LIMIT)?;
+        let pooled = pool::connect_within(&self.server, LOOKUP_LIMIT)?;
         let asked = pooled
             .connection
             .run(&format!(
-                "BEGIN; SET LOCAL lock_timeout = {}; \
+                "{BEGIN}; SET LOCAL lock_timeout = {}; \
                  SELECT number FROM mxcrypt.store WHERE number = {} FOR UPDATE",
-                2 * IDLE_LIMIT.as_millis(),
+                LOOKUP_LIMIT.as_millis(),
                 self.store
             ))
             .and_then(|_| {
@@ -230,15 +235,20 @@ impl Postgres {
             });
         let commits = asked.map_err(refusal)?.integer(0, 0).unwrap_or(0);
         roll_back(&self.server, pooled);
-        Ok(commits > self.commits)
+        Ok(commits == self.commits)
     }
 
     /// As [`Postgres::was_committed`], again when this connection breaks too.
     fn find_out(&self) -> Result<bool> {
+        let begun = Instant::now();
         let mut found = self.was_committed();
         for _ in 1..MOST_TRIES {
             match found {
-                Err(error) if error.kind == Kind::StoreUnreachable => found = self.was_committed(),
+                Err(error)
+                    if error.kind == Kind::StoreUnreachable && begun.elapsed() < LOOKUP_LIMIT =>
+                {
+                    found = self.was_committed();
+                }
                 found => return found,
             }
         }
@@ -246,16 +256,13 @@ impl Postgres {
     }
 }
 
-/// Stands for a code of PostgreSQL where there was no connection.
-const UNREACHABLE: &str = "08000";
-
 fn migrate(pooled: &Pooled) -> Result<()> {
     let connection = &pooled.connection;
     // Most often there is nothing to do, and no lock is needed to see that.
     if version(pooled)? == MIGRATIONS.len() {
         return Ok(());
     }
-    let begun = connection.run(&format!("BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"));
+    let begun = connection.run(&format!("{BEGIN}; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"));
     begun.map_err(refusal)?;
     let version = version(pooled)?;
     if version > MIGRATIONS.len() {
@@ -342,7 +349,7 @@ fn is_passing(code: &str) -> bool {
 }
 
 fn refusal(failure: Failure) -> Error {
-    if failure.is_lost || is_passing(&failure.code) || failure.code == UNREACHABLE {
+    if failure.is_lost || is_passing(&failure.code) {
         return pool::unreachable(&failure);
     }
     match failure.code.as_str() {
@@ -365,7 +372,7 @@ impl Database for Postgres {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_to_begin(durability) {
+            match self.try_to_begin(pool::take(&self.server)?, durability) {
                 Ok(Some(open)) => {
                     self.open = Some(open);
                     return Ok(());
@@ -390,6 +397,7 @@ impl Database for Postgres {
             }
         }
         let Some(open) = self.open.take() else { return Ok(()) };
+        self.commits += i64::from(open.wrote.get());
         match open.pooled.connection.run(&self.commit_statements(&open)) {
             // The server says ROLLBACK to a COMMIT after a statement that failed.
             Ok(rows) if rows.command() != "COMMIT" => {
@@ -398,7 +406,6 @@ impl Database for Postgres {
             }
             Ok(_) => {
                 pool::give_back(&self.server, open.pooled);
-                self.commits += i64::from(open.wrote.get());
                 Ok(())
             }
             Err(_) if !open.wrote.get() => {
@@ -409,10 +416,7 @@ impl Database for Postgres {
                 drop(open);
                 pool::forget(&self.server);
                 match self.find_out() {
-                    Ok(true) => {
-                        self.commits += 1;
-                        Ok(())
-                    }
+                    Ok(true) => Ok(()),
                     Ok(false) => Err(pool::unreachable(&failure)),
                     Err(error) => Err(Error::new(
                         Kind::Store,
@@ -438,7 +442,7 @@ impl Database for Postgres {
     }
 
     fn vacuum(&mut self) -> Result<()> {
-        let pooled = pool::take(&self.server)?;
+        let pooled = pool::take_tested(&self.server)?;
         for table in super::whole::tables() {
             let sql = format!("VACUUM mxcrypt.{}", table.name);
             pooled.connection.run(&sql).map_err(refusal)?;

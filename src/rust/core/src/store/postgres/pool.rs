@@ -55,6 +55,16 @@ pub(super) fn take(server: &str) -> Result<Pooled> {
     }
 }
 
+/// The same, where nothing is begun again: one that waited may have been ended by the server since.
+pub(super) fn take_tested(server: &str) -> Result<Pooled> {
+    let pooled = take(server)?;
+    if pooled.connection.run("").is_ok() {
+        return Ok(pooled);
+    }
+    forget(server);
+    connect_within(server, OUTAGE)
+}
+
 /// Keeps a connection for the next one who needs it.
 pub(super) fn give_back(server: &str, pooled: Pooled) {
     if pooled.connection.is_lost() {

@@ -168,7 +168,7 @@ fn count_up(database: &mut Postgres) -> Result<()> {
 #[test]
 fn a_commit_whose_response_is_lost_is_looked_up() {
     for cut in [Cut::Before, Cut::After, Cut::Meanwhile] {
-        let through = store_at(&proxy("COMMIT", 3, cut));
+        let through = store_at(&proxy("; COMMIT", 3, cut));
         let mut database = Postgres::open(&through).unwrap();
         let mut again = 0;
         for step in 1..=30 {
@@ -215,6 +215,45 @@ fn a_connection_that_breaks_in_a_transaction_undoes_it() {
     }
 }
 
+/// A commit that nobody could ask about is not taken for the one after it, which would be believed saved.
+#[test]
+fn a_commit_that_stays_unknown_does_not_answer_for_the_next() {
+    let through = store_at(&proxy("; COMMIT", 1, Cut::After));
+    let mut database = Postgres::open(&Address { server: server(), ..through.clone() }).unwrap();
+    let direct = database.server.clone();
+    database.server.clone_from(&through.server);
+    database.begin(Durability::Durable).unwrap();
+    database.set_number("count", 1).unwrap();
+    database.server = server().replace("mxcrypt@", "nobody@");
+    assert_eq!(database.commit().unwrap_err().kind, Kind::Store);
+    database.server = proxy("; COMMIT", 1, Cut::Before);
+    database.begin(Durability::Durable).unwrap();
+    database.set_number("count", 2).unwrap();
+    assert_eq!(database.commit().unwrap_err().kind, Kind::StoreUnreachable);
+    database.server = direct;
+    database.begin(Durability::Durable).unwrap();
+    assert_eq!(database.last_number("count").unwrap(), 1);
+    database.rollback();
+}
+
+/// Else who waited for the lock would take the step that another has just taken.
+#[test]
+fn what_an_administrator_set_as_default_changes_nothing() {
+    let options = "options=-c%20default_transaction_isolation%3Dserializable\
+                   %20-c%20standard_conforming_strings%3Doff";
+    let address = store_at(&format!("{}?{options}", server()));
+    let (mut one, mut two) = (Postgres::open(&address).unwrap(), Postgres::open(&address).unwrap());
+    one.begin(Durability::Durable).unwrap();
+    let waits = thread::spawn(move || {
+        two.begin(Durability::Durable).unwrap();
+        two.last_number("count").unwrap()
+    });
+    thread::sleep(Duration::from_millis(300));
+    one.set_number("count", 1).unwrap();
+    one.commit().unwrap();
+    assert_eq!(waits.join().unwrap(), 1);
+}
+
 /// The server ends idle connections too, as administrators and failovers do.
 #[test]
 fn connections_that_the_server_ended_are_made_again() {
@@ -229,12 +268,23 @@ fn connections_that_the_server_ended_are_made_again() {
     let end = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
     );
-    pool::take(&server()).unwrap().connection.run(&end).unwrap();
+    let cut = || {
+        pool::take(&server()).unwrap().connection.run(&end).unwrap();
+        thread::sleep(Duration::from_millis(50));
+    };
+    cut();
     count_up(&mut other).unwrap();
+    // Also where nothing is begun.
+    cut();
+    assert!(Postgres::is_there(&named).unwrap());
+    cut();
+    other.store_id().unwrap();
+    cut();
+    Postgres::open(&named).unwrap();
     // In the middle of a transaction.
     other.begin(Durability::Durable).unwrap();
     other.set_number("count", 9).unwrap();
-    pool::take(&server()).unwrap().connection.run(&end).unwrap();
+    cut();
     let failed = other.set_number("count", 10).and_then(|()| other.commit());
     assert_eq!(failed.unwrap_err().kind, Kind::StoreUnreachable);
     other.rollback();
@@ -249,7 +299,7 @@ fn a_server_that_is_not_there_or_refuses_is_said_so() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let refused = |place: &str, limit| pool::connect_within(place, limit).err().unwrap();
     let gone = format!("postgresql://mxcrypt@127.0.0.1:{port}/postgres");
     assert_eq!(refused(&gone, Duration::from_millis(300)).kind, Kind::StoreUnreachable);
@@ -312,7 +362,7 @@ fn a_wait_ends_when_another_has_committed() {
         let (mut one, mut two) =
             (Postgres::open(&address).unwrap(), Postgres::open(&address).unwrap());
         let timed = |database: &mut Postgres, limit: u64| {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             database.wait_for_commit(Duration::from_millis(limit)).unwrap();
             begun.elapsed()
         };
