@@ -56,6 +56,15 @@ enum Wanted {
     Among(Vec<Column>),
 }
 
+impl Wanted {
+    fn parameter(&self) -> Parameter<'_> {
+        match self {
+            Wanted::One(column) => column.parameter(),
+            Wanted::Among(columns) => parameters(columns.iter()),
+        }
+    }
+}
+
 impl Condition {
     pub(super) fn of(store: i64, query: &Query) -> Self {
         let mut condition = Self {
@@ -97,11 +106,7 @@ impl Condition {
     }
 
     pub(super) fn parameters(&self) -> Vec<Parameter<'_>> {
-        let parameter = |value: &Wanted| match value {
-            Wanted::One(column) => column.parameter(),
-            Wanted::Among(columns) => parameters(columns.iter()),
-        };
-        self.values.iter().map(parameter).collect()
+        self.values.iter().map(Wanted::parameter).collect()
     }
 }
 
