@@ -245,8 +245,15 @@ exported_name <- function(fun, call) {
   if (rlang::is_call(head, c("::", ":::"))) {
     head <- head[[3]]
   }
-  if (is.symbol(head) && as.character(head) %in% exports) {
-    return(as.character(head))
+  if (is.symbol(head)) {
+    name <- as.character(head)
+    if (name %in% exports) {
+      return(name)
+    }
+    # The search below takes longer than all else that an idle listener does.
+    if (identical(get0(name, topenv(), inherits = FALSE), fun)) {
+      return(NULL)
+    }
   }
   Find(function(name) identical(get(name, topenv()), fun), exports)
 }
