@@ -2,7 +2,9 @@
 #
 #   Rscript bench/clients.R sqlite 100         a directory each
 #   Rscript bench/clients.R postgres 100       a name each in the database of MXCRYPT_TEST_POSTGRES, whose
-#                                              password is where PGPASSFILE says: see tools/postgres.sh
+#                                              password is where PGPASSFILE says: see tools/postgres.sh.
+#                                              All that this server does is counted, and 1,000
+#                                              listeners need `max_connections = 1100`
 #
 # Each client shares a room with one who writes to all, whose own work is not counted. Prints a line
 # of JSON for each part.
