@@ -4,7 +4,7 @@
 # An existing store is opened; none is created, or bound to a login.
 doctor_machine <- function(x) {
   client <- x[["client"]]
-  if (!has_store(client[["store_dir"]])) {
+  if (!finds_store(x)) {
     check_abort("not known: there is no store", "See the line store.")
   }
   if (!is_store_open(client[["store_dir"]])) {
@@ -20,20 +20,7 @@ doctor_machine <- function(x) {
       )
     }
   }
-  # Once: a store that another process has locked is waited for.
-  if (!is.null(x[["store_failure"]])) {
-    raise(x[["store_failure"]])
-  }
-  machine <- tryCatch(
-    open_store(client[["store_dir"]]),
-    mx_error = function(condition) {
-      x[["store_failure"]] <- tryCatch(
-        check_abort(first_words(condition), store_remedy(condition)),
-        error = identity
-      )
-      raise(x[["store_failure"]])
-    }
-  )
+  machine <- waited_once(x, "opened", open_store(client[["store_dir"]]))
   bound <- core(machine_binding(machine))
   ids <- c("user_id", "device_id")
   if (!identical(bound[ids], unclass(client)[ids])) {
@@ -43,6 +30,25 @@ doctor_machine <- function(x) {
     )
   }
   machine
+}
+
+finds_store <- function(x) {
+  waited_once(x, "found", has_store(x[["client"]][["store_dir"]]))
+}
+
+# A store that another process has locked is waited for, and a database that is away: the lines
+# after the first that did say the same at once.
+waited_once <- function(x, step, expr) {
+  if (!is.null(x[[step]])) {
+    raise(x[[step]])
+  }
+  tryCatch(expr, mx_error = function(condition) {
+    x[[step]] <- tryCatch(
+      check_abort(first_words(condition), store_remedy(condition)),
+      error = identity
+    )
+    raise(x[[step]])
+  })
 }
 
 # What a wrong key has to do with it, only where it has.
@@ -58,6 +64,8 @@ store_remedy <- function(condition) {
     "If the original is gone for good: mx_store_restore(path, store_dir, original_is_gone = TRUE)."
   } else if (inherits(condition, "mx_error_store_moved")) {
     "Set store_dir in the configuration to that place, or finish the move: mx_store_move(client, to)."
+  } else if (inherits(condition, "mx_error_store_unreachable")) {
+    "Start the database, or correct its address in the configuration: see ?mxcrypt_postgresql."
   } else {
     "See the lines store and file locks."
   }
@@ -140,7 +148,7 @@ check_key_backup <- function(x) {
 
 check_store <- function(x) {
   dir <- x[["client"]][["store_dir"]]
-  if (!has_store(dir)) {
+  if (!finds_store(x)) {
     return(doctor_line(
       "failure",
       paste("none in", short_path(dir)),

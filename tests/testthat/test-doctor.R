@@ -498,3 +498,26 @@ test_that("some of its columns print as a data frame", {
   checked <- new_doctor(list(a = fine("b")), character())
   expect_output(print(checked[c("what", "found")]), "what found")
 })
+
+test_that("a database that is away is waited for once, and said to be away", {
+  x <- new.env(parent = emptyenv())
+  asked <- 0
+  ask <- function() {
+    waited_once(x, "found", {
+      asked <<- asked + 1
+      mx_abort(
+        "The database of the store cannot be reached.",
+        c("mx_error_store_unreachable", "mx_error_store")
+      )
+    })
+  }
+  for (i in 1:2) {
+    failure <- tryCatch(ask(), error = identity)
+    expect_match(conditionMessage(failure), "cannot be reached")
+  }
+  expect_identical(asked, 1)
+  x[["client"]] <- list(store_dir = tempfile())
+  for (check in list(check_store, doctor_machine)) {
+    expect_identical(tryCatch(check(x), error = identity), failure)
+  }
+})
