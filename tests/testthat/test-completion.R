@@ -37,6 +37,7 @@ test_that("each object offers its parts, and what cannot be used is not offered"
     "mx_listener",
     "mx_events",
     "mx_search",
+    "mx_store_check",
     "mx_message"
   )
   for (class in named) {
