@@ -1,6 +1,11 @@
 //! The machine over a store, as R holds it.
 
-use std::{mem::ManuallyDrop, path::Path, process};
+use std::{
+    mem::ManuallyDrop,
+    path::Path,
+    process,
+    time::{Duration, Instant},
+};
 
 use extendr_api::prelude::*;
 use mxcrypt_core::{
@@ -15,8 +20,10 @@ use crate::{
     stores::key_source,
 };
 
-/// How often a call is done again whose connection to a database broke.
+/// How often a call is done again whose connection to a database broke, and for how long: a server that is away has
+/// been waited for by then.
 const MOST_TRIES: usize = 5;
+const RETRIED_FOR: Duration = Duration::from_secs(20);
 
 /// An open store. R forks its process (`parallel::mclapply`); a child must not touch the connection
 /// of its parent, not even to close it, and opens the store again.
@@ -66,32 +73,37 @@ impl Drop for OpenMachine {
     }
 }
 
+/// Does `work`, again when the connection to a database broke and what was begun was undone. Most calls are one
+/// transaction; the few with two repeat what they do.
+pub(crate) fn over_breaks<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
+    let (begun, mut tries) = (Instant::now(), 0);
+    loop {
+        match work() {
+            Err(error)
+                if error.kind == Kind::StoreUnreachable
+                    && tries < MOST_TRIES
+                    && begun.elapsed() < RETRIED_FOR =>
+            {
+                tries += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
 pub(crate) fn on<T: Into<Robj>>(
     handle: &Robj,
     mut work: impl FnMut(&mut Machine) -> Result<T>,
 ) -> Robj {
-    answer(|| {
-        with(handle, |open: &mut OpenMachine| {
-            let mut tries = 0;
-            loop {
-                match work(open.here()?) {
-                    // The connection to a database broke, and what was begun was undone. Most calls are one
-                    // transaction; the few with two repeat what they do.
-                    Err(error) if error.kind == Kind::StoreUnreachable && tries < MOST_TRIES => {
-                        tries += 1;
-                    }
-                    done => return done,
-                }
-            }
-        })
-    })
+    answer(|| with(handle, |open: &mut OpenMachine| over_breaks(|| work(open.here()?))))
 }
 
 #[extendr]
 fn machine_open(place: Robj, key: Robj) -> Robj {
     answer(|| {
         let place = arguments::text(&place, "store")?;
-        Ok(keep(OpenMachine::open(Location::at(&place, key_source(&key)?)?)?))
+        let location = Location::at(&place, key_source(&key)?)?;
+        Ok(keep(over_breaks(|| OpenMachine::open(location.clone()))?))
     })
 }
 
@@ -100,7 +112,8 @@ fn machine_open(place: Robj, key: Robj) -> Robj {
 fn store_is_there(place: Robj) -> Robj {
     answer(|| {
         let place = arguments::text(&place, "store")?;
-        Location::at(&place, KeySource::File)?.is_there()
+        let location = Location::at(&place, KeySource::File)?;
+        over_breaks(|| location.is_there())
     })
 }
 
