@@ -36,8 +36,7 @@
 #' done again; if that happens while it saves, it finds out whether it was saved. An outage that lasts longer is
 #' an error of class `mx_error_store_unreachable`, which a listener survives.
 #'
-#' A listener holds a connection of its own, and a server allows 100 unless its `max_connections` says
-#' otherwise: then the next listener is `mx_error_store_unreachable`. PgBouncer in the mode "transaction" gives none:
+#' The listeners of a process share a connection beside that of its calls. PgBouncer in the mode "transaction" gives none:
 #' sending and [mx_sync()] work behind it, listening is refused with
 #' `mx_error_store_unsupported`.
 #'

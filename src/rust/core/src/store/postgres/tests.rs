@@ -393,6 +393,18 @@ fn a_lock_is_one_processs_until_its_connection_ends() {
     assert!(lock.is_held());
     assert!(Lock::take(&other, "listen").unwrap().is_none());
     assert!(Lock::take(&other, "another").unwrap().is_some());
+    // Nor is it given twice to one process, and it can be taken once it is given back.
+    assert!(Lock::take(&place, "listen").unwrap().is_none());
+    let second = Lock::take(&place, "second").unwrap().unwrap();
+    assert!(Lock::take(&other, "second").unwrap().is_none());
+    drop(second);
+    assert!(Lock::take(&other, "second").unwrap().is_some());
+    assert!(lock.is_held());
+    let connections = pool::take(&server()).unwrap();
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE '{name}' = 'application_name=' || application_name"
+    );
+    assert_eq!(connections.connection.query(&sql, &[]).unwrap().integer(0, 0), Some(1));
     assert!(Lock::take(&store_at(&server()), "listen").unwrap().is_some());
     let (_, name) = name.split_once('=').unwrap();
     let end = format!(
