@@ -131,3 +131,101 @@ test_that("processes on one device lose, double and fork nothing, whatever break
   expect_true(all(wanted %in% given))
   expect_gt(proxy$cuts(), 10)
 })
+
+test_that("a bot moves to a database, and another machine goes on with it", {
+  them <- live_stranger()
+  proxy <- live_proxy()
+  alice <- live_client(url = proxy$url)
+  room <- mx_room_create(alice, invite = them$user_id)
+  them$call("join", roomId = room)
+  mx_sync(alice)
+  mx_send_text(alice, room, "from a directory")
+  dir <- withr::local_tempdir()
+  key <- file.path(dir, "store.key")
+  address <- paste0(live_postgres()[["address"]], "?store=moved")
+  withr::local_envvar(
+    PGPASSFILE = live_postgres()[["passwords"]],
+    R_USER_CACHE_DIR = file.path(dir, "cache")
+  )
+  expect_error(
+    mx_store_move(alice, address),
+    "mx_store_key_write",
+    class = "mx_error_store_key_missing"
+  )
+  mx_send_text(alice, room, "still from a directory")
+  mx_store_key_write(key, alice)
+  withr::local_envvar(MXCRYPT_STORE_KEY_FILE = key)
+  old <- alice$store_dir
+  alice <- mx_store_move(alice, address)
+  expect_equal(alice$store_dir, address)
+  expect_error(
+    mx_store_vacuum(old),
+    class = "mx_error_store_moved"
+  )
+  mx_send_text(alice, room, "from a database")
+  expect_equal(sum(mx_store_check(alice)$damaged), 0)
+
+  # A file that one machine was given is uploaded by another, which has no copy.
+  file <- file.path(dir, "table.csv")
+  writeLines("a,b", file)
+  proxy$block("media/v3/upload")
+  suppressWarnings(try(mx_send_file(alice, room, file), silent = TRUE))
+  proxy$clear()
+  expect_equal(mx_outbox(alice)$state, "queued")
+  unlink(file.path(dir, "cache"), recursive = TRUE)
+  forget_open_stores()
+  mx_sync(alice)
+  for (text in c("from a directory", "from a database", "table.csv")) {
+    reads(them, room, text)
+  }
+
+  # A listener is alone as its consumer, whoever sees it from where.
+  listening <- start_process(
+    alice$path,
+    "repeat tryCatch(
+       mxcrypt::mx_listen(client, function(event) NULL, seconds = 60),
+       mx_error_listening = function(condition) Sys.sleep(0.1)
+     )"
+  )
+  is_refused <- function() {
+    tryCatch(
+      {
+        mx_listen(alice, function(event) NULL, seconds = 0)
+        FALSE
+      },
+      mx_error_listening = function(condition) TRUE
+    )
+  }
+  end <- Sys.time() + 30
+  while (!(refused <- is_refused()) && Sys.time() < end) {
+    Sys.sleep(0.2)
+  }
+  expect_true(refused, info = listening$read_error())
+  listening$kill()
+  end <- Sys.time() + 30
+  while ((refused <- is_refused()) && Sys.time() < end) {
+    Sys.sleep(0.2)
+  }
+  expect_false(refused)
+
+  # And back.
+  alice <- mx_store_move(alice, file.path(dir, "store"))
+  mx_send_text(alice, room, "from a directory again")
+  reads(them, room, "from a directory again")
+})
+
+test_that("behind a pooler all works but listening, which is refused", {
+  alice <- postgres_client(address = live_postgres()[["pooler"]])
+  them <- live_stranger()
+  room <- mx_room_create(alice, invite = them$user_id)
+  them$call("join", roomId = room)
+  mx_sync(alice)
+  mx_send_text(alice, room, paste("pooled", 1:20))
+  reads(them, room, "pooled 20")
+  say(them, room, "to a pooler")
+  expect_true("to a pooler" %in% wait_for_bodies(alice, "to a pooler"))
+  expect_error(
+    mx_listen(alice, function(event) NULL, seconds = 0),
+    class = "mx_error_store_unsupported"
+  )
+})

@@ -17,6 +17,7 @@ calls_store <- function(scene) {
       original_is_gone = TRUE,
       key = NULL
     ),
+    mx_store_key_write = list(path = tempfile("key-"), client = scene$alice),
     mx_store_move = list(from = moves, to = tempfile("store-"))
   )
 }
