@@ -17,7 +17,7 @@ run <- function(command, args, env = character()) {
   result <- processx::run(
     command,
     args,
-    env = c("current", env),
+    env = if (length(env) > 0L) c("current", env),
     stderr = "2>&1",
     stdout_line_callback = keep,
     error_on_status = FALSE
