@@ -165,7 +165,7 @@ decrypt_columns <- function(columns, keys, flat, threads, call = caller_env()) {
     read[[name]] <- as.character(columns[[name]])
   }
   read[["type"]][is.na(columns[["type"]])] <- NA
-  read[["is_self"]][] <- NA
+  read[["is_self"]] <- rep(NA, nrow(read))
   read
 }
 

@@ -63,7 +63,10 @@ store_remedy <- function(condition) {
   } else if (inherits(condition, "mx_error_store_copy")) {
     "If the original is gone for good: mx_store_restore(path, store_dir, original_is_gone = TRUE)."
   } else if (inherits(condition, "mx_error_store_moved")) {
-    "Set store_dir in the configuration to that place, or finish the move: mx_store_move(client, to)."
+    paste(
+      "Set store_dir in the configuration to that place,",
+      "or finish the move: mx_store_move(client, to)."
+    )
   } else if (inherits(condition, "mx_error_store_unreachable")) {
     "Start the database, or correct its address in the configuration: see ?mxcrypt_postgresql."
   } else {

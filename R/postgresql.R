@@ -33,10 +33,12 @@
 #' Any number of processes on any number of machines can use one store. What they save is saved
 #' one after the other, so that two never encrypt with the same key. If the connection
 #' breaks, or the database is started again, a call waits up to 30 seconds for it and is
-#' done again; if that happens while it saves, it finds out whether it was saved. An outage that lasts longer is
+#' done again; if that happens while it saves, it finds out whether it was saved. An
+#' outage that lasts longer is
 #' an error of class `mx_error_store_unreachable`, which a listener survives.
 #'
-#' The listeners of a process share a connection beside that of its calls. PgBouncer in the mode "transaction" gives none:
+#' The listeners of a process share a connection beside that of its calls. PgBouncer in
+#' the mode "transaction" gives none:
 #' sending and [mx_sync()] work behind it, listening is refused with
 #' `mx_error_store_unsupported`.
 #'
@@ -44,9 +46,11 @@
 #' in the user's cache directory.
 #'
 #' @section What the database must not do:
-#' Go back in time. A copy that is restored, or a replica that is promoted before it has all that the main server
+#' Go back in time. A copy that is restored, or a replica that is promoted before it has
+#' all that the main server
 #' confirmed, forgets which keys were used. Set `synchronous_commit` and replicas so that a
-#' confirmed commit is never lost; after a restore, sign in as a new device. Deleted rows stay in the files
+#' confirmed commit is never lost; after a restore, sign in as a new device. Deleted rows
+#' stay in the files
 #' and logs of PostgreSQL for some time, sealed with the store key.
 #'
 #' @section Installation:

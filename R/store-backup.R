@@ -8,7 +8,8 @@
 #' `mx_error_store_copy`. A device that goes back in time would encrypt with keys that it
 #' has used since, and two stores of one device would use the same ones; then neither is
 #' secure. So call `mx_store_restore()` only if the original is gone for good: deleted, or
-#' on a disk that died; and every process that used it has ended. **If it is ever used again, both are in danger, and no server or
+#' on a disk that died; and every process that used it has ended. **If it is ever used
+#' again, both are in danger, and no server or
 #' client can tell them apart.**
 #'
 #' Messages, room keys and identity are also safe without copies of the store, with the key
@@ -101,7 +102,10 @@ mx_store_restore <- function(
     mx_abort(
       c(
         "Nothing was restored: is the original of this copy gone for good?",
-        i = "Two stores of one device would encrypt with the same keys, and neither would be secure.",
+        i = paste(
+          "Two stores of one device would encrypt with the same keys,",
+          "and neither would be secure."
+        ),
         i = "If it is gone, and is never used again, say so with original_is_gone = TRUE."
       ),
       c("mx_error_store_copy", "mx_error_store")

@@ -3,7 +3,8 @@
 #' Reads every row of a store and checks that nothing is damaged. Nothing is changed, and
 #' other processes can use the store meanwhile.
 #'
-#' @param client A client, or the directory of a store, or its address ([mxcrypt_postgresql]). A copy from [mx_store_backup()]
+#' @param client A client, or the directory of a store, or its address
+#'   ([mxcrypt_postgresql]). A copy from [mx_store_backup()]
 #'   can be checked as well, if its key is found.
 #' @details
 #' These must hold: each row opens under the store key, in its table and under its key;

@@ -1,8 +1,9 @@
 # Many accounts in one R process, each with a store of its own. See README.md, "Many clients".
 #
 #   Rscript bench/clients.R sqlite 100         a directory each
-#   Rscript bench/clients.R postgres 100       a name each in the database of MXCRYPT_TEST_POSTGRES, whose
-#                                              password is where PGPASSFILE says: see tools/postgres.sh.
+#   Rscript bench/clients.R postgres 100   a name each in the database of
+#                                          MXCRYPT_TEST_POSTGRES, whose password is where
+#                                          PGPASSFILE says: see tools/postgres.sh.
 #                                              All that this server does is counted, and 1,000
 #                                              listeners need `max_connections = 1100`
 #

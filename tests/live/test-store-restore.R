@@ -34,7 +34,8 @@ test_that("a device goes on from a copy, and another reads what it says", {
   mx_sync(alice)
   mx_send_text(alice, room, "from the copy")
   reads(bob, room, "from the copy")
-  # A new key of Bob's comes over an Olm session that only he and the original know, until both have another.
+  # A new key of Bob's comes over an Olm session that only he and the original know,
+  # until both have another.
   bob$call("forceDiscardSession", roomId = room)
   say(bob, room, "to the copy")
   expect_true("to the copy" %in% wait_for_bodies(alice, "to the copy"))

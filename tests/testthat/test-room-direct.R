@@ -129,7 +129,7 @@ test_that("processes that ask at once get one room", {
 test_that("a process that waits for another one does not wait for ever", {
   alice <- mx_demo_client(mx_demo_homeserver(), "alice")
   asked <- 0
-  local_replaced("listener_begin", function(path) {
+  local_replaced("listener_begin", function(place, name) {
     asked <<- asked + 1
     asked > 2
   })

@@ -238,7 +238,7 @@ fn turned_back(scratch: &Scratch) {
         }
     }
     old.execute_batch(
-        "DROP TABLE block_index; DROP TABLE known_event; DROP TABLE event_facts;
+        "DROP TABLE block_index; DROP TABLE known_event; DROP TABLE event_facts; DROP TABLE file_piece;
          PRAGMA user_version = 15; PRAGMA wal_checkpoint(TRUNCATE)",
     )
     .unwrap();

@@ -140,7 +140,7 @@ fn a_store_from_before_heartbeats_sends_what_it_had() {
     drop(begun(&scratch));
     let old = sqlite(scratch.path());
     old.execute_batch(
-        "DROP TABLE heartbeat; DROP TABLE owed_key; DROP TABLE known_event; DROP TABLE event_facts;
+        "DROP TABLE heartbeat; DROP TABLE owed_key; DROP TABLE known_event; DROP TABLE event_facts; DROP TABLE file_piece;
          DROP TABLE message_index;
          CREATE TABLE message_index (session INTEGER NOT NULL, message_index INTEGER NOT NULL,
            tag BLOB NOT NULL, PRIMARY KEY (session, message_index)) WITHOUT ROWID;
