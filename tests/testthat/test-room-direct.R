@@ -134,7 +134,7 @@ test_that("a process that waits for another one does not wait for ever", {
     asked > 2
   })
   # Waits while another one has it.
-  core(listener_end(lock_direct_rooms(alice)))
+  end_lock(lock_direct_rooms(alice))
   expect_equal(asked, 3)
   asked <- 0
   expect_error(
