@@ -1,7 +1,7 @@
 //! Creates files and directories that only their owner may open, from the first moment on.
 //!
 //! On Unix this is a mode. On Windows it is an access control list, for which the standard library
-//! has no safe call: this crate is the one place with `unsafe` below the glue.
+//! has no safe call: this crate and `postgres-client` are the places with `unsafe` below the glue.
 
 use std::{fs::File, io, path::Path};
 

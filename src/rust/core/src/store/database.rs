@@ -1,7 +1,7 @@
 //! The store contract: what the core asks of a database.
 //!
 //! A database sees rows whose bodies are sealed, and the few columns rows are found by. It decides
-//! nothing and never holds a secret in the clear, so that another one (PostgreSQL through DBI) can
+//! nothing and never holds a secret in the clear, so that another one (PostgreSQL) can
 //! take SQLite's place. Keys are logical: no database-made row number is part of one.
 
 use std::{path::Path, thread, time::Duration};
