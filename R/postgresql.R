@@ -57,7 +57,7 @@
 #' Support for PostgreSQL is not built in unless it is asked for: with libpq installed (Debian:
 #' `libpq-dev`), install the package from its source with the environment variable
 #' `MXCRYPT_FEATURES=postgres`. Otherwise an address is an error of class
-#' `mx_error_store_unsupported`. It is tested with PostgreSQL 15.
+#' `mx_error_store_unsupported`. The tests run with PostgreSQL 15.
 #' @family the store
 #' @name mxcrypt_postgresql
 #' @examples
