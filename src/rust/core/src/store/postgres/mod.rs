@@ -326,7 +326,7 @@ fn store_number(pooled: &Pooled, name: &str, id: [u8; 16]) -> Result<i64> {
     let number = rows.integer(0, 0).ok_or_else(gone)?;
     // Workers that ended. One that is still there writes its row with its next commit.
     let sql = "DELETE FROM mxcrypt.worker \
-               WHERE store = $1 AND committed_at < now() - interval '1 day'";
+               WHERE store = $1 AND committed_at < now() - interval '30 days'";
     pooled.connection.query(sql, &[Parameter::Integer(number)]).map_err(refusal)?;
     Ok(number)
 }
