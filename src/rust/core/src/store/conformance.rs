@@ -1,6 +1,7 @@
 //! What every database must do that stores are kept in: the same tests over SQLite and over PostgreSQL.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -264,6 +265,75 @@ fn many_rows_are_written_in_one_transaction(place: &dyn Place) {
     database.commit().unwrap();
 }
 
+/// What a database remembers of earlier transactions must be so still: nothing that another changed meanwhile, and
+/// nothing that was undone. Three take turns at random, beside a map that is known to be right.
+fn nobody_sees_what_is_no_longer_so(place: &dyn Place) {
+    type Model = (BTreeMap<i64, (String, u8)>, i64);
+    let mut all = [place.open(), place.open(), place.open()];
+    let mut model: Model = Model::default();
+    let mut state = 7_u64;
+    let mut up_to = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % below
+    };
+    for _ in 0..250 {
+        let database = all[up_to(3) as usize].as_mut();
+        let mut inside = model.clone();
+        database.begin(DURABLE).unwrap();
+        for _ in 0..up_to(8) {
+            let (number, room_id) = (up_to(6) as i64, format!("!{}", up_to(3)));
+            match up_to(9) {
+                0 | 1 => {
+                    let (plain, body) = ([room_id.as_str().into(), "s".into()], up_to(250) as u8);
+                    database.put(&OUTBOX, &[number.into()], &plain, &[body]).unwrap();
+                    inside.0.insert(number, (room_id, body));
+                }
+                2 => {
+                    let deleted = database.delete(&OUTBOX, &Query::equal("number", number));
+                    let was = usize::from(inside.0.remove(&number).is_some());
+                    assert_eq!(deleted.unwrap(), was);
+                }
+                3 => {
+                    database.delete(&OUTBOX, &Query::equal("room_id", &*room_id)).unwrap();
+                    inside.0.retain(|_, (of_row, _)| *of_row != room_id);
+                }
+                4 => {
+                    inside.1 += 1;
+                    database.set_number("counter", inside.1).unwrap();
+                }
+                5 => assert_eq!(database.last_number("counter").unwrap(), inside.1),
+                6 => {
+                    let row = database.get(&OUTBOX, &[number.into()]).unwrap();
+                    let found = row.map(|row| (row.plain[0].clone(), row.body));
+                    let wanted = inside.0.get(&number);
+                    let wanted =
+                        wanted.map(|(room_id, body)| (room_id.as_str().into(), vec![*body]));
+                    assert_eq!(found, wanted);
+                }
+                7 => {
+                    let query = Query::equal("room_id", &*room_id);
+                    let rows = database.select(&OUTBOX, &query).unwrap();
+                    let of_room = inside.0.iter().filter(|(_, (of_row, _))| *of_row == room_id);
+                    assert!(numbers(&rows).iter().eq(of_room.map(|(number, _)| number)));
+                    assert_eq!(database.count(&OUTBOX, &query).unwrap(), rows.len());
+                }
+                _ => {
+                    let rooms = database.texts(&OUTBOX, "room_id", &Query::all()).unwrap();
+                    let wanted: BTreeSet<_> =
+                        inside.0.values().map(|(room_id, _)| room_id).collect();
+                    assert!(rooms.iter().eq(wanted));
+                }
+            }
+        }
+        if up_to(4) == 0 {
+            database.rollback();
+        } else {
+            database.commit().unwrap();
+            model = inside;
+        }
+    }
+}
+
 /// All of it, each in a place of its own.
 pub(super) fn conforms<P: Place>(new: impl Fn() -> P) {
     for rule in [
@@ -275,6 +345,7 @@ pub(super) fn conforms<P: Place>(new: impl Fn() -> P) {
         transactions_come_one_after_the_other,
         who_begins_waits_for_the_one_inside,
         many_rows_are_written_in_one_transaction,
+        nobody_sees_what_is_no_longer_so,
     ] {
         rule(&new());
     }

@@ -104,6 +104,19 @@ impl Query {
         self
     }
 
+    /// The key of the only row that can be wanted, where all of it is named and nothing else.
+    #[cfg(feature = "postgres")]
+    pub(super) fn key(&self, table: &Table) -> Option<Vec<Value>> {
+        let Self { equal, among, after: None, until: None, limit: None } = self else {
+            return None;
+        };
+        if !among.is_empty() || equal.len() != table.key.len() {
+            return None;
+        }
+        let value = |column| equal.iter().find(|(name, _)| name == column).map(|(_, value)| value);
+        table.key.iter().map(|column| value(column).cloned()).collect()
+    }
+
     /// Whether a row is wanted, for databases without a language of their own. `value` says what
     /// stands in a column.
     pub fn admits<'a>(&self, value: impl Fn(&str) -> Option<&'a Value>) -> bool {
@@ -131,7 +144,7 @@ impl Query {
 }
 
 /// A row as a database holds it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Row {
     /// The values of the key columns.
     pub key: Vec<Value>,

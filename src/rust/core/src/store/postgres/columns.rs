@@ -136,6 +136,11 @@ pub(super) fn bytes(rows: &Rows, number: usize, column: usize) -> Result<&[u8]> 
     rows.bytes(number, column).ok_or_else(another_schema)
 }
 
+/// Bytes, in a statement that is written in full.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 pub(super) fn another_schema() -> Error {
     Error::new(Kind::Store, "The tables of the schema mxcrypt are not those of this package.")
 }

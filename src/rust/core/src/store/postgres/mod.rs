@@ -10,6 +10,7 @@
 //! writes with its transaction, says whether it happened.
 
 mod address;
+mod cache;
 mod columns;
 mod lock;
 mod long_texts;
@@ -29,18 +30,25 @@ use mxcrypt_postgres_client::{Failure, Parameter, Rows};
 
 pub use self::{address::Address, lock::Lock};
 use self::{
-    columns::{Condition, another_schema},
+    cache::{Answer, Cache},
+    columns::{Condition, another_schema, hex},
     pending::Pending,
     pool::Pooled,
 };
-use super::database::{Database, Durability, Query, Row, Table, Value};
+use super::{
+    database::{Database, Durability, Query, Row, Table, Value},
+    place,
+};
 use crate::{
     error::{Error, Kind, Result},
     primitives::seal::random_bytes,
 };
 
 /// The numbered steps to the schema of this version, oldest first.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/postgres/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/postgres/0001_initial.sql"),
+    include_str!("../migrations/postgres/0002_last_commit.sql"),
+];
 /// Keeps two processes from bringing the schema up to date at once: any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x6d78_6372_7970_7400;
 
@@ -69,6 +77,7 @@ pub(crate) struct Postgres {
     worker: [u8; 16],
     commits: i64,
     open: Option<Open>,
+    cache: RefCell<Cache>,
 }
 
 /// A transaction.
@@ -78,6 +87,8 @@ struct Open {
     /// Whether there is something that is told when it is committed.
     wrote: Cell<bool>,
     awaited: bool,
+    /// The version of the schema.
+    schema: usize,
 }
 
 /// The database of the store at `address`, made when it is not there.
@@ -102,7 +113,14 @@ impl Postgres {
             pool::give_back(&address.server, pooled);
         }
         let worker = random_bytes()?;
-        Ok(Self { server: address.server.clone(), store: found?, worker, commits: 0, open: None })
+        Ok(Self {
+            server: address.server.clone(),
+            store: found?,
+            worker,
+            commits: 0,
+            open: None,
+            cache: RefCell::default(),
+        })
     }
 
     /// Whether there is a store at `address`. Nothing is made.
@@ -144,7 +162,9 @@ impl Postgres {
              SET LOCAL lock_timeout = {}; \
              SET LOCAL idle_in_transaction_session_timeout = {}; \
              SET LOCAL synchronous_commit = {}; \
-             SELECT (awaited_until > now())::int FROM mxcrypt.store WHERE number = {} FOR UPDATE",
+             SELECT (awaited_until > now())::int, encode(last_commit, 'hex'), \
+             (SELECT number FROM mxcrypt.version) \
+             FROM mxcrypt.store WHERE number = {} FOR UPDATE",
             LOCK_LIMIT.as_millis(),
             IDLE_LIMIT.as_millis(),
             match durability {
@@ -158,12 +178,17 @@ impl Postgres {
                 roll_back(&self.server, pooled);
                 Ok(None)
             }
-            Ok(rows) => Ok(Some(Open {
-                awaited: rows.bytes(0, 0) == Some(b"1"),
-                pooled,
-                pending: RefCell::default(),
-                wrote: Cell::new(false),
-            })),
+            Ok(rows) => {
+                let text = |column| rows.bytes(0, column).unwrap_or_default();
+                self.cache.borrow_mut().begin(&String::from_utf8_lossy(text(1)));
+                Ok(Some(Open {
+                    awaited: text(0) == b"1",
+                    schema: String::from_utf8_lossy(text(2)).parse().unwrap_or(0),
+                    pooled,
+                    pending: RefCell::default(),
+                    wrote: Cell::new(false),
+                }))
+            }
             Err(failure) => {
                 if failure.is_lost {
                     pool::forget(&self.server);
@@ -186,33 +211,43 @@ impl Postgres {
         self.transaction()?.pooled.connection.query(sql, parameters).map_err(refusal)
     }
 
-    /// Writes the rows of a table that wait. What reads them comes after this.
+    /// Writes the rows that wait, if some are of `table`: what reads them comes after this.
     fn write_pending(&self, table: &Table) -> Result<()> {
-        let waiting = self.transaction()?.pending.borrow_mut().take(table.name);
-        match waiting {
-            Some(rows) => rows.write(self.store, |sql, parameters| self.query(sql, parameters)),
-            None => Ok(()),
-        }
+        if self.transaction()?.pending.borrow().has(table) { self.write_rows() } else { Ok(()) }
     }
 
-    /// What is sent to commit a transaction: its number, and a notification.
+    fn write_rows(&self) -> Result<()> {
+        let mut pending = self.transaction()?.pending.borrow_mut();
+        pending.write_rows(self.store, |sql, parameters| self.query(sql, parameters))
+    }
+
+    /// The last commit of this object, as the row of the store names it.
+    fn last_commit(&self) -> String {
+        hex(&self.worker) + &hex(&self.commits.to_be_bytes())
+    }
+
+    /// What is sent to commit a transaction: the counters, its number, and a notification.
     fn commit_statements(&self, open: &Open) -> String {
         if !open.wrote.get() {
             return "COMMIT".to_owned();
         }
-        let worker: String = self.worker.iter().map(|byte| format!("{byte:02x}")).collect();
         let notify = if open.awaited {
             format!("NOTIFY {}; ", notifications::channel(self.store))
         } else {
             String::new()
         };
         format!(
-            "INSERT INTO mxcrypt.worker (store, worker, commits, committed_at) \
-             VALUES ({}, decode('{worker}', 'hex'), {}, now()) \
+            "{}INSERT INTO mxcrypt.worker (store, worker, commits, committed_at) \
+             VALUES ({store}, decode('{}', 'hex'), {}, now()) \
              ON CONFLICT (store, worker) \
              DO UPDATE SET commits = excluded.commits, committed_at = excluded.committed_at; \
+             UPDATE mxcrypt.store SET last_commit = decode('{}', 'hex') WHERE number = {store}; \
              {notify}COMMIT",
-            self.store, self.commits,
+            open.pending.borrow().numbers_statement(self.store),
+            hex(&self.worker),
+            self.commits,
+            self.last_commit(),
+            store = self.store,
         )
     }
 
@@ -236,6 +271,46 @@ impl Postgres {
         let commits = asked.map_err(refusal)?.integer(0, 0).unwrap_or(0);
         roll_back(&self.server, pooled);
         Ok(commits == self.commits)
+    }
+
+    /// Commits, and finds out whether it happened where the connection broke.
+    fn end(&self, open: Open) -> Result<()> {
+        let wrote = open.wrote.get();
+        match open.pooled.connection.run(&self.commit_statements(&open)) {
+            // The server says ROLLBACK to a COMMIT after a statement that failed.
+            Ok(rows) if rows.command() != "COMMIT" => {
+                pool::give_back(&self.server, open.pooled);
+                Err(Error::new(Kind::Store, "The database undid the transaction."))
+            }
+            Ok(_) => {
+                pool::give_back(&self.server, open.pooled);
+                Ok(())
+            }
+            Err(_) if !wrote => {
+                pool::forget(&self.server);
+                Ok(())
+            }
+            Err(failure) if failure.is_lost || is_passing(&failure.code) => {
+                drop(open);
+                pool::forget(&self.server);
+                match self.find_out() {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(pool::unreachable(&failure)),
+                    Err(error) => Err(Error::new(
+                        Kind::Store,
+                        format!(
+                            "The connection to the store's database broke while it was saving, and it \
+                             is not known whether it did. {}",
+                            error.message
+                        ),
+                    )),
+                }
+            }
+            Err(failure) => {
+                roll_back(&self.server, open.pooled);
+                Err(refusal(failure))
+            }
+        }
     }
 
     /// As [`Postgres::was_committed`], again when this connection breaks too.
@@ -267,14 +342,7 @@ fn migrate(pooled: &Pooled) -> Result<()> {
     let version = version(pooled)?;
     if version > MIGRATIONS.len() {
         let _ = connection.run("ROLLBACK");
-        return Err(Error::new(
-            Kind::StoreNewer,
-            format!(
-                "The database has stores of schema version {version}, this mxcrypt knows up to {}. \
-                 Install the version of mxcrypt that wrote them, or a newer one.",
-                MIGRATIONS.len()
-            ),
-        ));
+        return Err(newer(version));
     }
     let steps = MIGRATIONS.iter().skip(version).copied().collect::<String>();
     let first = if version == 0 {
@@ -302,6 +370,17 @@ fn migrate(pooled: &Pooled) -> Result<()> {
         }
         refusal(failure)
     })
+}
+
+fn newer(version: usize) -> Error {
+    Error::new(
+        Kind::StoreNewer,
+        format!(
+            "The database has stores of schema version {version}, this mxcrypt knows up to {}. \
+             Install the version of mxcrypt that wrote them, or a newer one.",
+            MIGRATIONS.len()
+        ),
+    )
 }
 
 /// The version of the schema; zero where there is none.
@@ -373,6 +452,11 @@ impl Database for Postgres {
         loop {
             tries += 1;
             match self.try_to_begin(pool::take(&self.server)?, durability) {
+                // A newer mxcrypt on another machine has brought the schema up to date meanwhile.
+                Ok(Some(open)) if open.schema > MIGRATIONS.len() => {
+                    roll_back(&self.server, open.pooled);
+                    return Err(newer(open.schema));
+                }
                 Ok(Some(open)) => {
                     self.open = Some(open);
                     return Ok(());
@@ -389,54 +473,28 @@ impl Database for Postgres {
     }
 
     fn commit(&mut self) -> Result<()> {
-        let tables = self.transaction()?.pending.borrow().tables();
-        for table in tables {
-            if let Err(error) = self.write_pending(&table) {
-                self.rollback();
-                return Err(error);
-            }
+        if let Err(error) = self.write_rows() {
+            self.rollback();
+            return Err(error);
         }
         let Some(open) = self.open.take() else { return Ok(()) };
-        self.commits += i64::from(open.wrote.get());
-        match open.pooled.connection.run(&self.commit_statements(&open)) {
-            // The server says ROLLBACK to a COMMIT after a statement that failed.
-            Ok(rows) if rows.command() != "COMMIT" => {
-                pool::give_back(&self.server, open.pooled);
-                Err(Error::new(Kind::Store, "The database undid the transaction."))
-            }
-            Ok(_) => {
-                pool::give_back(&self.server, open.pooled);
-                Ok(())
-            }
-            Err(_) if !open.wrote.get() => {
-                pool::forget(&self.server);
-                Ok(())
-            }
-            Err(failure) if failure.is_lost || is_passing(&failure.code) => {
-                drop(open);
-                pool::forget(&self.server);
-                match self.find_out() {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err(pool::unreachable(&failure)),
-                    Err(error) => Err(Error::new(
-                        Kind::Store,
-                        format!(
-                            "The connection to the store's database broke while it was saving, and it \
-                             is not known whether it did. {}",
-                            error.message
-                        ),
-                    )),
-                }
-            }
-            Err(failure) => {
-                roll_back(&self.server, open.pooled);
-                Err(refusal(failure))
-            }
+        let wrote = open.wrote.get();
+        self.commits += i64::from(wrote);
+        let (last, committed) = (self.last_commit(), self.end(open));
+        let cache = self.cache.get_mut();
+        match &committed {
+            Ok(()) if wrote => cache.commit(last),
+            Ok(()) => {}
+            Err(_) => cache.clear(),
         }
+        committed
     }
 
     fn rollback(&mut self) {
         if let Some(open) = self.open.take() {
+            if open.wrote.get() {
+                self.cache.get_mut().clear();
+            }
             roll_back(&self.server, open.pooled);
         }
     }
@@ -456,35 +514,59 @@ impl Database for Postgres {
     }
 
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {
-        if let Some(row) = self.transaction()?.pending.borrow().get(table, key) {
+        let place = place(key);
+        if let Some(row) = self.transaction()?.pending.borrow().get(table, &place) {
             return Ok(Some(row));
+        }
+        if let Some(row) = self.cache.borrow().row(table, &place) {
+            return Ok(row);
         }
         let condition = Condition::of_key(self.store, table, key);
         let names = columns::names(table);
         let sql = format!("SELECT {names} FROM mxcrypt.{} WHERE {}", table.name, condition.sql);
         let rows = self.query(&sql, &condition.parameters())?;
-        if rows.is_empty() { Ok(None) } else { columns::row(table, &rows, 0).map(Some) }
+        let row = if rows.is_empty() { None } else { Some(columns::row(table, &rows, 0)?) };
+        self.cache.borrow_mut().keep_row(table, place, row.clone());
+        Ok(row)
     }
 
     fn put(&self, table: &Table, key: &[Value], plain: &[Value], body: &[u8]) -> Result<()> {
         let open = self.transaction()?;
         open.wrote.set(true);
-        let is_much = open.pending.borrow_mut().put(table, key, plain, body)?;
-        if is_much { self.write_pending(table) } else { Ok(()) }
+        let row = Row { key: key.to_vec(), plain: plain.to_vec(), body: body.to_vec() };
+        self.cache.borrow_mut().change_row(table, place(key), Some(row));
+        let is_much = open.pending.borrow_mut().put(table, key, plain, body);
+        if is_much { self.write_rows() } else { Ok(()) }
     }
 
     fn delete(&self, table: &Table, query: &Query) -> Result<usize> {
+        let key = query.key(table);
+        if let Some(key) = &key
+            && let Some(None) = self.cache.borrow().row(table, &place(key))
+        {
+            return Ok(0);
+        }
         self.write_pending(table)?;
         let condition = Condition::of(self.store, query);
         let sql = format!("DELETE FROM mxcrypt.{} WHERE {}", table.name, condition.sql);
         let deleted = self.query(&sql, &condition.parameters())?.changed();
-        if deleted > 0 {
-            self.transaction()?.wrote.set(true);
+        if deleted == 0 {
+            return Ok(0);
+        }
+        self.transaction()?.wrote.set(true);
+        let mut cache = self.cache.borrow_mut();
+        match key {
+            Some(key) => cache.change_row(table, place(&key), None),
+            None => cache.forget(table),
         }
         Ok(deleted)
     }
 
     fn select(&self, table: &Table, query: &Query) -> Result<Vec<Row>> {
+        let asked = format!("rows {query:?}");
+        if let Some(Answer::Rows(rows)) = self.cache.borrow().answer(table, &asked) {
+            return Ok(rows);
+        }
         self.write_pending(table)?;
         let condition = Condition::of(self.store, query);
         let sql = format!(
@@ -495,19 +577,34 @@ impl Database for Postgres {
             table.key.join(", "),
             query.limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}")),
         );
-        let rows = self.query(&sql, &condition.parameters())?;
-        (0..rows.len()).map(|number| columns::row(table, &rows, number)).collect()
+        let found = self.query(&sql, &condition.parameters())?;
+        let rows = (0..found.len()).map(|number| columns::row(table, &found, number));
+        let rows: Vec<Row> = rows.collect::<Result<_>>()?;
+        let bytes = rows.iter().map(cache::size).sum();
+        let answer = || Answer::Rows(rows.clone());
+        self.cache.borrow_mut().keep_answer(table, asked, bytes, answer);
+        Ok(rows)
     }
 
     fn count(&self, table: &Table, query: &Query) -> Result<usize> {
+        let asked = format!("count {query:?}");
+        if let Some(Answer::Count(count)) = self.cache.borrow().answer(table, &asked) {
+            return Ok(count);
+        }
         self.write_pending(table)?;
         let condition = Condition::of(self.store, query);
         let sql = format!("SELECT count(*) FROM mxcrypt.{} WHERE {}", table.name, condition.sql);
         let counted = self.query(&sql, &condition.parameters())?.integer(0, 0);
-        counted.map(|counted| counted as usize).ok_or_else(another_schema)
+        let count = counted.ok_or_else(another_schema)? as usize;
+        self.cache.borrow_mut().keep_answer(table, asked, 0, || Answer::Count(count));
+        Ok(count)
     }
 
     fn texts(&self, table: &Table, column: &str, query: &Query) -> Result<Vec<String>> {
+        let asked = format!("{column} {query:?}");
+        if let Some(Answer::Texts(texts)) = self.cache.borrow().answer(table, &asked) {
+            return Ok(texts);
+        }
         self.write_pending(table)?;
         let place = [table.key, table.plain].concat().iter().position(|name| *name == column);
         let place = place.ok_or_else(|| Error::new(Kind::Internal, "There is no such column."))?;
@@ -534,24 +631,31 @@ impl Database for Postgres {
                 _ => return Err(another_schema()),
             }
         }
+        let bytes = texts.iter().map(String::len).sum();
+        let answer = || Answer::Texts(texts.clone());
+        self.cache.borrow_mut().keep_answer(table, asked, bytes, answer);
         Ok(texts)
     }
 
     fn last_number(&self, counter: &'static str) -> Result<i64> {
+        if let Some(value) = self.transaction()?.pending.borrow().number(counter) {
+            return Ok(value);
+        }
+        if let Some(value) = self.cache.borrow().number(counter) {
+            return Ok(value);
+        }
         let sql = "SELECT value FROM mxcrypt.counter WHERE store = $1 AND name = $2";
         let parameters = [Parameter::Integer(self.store), Parameter::Bytes(counter.as_bytes())];
-        Ok(self.query(sql, &parameters)?.integer(0, 0).unwrap_or(0))
+        let value = self.query(sql, &parameters)?.integer(0, 0).unwrap_or(0);
+        self.cache.borrow_mut().keep_number(counter, value);
+        Ok(value)
     }
 
     fn set_number(&self, counter: &'static str, value: i64) -> Result<()> {
-        self.transaction()?.wrote.set(true);
-        let sql = "INSERT INTO mxcrypt.counter (store, name, value) VALUES ($1, $2, $3) \
-                   ON CONFLICT (store, name) DO UPDATE SET value = excluded.value";
-        let parameters = [
-            Parameter::Integer(self.store),
-            Parameter::Bytes(counter.as_bytes()),
-            Parameter::Integer(value),
-        ];
-        self.query(sql, &parameters).map(|_| ())
+        let open = self.transaction()?;
+        open.wrote.set(true);
+        open.pending.borrow_mut().set_number(counter, value);
+        self.cache.borrow_mut().keep_number(counter, value);
+        Ok(())
     }
 }

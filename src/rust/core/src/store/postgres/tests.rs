@@ -198,7 +198,7 @@ fn a_commit_whose_response_is_lost_is_looked_up() {
 
 #[test]
 fn a_connection_that_breaks_in_a_transaction_undoes_it() {
-    for word in ["BEGIN", "counter WHERE", "INSERT INTO mxcrypt.counter"] {
+    for word in ["BEGIN", "INSERT INTO mxcrypt.room", "INSERT INTO mxcrypt.counter"] {
         let through = store_at(&proxy(word, 4, Cut::After));
         let mut database = Postgres::open(&through).unwrap();
         for step in 1..=10 {
@@ -234,6 +234,68 @@ fn a_commit_that_stays_unknown_does_not_answer_for_the_next() {
     database.begin(Durability::Durable).unwrap();
     assert_eq!(database.last_number("count").unwrap(), 1);
     database.rollback();
+}
+
+/// Each question is a round trip: it is asked again only after another has written.
+#[test]
+fn what_is_known_is_not_asked_again() {
+    let through = store_at(&proxy("mxcrypt.room WHERE", 3, Cut::Before));
+    let mut database = Postgres::open(&through).unwrap();
+    let mut other = Postgres::open(&Address { server: server(), ..through.clone() }).unwrap();
+    count_up(&mut other).unwrap();
+    let mut read = || -> Result<(bool, usize)> {
+        database.begin(Durability::Durable)?;
+        let found = database.get(&ROOM, &["!1".into()])?.is_some();
+        let rows = database.select(&ROOM, &Query::all())?.len();
+        database.commit()?;
+        Ok((found, rows))
+    };
+    for _ in 0..5 {
+        assert_eq!(read().unwrap(), (true, 1));
+    }
+    count_up(&mut other).unwrap();
+    assert_eq!(read().unwrap_err().kind, Kind::StoreUnreachable, "the third question");
+    assert_eq!(read().unwrap(), (true, 2));
+}
+
+/// What a process keeps of a store with very much in it has an end.
+#[test]
+fn what_is_kept_of_a_store_is_bounded() {
+    let mut database = Postgres::open(&store_at(&server())).unwrap();
+    for first in 0..40 {
+        database.begin(Durability::Durable).unwrap();
+        for number in 0..50 {
+            let key = [format!("!{first}-{number}").as_str().into()];
+            database.put(&ROOM, &key, &[], &[7; 1000]).unwrap();
+            database.get(&ROOM, &key).unwrap().unwrap();
+        }
+        database.select(&ROOM, &Query::all().after("room_id", "!").limit(first)).unwrap();
+        database.commit().unwrap();
+        assert!(database.cache.borrow().bytes() <= cache::MOST_BYTES);
+    }
+}
+
+/// A worker that was not restarted when another machine got the next version: it would not keep to its rules.
+#[test]
+fn a_newer_schema_stops_those_who_do_not_know_it() {
+    let name = format!("newer_{}", u64::from_be_bytes(random_bytes().unwrap()));
+    let pooled = pool::take(&server()).unwrap();
+    pooled.connection.run(&format!("CREATE DATABASE {name}")).unwrap();
+    let place = Address {
+        server: server().replace("/postgres", &format!("/{name}")),
+        ..store_at(&server())
+    };
+    let mut database = Postgres::open(&place).unwrap();
+    count_up(&mut database).unwrap();
+    let there = pool::take(&place.server).unwrap();
+    there.connection.run("UPDATE mxcrypt.version SET number = number + 1").unwrap();
+    assert_eq!(count_up(&mut database).unwrap_err().kind, Kind::StoreNewer);
+    assert_eq!(Postgres::open(&place).err().unwrap().kind, Kind::StoreNewer);
+    there.connection.run("UPDATE mxcrypt.version SET number = number - 1").unwrap();
+    count_up(&mut database).unwrap();
+    drop((database, there));
+    pool::forget(&place.server);
+    pooled.connection.run(&format!("DROP DATABASE {name}")).unwrap();
 }
 
 /// Else who waited for the lock would take the step that another has just taken.
