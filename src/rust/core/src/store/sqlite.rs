@@ -103,6 +103,14 @@ impl Sqlite {
         Ok(id)
     }
 
+    /// The version of the schema.
+    fn version(&self) -> Result<usize> {
+        let mut statement =
+            self.connection.prepare_cached("PRAGMA user_version").map_err(refusal)?;
+        let version: u32 = statement.query_row([], |row| row.get(0)).map_err(refusal)?;
+        Ok(version as usize)
+    }
+
     fn statement(&self, verb: Verb, table: &Table) -> Arc<str> {
         let write = || match verb {
             Verb::Get => {
@@ -145,22 +153,7 @@ impl Sqlite {
 
     fn migrate(&mut self) -> Result<()> {
         self.begin(Durability::Durable)?;
-        let version: u32 = self
-            .connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(refusal)?;
-        let version = version as usize;
-        if version > MIGRATIONS.len() {
-            self.rollback();
-            return Err(Error::new(
-                Kind::StoreNewer,
-                format!(
-                    "The store is of schema version {version}, this mxcrypt knows up to {}. \
-                     Install the version of mxcrypt that wrote the store, or a newer one.",
-                    MIGRATIONS.len()
-                ),
-            ));
-        }
+        let version = self.version()?;
         for step in &MIGRATIONS[version..] {
             self.connection.execute_batch(step).map_err(refusal)?;
         }
@@ -233,7 +226,21 @@ impl ToSql for Value {
 impl Database for Sqlite {
     fn begin(&mut self, durability: Durability) -> Result<()> {
         self.set_durability(durability)?;
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(refusal)
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(refusal)?;
+        // A newer mxcrypt in another process may have brought it up to date since it was opened.
+        let version = self.version()?;
+        if version > MIGRATIONS.len() {
+            self.rollback();
+            return Err(Error::new(
+                Kind::StoreNewer,
+                format!(
+                    "The store is of schema version {version}, this mxcrypt knows up to {}. \
+                     Install the version of mxcrypt that wrote the store, or a newer one.",
+                    MIGRATIONS.len()
+                ),
+            ));
+        }
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -457,6 +464,20 @@ mod tests {
                 sqlite.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
             assert_eq!(set, level, "{durability:?}");
         }
+    }
+
+    /// It has begun before a newer mxcrypt was installed, and would write rows that this one no longer understands.
+    #[test]
+    fn a_newer_schema_stops_those_who_do_not_know_it() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("crypto.sqlite");
+        let (mut one, two) = (Sqlite::open(&path).unwrap(), Sqlite::open(&path).unwrap());
+        let set = |version: i64| two.connection.pragma_update(None, "user_version", version);
+        set(MIGRATIONS.len() as i64 + 1).unwrap();
+        assert_eq!(one.begin(Durability::Durable).unwrap_err().kind, Kind::StoreNewer);
+        set(MIGRATIONS.len() as i64).unwrap();
+        one.begin(Durability::Durable).unwrap();
+        one.commit().unwrap();
     }
 
     #[test]
