@@ -105,13 +105,12 @@ impl Pending {
         let mut inserts: Vec<String> =
             written.iter().map(|(table, rows)| insert(table, rows, &mut parameters)).collect();
         let Some(last) = inserts.pop() else { return Ok(()) };
-        let first: Vec<String> = inserts
-            .iter()
-            .enumerate()
-            .map(|(number, insert)| format!("written_{number} AS ({insert})"))
-            .collect();
-        let with = if first.is_empty() { "" } else { "WITH " };
-        query(&format!("{with}{} {last}", first.join(", ")), &parameters).map(|_| ())
+        let first = inserts.iter().enumerate();
+        let first: Vec<String> =
+            first.map(|(number, insert)| format!("written_{number} AS ({insert})")).collect();
+        let with =
+            if first.is_empty() { String::new() } else { format!("WITH {} ", first.join(", ")) };
+        query(&(with + &last), &parameters).map(|_| ())
     }
 }
 
