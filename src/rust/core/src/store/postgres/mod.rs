@@ -17,6 +17,7 @@ mod long_texts;
 mod notifications;
 mod pending;
 mod pool;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -43,14 +44,6 @@ use crate::{
     error::{Error, Kind, Result},
     primitives::seal::random_bytes,
 };
-
-/// The numbered steps to the schema of this version, oldest first.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../migrations/postgres/0001_initial.sql"),
-    include_str!("../migrations/postgres/0002_last_commit.sql"),
-];
-/// Keeps two processes from bringing the schema up to date at once: any number that nobody else uses.
-const MIGRATION_LOCK: i64 = 0x6d78_6372_7970_7400;
 
 /// Whatever an administrator has set as the default: others would see the rows as they were before the lock was waited
 /// for.
@@ -108,7 +101,8 @@ impl Postgres {
     /// The same. If there is no such store yet, its id will be `new_id`.
     pub(crate) fn open_with_id(address: &Address, new_id: [u8; 16]) -> Result<Self> {
         let pooled = pool::take_tested(&address.server)?;
-        let found = migrate(&pooled).and_then(|()| store_number(&pooled, &address.name, new_id));
+        let found = schema::migrate(&pooled)
+            .and_then(|()| schema::store_number(&pooled, &address.name, new_id));
         if found.is_ok() {
             pool::give_back(&address.server, pooled);
         }
@@ -331,85 +325,6 @@ impl Postgres {
     }
 }
 
-fn migrate(pooled: &Pooled) -> Result<()> {
-    let connection = &pooled.connection;
-    // Most often there is nothing to do, and no lock is needed to see that.
-    if version(pooled)? == MIGRATIONS.len() {
-        return Ok(());
-    }
-    let begun = connection.run(&format!("{BEGIN}; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"));
-    begun.map_err(refusal)?;
-    let version = version(pooled)?;
-    if version > MIGRATIONS.len() {
-        let _ = connection.run("ROLLBACK");
-        return Err(newer(version));
-    }
-    let steps = MIGRATIONS.iter().skip(version).copied().collect::<String>();
-    let first = if version == 0 {
-        "CREATE SCHEMA IF NOT EXISTS mxcrypt; \
-         CREATE TABLE mxcrypt.version (number bigint NOT NULL); \
-         INSERT INTO mxcrypt.version (number) VALUES (0);"
-    } else {
-        ""
-    };
-    let done = connection.run(&format!(
-        "{first} {steps} UPDATE mxcrypt.version SET number = {}; COMMIT",
-        MIGRATIONS.len()
-    ));
-    done.map(|_| ()).map_err(|failure| {
-        let _ = connection.run("ROLLBACK");
-        if failure.code == "42501" {
-            return Error::new(
-                Kind::Store,
-                format!(
-                    "The tables cannot be made: {}. Have somebody who may do it run \
-                     CREATE SCHEMA mxcrypt AUTHORIZATION your_user;",
-                    failure.message
-                ),
-            );
-        }
-        refusal(failure)
-    })
-}
-
-fn newer(version: usize) -> Error {
-    Error::new(
-        Kind::StoreNewer,
-        format!(
-            "The database has stores of schema version {version}, this mxcrypt knows up to {}. \
-             Install the version of mxcrypt that wrote them, or a newer one.",
-            MIGRATIONS.len()
-        ),
-    )
-}
-
-/// The version of the schema; zero where there is none.
-fn version(pooled: &Pooled) -> Result<usize> {
-    let there = "SELECT coalesce(to_regclass('mxcrypt.version')::oid::bigint, 0)";
-    let there = pooled.connection.query(there, &[]).map_err(refusal)?;
-    if there.integer(0, 0) == Some(0) {
-        return Ok(0);
-    }
-    let rows = pooled.connection.query("SELECT number FROM mxcrypt.version", &[]);
-    let number = rows.map_err(refusal)?.integer(0, 0).ok_or_else(another_schema)?;
-    usize::try_from(number).map_err(|_| another_schema())
-}
-
-/// The number of the store called `name`, which is made when it is not there.
-fn store_number(pooled: &Pooled, name: &str, id: [u8; 16]) -> Result<i64> {
-    let parameters = [Parameter::Bytes(name.as_bytes()), Parameter::Bytes(&id)];
-    let sql = "INSERT INTO mxcrypt.store (name, id) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-    pooled.connection.query(sql, &parameters).map_err(refusal)?;
-    let sql = "SELECT number FROM mxcrypt.store WHERE name = $1";
-    let rows = pooled.connection.query(sql, &parameters[..1]).map_err(refusal)?;
-    let number = rows.integer(0, 0).ok_or_else(gone)?;
-    // Workers that ended. One that is still there writes its row with its next commit.
-    let sql = "DELETE FROM mxcrypt.worker \
-               WHERE store = $1 AND committed_at < now() - interval '30 days'";
-    pooled.connection.query(sql, &[Parameter::Integer(number)]).map_err(refusal)?;
-    Ok(number)
-}
-
 fn roll_back(server: &str, pooled: Pooled) {
     // A connection on which this fails is of no more use, and closing it undoes the transaction too.
     if pooled.connection.run("ROLLBACK").is_ok() {
@@ -453,9 +368,9 @@ impl Database for Postgres {
             tries += 1;
             match self.try_to_begin(pool::take(&self.server)?, durability) {
                 // A newer mxcrypt on another machine has brought the schema up to date meanwhile.
-                Ok(Some(open)) if open.schema > MIGRATIONS.len() => {
+                Ok(Some(open)) if open.schema > schema::VERSION => {
                     roll_back(&self.server, open.pooled);
-                    return Err(newer(open.schema));
+                    return Err(schema::newer(open.schema));
                 }
                 Ok(Some(open)) => {
                     self.open = Some(open);
