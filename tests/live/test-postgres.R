@@ -1,6 +1,7 @@
 # Stores in PostgreSQL: what a cluster does with them.
 
-# How many messages each of two processes sends. Ten thousand take a quarter of an hour.
+# How many messages each of two processes sends, and how many are sent to them meanwhile. Ten thousand take
+# half an hour.
 each <- as.integer(Sys.getenv("MXCRYPT_TEST_MESSAGES", "120"))
 
 # What a process does: sends its texts, each once however often it is killed, and writes down what
@@ -85,14 +86,13 @@ test_that("processes on one device lose, double and fork nothing, whatever break
   }
   a <- start("a")
   b <- start("b")
-  theirs <- ceiling(each / 4)
-  for (i in seq_len(theirs)) {
+  for (i in seq_len(each)) {
     say(them, room, paste("theirs", i))
-    if (i == ceiling(theirs / 3)) {
+    if (i == ceiling(each / 8)) {
       b$kill()
       b <- start("b")
     }
-    if (i == ceiling(theirs / 2)) {
+    if (i == ceiling(each / 6)) {
       restart_postgres()
     }
   }
@@ -122,7 +122,7 @@ test_that("processes on one device lose, double and fork nothing, whatever break
   expect_equal(anyDuplicated(stats::na.omit(events$index)), 0L)
   # Each consumer was given all that the other side said. One that was killed between its
   # events and writing them down was given them before.
-  wanted <- paste("theirs", seq_len(theirs))
+  wanted <- paste("theirs", seq_len(each))
   expect_setequal(intersect(readLines(shown[["a"]]), wanted), wanted)
   given <- c(
     readLines(shown[["b"]]),
