@@ -120,15 +120,19 @@ test_that("processes on one device lose, double and fork nothing, whatever break
     expect_equal(mine, paste(name, seq_len(each)))
   }
   expect_equal(anyDuplicated(stats::na.omit(events$index)), 0L)
-  # Each consumer was given all that the other side said. One that was killed between its
-  # events and writing them down was given them before.
-  wanted <- paste("theirs", seq_len(each))
-  expect_setequal(intersect(readLines(shown[["a"]]), wanted), wanted)
-  given <- c(
-    readLines(shown[["b"]]),
-    mx_messages(alice, room, limit = 10 * each)$body
-  )
-  expect_true(all(wanted %in% given))
+  # Each consumer was given all that the other side said, once. The one that was killed is given again what
+  # it had from the last call, which it perhaps wrote down: these stand together.
+  given <- lapply(shown, function(file) {
+    match(readLines(file), paste("theirs", seq_len(each)), nomatch = 0L)
+  })
+  for (numbers in given) {
+    expect_setequal(setdiff(numbers, 0L), seq_len(each))
+  }
+  again <- lapply(given, function(numbers) {
+    numbers[duplicated(numbers) & numbers > 0L]
+  })
+  expect_equal(again[["a"]], integer())
+  expect_true(all(diff(again[["b"]]) == 1L))
   expect_gt(proxy$cuts(), 10)
 })
 
