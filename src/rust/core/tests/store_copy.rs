@@ -314,6 +314,31 @@ fn a_copy_takes_nobodys_place_and_one_that_fails_leaves_nothing() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_store_is_no_copy_of_itself_under_another_name() {
+    let scratch = Scratch::new();
+    let (store, copy) = (scratch.path().join("store"), scratch.path().join("copy"));
+    filled(&store);
+    location(&store).back_up(&copy, "today", true).unwrap();
+    for (real, link) in [(&store, "link"), (&copy, "other")] {
+        std::os::unix::fs::symlink(real, scratch.path().join(link)).unwrap();
+    }
+    let at = |name: &str| scratch.path().join(name);
+    for to in [at("store"), at("link"), at("store/../store")] {
+        let refused = location(&store).back_up(&to, "today", true).unwrap_err();
+        assert_eq!(refused.kind, Kind::Argument);
+        let refused = location(&store).move_to(NOW, &location(&to)).unwrap_err();
+        assert_eq!(refused.kind, Kind::Argument);
+    }
+    for to in [at("copy"), at("other"), at("copy/../copy")] {
+        let refused = location(&copy).restore(&to, true, |store| revive(store, NOW)).unwrap_err();
+        assert_eq!(refused.kind, Kind::Argument);
+    }
+    location(&store).open().unwrap();
+    location(&copy).restore(&at("restored"), true, |store| revive(store, NOW)).unwrap();
+}
+
+#[test]
 fn a_store_is_made_of_a_copy_which_stays_one() {
     let scratch = Scratch::new();
     let at = |name: &str| scratch.path().join(name);

@@ -31,9 +31,19 @@ impl Location {
     /// it is to be so: who has both reads everything.
     ///
     /// # Errors
-    /// [`Kind::Store`] when there is no store, or something at `to` already; those of [`Location::open`].
+    /// [`Kind::Store`] when there is no store, or one in a database, or something at `to` already; [`Kind::Argument`] when
+    /// that is the store itself; those of [`Location::open`].
     pub fn back_up(&self, to: &Path, made_at: &str, with_key: bool) -> Result<Copied> {
         self.check_exists()?;
+        if self.keeps_files() {
+            let message = format!(
+                "The store {} was not copied to {}: one in a database is copied with the tools of the database.",
+                self.name(),
+                to.display()
+            );
+            return Err(Error::new(Kind::Store, message));
+        }
+        self.check_is_elsewhere(to)?;
         let mut store = self.open()?;
         self.copy_to(&mut store, to, with_key, |copy| {
             let closure = Closure::Copy { made_at: made_at.to_owned() };
@@ -53,6 +63,7 @@ impl Location {
         revive: impl FnOnce(&mut Store) -> Result<()>,
     ) -> Result<Copied> {
         self.check_exists()?;
+        self.check_is_elsewhere(to)?;
         let mut store = self.open_closed()?;
         match store.read(|tx| tx.get_single::<Closure>()).map_err(wrong_key)? {
             Some(Closure::Copy { .. }) => self.copy_to(&mut store, to, with_key, revive),
@@ -61,6 +72,18 @@ impl Location {
                 Kind::Argument,
                 format!("{} is a store that is in use, and no copy.", self.name()),
             )),
+        }
+    }
+
+    /// Whether `to` is another directory than that of the store, under whatever name.
+    fn check_is_elsewhere(&self, to: &Path) -> Result<()> {
+        match (self.directory().canonicalize(), to.canonicalize()) {
+            (Ok(here), Ok(there)) if here == there => {
+                let message =
+                    format!("{} is {} itself. Name a new directory.", to.display(), self.name());
+                Err(Error::new(Kind::Argument, message))
+            }
+            _ => Ok(()),
         }
     }
 

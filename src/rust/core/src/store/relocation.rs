@@ -56,6 +56,16 @@ pub fn relocate(
     })
 }
 
+/// Whether both are one store. Else what is there has arrived, or nothing has: the id of a store that is used is the id of no
+/// other.
+fn is_same(source: &mut Store, target: &mut Store) -> Result<bool> {
+    let read =
+        |tx: &Transaction<'_>| Ok((whole::is_empty(tx.database)?, tx.get_single::<Closure>()?));
+    let here = source.read(read).map_err(wrong_key)?;
+    let is_used = matches!(here, (false, None | Some(Closure::Leaving { .. })));
+    Ok(is_used && target.read(read)? == here)
+}
+
 /// Step 1. Returns the id of the move, which is that of the move before if it is the same.
 fn leave(source: &mut Store, to: &str) -> Result<[u8; 16]> {
     let new_id = random_bytes()?;
@@ -163,6 +173,11 @@ impl Location {
         let mut target = to.open_empty(key.clone(), source.id())?;
         // In a directory that has another store, that is what there is to say.
         to.check_key(&key)?;
+        if is_same(&mut source, &mut target)? {
+            let message =
+                format!("The store is there already: {to_name} is another name of {from_name}.");
+            return Err(Error::new(Kind::Argument, message));
+        }
         relocate(&mut source, &mut target, (&from_name, &to_name), |source| {
             self.move_files(now, source, to)?;
             if self.keeps_files() || to.keeps_files() {
