@@ -103,6 +103,8 @@
 #' * `mx_error_store_locked`: Another process holds the store for too long.
 #' * `mx_error_store_unreachable`: The database of the store does not respond. Nothing was
 #'   changed.
+#' * `mx_error_store_refused`: The database of the store refuses you: a wrong password, or no
+#'   such user or database. It is not tried again.
 #' * `mx_error_store_unsupported`: This build keeps no stores in such a place; or a
 #'   listener cannot work behind a pooler: see [mxcrypt_postgresql].
 #' * `mx_error_store_missing`: The device has its keys in a store that is not there.
@@ -298,6 +300,10 @@ core <- function(value, call = caller_env()) {
     return(value)
   }
   code <- value[["code"]]
+  if (code == "interrupted") {
+    # As if R itself had noticed it.
+    rlang::interrupt()
+  }
   group <- if (startsWith(code, "store_")) "mx_error_store"
   mx_abort(value[["message"]], c(paste0("mx_error_", code), group), call = call)
 }

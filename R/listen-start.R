@@ -464,9 +464,14 @@ end_listener <- function(self, state) {
   self[["state"]] <- state
   self[["cancel_step"]]()
   self[["driver"]][["cancel"]]()
-  tryCatch(withdraw(self), mx_error = function(condition) {
-    self[["last_error"]] <- self[["last_error"]] %||% condition
-  })
+  tryCatch(
+    withdraw(self),
+    mx_error = function(condition) {
+      self[["last_error"]] <- self[["last_error"]] %||% condition
+    },
+    # It ends in any case.
+    interrupt = function(condition) NULL
+  )
   listeners <- the[["listeners"]]
   listeners[[lock_key(self[["lock"]])]] <- NULL
   the[["listeners"]] <- listeners

@@ -35,15 +35,19 @@
 #' breaks, or the database is started again, a call waits up to 30 seconds for it and is
 #' done again; if that happens while it saves, it finds out whether it was saved. An
 #' outage that lasts longer is
-#' an error of class `mx_error_store_unreachable`, which a listener survives.
+#' an error of class `mx_error_store_unreachable`, which a listener survives. Ctrl-C ends
+#' the wait. A database that refuses you, as for a wrong password, is asked once: the error is of
+#' class `mx_error_store_refused`, and ends a listener.
 #'
-#' The listeners of a process share a connection beside that of its calls. PgBouncer in
-#' the mode "transaction" gives none:
-#' sending and [mx_sync()] work behind it, listening is refused with
-#' `mx_error_store_unsupported`.
+#' The listeners of a process share a connection beside that of its calls. PgBouncer
+#' gives none: sending and [mx_sync()] work behind it, also in its mode "transaction"; listening is
+#' refused with `mx_error_store_unsupported`.
 #'
 #' Files wait in the database until they are uploaded. Files of an archive are kept on each machine,
 #' in the user's cache directory.
+#'
+#' Settings of your user or the database, such as `statement_timeout` or `search_path`, change
+#' nothing for a store, except that `default_transaction_read_only` must be off.
 #'
 #' @section What the database must not do:
 #' Go back in time. A copy that is restored, or a replica that is promoted before it has

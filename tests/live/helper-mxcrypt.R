@@ -97,6 +97,15 @@ start_r <- function(code) {
   processx::process$new("Rscript", c("-e", code), stderr = "|", cleanup = TRUE)
 }
 
+# Whether something becomes true within some seconds.
+comes_true <- function(condition, seconds = 60) {
+  end <- Sys.time() + seconds
+  while (!condition() && Sys.time() < end) {
+    Sys.sleep(0.1)
+  }
+  condition()
+}
+
 # That a process ends by itself, without an error.
 expect_ends_well <- function(process) {
   process$wait(60000)

@@ -34,6 +34,32 @@ restart_postgres <- function() {
   processx::run(server[["script"]], c("restart", server[["dir"]]))
 }
 
+# Stops the server and all that it is at, which then take everything and say nothing, until
+# the function that is returned is called.
+silence_postgres <- function(.local_envir = parent.frame()) {
+  file <- file.path(live_postgres()[["dir"]], "data", "postmaster.pid")
+  first <- as.integer(readLines(file)[[1L]])
+  children <- processx::run("pgrep", c("-P", first))[["stdout"]]
+  pids <- c(first, as.integer(strsplit(children, "\n")[[1L]]))
+  tools::pskill(pids, 19L)
+  wake <- function() tools::pskill(pids, 18L)
+  withr::defer(wake(), .local_envir)
+  wake
+}
+
+# Another program that is in a transaction after `sql`, until the function that is returned
+# is called.
+hold_in_postgres <- function(sql, .local_envir = parent.frame()) {
+  psql <- processx::process$new(
+    "psql",
+    live_postgres()[["address"]],
+    stdin = "|"
+  )
+  withr::defer(psql$kill(), .local_envir)
+  psql$write_input(sprintf("BEGIN; %s;\n", sql))
+  function() psql$kill()
+}
+
 # Cuts connections at every `every`-th commit. `address` is that of the server behind it;
 # `cuts()` ends it, and says how many there were.
 cutting_proxy <- function(every, .local_envir = parent.frame()) {
@@ -63,6 +89,7 @@ cutting_proxy <- function(every, .local_envir = parent.frame()) {
   behind <- sub(port, read(), address, fixed = TRUE)
   list(
     address = paste0(behind, "?sslmode=disable"),
+    kill = function() process$kill(),
     cuts = function() {
       close(process$get_input_connection())
       as.integer(read())

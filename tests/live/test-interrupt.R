@@ -13,14 +13,6 @@ start_work <- function(path, code) {
   callr::r_bg(work, list(path, code))
 }
 
-comes_true <- function(condition, seconds = 60) {
-  end <- Sys.time() + seconds
-  while (!condition() && Sys.time() < end) {
-    Sys.sleep(0.1)
-  }
-  condition()
-}
-
 test_that("Ctrl-C ends a bot within 2 seconds, and it goes on afterwards", {
   alice <- live_client()
   bob <- live_client()
@@ -47,6 +39,42 @@ test_that("Ctrl-C ends a bot within 2 seconds, and it goes on afterwards", {
   mx_send_text(alice, room, "again")
   events <- mx_sync(bob)
   expect_true("again" %in% events$body)
+})
+
+test_that("Ctrl-C ends the wait for a store that another process writes to", {
+  alice <- live_client()
+  room <- mx_room_create(alice)
+  hold <- "import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute('BEGIN IMMEDIATE')
+print('held', flush=True)
+sys.stdin.read()"
+  file <- file.path(alice$store_dir, "crypto.sqlite")
+  holder <- processx::process$new(
+    "python3",
+    c("-c", hold, file),
+    stdin = "|",
+    stdout = "|"
+  )
+  withr::defer(holder$kill())
+  holder$poll_io(20000)
+  begun <- withr::local_tempfile()
+  withr::local_envvar(BEGUN = begun, ROOM = room)
+  process <- start_work(alice$path, function(client) {
+    file.create(Sys.getenv("BEGUN"))
+    mxcrypt::mx_send_text(client, Sys.getenv("ROOM"), "held up")
+  })
+  withr::defer(process$kill())
+  expect_true(comes_true(function() file.exists(begun)))
+  Sys.sleep(2)
+  expect_true(process$is_alive())
+  process$interrupt()
+  took <- system.time(process$wait(60000))[["elapsed"]]
+  expect_lt(took, 2)
+  expect_equal(process$get_result(), "interrupt")
+  holder$kill()
+  mx_send_text(alice, room, "after")
+  expect_equal(messages(mx_messages(alice, room))$body, "after")
 })
 
 test_that("processes that share an expired login renew it once", {

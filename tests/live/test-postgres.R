@@ -218,6 +218,99 @@ test_that("a bot moves to a database, and another machine goes on with it", {
   reads(them, room, "from a directory again")
 })
 
+test_that("Ctrl-C ends each wait for the database, and what was sent is sent once", {
+  proxy <- cutting_proxy(1000000L)
+  alice <- postgres_client(address = proxy[["address"]])
+  them <- live_stranger()
+  room <- mx_room_create(alice, invite = them$user_id)
+  them$call("join", roomId = room)
+  mx_sync(alice)
+  dir <- withr::local_tempdir()
+  send <- function(path, room, name, file) {
+    client <- mxcrypt::mx_client_load(path = path)
+    i <- 0
+    tryCatch(
+      repeat {
+        i <- i + 1
+        mxcrypt::mx_send_text(client, room, paste(name, i))
+        cat(i, file = file)
+      },
+      interrupt = function(condition) i,
+      error = function(condition) conditionMessage(condition)
+    )
+  }
+  environment(send) <- globalenv()
+  # Interrupts a process that sends while `begin()` is in its way, and returns the number of the
+  # message that it was at.
+  interrupted <- function(name, begin) {
+    file <- file.path(dir, name)
+    process <- callr::r_bg(send, list(alice$path, room, name, file))
+    withr::defer(process$kill())
+    expect_true(comes_true(function() file.exists(file)))
+    end <- begin()
+    Sys.sleep(2)
+    expect_true(process$is_alive())
+    process$interrupt()
+    took <- system.time(process$wait(60000))[["elapsed"]]
+    expect_lt(took, 4)
+    end()
+    process$get_result()
+  }
+  sql <- sprintf(
+    "SELECT FROM mxcrypt.store WHERE name = '%s' FOR UPDATE",
+    sub(".*store=", "", alice$store_dir)
+  )
+  reached <- c(
+    locked = interrupted("locked", function() hold_in_postgres(sql)),
+    silent = interrupted("silent", function() silence_postgres()),
+    away = interrupted("away", function() {
+      proxy$kill()
+      function() NULL
+    })
+  )
+  expect_type(reached, "double")
+  # What was saved goes out, from another process.
+  direct <- read_config(alice$path)
+  direct[["store_dir"]] <- paste0(
+    live_postgres()[["address"]],
+    "?store=",
+    sub(".*store=", "", alice$store_dir)
+  )
+  write_config(direct, alice$path)
+  alice <- mx_client_load(path = alice$path)
+  mx_send_text(alice, room, "the end")
+  reads(them, room, "the end")
+  bodies <- all_of(them, room)$body
+  for (name in names(reached)) {
+    mine <- bodies[startsWith(bodies, paste0(name, " ")) %in% TRUE]
+    n <- length(mine)
+    expect_equal(mine, paste(name, seq_len(n)))
+    # The one that it was at was saved, or was not.
+    expect_true(n %in% (reached[[name]] - 1:0), info = name)
+  }
+  expect_equal(sum(mx_store_check(alice)$damaged), 0)
+})
+
+test_that("a wrong password of the database is tried once", {
+  alice <- postgres_client()
+  log <- file.path(live_postgres()[["dir"]], "server.log")
+  refusals <- function() {
+    sum(grepl("FATAL:  password authentication failed", readLines(log)))
+  }
+  before <- refusals()
+  condition <- callr::r(
+    function(path) {
+      client <- mxcrypt::mx_client_load(path = path)
+      tryCatch(mxcrypt::mx_sync(client), error = identity)
+    },
+    list(alice$path),
+    env = c(callr::rcmd_safe_env(), PGPASSWORD = "wrong")
+  )
+  expect_s3_class(condition, "mx_error_store_refused")
+  expect_match(conditionMessage(condition), "PGPASSWORD", fixed = TRUE)
+  expect_equal(refusals(), before + 1)
+})
+
 test_that("behind a pooler all works but listening, which is refused", {
   alice <- postgres_client(address = live_postgres()[["pooler"]])
   them <- live_stranger()

@@ -69,6 +69,19 @@ test_that("a failure of the core has its group", {
   expect_equal(core(5), 5)
 })
 
+test_that("what the core stopped waiting for is an interrupt", {
+  failure <- structure(
+    list(code = "interrupted", message = "x"),
+    class = "mxcrypt_failure"
+  )
+  ended <- tryCatch(
+    core(failure),
+    interrupt = function(condition) "interrupt",
+    error = identity
+  )
+  expect_equal(ended, "interrupt")
+})
+
 test_that("a warning can have an error of the server as its cause", {
   cause <- catch(matrix_abort("M_X", "y", 500L, body = list(errcode = "M_X")))
   warning <- rlang::catch_cnd(

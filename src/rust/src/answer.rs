@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use extendr_api::prelude::*;
-use mxcrypt_core::{Error, Kind, Result};
+use mxcrypt_core::{Error, Kind, Result, store::interrupts};
 
-use crate::fork;
+use crate::{fork, interrupt};
 
 /// Does `work`; an error, and even a panic, becomes a value of class `mxcrypt_failure`.
 pub(crate) fn answer<T: Into<Robj>>(work: impl FnOnce() -> Result<T>) -> Robj {
+    interrupts::watch(interrupt::came);
     match catch_unwind(AssertUnwindSafe(|| fork::notice().and_then(|()| work()))) {
         Ok(Ok(value)) => value.into(),
         Ok(Err(error)) => failure(&error),

@@ -27,6 +27,7 @@ mod handle;
 mod heartbeats;
 mod identity;
 mod inbox;
+mod interrupt;
 mod json;
 mod judgement;
 mod key_backup;

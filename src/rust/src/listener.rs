@@ -34,6 +34,14 @@ fn key(place: &Robj, name: &Robj) -> Result<(String, String)> {
     Ok((arguments::text(place, "store")?, arguments::text(name, "name")?))
 }
 
+/// The name of a lock that this process has of the store at `place`, if it has one.
+pub(crate) fn lock_at(place: &str) -> Option<String> {
+    let name = |held: &mut Held| {
+        Ok(held.locks.keys().find(|(at, _)| at == place).map(|(_, name)| name.clone()))
+    };
+    on_held(name).unwrap_or_default()
+}
+
 /// Takes the lock `name` of a store for this process: FALSE while another one has it.
 #[extendr]
 fn listener_begin(place: Robj, name: Robj) -> Robj {

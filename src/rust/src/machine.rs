@@ -95,7 +95,20 @@ pub(crate) fn on<T: Into<Robj>>(
     handle: &Robj,
     mut work: impl FnMut(&mut Machine) -> Result<T>,
 ) -> Robj {
-    answer(|| with(handle, |open: &mut OpenMachine| over_breaks(|| work(open.here()?))))
+    on_place(handle, |machine, _| work(machine))
+}
+
+/// The same, with the place of the store.
+pub(crate) fn on_place<T: Into<Robj>>(
+    handle: &Robj,
+    mut work: impl FnMut(&mut Machine, &str) -> Result<T>,
+) -> Robj {
+    answer(|| {
+        with(handle, |open: &mut OpenMachine| {
+            let place = open.location.name();
+            over_breaks(|| work(open.here()?, &place))
+        })
+    })
 }
 
 #[extendr]

@@ -12,7 +12,8 @@ use crate::{
     answer::{number, optional_string, record, string, strings},
     arguments,
     clock::now,
-    machine::on,
+    listener,
+    machine::{on, on_place},
 };
 
 #[extendr]
@@ -38,14 +39,16 @@ fn machine_receive_sync(handle: Robj, since: Robj, body: Robj) -> Robj {
 /// Whose turn it is to ask the server for news: `came`, `theirs` or `ours`. `seen` is when the last sync was applied.
 #[extendr]
 fn machine_lease_sync(handle: Robj, seen: Robj, timeout: Robj, beside: Robj) -> Robj {
-    on(&handle, |machine| {
+    on_place(&handle, |machine, place| {
         let seen = match seen.is_null() {
             true => None,
             false => Some(arguments::whole(&seen, "seen")?),
         };
         let timeout = arguments::whole(&timeout, "timeout")?;
         let beside = arguments::flag(&beside, "beside")?;
-        let (whose, lease) = match machine.lease_sync(now(), seen, timeout, beside)? {
+        let lock = listener::lock_at(place);
+        let turn = machine.lease_sync(now(), seen, timeout, beside, lock.as_deref())?;
+        let (whose, lease) = match turn {
             SyncTurn::Came => ("came", None),
             SyncTurn::Theirs => ("theirs", None),
             SyncTurn::Ours(lease) => ("ours", lease),

@@ -57,6 +57,8 @@ pub enum Kind {
     StoreLocked,
     /// The server of the store does not respond, or the connection to it broke. Nothing was changed.
     StoreUnreachable,
+    /// The server of the store refuses this user. To try again is of no use, and can lock the account.
+    StoreRefused,
     /// There is a store, but its key is gone.
     StoreKeyMissing,
     /// The key is not the key of this store.
@@ -75,6 +77,8 @@ pub enum Kind {
     StoreCopy,
     /// The store was moved, or its move is not finished.
     StoreMoved,
+    /// The user ended a wait.
+    Interrupted,
     /// A defect of this package.
     Internal,
 }
@@ -107,6 +111,7 @@ impl Kind {
             Kind::Store => "store",
             Kind::StoreLocked => "store_locked",
             Kind::StoreUnreachable => "store_unreachable",
+            Kind::StoreRefused => "store_refused",
             Kind::StoreKeyMissing => "store_key_missing",
             Kind::StoreKeyWrong => "store_key_wrong",
             Kind::StoreNewer => "store_newer",
@@ -116,6 +121,7 @@ impl Kind {
             Kind::StoreTampered => "store_tampered",
             Kind::StoreCopy => "store_copy",
             Kind::StoreMoved => "store_moved",
+            Kind::Interrupted => "interrupted",
             Kind::Internal => "internal",
         }
     }

@@ -4,28 +4,29 @@
 //! the modes of TLS. It is a C library: this crate is where its calls are made safe, as `private-file` is for Windows.
 //!
 //! Everything is sent and received in binary form, as parameters, never as part of a statement.
+//!
+//! Whoever waits is asked every now and then whether they still do.
 
+mod cancelling;
+mod connecting;
 mod parameter;
 mod rows;
+mod socket;
 
 use std::{
+    cell::Cell,
     ffi::{CStr, CString, c_char, c_int, c_void},
     fmt,
-    ptr::{self, NonNull},
+    ptr::NonNull,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
 };
 
 pub use self::{parameter::Parameter, rows::Rows};
 
-/// What is set unless the address sets it: a server that is gone is noticed within half a minute, and not after
-/// the hours that the operating system waits.
-const DEFAULTS: &[(&CStr, &CStr)] = &[
-    (c"application_name", c"mxcrypt"),
-    (c"connect_timeout", c"10"),
-    (c"keepalives_idle", c"15"),
-    (c"keepalives_interval", c"5"),
-    (c"keepalives_count", c"3"),
-    (c"tcp_user_timeout", c"30000"),
-];
+/// How often whoever waits is asked.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Failure {
     pub message: String,
     /// Whether the connection is gone, so that nobody knows what the server did.
     pub is_lost: bool,
+    /// Whether it was not waited for. The connection is of no more use.
+    pub was_left: bool,
 }
 
 impl fmt::Display for Failure {
@@ -50,6 +53,9 @@ impl std::error::Error for Failure {}
 /// An open connection.
 pub struct Connection {
     raw: NonNull<pq_sys::PGconn>,
+    /// Whether whoever waits has had enough.
+    gives_up: fn() -> bool,
+    was_left: Cell<bool>,
 }
 
 // SAFETY: libpq allows a connection in any thread, in one at a time; nothing here can be called from two at once, as
@@ -61,34 +67,28 @@ unsafe extern "C" fn ignore(_: *mut c_void, _: *const pq_sys::PGresult) {}
 
 impl Connection {
     /// Connects to `address`, a connection URI or a string of keywords and values
-    /// (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING>).
+    /// (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING>), until `gives_up` says that nobody
+    /// waits any more. What waits for a statement asks it too.
     ///
     /// # Errors
-    /// When there is no connection; `is_lost` is true then.
-    pub fn open(address: &str) -> Result<Self, Failure> {
+    /// When there is no connection; `is_lost` is true then, and `code` says why if it was the server that refused it.
+    pub fn open(address: &str, gives_up: fn() -> bool) -> Result<Self, Failure> {
         let address = CString::new(address).map_err(|_| lost("The address has a NUL."))?;
-        let mut names: Vec<*const c_char> =
-            DEFAULTS.iter().map(|(name, _)| name.as_ptr()).collect();
-        let mut values: Vec<*const c_char> =
-            DEFAULTS.iter().map(|(_, value)| value.as_ptr()).collect();
-        // What the address sets takes the place of what stands before it.
-        for (name, value) in [(c"dbname", address.as_c_str()), (c"client_encoding", c"UTF8")] {
-            names.push(name.as_ptr());
-            values.push(value.as_ptr());
+        // In a thread of its own, because nothing ends a search for the address of a host. It ends by itself.
+        let (sender, receiver) = mpsc::channel();
+        let connect = move || {
+            let _ = sender.send(connecting::connect(&address, gives_up));
+        };
+        let thread = thread::Builder::new().name("mxcrypt-connect".to_owned()).spawn(connect);
+        thread.map_err(|error| lost(&error.to_string()))?;
+        loop {
+            match receiver.recv_timeout(GLANCE) {
+                Ok(connected) => return connected,
+                Err(RecvTimeoutError::Timeout) if gives_up() => return Err(left()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(lost("The connection failed.")),
+            }
         }
-        names.push(ptr::null());
-        values.push(ptr::null());
-        // SAFETY: two arrays of the same length of strings that end with NUL, ended by null pointers; they live
-        // until the call returns.
-        let raw = unsafe { pq_sys::PQconnectdbParams(names.as_ptr(), values.as_ptr(), 1) };
-        let raw = NonNull::new(raw).ok_or_else(|| lost("There is no memory for a connection."))?;
-        let connection = Self { raw };
-        if connection.is_lost() {
-            return Err(connection.failure());
-        }
-        // SAFETY: a receiver that touches nothing.
-        unsafe { pq_sys::PQsetNoticeReceiver(raw.as_ptr(), Some(ignore), ptr::null_mut()) };
-        Ok(connection)
     }
 
     /// Runs statements that are written in full, in one round trip. Returns the rows of the last, as text.
@@ -98,8 +98,7 @@ impl Connection {
     pub fn run(&self, statements: &str) -> Result<Rows, Failure> {
         let statements = statement(statements)?;
         // SAFETY: an open connection and a string that ends with NUL.
-        let result = unsafe { pq_sys::PQexec(self.raw.as_ptr(), statements.as_ptr()) };
-        self.rows(result)
+        self.done(|raw| unsafe { pq_sys::PQsendQuery(raw, statements.as_ptr()) })
     }
 
     /// Runs one statement. Returns its rows, in binary form.
@@ -110,11 +109,7 @@ impl Connection {
     /// Those of the statement.
     pub fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Rows, Failure> {
         let sql = statement(sql)?;
-        let too_large = |_| Failure {
-            code: String::new(),
-            message: "A statement has too much in it.".into(),
-            is_lost: false,
-        };
+        let too_large = |_| refused("A statement has too much in it.");
         let types: Vec<pq_sys::Oid> = parameters.iter().map(Parameter::type_number).collect();
         let bytes: Vec<_> = parameters.iter().map(Parameter::bytes).collect();
         let lengths = bytes.iter().map(|bytes| c_int::try_from(bytes.len()));
@@ -124,9 +119,9 @@ impl Connection {
         let count = c_int::try_from(parameters.len()).map_err(too_large)?;
         // SAFETY: four arrays of `count` items; `values` point to as many bytes as `lengths` say, and live until the
         // call returns.
-        let result = unsafe {
-            pq_sys::PQexecParams(
-                self.raw.as_ptr(),
+        self.done(|raw| unsafe {
+            pq_sys::PQsendQueryParams(
+                raw,
                 sql.as_ptr(),
                 count,
                 types.as_ptr(),
@@ -135,14 +130,14 @@ impl Connection {
                 formats.as_ptr(),
                 1,
             )
-        };
-        self.rows(result)
+        })
     }
 
     /// Whether the connection is gone, as far as is known.
     pub fn is_lost(&self) -> bool {
         // SAFETY: an open connection.
-        unsafe { pq_sys::PQstatus(self.raw.as_ptr()) != pq_sys::ConnStatusType::CONNECTION_OK }
+        let status = unsafe { pq_sys::PQstatus(self.raw.as_ptr()) };
+        self.was_left.get() || status != pq_sys::ConnStatusType::CONNECTION_OK
     }
 
     /// The number of the server's process, as it was said when the connection was made. A pooler says one of its own.
@@ -163,6 +158,9 @@ impl Connection {
     /// # Errors
     /// When the connection is gone.
     pub fn notification(&self) -> Result<Option<(String, bool)>, Failure> {
+        if self.was_left.get() {
+            return Err(left());
+        }
         // SAFETY: an open connection.
         if unsafe { pq_sys::PQconsumeInput(self.raw.as_ptr()) } == 0 {
             return Err(self.failure());
@@ -181,15 +179,53 @@ impl Connection {
         Ok(Some((channel, own)))
     }
 
-    fn rows(&self, result: *mut pq_sys::PGresult) -> Result<Rows, Failure> {
+    /// Sends something, and waits for its end. Returns the rows of the last statement.
+    fn done(&self, send: impl Fn(*mut pq_sys::PGconn) -> c_int) -> Result<Rows, Failure> {
+        if self.was_left.get() {
+            return Err(Failure { is_lost: true, ..left() });
+        }
+        let raw = self.raw.as_ptr();
+        if send(raw) == 0 {
+            return Err(self.failure());
+        }
+        let mut last = None;
+        loop {
+            // SAFETY: an open connection.
+            let (unsent, is_busy) = unsafe { (pq_sys::PQflush(raw), pq_sys::PQisBusy(raw) != 0) };
+            if unsent == 0 && !is_busy {
+                // SAFETY: an open connection.
+                match Rows::new(unsafe { pq_sys::PQgetResult(raw) }) {
+                    Some(rows) => last = Some(rows),
+                    None => break,
+                }
+                continue;
+            }
+            if unsent < 0 {
+                break;
+            }
+            if !socket::wait(raw, true, unsent > 0, GLANCE) && (self.gives_up)() {
+                self.was_left.set(true);
+                cancelling::cancel(raw);
+                return Err(left());
+            }
+            // Also where nothing came: TLS may have read it already.
+            // SAFETY: an open connection.
+            if unsafe { pq_sys::PQconsumeInput(raw) } == 0 {
+                break;
+            }
+        }
         // Where there is no result there was no memory for it, or no connection.
-        let Some(rows) = Rows::new(result) else { return Err(self.failure()) };
+        let Some(rows) = last else { return Err(self.failure()) };
         match rows.error() {
+            None if self.is_lost() => Err(self.failure()),
             None => Ok(rows),
             // What the server refuses has a code. Without one it is the library that failed to get a response.
-            Some((code, message)) => {
-                Err(Failure { is_lost: code.is_empty() || self.is_lost(), code, message })
-            }
+            Some((code, message)) => Err(Failure {
+                is_lost: code.is_empty() || self.is_lost(),
+                was_left: false,
+                code,
+                message,
+            }),
         }
     }
 
@@ -208,13 +244,17 @@ impl Drop for Connection {
 }
 
 fn lost(message: &str) -> Failure {
-    Failure { code: String::new(), message: message.to_owned(), is_lost: true }
+    Failure { is_lost: true, ..refused(message) }
+}
+
+fn left() -> Failure {
+    Failure { was_left: true, ..refused("Nobody waits any more.") }
+}
+
+fn refused(message: &str) -> Failure {
+    Failure { code: String::new(), message: message.to_owned(), is_lost: false, was_left: false }
 }
 
 fn statement(sql: &str) -> Result<CString, Failure> {
-    CString::new(sql).map_err(|_| Failure {
-        code: String::new(),
-        message: "A statement has a NUL.".into(),
-        is_lost: false,
-    })
+    CString::new(sql).map_err(|_| refused("A statement has a NUL."))
 }

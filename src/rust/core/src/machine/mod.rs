@@ -177,12 +177,14 @@ pub struct Machine {
     store: Store,
     /// The number of the lease on the long poll, while this process holds it.
     sync_lease: Option<i64>,
+    /// When it looked last whether the process lives that has it.
+    looked_at: Millis,
 }
 
 impl Machine {
     /// A machine over `store`.
     pub fn new(store: Store) -> Self {
-        Self { store, sync_lease: None }
+        Self { store, sync_lease: None, looked_at: Millis::MIN / 2 }
     }
 
     /// Waits until another process may have committed something, for at most `limit`: see

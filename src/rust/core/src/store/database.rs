@@ -4,8 +4,9 @@
 //! nothing and never holds a secret in the clear, so that another one (PostgreSQL) can
 //! take SQLite's place. Keys are logical: no database-made row number is part of one.
 
-use std::{path::Path, thread, time::Duration};
+use std::{path::Path, time::Duration};
 
+use super::interrupts;
 use crate::error::{Error, Kind, Result};
 
 /// How often [`Database::wait_for_commit`] looks, where a database does not tell.
@@ -186,8 +187,13 @@ pub trait Database: Send {
     /// Waits until another connection has committed something since this was last called, for at most `limit`. May
     /// return earlier: the caller looks whether there is what it waits for. Not called inside of a transaction.
     fn wait_for_commit(&mut self, limit: Duration) -> Result<()> {
-        thread::sleep(limit.min(LOOK_EVERY));
-        Ok(())
+        interrupts::sleep(limit.min(LOOK_EVERY))
+    }
+
+    /// Whether a process has the lock of this name (see [`super::Lock`]). True where that cannot be known.
+    fn is_held(&self, lock: &str) -> Result<bool> {
+        let _ = lock;
+        Ok(true)
     }
 
     /// What is wrong with the database below its rows, in words; nothing where it cannot say.
@@ -201,12 +207,8 @@ pub trait Database: Send {
     }
 
     /// Copies all of it to a new SQLite file at `path`, as it is at one time, while others use it.
-    fn back_up(&mut self, path: &Path) -> Result<()> {
-        let message = format!(
-            "No copy was made in {}: a store in a database server is copied with the tools of the server.",
-            path.display()
-        );
-        Err(Error::new(Kind::Store, message))
+    fn back_up(&mut self, _path: &Path) -> Result<()> {
+        Err(Error::new(Kind::Internal, "This database is not copied."))
     }
 
     /// The row `key`.

@@ -10,6 +10,7 @@ mod conformance;
 pub mod database;
 mod file_system;
 pub mod inspection;
+pub mod interrupts;
 mod kept_files;
 mod key_file;
 mod known_events;
@@ -450,6 +451,14 @@ impl Transaction<'_> {
         let number = self.last_number(counter)? + 1;
         self.numbers.borrow_mut().insert(counter, (number, true));
         Ok(number)
+    }
+
+    /// See [`Database::is_held`].
+    ///
+    /// # Errors
+    /// [`Kind::Store`]
+    pub fn is_held(&self, lock: &str) -> Result<bool> {
+        self.database.is_held(lock)
     }
 
     /// The number that was taken last; zero before the first.

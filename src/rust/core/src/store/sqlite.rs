@@ -5,7 +5,6 @@ use std::{
     collections::HashMap,
     path::Path,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -18,7 +17,7 @@ use rusqlite::{
 
 use super::{
     database::{Database, Durability, LOOK_EVERY, Query, Row, Table, Value},
-    file_system, private_file,
+    file_system, interrupts, private_file,
 };
 use crate::error::{Error, Kind, OrFail, Result};
 
@@ -50,6 +49,8 @@ pub(super) fn schema_version() -> usize {
 
 /// How long to wait for another process that is inside a transaction.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
+/// The pauses between its looks, in milliseconds; the last stands for all that follow.
+const PAUSES: [u64; 8] = [1, 2, 5, 10, 15, 20, 25, 50];
 
 /// A store in one SQLite file.
 pub(crate) struct Sqlite {
@@ -81,7 +82,8 @@ impl Sqlite {
             }
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(refusal)?;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(refusal)?;
+        connection.busy_handler(Some(patience())).map_err(refusal)?;
         let has_log = configure(&connection, path).map_err(refusal)?;
         let durability = Durability::Durable;
         let statements = RefCell::default();
@@ -167,9 +169,22 @@ impl Sqlite {
     }
 }
 
+/// Says whether to wait further for another process, and waits. SQLite's own wait cannot be interrupted.
+fn patience() -> impl FnMut(i32) -> bool + Send + 'static {
+    let mut begun = Instant::now();
+    move |looks| {
+        if looks == 0 {
+            begun = Instant::now();
+        }
+        let [.., longest] = PAUSES;
+        let pause = usize::try_from(looks).ok().and_then(|looks| PAUSES.get(looks));
+        let pause = Duration::from_millis(*pause.unwrap_or(&longest));
+        begun.elapsed() < LOCK_LIMIT && interrupts::sleep(pause).is_ok()
+    }
+}
+
 /// Returns whether the file has a write-ahead log.
 fn configure(connection: &Connection, path: &Path) -> rusqlite::Result<bool> {
-    connection.busy_timeout(LOCK_LIMIT)?;
     // A plan must not depend on the value that is bound: SQLite would compile the statement again
     // for each.
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -204,6 +219,7 @@ fn locked() -> Error {
 
 fn refusal(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) if interrupts::came() => interrupts::error(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => locked(),
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::new(
             Kind::Store,
@@ -273,8 +289,15 @@ impl Database for Sqlite {
                 self.data_version = version;
                 return Ok(());
             }
-            thread::sleep(left.min(LOOK_EVERY));
+            interrupts::sleep(left.min(LOOK_EVERY))?;
         }
+    }
+
+    fn is_held(&self, lock: &str) -> Result<bool> {
+        let path = self.connection.path().map(Path::new);
+        Ok(path
+            .and_then(Path::parent)
+            .is_none_or(|directory| super::lock::is_held(directory, lock)))
     }
 
     fn check(&mut self) -> Result<Vec<String>> {
@@ -305,7 +328,7 @@ impl Database for Sqlite {
             match backup.step(-1).map_err(refusal)? {
                 StepResult::Done => break,
                 _ if begun.elapsed() > LOCK_LIMIT => return Err(locked()),
-                _ => thread::sleep(Duration::from_millis(50)),
+                _ => interrupts::sleep(Duration::from_millis(50))?,
             }
         }
         drop(backup);
@@ -445,6 +468,8 @@ fn condition(query: &Query) -> (String, Vec<Value>) {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::store::scratch::Scratch;
 
@@ -508,6 +533,21 @@ mod tests {
         });
         assert!(wait(60_000) < Duration::from_secs(30));
         later.join().unwrap();
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait_for_another_process() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("crypto.sqlite");
+        let (mut one, mut two) = (Sqlite::open(&path).unwrap(), Sqlite::open(&path).unwrap());
+        one.begin(Durability::Durable).unwrap();
+        let begun = Instant::now();
+        interrupts::watch(|| true);
+        assert_eq!(two.begin(Durability::Durable).unwrap_err().kind, Kind::Interrupted);
+        assert!(begun.elapsed() < LOCK_LIMIT / 4);
+        one.commit().unwrap();
+        two.begin(Durability::Durable).unwrap();
+        two.commit().unwrap();
     }
 
     /// Rows come in the order of their key, which is no reason to visit all of a room for one.

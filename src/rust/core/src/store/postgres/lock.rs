@@ -35,10 +35,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Lock {
     /// Takes the lock `name` of a store; none while another has it.
     pub(in crate::store) fn take(address: &Address, name: &str) -> Result<Option<Self>> {
-        let digest = Sha256::new_with_prefix(address.name.as_bytes()).chain_update([0]);
-        let digest = digest.chain_update(name.as_bytes()).finalize();
-        let (key, _) = digest.split_first_chunk().unwrap_or((&[0; 8], &[]));
-        let key = i64::from_be_bytes(*key);
+        let key = key(&address.name, name);
         let holder = holder(&address.server)?;
         let mut here = locked(&holder);
         if here.keys.contains(&key) {
@@ -58,6 +55,24 @@ impl Lock {
         // Only a round trip tells.
         locked(&self.holder).connection.run("").is_ok()
     }
+}
+
+/// The number of the lock `name` of a store.
+fn key(store: &str, name: &str) -> i64 {
+    let digest = Sha256::new_with_prefix(store.as_bytes()).chain_update([0]);
+    let digest = digest.chain_update(name.as_bytes()).finalize();
+    let (key, _) = digest.split_first_chunk().unwrap_or((&[0; 8], &[]));
+    i64::from_be_bytes(*key)
+}
+
+/// Whether a process has the lock `name` of a store, as any connection to its server sees it.
+pub(super) fn is_held(connection: &Connection, store: &str, name: &str) -> Result<bool> {
+    let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 \
+               AND classid = (($1 >> 32) & 4294967295)::oid AND objid = ($1 & 4294967295)::oid \
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let counted =
+        connection.query(sql, &[Parameter::Integer(key(store, name))]).map_err(refusal)?;
+    Ok(counted.integer(0, 0) != Some(0))
 }
 
 impl Drop for Lock {
@@ -89,8 +104,8 @@ fn holder(server: &str) -> Result<Arc<Mutex<Holder>>> {
     if pooled.behind_pooler {
         return Err(Error::new(
             Kind::StoreUnsupported,
-            "A listener needs a connection of its own to the store's database, and a pooler in transaction \
-             mode gives none. Name the server itself, or a pooler in session mode.",
+            "A listener needs a connection of its own to the store's database, and a pooler gives none. Name \
+             the server itself.",
         ));
     }
     // A host that lost its power is noticed by the server, too.

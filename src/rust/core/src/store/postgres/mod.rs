@@ -23,7 +23,6 @@ mod tests;
 
 use std::{
     cell::{Cell, RefCell},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -38,7 +37,7 @@ use self::{
 };
 use super::{
     database::{Database, Durability, Query, Row, Table, Value},
-    place,
+    interrupts, place,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -55,6 +54,8 @@ const LOCK_LIMIT: Duration = Duration::from_secs(20);
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long is tried to find out whether a commit happened. By then the server has ended it, one way or the other.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(120);
+/// For how long an interrupt waits for the end of a commit. After that nobody knows whether there was one.
+const COMMIT_LIMIT: Duration = Duration::from_secs(10);
 /// How often a transaction is begun again after the server refused it for no fault of it.
 const MOST_TRIES: usize = 10;
 /// The pause before the second try; it grows with each.
@@ -63,6 +64,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// A store in PostgreSQL.
 pub(crate) struct Postgres {
     server: String,
+    name: String,
     /// The number of the store, which is in the key of each of its rows.
     store: i64,
     /// What this object is called in the table of workers, and the number of the commit that it tried last. One of
@@ -107,8 +109,10 @@ impl Postgres {
             pool::give_back(&address.server, pooled);
         }
         let worker = random_bytes()?;
+        let (server, name) = (address.server.clone(), address.name.clone());
         Ok(Self {
-            server: address.server.clone(),
+            server,
+            name,
             store: found?,
             worker,
             commits: 0,
@@ -152,15 +156,12 @@ impl Postgres {
         durability: Durability,
     ) -> std::result::Result<Option<Open>, Failure> {
         let begun = pooled.connection.run(&format!(
-            "{BEGIN}; \
-             SET LOCAL lock_timeout = {}; \
-             SET LOCAL idle_in_transaction_session_timeout = {}; \
+            "{BEGIN}; {}\
              SET LOCAL synchronous_commit = {}; \
              SELECT (awaited_until > now())::int, encode(last_commit, 'hex'), \
              (SELECT number FROM mxcrypt.version) \
              FROM mxcrypt.store WHERE number = {} FOR UPDATE",
-            LOCK_LIMIT.as_millis(),
-            IDLE_LIMIT.as_millis(),
+            pooled.settings,
             match durability {
                 Durability::Durable => "on",
                 Durability::Eventual => "off",
@@ -290,6 +291,7 @@ impl Postgres {
                 match self.find_out() {
                     Ok(true) => Ok(()),
                     Ok(false) => Err(pool::unreachable(&failure)),
+                    Err(error) if error.kind == Kind::Interrupted => Err(error),
                     Err(error) => Err(Error::new(
                         Kind::Store,
                         format!(
@@ -336,17 +338,25 @@ fn gone() -> Error {
     Error::new(Kind::Store, "The store is gone from its database.")
 }
 
-/// Whether the server ended a transaction for no fault of it: a deadlock, a conflict, a server that stops, starts, or is
-/// only a copy until it is made the main one.
+/// Whether the server ended a transaction for no fault of it: a deadlock, a conflict, an administrator, a server that stops,
+/// starts, or is only a copy until it is made the main one.
 fn is_passing(code: &str) -> bool {
-    matches!(code, "40001" | "40P01" | "25006" | "25P03" | "53300") || code.starts_with("57P")
+    matches!(code, "40001" | "40P01" | "25006" | "25P03" | "25P04" | "53300" | "57014")
+        || code.starts_with("57P")
 }
 
 fn refusal(failure: Failure) -> Error {
-    if failure.is_lost || is_passing(&failure.code) {
-        return pool::unreachable(&failure);
+    if failure.was_left {
+        return interrupts::error();
     }
     match failure.code.as_str() {
+        "25006" => Error::new(
+            Kind::StoreUnreachable,
+            "The database of the store cannot be written to: it is a replica, or default_transaction_read_only \
+             is on. Name the main server, or have it set off for your user: \
+             ALTER ROLE your_user SET default_transaction_read_only = off;",
+        ),
+        code if failure.is_lost || is_passing(code) => pool::unreachable(&failure),
         "55P03" => Error::new(
             Kind::StoreLocked,
             format!(
@@ -356,6 +366,15 @@ fn refusal(failure: Failure) -> Error {
             ),
         ),
         "53100" => Error::new(Kind::Store, "The disk of the store's database is full."),
+        "42501" => Error::new(
+            Kind::Store,
+            format!(
+                "The store cannot be used: {}. Have somebody who may do it run \
+                 GRANT USAGE ON SCHEMA mxcrypt TO your_user; \
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mxcrypt TO your_user;",
+                failure.message
+            ),
+        ),
         _ => Error::new(Kind::Store, format!("The store cannot be used: {}", failure.message)),
     }
 }
@@ -380,7 +399,7 @@ impl Database for Postgres {
                 Err(failure)
                     if tries < MOST_TRIES && (failure.is_lost || is_passing(&failure.code)) =>
                 {
-                    thread::sleep(PAUSE * tries as u32);
+                    interrupts::sleep(PAUSE * tries as u32)?;
                 }
                 Err(failure) => return Err(refusal(failure)),
             }
@@ -395,6 +414,7 @@ impl Database for Postgres {
         let Some(open) = self.open.take() else { return Ok(()) };
         let wrote = open.wrote.get();
         self.commits += i64::from(wrote);
+        let _held = interrupts::hold(COMMIT_LIMIT);
         let (last, committed) = (self.last_commit(), self.end(open));
         let cache = self.cache.get_mut();
         match &committed {
@@ -426,6 +446,10 @@ impl Database for Postgres {
 
     fn wait_for_commit(&mut self, limit: Duration) -> Result<()> {
         notifications::wait(&self.server, self.store, limit)
+    }
+
+    fn is_held(&self, lock: &str) -> Result<bool> {
+        lock::is_held(&self.transaction()?.pooled.connection, &self.name, lock)
     }
 
     fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>> {

@@ -8,12 +8,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     process,
     sync::{Mutex, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
-use super::pool::{self, Pooled};
-use crate::error::Result;
+use super::{
+    super::interrupts,
+    pool::{self, Pooled},
+    refusal,
+};
+use crate::error::{Kind, Result};
 
 /// How often is looked for what has come.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -56,27 +59,39 @@ pub(super) fn wait(server: &str, store: i64, limit: Duration) -> Result<()> {
             heard: BTreeSet::new(),
         },
     };
-    let is_news = !here.said.contains_key(&store);
-    // One that broke is not kept: the next call makes another, and the caller looks for itself.
-    if here.say(store).is_none() {
-        return Ok(());
-    }
-    if here.pooled.behind_pooler {
-        thread::sleep(limit.min(LOOK));
-    } else if !is_news {
-        while here.hear().is_some() && !here.heard.remove(&channel(store)) && Instant::now() < end {
-            thread::sleep(GLANCE.min(end.saturating_duration_since(Instant::now())));
+    match here.wait(store, end) {
+        // One that broke is not kept: the next call makes another, and the caller looks for itself.
+        Err(error) if matches!(error.kind, Kind::StoreUnreachable | Kind::StoreLocked) => {
+            return Ok(());
         }
+        Err(error) => return Err(error),
+        Ok(()) => {}
     }
     listening.insert(server.to_owned(), here);
     Ok(())
 }
 
 impl Listening {
+    fn wait(&mut self, store: i64, end: Instant) -> Result<()> {
+        let is_news = !self.said.contains_key(&store);
+        self.say(store)?;
+        let left = || end.saturating_duration_since(Instant::now());
+        if self.pooled.behind_pooler {
+            return interrupts::sleep(left().min(LOOK));
+        }
+        loop {
+            self.hear()?;
+            if is_news || self.heard.remove(&channel(store)) || left().is_zero() {
+                return Ok(());
+            }
+            interrupts::sleep(GLANCE.min(left()))?;
+        }
+    }
+
     /// Says that somebody waits for commits of a store, where that was not said of late.
-    fn say(&mut self, store: i64) -> Option<()> {
+    fn say(&mut self, store: i64) -> Result<()> {
         if self.said.get(&store).is_some_and(|at| at.elapsed() < SAY_AGAIN) {
-            return Some(());
+            return Ok(());
         }
         if !self.pooled.behind_pooler {
             let statements = format!(
@@ -84,17 +99,17 @@ impl Listening {
                  WHERE number = {store}",
                 channel(store)
             );
-            self.pooled.connection.run(&statements).ok()?;
+            self.pooled.connection.run(&statements).map_err(refusal)?;
         }
         self.said.insert(store, Instant::now());
-        Some(())
+        Ok(())
     }
 
-    /// Takes in what has come; none when the connection is gone.
-    fn hear(&mut self) -> Option<()> {
-        while let Some((channel, _)) = self.pooled.connection.notification().ok()? {
+    /// Takes in what has come.
+    fn hear(&mut self) -> Result<()> {
+        while let Some((channel, _)) = self.pooled.connection.notification().map_err(refusal)? {
             self.heard.insert(channel);
         }
-        Some(())
+        Ok(())
     }
 }

@@ -4,12 +4,12 @@ use std::{
     collections::BTreeMap,
     process,
     sync::{Mutex, MutexGuard, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
 use mxcrypt_postgres_client::{Connection, Failure};
 
+use super::{super::interrupts, IDLE_LIMIT, LOCK_LIMIT};
 use crate::error::{Error, Kind, Result};
 
 /// How long a server may be away: one that is started again is back by then.
@@ -25,6 +25,8 @@ pub(super) struct Pooled {
     /// Whether something stands between, which gives each transaction a server of its own: it passes on no
     /// notifications.
     pub(super) behind_pooler: bool,
+    /// What each transaction begins with: see [`settings`].
+    pub(super) settings: String,
 }
 
 static IDLE: Mutex<Idle> = Mutex::new(Idle { process: 0, connections: BTreeMap::new() });
@@ -89,36 +91,67 @@ pub(super) fn connect_within(server: &str, limit: Duration) -> Result<Pooled> {
     loop {
         match connect(server) {
             Ok(pooled) => return Ok(pooled),
-            Err(failure) if begun.elapsed() + pause > limit || is_final(&failure) => {
-                return Err(unreachable(&failure));
-            }
-            Err(_) => thread::sleep(pause),
+            Err(failure) if failure.was_left => return Err(interrupts::error()),
+            Err(failure) if is_final(&failure) => return Err(refused(&failure)),
+            Err(failure) if begun.elapsed() + pause > limit => return Err(unreachable(&failure)),
+            Err(_) => interrupts::sleep(pause)?,
         }
         pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 
 fn connect(server: &str) -> std::result::Result<Pooled, Failure> {
-    let connection = Connection::open(server)?;
+    let connection = Connection::open(server, interrupts::came)?;
     let asked = connection.query("SELECT pg_backend_pid()::bigint", &[])?;
     let behind_pooler = asked.integer(0, 0) != Some(i64::from(connection.server_process()));
-    Ok(Pooled { connection, behind_pooler })
+    let version = connection.server_version();
+    // What is set for a session behind a pooler stays set for others.
+    let settings = if behind_pooler {
+        settings("LOCAL", version)
+    } else {
+        connection.run(&settings("SESSION", version))?;
+        String::new()
+    };
+    Ok(Pooled { connection, behind_pooler, settings })
 }
 
-/// Whether waiting is of no use: a wrong password or a database that is not there stay so. libpq gives no code for these, so
-/// they are found by what they are not: a server that starts, stops, or has too many clients.
+/// Sets what an administrator may have set for the user, the database or the server, and what must not change what a store
+/// does: limits on its waits that are not its own, and where names are searched.
+fn settings(scope: &str, version: i32) -> String {
+    let mut settings = vec![
+        ("statement_timeout", 0),
+        ("lock_timeout", LOCK_LIMIT.as_millis()),
+        ("idle_in_transaction_session_timeout", IDLE_LIMIT.as_millis()),
+    ];
+    if version >= 140_000 {
+        settings.push(("idle_session_timeout", 0));
+    }
+    if version >= 170_000 {
+        settings.push(("transaction_timeout", 0));
+    }
+    let set = |(name, value)| format!("SET {scope} {name} = {value}; ");
+    let limits: String = settings.into_iter().map(set).collect();
+    format!("{limits}SET {scope} search_path = pg_catalog; ")
+}
+
+/// Whether waiting is of no use: a wrong password or a database that is not there stay so. The server says it with a code,
+/// libpq itself in words.
 fn is_final(failure: &Failure) -> bool {
-    let message = &failure.message;
-    [
-        "password authentication failed",
-        "no password supplied",
-        "does not exist",
-        "no pg_hba.conf entry",
-    ]
-    .iter()
-    .any(|refusal| message.contains(refusal))
-        || message.contains("certificate")
-        || message.contains("invalid ")
+    let (code, message) = (failure.code.as_str(), failure.message.as_str());
+    matches!(code, "28000" | "28P01" | "3D000" | "42501")
+        || ["does not exist", "no such database", "certificate", "invalid "]
+            .iter()
+            .any(|refusal| message.contains(refusal))
+}
+
+fn refused(failure: &Failure) -> Error {
+    let mut message = format!("The database of the store refuses: {}", failure.message);
+    if failure.code == "28P01" {
+        message.push_str(
+            " Its password is looked for in PGPASSWORD, ~/.pgpass and service files: see ?mxcrypt_postgresql.",
+        );
+    }
+    Error::new(Kind::StoreRefused, message)
 }
 
 /// Why the store cannot be reached.

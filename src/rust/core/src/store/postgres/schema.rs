@@ -23,8 +23,9 @@ pub(super) fn migrate(pooled: &Pooled) -> Result<()> {
     if version(pooled)? == VERSION {
         return Ok(());
     }
-    let begun = connection.run(&format!("{BEGIN}; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"));
-    begun.map_err(refusal)?;
+    let begun =
+        format!("{BEGIN}; {}SELECT pg_advisory_xact_lock({MIGRATION_LOCK})", pooled.settings);
+    connection.run(&begun).map_err(refusal)?;
     let version = version(pooled)?;
     if version > VERSION {
         let _ = connection.run("ROLLBACK");

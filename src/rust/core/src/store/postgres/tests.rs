@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
 };
 
 use super::{
@@ -369,9 +370,247 @@ fn a_server_that_is_not_there_or_refuses_is_said_so() {
     let wrong_user = server.replace("mxcrypt@", "nobody@");
     let no_database = server.replace("/postgres", "/elsewhere");
     for place in [wrong_user, no_database, format!("{server}?sslmode=nonsense")] {
-        assert_eq!(refused(&place, long).kind, Kind::StoreUnreachable, "{place}");
+        assert_eq!(refused(&place, long).kind, Kind::StoreRefused, "{place}");
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "what stays so is not tried again");
+}
+
+/// Passes everything on, and counts connections on which something is sent.
+fn counting_proxy(target: &str) -> (String, Arc<AtomicUsize>) {
+    let (before, rest) = target.split_once('@').unwrap();
+    let (host, database) = rest.split_once('/').unwrap();
+    let host = host.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&host).unwrap());
+            let ends = [(client.try_clone(), server.try_clone(), 1), (Ok(server), Ok(client), 0)];
+            for (from, to, counts) in ends {
+                let counted = counted.clone();
+                thread::spawn(move || {
+                    let (mut from, mut to) = (from.unwrap(), to.unwrap());
+                    let mut first = [0];
+                    if from.read(&mut first).is_ok_and(|bytes| bytes == 1) {
+                        counted.fetch_add(counts, Ordering::SeqCst);
+                        let _ = to.write_all(&first);
+                        let _ = std::io::copy(&mut from, &mut to);
+                    }
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    (format!("{before}@127.0.0.1:{port}/{database}"), count)
+}
+
+/// Where some wrong ones lock an account, each counts. libpq would try it again without TLS.
+#[test]
+fn a_wrong_password_is_tried_once() {
+    let scratch = Scratch::new();
+    let passwords = scratch.path().join("passwords");
+    drop(crate::store::private_file::replace(&passwords, b"*:*:*:*:wrong"));
+    let passwords = passwords.to_str().unwrap().replace('/', "%2F");
+    for place in [server(), env::var("MXCRYPT_TEST_POOLER").unwrap()] {
+        let (proxy, count) = counting_proxy(&place);
+        let address = Address::read(&format!("{proxy}?passfile={passwords}")).unwrap();
+        let refused = Postgres::open(&address).err().unwrap();
+        assert_eq!(refused.kind, Kind::StoreRefused);
+        let message = refused.message;
+        assert!(message.contains("authentication failed"), "{message}");
+        assert!(message.contains("pgpass") && !message.contains("auth.c"), "{message}");
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// A server that says in its own language why it refuses whoever comes, as the protocol has it. None here has German.
+fn refusing_server(code: &'static str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = client.read(&mut [0; 8192]);
+            let fields =
+                format!("SFATAL\0VFATAL\0C{code}\0MSo nicht\0Fauth.c\0L332\0Rauth_failed\0\0");
+            let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+            let _ = client.write_all(&[b"E".as_slice(), &length, fields.as_bytes()].concat());
+        }
+    });
+    (format!("postgresql://mxcrypt@127.0.0.1:{port}/postgres?sslmode=disable"), count)
+}
+
+#[test]
+fn a_refusal_is_known_in_any_language() {
+    for code in ["28P01", "28000", "3D000", "42501"] {
+        let (place, count) = refusing_server(code);
+        let refused = pool::connect_within(&place, Duration::from_secs(30)).err().unwrap();
+        assert_eq!(refused.kind, Kind::StoreRefused, "{refused}");
+        assert!(refused.message.contains("FATAL:  So nicht"), "{refused}");
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+    for code in ["53300", "57P03"] {
+        let (place, count) = refusing_server(code);
+        let away = pool::connect_within(&place, Duration::from_millis(500)).err().unwrap();
+        assert_eq!(away.kind, Kind::StoreUnreachable, "{away}");
+        assert!(count.load(Ordering::SeqCst) > 1);
+    }
+}
+
+/// The first host takes all and says nothing, as one without power behind a firewall does.
+#[test]
+fn a_host_that_is_silent_does_not_keep_the_next_from_being_asked() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap();
+    let hosts = server().replacen('@', &format!("@{silent},"), 1);
+    let pooled = pool::connect_within(&format!("{hosts}?connect_timeout=2"), pool::OUTAGE).unwrap();
+    assert!(pooled.connection.run("SELECT 1").is_ok());
+}
+
+/// Ends a wait within a second or so.
+fn expect_interrupt<T>(work: impl FnOnce() -> Result<T>) {
+    let begun = Instant::now();
+    assert_eq!(work().err().unwrap().kind, Kind::Interrupted);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn an_interrupt_ends_each_wait_for_the_database() {
+    let address = store_at(&server());
+    let (mut one, mut two) = (Postgres::open(&address).unwrap(), Postgres::open(&address).unwrap());
+    two.wait_for_commit(Duration::ZERO).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = listener.local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    interrupts::watch(|| true);
+    for place in [silent, closed] {
+        let place = Address::read(&format!("postgresql://mxcrypt@{place}/postgres")).unwrap();
+        expect_interrupt(|| Postgres::open(&place));
+        expect_interrupt(|| Lock::take(&place, "listen"));
+    }
+    expect_interrupt(|| two.wait_for_commit(Duration::from_secs(60)));
+    interrupts::watch(|| false);
+    thread::sleep(Duration::from_secs(1));
+    one.begin(Durability::Durable).unwrap();
+    one.set_number("count", 1).unwrap();
+    interrupts::watch(|| true);
+    expect_interrupt(|| two.begin(Durability::Durable));
+    interrupts::watch(|| false);
+    thread::sleep(Duration::from_secs(1));
+    one.commit().unwrap();
+    // What was left waits for nothing any more.
+    two.begin(Durability::Durable).unwrap();
+    assert_eq!(two.last_number("count").unwrap(), 1);
+    two.set_number("count", 2).unwrap();
+    interrupts::watch(|| true);
+    expect_interrupt(|| two.query("SELECT pg_sleep(60)::text::bytea", &[]));
+    two.rollback();
+    interrupts::watch(|| false);
+    thread::sleep(Duration::from_secs(1));
+    // The server was told that nobody waits, and has undone it.
+    one.begin(Durability::Durable).unwrap();
+    assert_eq!(one.last_number("count").unwrap(), 1);
+    one.rollback();
+}
+
+/// Who would be told that a commit was interrupted could not know what was saved.
+#[test]
+fn an_interrupt_waits_until_it_is_known_whether_it_was_committed() {
+    let through = store_at(&proxy("; COMMIT", 1, Cut::After));
+    let mut database = Postgres::open(&through).unwrap();
+    database.begin(Durability::Durable).unwrap();
+    database.set_number("count", 1).unwrap();
+    interrupts::watch(|| true);
+    database.commit().unwrap();
+    assert!(interrupts::came());
+    // One that nobody can find out does not keep R for ever.
+    let mut database = Postgres::open(&store_at(&server())).unwrap();
+    interrupts::watch(|| false);
+    thread::sleep(Duration::from_secs(1));
+    database.begin(Durability::Durable).unwrap();
+    database.set_number("count", 1).unwrap();
+    let end = "SELECT pg_terminate_backend(pg_backend_pid())";
+    assert!(database.query(end, &[]).is_err());
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    database.server = format!("postgresql://mxcrypt@{}/postgres", silent.local_addr().unwrap());
+    let begun = Instant::now();
+    interrupts::watch(|| true);
+    assert_eq!(database.commit().unwrap_err().kind, Kind::Interrupted);
+    assert!(begun.elapsed() < COMMIT_LIMIT + Duration::from_secs(3));
+}
+
+/// A database whose administrator has set this and that.
+fn odd_database(settings: &[&str]) -> String {
+    let name = format!("odd_{}", u64::from_be_bytes(random_bytes().unwrap()));
+    let pooled = pool::take(&server()).unwrap();
+    pooled.connection.run(&format!("CREATE DATABASE {name}")).unwrap();
+    for setting in settings {
+        pooled.connection.run(&format!("ALTER DATABASE {name} SET {setting}")).unwrap();
+    }
+    name
+}
+
+#[test]
+fn what_an_administrator_set_for_a_database_changes_nothing() {
+    let name = odd_database(&[
+        "statement_timeout = '100ms'",
+        "lock_timeout = '50ms'",
+        "idle_in_transaction_session_timeout = '100ms'",
+        "idle_session_timeout = '100ms'",
+        "search_path = nowhere, public, pg_catalog",
+        "bytea_output = escape",
+        "standard_conforming_strings = off",
+        "default_transaction_isolation = serializable",
+        "client_encoding = latin1",
+        "synchronous_commit = off",
+        "\"DateStyle\" = 'German'",
+        "row_security = off",
+    ]);
+    for place in [server(), env::var("MXCRYPT_TEST_POOLER").unwrap()] {
+        let place = place.replace("/postgres", &format!("/{name}"));
+        let address = store_at(&place);
+        let (mut one, mut two) =
+            (Postgres::open(&address).unwrap(), Postgres::open(&address).unwrap());
+        // What somebody put where names are searched first.
+        let trap = "CREATE OR REPLACE FUNCTION public.decode(text, text) RETURNS bytea LANGUAGE sql AS \
+                    $$ SELECT ''::bytea $$";
+        pool::take(&place).unwrap().connection.run(trap).unwrap();
+        one.begin(Durability::Durable).unwrap();
+        let waits = thread::spawn(move || {
+            two.begin(Durability::Durable).unwrap();
+            let number = two.last_number("count").unwrap();
+            two.rollback();
+            number
+        });
+        one.set_number("count", 1).unwrap();
+        thread::sleep(Duration::from_secs(1));
+        one.commit().unwrap();
+        assert_eq!(waits.join().unwrap(), 1);
+        let sql = "SELECT count(*) FROM mxcrypt.worker WHERE store = $1 AND worker = $2";
+        let worker = [Parameter::Integer(one.store), Parameter::Bytes(&one.worker)];
+        let pooled = pool::take(&place).unwrap();
+        assert_eq!(pooled.connection.query(sql, &worker).unwrap().integer(0, 0), Some(1));
+        if !pooled.behind_pooler {
+            let lock = Lock::take(&address, "listen").unwrap().unwrap();
+            one.wait_for_commit(Duration::ZERO).unwrap();
+            thread::sleep(Duration::from_millis(500));
+            assert!(lock.is_held());
+        }
+    }
+}
+
+#[test]
+fn a_database_that_only_reads_says_what_to_change() {
+    let name = odd_database(&["default_transaction_read_only = on"]);
+    let address = store_at(&server().replace("/postgres", &format!("/{name}")));
+    let refused = Postgres::open(&address).err().unwrap();
+    assert_eq!(refused.kind, Kind::StoreUnreachable);
+    assert!(refused.message.contains("default_transaction_read_only = off"), "{refused}");
 }
 
 #[test]
@@ -453,6 +692,14 @@ fn a_lock_is_one_processs_until_its_connection_ends() {
     let other = Address { server: server(), ..place.clone() };
     let lock = Lock::take(&place, "listen").unwrap().unwrap();
     assert!(lock.is_held());
+    let mut database = Postgres::open(&other).unwrap();
+    let mut is_held = |name: &str| {
+        database.begin(Durability::Eventual).unwrap();
+        let is_held = database.is_held(name).unwrap();
+        database.rollback();
+        is_held
+    };
+    assert!(is_held("listen") && !is_held("another"));
     assert!(Lock::take(&other, "listen").unwrap().is_none());
     assert!(Lock::take(&other, "another").unwrap().is_some());
     // Nor is it given twice to one process, and it can be taken once it is given back.
@@ -475,6 +722,7 @@ fn a_lock_is_one_processs_until_its_connection_ends() {
     pool::take(&server()).unwrap().connection.run(&end).unwrap();
     thread::sleep(Duration::from_millis(200));
     assert!(!lock.is_held(), "it ended with its connection, and that is noticed");
+    assert!(!is_held("listen"));
     assert!(Lock::take(&other, "listen").unwrap().is_some());
     let pooler = env::var("MXCRYPT_TEST_POOLER").unwrap();
     let refused = Lock::take(&store_at(&pooler), "listen").err().unwrap();
@@ -519,6 +767,49 @@ fn a_store_moves_between_a_directory_and_a_database() {
     assert_eq!(back.open().unwrap().transaction(|tx| tx.take_number("inbox")).unwrap(), 3);
     assert_eq!(damaged(&back), 0);
     // A store in a database is copied with the tools of the database.
-    let copied = in_database(given()).back_up(&at("copy"), "now", false);
-    assert!(copied.is_err() && !at("copy").exists());
+    let copied = in_database(given()).back_up(&at("copy"), "now", false).unwrap_err().message;
+    assert!(copied.contains(address.as_str()) && copied.contains("copy:"), "{copied}");
+    assert!(!at("copy").exists());
+}
+
+#[test]
+fn a_store_is_not_moved_to_itself_under_another_name() {
+    let scratch = Scratch::new();
+    let key = StoreKey::generate().unwrap();
+    let at = |place: &str| {
+        let location = Location::at(place, KeySource::Given(key.clone())).unwrap();
+        location.with_files_in(scratch.path().join("cache"))
+    };
+    let address = store_at(&server());
+    let mut store = at(address.as_str()).open().unwrap();
+    store.transaction(|tx| tx.take_number("inbox")).unwrap();
+    let pooler = env::var("MXCRYPT_TEST_POOLER").unwrap();
+    let others = [
+        address.as_str().replacen('@', "@127.0.0.1:1,", 1),
+        address.as_str().replace("postgresql:", "postgres:"),
+        format!("{}&connect_timeout=9", address.as_str()),
+        format!("{pooler}?store={}", address.name),
+    ];
+    for other in others {
+        let begun = Instant::now();
+        let refused = at(address.as_str()).move_to(1, &at(&other)).unwrap_err();
+        assert_eq!(refused.kind, Kind::Argument, "{refused}");
+        assert!(refused.message.contains(&other), "{refused}");
+        assert!(begun.elapsed() < LOCK_LIMIT / 2);
+        // Whoever uses it notices nothing.
+        store.transaction(|tx| tx.take_number("inbox")).unwrap();
+    }
+    // A move that was not finished is, and to another place.
+    store
+        .transaction(|tx| {
+            tx.put_single(&crate::store::Closure::Leaving { to: "x".into(), id: [1; 16] })
+        })
+        .unwrap();
+    let same = format!("{}&connect_timeout=9", address.as_str());
+    assert_eq!(at(address.as_str()).move_to(1, &at(&same)).unwrap_err().kind, Kind::Argument);
+    let elsewhere = store_at(&server());
+    at(address.as_str()).move_to(1, &at(elsewhere.as_str())).unwrap();
+    at(address.as_str()).move_to(1, &at(elsewhere.as_str())).unwrap();
+    let mut moved = at(elsewhere.as_str()).open().unwrap();
+    assert_eq!(moved.transaction(|tx| tx.take_number("inbox")).unwrap(), 6);
 }

@@ -116,6 +116,9 @@ pub struct SyncLease {
     pub begun: i64,
     /// When it expires.
     pub until: i64,
+    /// A lock that its process has, and loses when it ends.
+    #[serde(default)]
+    pub lock: Option<String>,
 }
 
 impl Single for SyncLease {
