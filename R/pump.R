@@ -90,6 +90,10 @@ pump_rounds <- function(
     and_then(round, function(round) {
       ended <<- any(ended, round[["ended"]])
       in_vain <<- is_in_vain(round, due, failed)
+      # What is sent after a sync may take until the next one is needed.
+      if (!in_vain && "send" %in% kinds_of(due)) {
+        syncs <<- 0
+      }
       failed[names(round[["failed"]])] <<- round[["failed"]]
       progress()
       idle_since <<- monotonic_time()
@@ -134,6 +138,10 @@ pump_rounds <- function(
       done = done
     )
   })
+}
+
+kinds_of <- function(due) {
+  vapply(due[["requests"]], function(request) request[["kind"]], "")
 }
 
 # Whether all that was due only failed again. It is left to the next call: a request

@@ -16,7 +16,7 @@ rounds_until_end <- function(due, failing) {
   next_requests <- function() {
     requests <- if (n < length(due)) due[[n + 1]] else due[[length(due)]]
     list(
-      requests = as.list(requests),
+      requests = lapply(requests, function(x) list(kind = "upload")),
       sync_first = FALSE,
       busy = FALSE,
       under_way = FALSE
@@ -32,6 +32,37 @@ test_that("requests that only fail again are not made for ever in one call", {
   expect_equal(rounds_until_end(list(1:2), list(c("upload 1", "upload 2"))), 2)
   taking_turns <- list("upload 1", "upload 2", "upload 1")
   expect_equal(rounds_until_end(list(1), taking_turns), 3)
+})
+
+test_that("a call that sends for long syncs as often as it needs to", {
+  # Before each of ten batches, as on a server that takes seconds for one.
+  due <- function(sends) {
+    n <- 0
+    local_replaced("sync_for_messages", function(client, call) {
+      n <<- n + 1
+      NULL
+    })
+    local_replaced("perform_all", function(client, machine, requests, call) {
+      list(failed = list(), ended = FALSE)
+    })
+    step <- 0
+    next_requests <- function() {
+      step <<- step + 1
+      is_over <- step > 20
+      list(
+        requests = if (step %% 2 == 0 && sends) list(list(kind = "send")),
+        sync_first = !is_over && step %% 2 == 1,
+        busy = FALSE,
+        under_way = FALSE
+      )
+    }
+    rounds <- get("pump_rounds", asNamespace("mxcrypt"))
+    rounds(NULL, NULL, next_requests, function() TRUE, 0, function() NULL, NULL)
+    n
+  }
+  expect_equal(due(sends = TRUE), 10)
+  # One that nothing follows is not made for ever.
+  expect_lte(due(sends = FALSE), 3)
 })
 
 test_that("what succeeds, or fails for the first time, goes on", {
