@@ -339,10 +339,10 @@ deliver_step <- function(self) {
     return(finish_round(self))
   }
   self[["is_idle"]] <- FALSE
-  if (is_for_handler(delivery[["event"]], self[["rules"]])) {
-    try_step(self, delivery)
+  if (is_passed_over(delivery)) {
+    next_step(self, deliver_step)
   } else {
-    delivered(self, delivery, FALSE)
+    try_step(self, delivery)
   }
 }
 

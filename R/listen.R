@@ -317,49 +317,67 @@ hand_over <- function(client, rules) {
   next_delivery <- deliveries(client, rules)
   handed <- 0
   while (!is.null(delivery <- next_delivery())) {
-    if (is_for_handler(delivery[["event"]], rules)) {
+    if (!is_passed_over(delivery)) {
       handed <- handed + handle(delivery, client, rules)
+      delivery[["acknowledge"]]()
     }
-    delivery[["acknowledge"]]()
   }
   handed
 }
 
-is_for_handler <- function(event, rules) {
+# Which events the handler is for.
+for_handler <- function(events, rules) {
   types <- rules[["types"]]
-  (rules[["own"]] || !event[["is_self"]]) &&
-    (is.null(types) || event[["type"]] %in% types)
+  which(
+    (rules[["own"]] | !events[["is_self"]]) &
+      (is.null(types) | events[["type"]] %in% types)
+  )
 }
 
-# A function that returns the next event for a consumer, with what the store can be told
-# of it, or NULL where there is none.
+# A function that returns the next event for the handler, with what the store can be told
+# of it, or NULL where there is none. Others are passed over, and acknowledged with the one
+# before them: who has sent a thousand messages is not deaf until each had its turn.
 deliveries <- function(client, rules) {
   machine <- machine_of(client)
   consumer <- rules[["consumer"]]
   events <- NULL
   numbers <- numeric()
-  i <- 0
+  due <- integer()
   function() {
-    if (i == length(numbers)) {
+    if (length(due) == 0L) {
       taken <- machine_take(machine, consumer, 100, rules[["unsigned"]])
       taken <- core(taken)
       numbers <<- taken[["numbers"]]
-      if (length(numbers) == 0L) {
+      events <<- taken[["events"]]
+      n <- length(numbers)
+      if (n == 0L) {
         return(NULL)
       }
-      events <<- taken[["events"]]
-      i <<- 0
+      due <<- for_handler(events, rules)
+      if (length(due) == 0L) {
+        core(machine_acknowledge(machine, consumer, numbers[[n]]))
+        return(passed_over)
+      }
     }
-    i <<- i + 1
-    delivery_of(machine, consumer, numbers[[i]], event_at(events, i))
+    i <- due[[1L]]
+    due <<- due[-1L]
+    until <- if (length(due) > 0L) due[[1L]] - 1L else length(numbers)
+    event <- event_at(events, i)
+    delivery_of(machine, consumer, numbers[[i]], numbers[[until]], event)
   }
 }
 
-delivery_of <- function(machine, consumer, number, event) {
+# In place of a delivery: more may come.
+passed_over <- "passed over"
+
+is_passed_over <- function(delivery) identical(delivery, passed_over)
+
+# `until` is the number of the last event that is passed over after it, or its own.
+delivery_of <- function(machine, consumer, number, until, event) {
   list(
     event = event,
     acknowledge = function() {
-      core(machine_acknowledge(machine, consumer, number))
+      core(machine_acknowledge(machine, consumer, until))
     },
     begin_attempt = function() {
       core(machine_begin_attempt(machine, consumer, number))

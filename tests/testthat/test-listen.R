@@ -58,6 +58,42 @@ fail_at <- function(client, text, ..., types = "m.room.message") {
   list(tried = tried, warnings = warnings)
 }
 
+# How often something was acknowledged so far.
+acknowledgements <- function(.local_envir = parent.frame()) {
+  n <- 0
+  real <- get("machine_acknowledge", asNamespace("mxcrypt"))
+  counting <- function(...) {
+    n <<- n + 1
+    real(...)
+  }
+  local_replaced("machine_acknowledge", counting, .local_envir = .local_envir)
+  function() n
+}
+
+test_that("events that the handler is not for do not keep those waiting that it is for", {
+  pair <- demo_pair()
+  hear(pair$bob)
+  say <- function(texts) {
+    suppressMessages(mx_send_text(pair$bob, pair$room, texts))
+  }
+  say(paste("own", 1:150))
+  mx_send_text(pair$alice, pair$room, "one")
+  say(paste("own", 151:250))
+  mx_send_text(pair$alice, pair$room, "two")
+  say("own 251")
+  n <- acknowledgements()
+  types <- "m.room.message"
+  expect_equal(hear(pair$bob, types = types), c("one", "two"))
+  expect_lt(n(), 10)
+  # All are dealt with.
+  expect_equal(hear(pair$bob, own = TRUE), character())
+  mx_send_text(pair$alice, pair$room, c("three", "four", "five"))
+  say(c("own 252", "own 253"))
+  failed <- fail_at(pair$bob, "four", on_error = "skip")
+  expect_equal(failed$tried, c("three", "four", "five"))
+  expect_equal(hear(pair$bob, own = TRUE, types = types), character())
+})
+
 # Consumers that exist: what comes from now on is kept for them.
 consumers_exist <- function(client, names = "mx_listen") {
   mx_sync(client)
