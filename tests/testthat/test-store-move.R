@@ -51,6 +51,32 @@ test_that("a directory moves with its files, and nothing else is written over", 
   expect_true("two" %in% mx_sync(scene$bob)$body)
 })
 
+test_that("with a key that does not open it, a store is not moved, and not closed", {
+  scene <- demo_pair()
+  alice <- scene$alice
+  mx_sync(alice)
+  key <- withr::local_tempfile()
+  mx_store_key_write(key)
+  to <- withr::local_tempfile()
+  withr::with_envvar(
+    c(MXCRYPT_STORE_KEY_FILE = key),
+    expect_error(mx_store_move(alice, to), class = "mx_error_store_key_wrong")
+  )
+  mx_send_text(alice, scene$room, "still here")
+  inside <- file.path(alice$store_dir, "new")
+  for (verb in list(mx_store_move, mx_store_backup)) {
+    expect_error(
+      verb(alice, inside),
+      "is inside of",
+      class = "mx_error_argument"
+    )
+  }
+  expect_false(file.exists(inside))
+  mixed_up <- catch(mx_store_move(scene$bob$store_dir, alice))
+  expect_match(conditionMessage(mixed_up), "`to` must be a directory, or")
+  expect_true("still here" %in% mx_sync(scene$bob)$body)
+})
+
 test_that("a store moves whose key is elsewhere, and no key is written down", {
   bytes <- as.raw(1:32)
   withr::local_envvar(MXCRYPT_STORE_KEY = jsonlite::base64_enc(bytes))

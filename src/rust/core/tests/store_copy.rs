@@ -557,6 +557,34 @@ fn no_copy_is_moved() {
     assert_eq!(closure(&from), Some(closed));
 }
 
+#[test]
+fn a_key_that_does_not_open_a_store_closes_it_nowhere() {
+    let scratch = Scratch::new();
+    let at = |name: &str| scratch.path().join(name);
+    filled(&at("store"));
+    let wrong = KeySource::Given(StoreKey::generate().unwrap());
+    let moved =
+        Location::new(at("store"), wrong.clone()).move_to(NOW, &Location::new(at("new"), wrong));
+    assert_eq!(moved.unwrap_err().kind, Kind::StoreKeyWrong);
+    location(&at("store")).open().unwrap();
+}
+
+#[test]
+fn nothing_goes_into_a_directory_that_is_deleted_afterwards() {
+    let scratch = Scratch::new();
+    let at = |name: &str| scratch.path().join(name);
+    filled(&at("store"));
+    for inside in ["store/new", "store/a/new"] {
+        let moved = location(&at("store")).move_to(NOW, &location(&at(inside)));
+        assert_eq!(moved.unwrap_err().kind, Kind::Argument, "{inside}");
+        let copied = location(&at("store")).back_up(&at(inside), "today", false);
+        assert_eq!(copied.unwrap_err().kind, Kind::Argument, "{inside}");
+    }
+    assert!(!at("store/new").exists() && !at("store/a").exists());
+    location(&at("store")).back_up(&at("store-copy"), "today", false).unwrap();
+    location(&at("store")).open().unwrap();
+}
+
 /// Two processes move one store to two places.
 #[test]
 fn a_move_that_another_one_overtook_does_not_end() {

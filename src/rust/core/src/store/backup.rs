@@ -87,6 +87,27 @@ impl Location {
         }
     }
 
+    /// Whether a directory that is to be made is not in that of the store, and would be deleted with it.
+    ///
+    /// # Errors
+    /// [`Kind::Argument`]
+    pub(super) fn check_outside(&self, directory: &Path) -> Result<()> {
+        let Ok(own) = self.directory().canonicalize() else { return Ok(()) };
+        // The nearest that is there.
+        let parent = directory.ancestors().skip(1).find_map(|parent| parent.canonicalize().ok());
+        if self.keeps_files() || !parent.is_some_and(|parent| parent.starts_with(&own)) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Argument,
+            format!(
+                "{} is inside of {}, and would be deleted with it. Name another directory.",
+                directory.display(),
+                self.name()
+            ),
+        ))
+    }
+
     fn copy_to(
         &self,
         store: &mut Store,
@@ -94,6 +115,7 @@ impl Location {
         with_key: bool,
         finish: impl FnOnce(&mut Store) -> Result<()>,
     ) -> Result<Copied> {
+        self.check_outside(to)?;
         let draft = DirectoryDraft::new(to)?;
         let database = draft.temporary.join(DATABASE_FILE);
         store.database.back_up(&database)?;
@@ -138,7 +160,10 @@ pub(super) fn check_free(path: &Path) -> Result<()> {
         Err(_) => path.symlink_metadata().is_ok(),
     };
     if is_taken {
-        let message = format!("There is something at {} already.", path.display());
+        let message = format!(
+            "There is something at {} already. Name a directory that is new or empty.",
+            path.display()
+        );
         return Err(Error::new(Kind::Store, message));
     }
     Ok(())

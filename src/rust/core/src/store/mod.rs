@@ -231,6 +231,7 @@ impl Store {
         Ok(done)
     }
 
+    /// Whether the key opens the store.
     fn check_key(&mut self) -> Result<()> {
         self.transaction(|tx| match tx.get_single::<records::KeyCheck>() {
             Ok(Some(check)) if check.known_events => Ok(()),

@@ -159,6 +159,7 @@ impl Location {
         if !to.keeps_files() && !to.is_there()? {
             check_free(to.directory())?;
         }
+        self.check_outside(to.directory())?;
         private_file::create_dir(to.directory())
             .or_fail(Kind::Store, "The directory cannot be made")?;
         let (from_name, to_name) = (self.whole_name()?, to.whole_name()?);
@@ -166,6 +167,8 @@ impl Location {
             return Err(Error::new(Kind::Argument, "The store is there already."));
         }
         let mut source = self.open_closed()?;
+        // Before anything is written under it: a store that is closed with another key can be opened by nobody.
+        source.check_key()?;
         let key = source.seals.key.clone();
         if to.keeps_files() {
             to.check_key(&key)?;
