@@ -164,6 +164,7 @@ fn each_kind_of_damage_is_found_and_the_rest_is_read() {
         ),
         ("single", "UPDATE single SET body = zeroblob(40) WHERE name = 'binding'"),
         ("single", "UPDATE single SET body = zeroblob(40) WHERE name = 'key check'"),
+        ("single", "DELETE FROM single WHERE name = 'key check'"),
     ];
     for (table, sql) in damages {
         let scratch = Scratch::new();

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::{
-    Location, NeededFile, Seals, Store, Transaction, Value, beside,
+    Location, NeededFile, SINGLE, Seals, Single, Store, Transaction, Value, beside,
     database::{Row, Table},
     known_events, message_indices,
     records::{self, Sealed},
@@ -85,6 +85,14 @@ impl Store {
         if opened == 0 && sealed_rows > 0 {
             let message = "The store key opens no row: it is the key of another store.";
             return Err(Error::new(Kind::StoreKeyWrong, message));
+        }
+        // Each store has it since it was begun.
+        let key_check = [records::KeyCheck::NAME.into()];
+        if let Ok(None) = self.read(|tx| tx.database.get(&SINGLE, &key_check))
+            && let Some(single) = reports.iter_mut().find(|report| report.table == SINGLE.name)
+        {
+            let row = format!("name {}", records::KeyCheck::NAME);
+            single.add(row, "It is missing: the store was emptied, or rows were deleted.".into());
         }
         Ok(reports)
     }
