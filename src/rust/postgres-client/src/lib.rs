@@ -232,7 +232,11 @@ impl Connection {
     fn failure(&self) -> Failure {
         // SAFETY: an open connection; the text belongs to it.
         let message = unsafe { CStr::from_ptr(pq_sys::PQerrorMessage(self.raw.as_ptr())) };
-        lost(message.to_string_lossy().trim())
+        let message = message.to_string_lossy();
+        // With and without TLS it says the same.
+        let mut lines: Vec<&str> = message.trim().lines().map(str::trim).collect();
+        lines.dedup();
+        lost(&lines.join("\n"))
     }
 }
 

@@ -5,8 +5,9 @@ use std::{
     ptr::NonNull,
 };
 
-/// `PG_DIAG_SQLSTATE` of postgres_ext.h
+/// `PG_DIAG_SQLSTATE` and `PG_DIAG_MESSAGE_PRIMARY` of postgres_ext.h
 const SQLSTATE: c_int = b'C' as c_int;
+const PRIMARY: c_int = b'M' as c_int;
 
 use crate::parameter::INT8;
 
@@ -20,7 +21,8 @@ impl Rows {
         NonNull::new(raw).map(|raw| Self { raw })
     }
 
-    /// The code and the text of an error, if this is one.
+    /// The code and the text of an error, if this is one: without the statement, and without details, which have values
+    /// of rows in them.
     pub(crate) fn error(&self) -> Option<(String, String)> {
         use pq_sys::ExecStatusType as Status;
         // SAFETY: a result.
@@ -29,14 +31,18 @@ impl Rows {
         if fine.contains(&status) {
             return None;
         }
-        // SAFETY: a result; both texts end with NUL and belong to it, the first may be null.
-        let (code, message) = unsafe {
-            let code = pq_sys::PQresultErrorField(self.raw.as_ptr(), SQLSTATE);
-            let code = if code.is_null() { c"" } else { CStr::from_ptr(code) };
-            (code, CStr::from_ptr(pq_sys::PQresultErrorMessage(self.raw.as_ptr())))
+        // SAFETY: a result; the texts end with NUL and belong to it, fields may be null.
+        let (code, primary, whole) = unsafe {
+            let field = |field| {
+                let text = pq_sys::PQresultErrorField(self.raw.as_ptr(), field);
+                if text.is_null() { c"" } else { CStr::from_ptr(text) }
+            };
+            let whole = CStr::from_ptr(pq_sys::PQresultErrorMessage(self.raw.as_ptr()));
+            (field(SQLSTATE), field(PRIMARY), whole)
         };
         let text = |text: &CStr| text.to_string_lossy().trim().to_owned();
-        Some((text(code), text(message)))
+        // What libpq itself says has no fields.
+        Some((text(code), text(if primary.is_empty() { whole } else { primary })))
     }
 
     /// How many rows there are.

@@ -6,6 +6,7 @@ use crate::error::{Error, Kind, Result};
 
 /// What a store is called whose address names none.
 const DEFAULT_NAME: &str = "default";
+/// In characters.
 const LONGEST_NAME: usize = 200;
 
 /// The address of a store.
@@ -33,7 +34,7 @@ impl Address {
         let rest = before.split_once("://").map_or("", |(_, rest)| rest);
         // A password with a `/` in it is not where libpq looks for one, and libpq repeats a part of it.
         let (user, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
-        let mut name = DEFAULT_NAME.to_owned();
+        let mut name = None;
         let mut others = Vec::new();
         let mut has_password = user.contains(':');
         // Nor is one with a `?`.
@@ -44,7 +45,8 @@ impl Address {
             let known = decode(key).unwrap_or_default();
             has_password |= matches!(known.as_str(), "password" | "sslpassword");
             if key == "store" {
-                name = decode(value).unwrap_or_default();
+                is_readable &= name.is_none();
+                name = Some(decode(value).unwrap_or_default());
             } else {
                 others.push(parameter);
             }
@@ -58,11 +60,16 @@ impl Address {
         if !is_readable {
             return refused(
                 "The address of a store cannot be read: see ?mxcrypt_postgresql. A port is a number, a parameter \
-                 has a value, and a password does not belong there.",
+                 has a value, `store` is named once, and a password does not belong there.",
             );
         }
-        if name.is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
-            return refused("The name of a store, ?store=name, has 1 to 200 characters.");
+        let name = name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
+        let length = name.chars().count();
+        if length == 0 || length > LONGEST_NAME || name.contains(char::is_control) {
+            return refused(
+                "The name of a store, ?store=name, has 1 to 200 characters. In an address & is written %26, \
+                 and % is written %25.",
+            );
         }
         let query =
             if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
@@ -112,6 +119,9 @@ mod tests {
         assert_eq!(read("postgres:///?service=matrix").name, "default");
         assert_eq!(read("postgres:///?service=matrix").server, "postgres:///?service=matrix");
         assert_eq!(read("postgresql:///m?store=a").server, "postgresql:///m");
+        let long = "\u{f6}".repeat(LONGEST_NAME);
+        assert_eq!(read(&format!("postgresql:///m?store={long}")).name, long);
+        assert!(Address::read(&format!("postgresql:///m?store={long}x")).is_err());
         for place in [
             "postgresql://[::1]:5433/m",
             "postgresql://bot@one:1,two,[::2]:3/m?user=bot@azure",
@@ -133,6 +143,7 @@ mod tests {
             "postgresql://bot@db/matrix?sslmode=require&sslpassword=secret",
             "postgresql://db/matrix?store=",
             "postgresql://db/matrix?store=%zz",
+            "postgresql://db/matrix?store=a&store=b",
             "postgresql://db/matrix?store=%0a",
             "mysql://db/matrix",
         ] {

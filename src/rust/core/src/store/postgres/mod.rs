@@ -352,9 +352,9 @@ fn refusal(failure: Failure) -> Error {
     match failure.code.as_str() {
         "25006" => Error::new(
             Kind::StoreUnreachable,
-            "The database of the store cannot be written to: it is a replica, or default_transaction_read_only \
-             is on. Name the main server, or have it set off for your user: \
-             ALTER ROLE your_user SET default_transaction_read_only = off;",
+            "The database of the store can only be read: it is a replica, or default_transaction_read_only is on. Name \
+             the main server; of several hosts, target_session_attrs=read-write in the address finds it. Or have it set \
+             off for your user: ALTER ROLE your_user SET default_transaction_read_only = off;",
         ),
         code if failure.is_lost || is_passing(code) => pool::unreachable(&failure),
         "55P03" => Error::new(
@@ -369,9 +369,8 @@ fn refusal(failure: Failure) -> Error {
         "42501" => Error::new(
             Kind::Store,
             format!(
-                "The store cannot be used: {}. Have somebody who may do it run \
-                 GRANT USAGE ON SCHEMA mxcrypt TO your_user; \
-                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mxcrypt TO your_user;",
+                "The user of the database may not use the store: {}. It must own the schema mxcrypt and its \
+                 tables, or be granted USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on all of its tables.",
                 failure.message
             ),
         ),

@@ -134,14 +134,25 @@ fn settings(scope: &str, version: i32) -> String {
     format!("{limits}SET {scope} search_path = pg_catalog; ")
 }
 
+/// What libpq and poolers say of what stays so.
+const OF_LIBPQ: [&str; 9] = [
+    "does not exist",
+    "no such database",
+    "not permitted",
+    "certificate",
+    "private key",
+    "does not support SSL",
+    "definition of service",
+    "service file",
+    "invalid ",
+];
+
 /// Whether waiting is of no use: a wrong password or a database that is not there stay so. The server says it with a code,
 /// libpq itself in words.
 fn is_final(failure: &Failure) -> bool {
     let (code, message) = (failure.code.as_str(), failure.message.as_str());
     matches!(code, "28000" | "28P01" | "3D000" | "42501")
-        || ["does not exist", "no such database", "certificate", "invalid "]
-            .iter()
-            .any(|refusal| message.contains(refusal))
+        || OF_LIBPQ.iter().any(|refusal| message.contains(refusal))
 }
 
 fn refused(failure: &Failure) -> Error {

@@ -33,22 +33,27 @@ pub(super) fn migrate(pooled: &Pooled) -> Result<()> {
     }
     let steps = MIGRATIONS.iter().skip(version).copied().collect::<String>();
     let first = if version == 0 {
-        "CREATE SCHEMA IF NOT EXISTS mxcrypt; \
-         CREATE TABLE mxcrypt.version (number bigint NOT NULL); \
+        "CREATE TABLE mxcrypt.version (number bigint NOT NULL); \
          INSERT INTO mxcrypt.version (number) VALUES (0);"
     } else {
         ""
     };
-    let done = connection
-        .run(&format!("{first} {steps} UPDATE mxcrypt.version SET number = {}; COMMIT", VERSION));
+    // Not IF NOT EXISTS: PostgreSQL asks for the right to make a schema also if there is one.
+    let there = "SELECT coalesce(to_regnamespace('mxcrypt')::oid::bigint, 0)";
+    let there = connection.query(there, &[]).map_err(refusal)?.integer(0, 0) != Some(0);
+    let schema = if there { "" } else { "CREATE SCHEMA mxcrypt;" };
+    let done = connection.run(&format!(
+        "{schema} {first} {steps} UPDATE mxcrypt.version SET number = {}; COMMIT",
+        VERSION
+    ));
     done.map(|_| ()).map_err(|failure| {
         let _ = connection.run("ROLLBACK");
         if failure.code == "42501" {
             return Error::new(
                 Kind::Store,
                 format!(
-                    "The tables cannot be made: {}. Have somebody who may do it run \
-                     CREATE SCHEMA mxcrypt AUTHORIZATION your_user;",
+                    "The tables of the store cannot be made: {}. Have somebody who may do it run this in the \
+                     database: CREATE SCHEMA mxcrypt AUTHORIZATION your_user;",
                     failure.message
                 ),
             );

@@ -357,6 +357,41 @@ fn connections_that_the_server_ended_are_made_again() {
     database.rollback();
 }
 
+/// What an administrator is asked to do is enough, and who was given too little is told what is missing.
+#[test]
+fn a_role_without_rights_is_told_what_it_needs() {
+    let name = format!("mxcrypt_{}", u32::from_be_bytes(random_bytes().unwrap()));
+    let admin = pool::take(&server()).unwrap();
+    for sql in ["CREATE ROLE", "CREATE DATABASE"] {
+        admin.connection.run(&format!("{sql} {name}")).unwrap();
+    }
+    let database = server().replace("/postgres", &format!("/{name}"));
+    let address = store_at(&format!("{database}?options=-c%20role%3D{name}"));
+    let refused = || Postgres::open(&address).err().unwrap().message;
+    assert!(refused().contains("CREATE SCHEMA mxcrypt AUTHORIZATION"), "{}", refused());
+    let inside = pool::take(&database).unwrap();
+    inside.connection.run(&format!("CREATE SCHEMA mxcrypt AUTHORIZATION {name}")).unwrap();
+    Postgres::open(&address).unwrap();
+    for taken in ["SELECT ON mxcrypt.store", "USAGE ON SCHEMA mxcrypt"] {
+        inside.connection.run(&format!("REVOKE {taken} FROM {name}")).unwrap();
+        assert!(refused().contains("USAGE on the schema"), "{}", refused());
+    }
+    drop(inside);
+    pool::forget(&address.server);
+    admin.connection.run(&format!("DROP DATABASE {name} WITH (FORCE)")).unwrap();
+    admin.connection.run(&format!("DROP ROLE {name}")).unwrap();
+}
+
+#[test]
+fn a_database_that_can_only_be_read_is_said_so() {
+    let address =
+        store_at(&format!("{}?options=-c%20default_transaction_read_only%3Don", server()));
+    drop(Postgres::open(&Address { server: server(), ..address.clone() }).unwrap());
+    let refused = Postgres::open(&address).err().unwrap();
+    assert_eq!(refused.kind, Kind::StoreUnreachable);
+    assert!(refused.message.contains("can only be read"), "{}", refused.message);
+}
+
 #[test]
 fn a_server_that_is_not_there_or_refuses_is_said_so() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -369,7 +404,8 @@ fn a_server_that_is_not_there_or_refuses_is_said_so() {
     let (server, long) = (server(), Duration::from_secs(30));
     let wrong_user = server.replace("mxcrypt@", "nobody@");
     let no_database = server.replace("/postgres", "/elsewhere");
-    for place in [wrong_user, no_database, format!("{server}?sslmode=nonsense")] {
+    let no_service = format!("{server}?service=nowhere");
+    for place in [wrong_user, no_database, no_service, format!("{server}?sslmode=nonsense")] {
         assert_eq!(refused(&place, long).kind, Kind::StoreRefused, "{place}");
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "what stays so is not tried again");
