@@ -305,7 +305,14 @@ core <- function(value, call = caller_env()) {
     rlang::interrupt()
   }
   group <- if (startsWith(code, "store_")) "mx_error_store"
-  mx_abort(value[["message"]], c(paste0("mx_error_", code), group), call = call)
+  help <- if (code == "store_tampered") {
+    c(
+      i = "The store can no longer be relied on. mx_store_check() finds all that is damaged.",
+      i = "Restore a copy with mx_store_restore(), or sign in as a new device."
+    )
+  }
+  class <- c(paste0("mx_error_", code), group)
+  mx_abort(c(value[["message"]], help), class, call = call)
 }
 
 # The same for the primitives, whose conditions have their own classes too.

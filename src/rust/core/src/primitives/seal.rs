@@ -108,11 +108,7 @@ impl Seal {
         let tampered = || {
             Error::new(
                 Kind::StoreTampered,
-                format!(
-                    "A row of the table {} was altered or moved; the store can no longer be \
-                     relied on. Restore the whole directory from a copy, or start a new device.",
-                    self.table
-                ),
+                format!("A row of the table {} was altered or moved.", self.table),
             )
         };
         let (version, rest) = row.split_first().ok_or_else(tampered)?;

@@ -139,8 +139,9 @@ impl Location {
         let KeySource::Given(key) = &self.key else {
             return Err(Error::new(
                 Kind::StoreKeyMissing,
-                "A store in a database needs its key from outside. Make one with mx_store_key_write(), keep \
-                 it where you keep secrets, and name it in MXCRYPT_STORE_KEY_FILE: see ?mxcrypt_postgresql.",
+                "A store in a database needs its key from outside, for instance in the file that \
+                 MXCRYPT_STORE_KEY_FILE names: see ?mxcrypt_secrets. For a new store, mx_store_key_write(path) makes \
+                 a key. A store that is there needs the key that it was made with.",
             ));
         };
         Ok((Postgres::open(address)?, key.clone()))
@@ -167,8 +168,10 @@ impl Location {
                 ),
             ));
         }
-        private_file::create_dir(directory)
-            .or_fail(Kind::Store, "The store directory cannot be made")?;
+        private_file::create_dir(directory).or_fail(
+            Kind::Store,
+            &format!("The store directory {} cannot be made", directory.display()),
+        )?;
         let key = self.key(directory, begun);
         let key = key.map_err(|error| closed_without_key(directory, error))?;
         let mut sqlite = Sqlite::open(&database)?;
@@ -250,8 +253,8 @@ impl Location {
 pub(super) fn unsupported() -> Error {
     Error::new(
         Kind::StoreUnsupported,
-        "This build of mxcrypt keeps no stores in PostgreSQL. Install libpq (Debian: libpq-dev) and then mxcrypt \
-         anew, from its source, with the environment variable MXCRYPT_FEATURES=postgres.",
+        "This build of mxcrypt keeps no stores in PostgreSQL. Install libpq (Debian: libpq-dev), and then mxcrypt again \
+         from its source: MXCRYPT_FEATURES=postgres R CMD INSTALL <source>. See ?mxcrypt_postgresql.",
     )
 }
 

@@ -223,7 +223,8 @@ fn refusal(error: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => locked(),
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::new(
             Kind::Store,
-            "crypto.sqlite is not a readable SQLite file. Restore the whole directory from a copy.",
+            "crypto.sqlite is not a readable SQLite file. Restore a copy with mx_store_restore(), or sign in as \
+             a new device.",
         ),
         Some(ErrorCode::DiskFull) => Error::new(Kind::Store, "The disk of the store is full."),
         _ => Error::new(Kind::Store, format!("The store cannot be used: {error}")),
