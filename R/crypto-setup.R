@@ -140,11 +140,13 @@ set_up_crypto <- function(
   goes_on <- !is.null(status[["under_way"]])
   makes <- goes_on || reset || is.null(status[["master_key"]])
   if (makes) {
-    if (!goes_on) {
-      make_identity(client, machine, given, reset, call)
-      done("created an identity")
-    }
-    publish_identity(client, machine, status, given, password, done, call)
+    unless_overtaken(machine, {
+      if (!goes_on) {
+        make_identity(client, machine, given, reset, call)
+        done("created an identity")
+      }
+      publish_identity(client, machine, status, given, password, done, call)
+    })
   } else if (!"self_signing" %in% status[["held"]]) {
     open_identity(client, machine, given, call)
     opened <- TRUE
@@ -238,6 +240,19 @@ open_legacy_backup <- function(client, machine, storage, given, backup, call) {
       call = call
     )
   }
+}
+
+# Processes of one store make the same identity. One that was overtaken has nothing left
+# to do, which is no failure.
+unless_overtaken <- function(machine, making) {
+  tryCatch(making, mx_error = function(condition) {
+    status <- core(machine_identity_status(machine))
+    is_done <- is.null(status[["under_way"]]) &&
+      "self_signing" %in% status[["held"]]
+    if (!is_done) {
+      raise(condition)
+    }
+  })
 }
 
 # Private parts first, so that no identity is published that nobody could use.

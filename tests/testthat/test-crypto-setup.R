@@ -174,6 +174,36 @@ test_that("killed at any step, it goes on with the same identity", {
   }
 })
 
+test_that("processes of one store that set it up at once make one identity", {
+  # The other one does all of it before a request of this one.
+  for (at in 1:16) {
+    homeserver <- mx_demo_homeserver()
+    alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
+    count <- 0
+    real <- http_once
+    local({
+      local_replaced("http_once", function(...) {
+        count <<- count + 1
+        if (count == at) {
+          mx_crypto_setup(alice)
+        }
+        real(...)
+      })
+      mx_crypto_setup(alice)
+    })
+    info <- paste("request", at)
+    expect_gte(count, at)
+    expect_equal(trust_of(alice, alice), "verified", info = info)
+    key <- format(mx_crypto_setup(alice)$recovery_key, reveal = TRUE)
+    bot <- mx_demo_client(homeserver, "alice", verified = FALSE)
+    mx_crypto_setup(bot, recovery_key = key)
+    expect_equal(trust_of(bot, bot), "verified", info = info)
+    seen <- mx_demo_requests(homeserver)
+    masters <- regmatches(seen, regexpr('"master_key".*', seen))
+    expect_length(unique(masters), 1)
+  }
+})
+
 test_that("an identity that somebody else made meanwhile is not replaced", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
