@@ -58,6 +58,10 @@ open_storage <- function(client, given, call = caller_env()) {
 }
 
 check_given <- function(recovery_key, passphrase, call = caller_env()) {
+  # What mx_crypto_setup() returned is only a mask.
+  if (inherits(recovery_key, "mx_recovery_key")) {
+    recovery_key <- reveal_recovery_key(recovery_key, call)
+  }
   new_given(
     check_string(recovery_key, null = TRUE, call = call),
     check_string(passphrase, null = TRUE, call = call),

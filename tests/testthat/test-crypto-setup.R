@@ -55,6 +55,11 @@ test_that("a recovery key is masked until it is wanted, and kept until it is sav
   again <- mx_crypto_setup(mx_client_load(path = alice$path))
   expect_equal(format(again$recovery_key, reveal = TRUE), text)
 
+  # As it is, it opens the account for the next device.
+  late <- mx_demo_client(homeserver, "alice", verified = FALSE)
+  mx_crypto_setup(late, recovery_key = key)
+  expect_true(mx_crypto_status(late)$device_signed)
+
   file <- file.path(withr::local_tempdir(), "recovery.key")
   mx_recovery_key_write(key, file)
   expect_equal(readLines(file), text)
