@@ -10,7 +10,7 @@
 #'
 #' @param events Events: a data frame with the columns `room_id`, `event_id`, `sender`,
 #'   `type` and `content`, and if you have them `origin_server_ts` (POSIXct, or
-#'   milliseconds since 1970 as in Matrix), `state_key`, `redacted` (logical) and
+#'   milliseconds since 1970 as in Matrix, also as `integer64`), `state_key`, `redacted` (logical) and
 #'   `redacts`; or events from [mx_sync()], [mx_messages()] or [mx_undecrypted()]; or a
 #'   character vector of events as JSON, each with its `room_id`, such as the lines of a
 #'   file. `content` is JSON text, or a list as in [mx_events], or a data frame as
@@ -245,6 +245,18 @@ content_column <- function(content) {
   strsplit(text, "\n", fixed = TRUE)[[1L]]
 }
 
+# Whole numbers of 64 bits, as databases and Parquet files have them: the package bit64, which
+# need not be here, keeps their bits in doubles. The smallest is NA.
+of_integer64 <- function(x) {
+  bits <- writeBin(as.vector(unclass(x)), raw(), endian = "little")
+  halves <- readBin(bits, "integer", 2L * length(x), 4L, endian = "little")
+  halves <- matrix(as.numeric(halves), 2L)
+  # R reads the smallest of 32 bits as NA.
+  halves[is.na(halves)] <- -2^31
+  numbers <- halves[1L, ] %% 2^32 + halves[2L, ] * 2^32
+  replace(numbers, numbers == -2^63, NA)
+}
+
 # Milliseconds since 1970.
 time_column <- function(events, call) {
   times <- events[["origin_server_ts"]]
@@ -253,6 +265,9 @@ time_column <- function(events, call) {
   }
   if (inherits(times, "POSIXt")) {
     return(round(as.numeric(as.POSIXct(times)) * 1000))
+  }
+  if (inherits(times, "integer64")) {
+    return(of_integer64(times))
   }
   is_number <- is.numeric(times) && !is.object(times)
   if (!is_number && !all(is.na(times))) {

@@ -88,10 +88,12 @@ mx_keys_import <- function(client, path, passphrase = NULL) {
   sessions
 }
 
+# Before anybody is asked for its passphrase.
 check_export_file <- function(path, call = caller_env()) {
-  if (file.exists(path) && !is_file(path)) {
+  if (!file.exists(path) || !is_file(path)) {
+    what <- if (file.exists(path)) "is no file" else "is not there"
     mx_abort(
-      c("A key export is a file.", x = printable(path)),
+      paste0("The key export ", printable(path), " ", what, "."),
       "mx_error_key_export",
       call = call
     )

@@ -101,6 +101,14 @@ c.mx_keys <- function(...) {
 }
 
 #' @export
+unique.mx_keys <- function(x, incomparables = FALSE, ...) {
+  columns <- unclass(x)
+  bytes <- matrix(as.integer(columns[["key"]]), ncol = length(x))
+  columns[["key"]] <- NULL
+  x[!duplicated(cbind(as.data.frame(columns), t(bytes)))]
+}
+
+#' @export
 format.mx_keys <- function(x, ...) {
   rooms <- length(unique(unclass(x)[["room_id"]]))
   paste(
