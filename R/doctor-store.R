@@ -20,8 +20,21 @@ doctor_machine <- function(x) {
       )
     }
   }
-  machine <- waited_once(x, "opened", open_store(client[["store_dir"]]))
+  said_once(x, "key of the store", {
+    machine <- open_store(client[["store_dir"]])
+    check_bound(machine, client)
+    machine
+  })
+}
+
+check_bound <- function(machine, client) {
   bound <- core(machine_binding(machine))
+  if (is.null(bound)) {
+    check_abort(
+      "the store holds no device: it is new, or was emptied",
+      "Put it back. If it is lost, sign in as a new device: mx_client_configure()."
+    )
+  }
   ids <- c("user_id", "device_id")
   if (!identical(bound[ids], unclass(client)[ids])) {
     check_abort(
@@ -29,37 +42,41 @@ doctor_machine <- function(x) {
       "Give each login its own `app` or `store_dir`."
     )
   }
-  machine
 }
 
 finds_store <- function(x) {
-  waited_once(x, "found", has_store(x[["client"]][["store_dir"]]))
+  said_once(x, "store", has_store(x[["client"]][["store_dir"]]))
 }
 
-# A store that another process has locked is waited for, and a database that is away: the lines
-# after the first that did say the same at once.
-waited_once <- function(x, step, expr) {
-  if (!is.null(x[[step]])) {
-    raise(x[[step]])
+# Why a store does not open is what the line `line` says. Those after it refer to that, and
+# do not wait again for a store that is locked, or for a database that is away.
+said_once <- function(x, line, expr) {
+  if (!is.null(x[["failed"]])) {
+    check_abort(
+      "not known: the store does not open",
+      paste0("See the line ", x[["failed"]], ".")
+    )
   }
   tryCatch(expr, mx_error = function(condition) {
-    x[[step]] <- tryCatch(
-      check_abort(first_words(condition), store_remedy(condition)),
-      error = identity
-    )
-    raise(x[[step]])
+    x[["failed"]] <- line
+    if (inherits(condition, "mxcrypt_check")) {
+      raise(condition)
+    }
+    is_in_database <- is_address(x[["client"]][["store_dir"]])
+    remedy <- store_remedy(condition, is_in_database)
+    check_abort(first_words(condition), remedy)
   })
 }
 
 # What a wrong key has to do with it, only where it has.
-store_remedy <- function(condition) {
+store_remedy <- function(condition, is_in_database) {
   about_keys <- c(
     "mx_error_secret",
     "mx_error_store_key_wrong",
     "mx_error_store_key_missing"
   )
   if (inherits(condition, about_keys)) {
-    "See the lines store key and key of the store, and ?mxcrypt_secrets."
+    "See the line store key, and ?mxcrypt_secrets."
   } else if (inherits(condition, "mx_error_store_copy")) {
     "If the original is gone for good: mx_store_restore(path, store_dir, original_is_gone = TRUE)."
   } else if (inherits(condition, "mx_error_store_moved")) {
@@ -69,6 +86,10 @@ store_remedy <- function(condition) {
     )
   } else if (inherits(condition, "mx_error_store_unreachable")) {
     "Start the database, or correct its address in the configuration: see ?mxcrypt_postgresql."
+  } else if (inherits(condition, "mx_error_store_tampered")) {
+    "mx_store_check(client) finds all that is damaged. Restore a copy: see ?mx_store_restore."
+  } else if (is_in_database) {
+    "See ?mxcrypt_postgresql."
   } else {
     "See the lines store and file locks."
   }
@@ -286,12 +307,13 @@ client_checks <- list(
   clock = check_clock,
   login = check_login,
   "login at the server" = check_token_works,
+  # First of those that open the store: if it does not open, they say why.
+  store = check_store,
+  "key of the store" = check_store_key,
   device = check_device,
   identity = check_identity,
   isolation = check_isolation,
   "key backup" = check_key_backup,
-  store = check_store,
-  "key of the store" = check_store_key,
   schema = check_schema,
   "file modes" = check_modes,
   "file locks" = check_locks,

@@ -345,7 +345,14 @@ test_that("what is wrong with a store is said, and nothing is made in its place"
   other <- alice
   other[["device_id"]] <- "OTHER"
   checked <- mx_doctor(other)
-  expect_match(found_of(checked, "device"), "another user or device")
+  expect_match(found_of(checked, "key of the store"), "another user or device")
+  # A store that no device has.
+  empty <- alice
+  empty[["store_dir"]] <- withr::local_tempfile()
+  open_store(empty[["store_dir"]])
+  checked <- mx_doctor(empty)
+  expect_match(found_of(checked, "key of the store"), "holds no device")
+  expect_no_match(checked$remedy, "app", fixed = TRUE)
   # None.
   other[["store_dir"]] <- tempfile()
   checked <- mx_doctor(other)
@@ -364,11 +371,13 @@ test_that("a store that cannot be opened is tried once", {
   })
   checked <- mx_doctor(alice)
   expect_equal(asked, 1)
+  # One line says why, and the others refer to it.
   failed <- checked[grepl("The function in the option", checked$found), ]
-  expect_true(all(c("device", "identity", "not sent") %in% failed$what))
-  expect_equal(unique(failed$state), "failure")
-  # A remedy names lines that are there.
-  expect_match(failed$remedy, "lines store key and key of the store")
+  expect_equal(failed$what, "key of the store")
+  expect_match(failed$remedy, "See the line store key,", fixed = TRUE)
+  others <- checked[checked$remedy == "See the line key of the store.", ]
+  expect_true(all(c("device", "identity", "not sent") %in% others$what))
+  expect_equal(unique(others$state), "failure")
   expect_true(all(c("store key", "key of the store") %in% checked$what))
 })
 
@@ -501,23 +510,19 @@ test_that("some of its columns print as a data frame", {
 
 test_that("a database that is away is waited for once, and said to be away", {
   x <- new.env(parent = emptyenv())
+  x[["client"]] <- list(store_dir = "postgresql://db/matrix")
   asked <- 0
-  ask <- function() {
-    waited_once(x, "found", {
-      asked <<- asked + 1
-      mx_abort(
-        "The database of the store cannot be reached.",
-        c("mx_error_store_unreachable", "mx_error_store")
-      )
-    })
-  }
-  for (i in 1:2) {
-    failure <- tryCatch(ask(), error = identity)
-    expect_match(conditionMessage(failure), "cannot be reached")
-  }
+  local_replaced("has_store", function(...) {
+    asked <<- asked + 1
+    mx_abort(
+      "The database of the store cannot be reached.",
+      c("mx_error_store_unreachable", "mx_error_store")
+    )
+  })
+  failed <- function(check) tryCatch(check(x), error = identity)
+  first <- failed(check_store)
+  expect_match(conditionMessage(first), "cannot be reached")
+  expect_match(first$remedy, "Start the database", fixed = TRUE)
+  expect_identical(failed(doctor_machine)$remedy, "See the line store.")
   expect_identical(asked, 1)
-  x[["client"]] <- list(store_dir = tempfile())
-  for (check in list(check_store, doctor_machine)) {
-    expect_identical(tryCatch(check(x), error = identity), failure)
-  }
 })
