@@ -37,7 +37,8 @@
 #' signs in with it if there is nothing else to sign in with, and does not write it to the
 #' file. It is sent to the server that is named there. A refresh token in the environment
 #' variable `MXCRYPT_REFRESH_TOKEN` is used if the file has none; it has no other place.
-#' The store key is 32 bytes in base64; [mx_store_key_write()] makes one. Without one, a new
+#' The store key is 32 bytes in base64; [mx_store_key_write()] makes one. Its file can also be
+#' the `pickle.key` of a store. Without one, a new
 #' store writes its key to `pickle.key` in its directory. A store in a database has no other
 #' place for it. A store keeps the key that it was made with; the
 #' keyring is not read for it if the directory has a `pickle.key`.
@@ -176,7 +177,7 @@ secret_in_file <- function(place, call) {
   if (is.null(path)) {
     return(NULL)
   }
-  read <- read_secret_file(path)
+  read <- read_secret_file(path, identical(place[["label"]], "store key"))
   if (!is.null(read[["failure"]])) {
     secret_abort(
       place,
@@ -214,8 +215,9 @@ shown_path <- function(path) {
 }
 
 # The secret as `value`, or why there is none as `failure`. What R says about the file
-# is left out: it could quote what is in it.
-read_secret_file <- function(path) {
+# is left out: it could quote what is in it. `is_key`: it may also be a key file such as
+# stores have, which is the bytes of the key.
+read_secret_file <- function(path, is_key = FALSE) {
   # R would fetch an address, and takes "stdin" and "clipboard" for what they say.
   if (!file.exists(path)) {
     return(list(failure = "is missing"))
@@ -230,6 +232,9 @@ read_secret_file <- function(path) {
   }
   if (length(bytes) > largest_secret_file) {
     return(list(failure = "is larger than 64 KiB"))
+  }
+  if (is_key && length(bytes) == 32L) {
+    return(list(value = jsonlite::base64_enc(bytes)))
   }
   text <- text_of_bytes(bytes)
   if (is.null(text)) {

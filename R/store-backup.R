@@ -23,14 +23,17 @@
 #'   `pickle.key`. Anybody who gets both can read everything, and act as you. Without its key
 #'   the copy protects itself, and is worth nothing if the key is lost: keep the key
 #'   elsewhere. For `mx_store_restore()`: the file that holds the key, if that is neither in
-#'   the copy nor where [mxcrypt_secrets] says.
+#'   the copy nor where [mxcrypt_secrets] says; a `pickle.key`, or a file from
+#'   [mx_store_key_write()].
 #' @param store_dir The directory of the new store, which must be new or empty. If it is that
-#'   of the original, the configuration of the client stays as it is.
+#'   of the original, the configuration of the client stays as it is. From there,
+#'   [mx_store_move()] takes it to a database.
 #' @param original_is_gone `TRUE`: the original is gone, and is never used again.
 #' @details
 #' The copy is consistent: it has all that was saved when it was made, and the files that its
 #' messages need. It has its name only when it is complete, and is readable by its owner alone.
-#' A store in PostgreSQL is copied with the tools of PostgreSQL.
+#' A store in PostgreSQL is copied with the tools of PostgreSQL. Such a copy does not protect
+#' itself: see [mxcrypt_postgresql].
 #'
 #' After a restore nothing that encrypted before encrypts again. The next message in each room
 #' creates a new room key, which is shared over new Olm sessions, and new one-time keys are
@@ -96,7 +99,11 @@ mx_store_restore <- function(
   key = NULL
 ) {
   dir <- existing_store(check_path(path))
-  store_dir <- check_path(store_dir)
+  store_dir <- check_store_dir(store_dir)
+  if (is_address(store_dir)) {
+    wanted <- "a directory: mx_store_move() takes the restored store to a database"
+    argument_abort("store_dir", wanted, caller_env())
+  }
   key <- check_path(key, null = TRUE)
   if (!check_flag(original_is_gone)) {
     mx_abort(
@@ -111,12 +118,22 @@ mx_store_restore <- function(
       c("mx_error_store_copy", "mx_error_store")
     )
   }
+  is_beside <- file.exists(file.path(dir, "pickle.key"))
   source <- if (is.null(key)) {
     store_key(dir, caller_env())
   } else {
     read_key_file(key)
   }
-  in_file <- !is.null(key) || file.exists(file.path(dir, "pickle.key"))
+  if (is.null(source) && !is_beside) {
+    mx_abort(
+      c(
+        paste0("There is no key in the copy ", printable(dir), "."),
+        i = "Give the file that holds it as `key`, or name it: see ?mxcrypt_secrets."
+      ),
+      c("mx_error_store_key_missing", "mx_error_store")
+    )
+  }
+  in_file <- !is.null(key) || is_beside
   release_store(store_dir)
   copied <- core(store_restore(
     dir,
@@ -131,14 +148,15 @@ mx_store_restore <- function(
 }
 
 read_key_file <- function(path, call = caller_env()) {
-  if (!file.exists(path) || dir.exists(path)) {
+  read <- read_secret_file(path, is_key = TRUE)
+  if (is.null(read[["value"]])) {
     mx_abort(
-      paste0("There is no key file at ", shown_path(path), "."),
+      paste0("The key file ", shown_path(path), " ", read[["failure"]], "."),
       c("mx_error_store_key_missing", "mx_error_store"),
       call = call
     )
   }
-  readBin(path, "raw", 64L)
+  read[["value"]]
 }
 
 # Where a store goes, files may be missing that its messages need.

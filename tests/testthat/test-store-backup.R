@@ -116,6 +116,11 @@ test_that("what is restored goes on with new keys, and reads the old", {
     mx_store_restore(copy, alice$store_dir, TRUE, key = paste0(key, "2")),
     class = "mx_error_store_key_missing"
   )
+  expect_error(
+    mx_store_restore(copy, "postgresql://db/matrix", TRUE, key = key),
+    "mx_store_move",
+    class = "mx_error_argument"
+  )
   mx_store_restore(copy, alice$store_dir, original_is_gone = TRUE, key = key)
   alice <- mx_client_load(path = alice$path)
   mx_sync(alice)
@@ -131,6 +136,31 @@ test_that("what is restored goes on with new keys, and reads the old", {
   expect_true(all(c("of Bob", "two", "three", "four") %in% bodies))
   expect_identical(mx_crypto_status(alice)$device_signed, TRUE)
   expect_identical(sum(mx_store_check(alice)$damaged), 0)
+})
+
+test_that("the key of a copy may be in a file of either form", {
+  alice <- mx_demo_client(mx_demo_homeserver(), "alice")
+  text <- withr::local_tempfile()
+  mx_store_key_write(text, alice)
+  bytes <- withr::local_tempfile()
+  file.copy(file.path(alice$store_dir, "pickle.key"), bytes)
+  copy <- withr::local_tempfile()
+  mx_store_backup(alice, copy)
+  unlink(alice$store_dir, recursive = TRUE)
+  for (key in c(text, bytes)) {
+    to <- withr::local_tempfile()
+    mx_store_restore(copy, to, original_is_gone = TRUE, key = key)
+    expect_identical(sum(mx_store_check(to)$damaged), 0)
+    withr::with_envvar(
+      c(MXCRYPT_STORE_KEY_FILE = key),
+      expect_identical(sum(mx_store_check(copy)$damaged), 0)
+    )
+  }
+  other <- withr::local_tempfile(lines = "no key")
+  expect_error(
+    mx_store_restore(copy, withr::local_tempfile(), TRUE, key = other),
+    class = "mx_error_store_key_wrong"
+  )
 })
 
 test_that("files that wait go with a copy, and a missing one is told", {
