@@ -30,19 +30,31 @@ check_store_dir <- function(
   null = FALSE,
   call = caller_env()
 ) {
-  if (!is_string(x) || !nzchar(x)) {
-    return(check_path(x, name, null, call))
+  if (null && is.null(x)) {
+    return(NULL)
   }
-  if (is_address(x)) {
+  is_text <- is_string(x) && nzchar(x)
+  if (is_text && is_address(x)) {
     return(checked_text(x, name, call))
   }
-  # The other form of what libpq connects to is none of ours.
-  is_other <- "(^|[[:space:]])password[[:space:]]*="
-  if (has_scheme(x) || grepl(is_other, x, useBytes = TRUE)) {
+  if (!is_text || has_scheme(x) || is_misspelled_address(x)) {
     wanted <- "a directory, or an address that begins with postgresql://"
     argument_abort(name, wanted, call)
   }
-  check_path(x, name, null, call)
+  path <- check_path(x, name, call = call)
+  if (file.exists(path) && !dir.exists(path)) {
+    argument_abort(name, "a directory, and no file", call, path)
+  }
+  path
+}
+
+# A directory of such a name would be made, and a bot that is to share a database would be
+# alone in it. What libpq connects to in its other form is none of ours.
+is_misspelled_address <- function(x) {
+  is_like <- "^(jdbc:)?postgres(ql)?(:|//)"
+  is_other <- "(^|[[:space:]])(host|hostaddr|dbname|service|user|password)[[:space:]]*="
+  grepl(is_like, x, ignore.case = TRUE, useBytes = TRUE) ||
+    grepl(is_other, x, useBytes = TRUE)
 }
 
 # The one name of a place.

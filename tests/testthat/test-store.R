@@ -125,7 +125,7 @@ test_that("a directory that cannot be made is an error", {
     mx_crypto_account(file.path(file, "crypto")),
     class = "mx_error_store"
   )
-  expect_error(mx_crypto_account(file), class = "mx_error_store")
+  expect_error(mx_crypto_account(file), class = "mx_error_argument")
 })
 
 test_that("a store serves one device, and clients share it", {
@@ -190,7 +190,11 @@ test_that("what is nearly the address of a database is no directory", {
     "PostgreSQL://bot:hunter2@db/matrix",
     "postgresql:/bot:hunter2@db/matrix",
     "mysql://bot:hunter2@db/matrix",
-    "host=db user=bot password = hunter2"
+    "postgresql:bot:hunter2@db/matrix",
+    "postgres//bot:hunter2@db/matrix",
+    "jdbc:postgresql://bot:hunter2@db/matrix",
+    "host=db user=bot password = hunter2",
+    "host=db dbname=matrix"
   )) {
     refused <- expect_error(
       mx_client_configure(
