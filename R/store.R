@@ -70,6 +70,14 @@ has_store <- function(dir, call = caller_env()) {
   core(store_is_there(dir), call = call)
 }
 
+# Whether open_store() would begin no store. A database is asked once; of a store of
+# mx.client, open_store() says what it is.
+is_begun <- function(dir, call) {
+  (is_address(dir) && is_store_open(dir)) ||
+    has_store(dir, call) ||
+    file.exists(file.path(dir, "account.pickle"))
+}
+
 # The directory for what is kept beside a store. That of a database has one on each
 # machine, for what can be made or fetched again.
 beside_store <- function(dir) {
@@ -130,9 +138,15 @@ store_key_of <- function(dir) {
 # The machine of a client, whose store must be that of the login.
 machine_of <- function(client, session = client, call = caller_env()) {
   check_client(client, call = call)
-  machine <- open_store(client[["store_dir"]], call = call)
+  dir <- client[["store_dir"]]
+  # Nothing is begun where a store is missing: a copy that is restored there needs the place.
+  is_missing <- !is_begun(dir, call)
+  if (is_missing) {
+    check_is_new(client, waiting_client(session), call)
+  }
+  machine <- open_store(dir, call = call)
   bound <- core(machine_binding(machine), call = call)
-  if (is.null(bound)) {
+  if (is.null(bound) && !is_missing) {
     check_is_new(client, waiting_client(session), call)
   }
   ids <- c("user_id", "device_id")
@@ -173,7 +187,8 @@ check_is_new <- function(client, session, call) {
         "The server has keys of it, which were made in another store."
       },
       x = if (!same) "The login is not the one the configuration names.",
-      i = "Put the store back. If it is lost, sign in as a new device with mx_client_configure()."
+      i = "Put the store back, or restore a copy: see ?mx_store_restore.",
+      i = "If it is lost, sign in as a new device with mx_client_configure()."
     ),
     c("mx_error_store_missing", "mx_error_store"),
     call = call

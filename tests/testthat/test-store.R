@@ -85,6 +85,27 @@ test_that("a lost store is not replaced by a new identity", {
   expect_false(server_has_seen(pair$homeserver, "after"))
 })
 
+test_that("a store that is missing is not begun again, and a copy takes its place", {
+  pair <- closed_store()
+  alice <- pair$alice
+  copy <- withr::local_tempfile()
+  mx_store_backup(alice, copy, key = TRUE)
+  # Also where this process still has it open.
+  mx_sync(alice)
+  unlink(pair$dir, recursive = TRUE)
+  for (verb in list(mx_sync, mx_rooms)) {
+    expect_error(
+      verb(alice),
+      "mx_store_restore",
+      class = "mx_error_store_missing"
+    )
+    expect_false(file.exists(pair$dir))
+  }
+  mx_store_restore(copy, pair$dir, original_is_gone = TRUE)
+  mx_send_text(alice, pair$room, "restored")
+  expect_true("restored" %in% new_bodies(pair$bob))
+})
+
 test_that("a store of mx.client is left alone", {
   dir <- withr::local_tempdir()
   writeBin(as.raw(1:32), file.path(dir, "pickle.key"))
