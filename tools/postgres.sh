@@ -14,8 +14,6 @@ action=$1
 dir=$2
 newest() { ls -d "$@" 2>/dev/null | sort -V | tail -n 1 || true; }
 bin=$(newest /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
-newest() { ls -d "$@" 2>/dev/null | sort -V | tail -n 1 || true; }
-bin=$(newest /usr/lib/postgresql/*/bin /usr/pgsql-*/bin)
 
 as_server() {
   if [ "$(id -u)" -eq 0 ]; then
