@@ -5,6 +5,11 @@
 #' where it takes a directory.
 #'
 #' ```r
+#' # Once, on one machine. All that use the store need this file.
+#' mx_store_key_write("store.key")
+#'
+#' # At each start, on any machine.
+#' Sys.setenv(MXCRYPT_STORE_KEY_FILE = "store.key")
 #' client <- mx_client_configure(
 #'   "example.org",
 #'   user = "bot",
@@ -16,7 +21,7 @@
 #'   [parameters](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS)
 #'   are allowed, and its environment variables work, such as `PGHOST` and `PGSERVICE`.
 #'   `store` is ours: the name of one of the stores of the database, `default` if it is left
-#'   out. Each device has a store of its own.
+#'   out; 200 characters at most. Each device has a store of its own.
 #' * **The password** of the database is never in the address, which is printed and written to
 #'   the configuration file. libpq looks for it in `PGPASSWORD`, in `~/.pgpass` and in
 #'   service files.
@@ -25,9 +30,14 @@
 #'   names of rooms, users and devices, and when something changed.
 #' * **TLS**: without `sslmode=verify-full` in the address, whoever controls the network can be the
 #'   database. They could not read a store, but return an old one: then messages are
-#'   encrypted twice with the same key.
+#'   encrypted twice with the same key. `sslrootcert` in the address is the file of the certificate
+#'   authority, if that is not in `~/.postgresql/root.crt`.
+#' * **Rights**: the tables are in the schema `mxcrypt`, which the first store of a database
+#'   makes. A user who may make no schemas needs one of their own:
+#'   `CREATE SCHEMA mxcrypt AUTHORIZATION bot`.
 #'
-#' The tables are in the schema `mxcrypt`, which the first store of a database makes.
+#' [mx_store_move()] moves a store to a database, and back. [mx_store_check()] and
+#' [mx_store_vacuum()] take an address, too.
 #'
 #' @section Several processes:
 #' Any number of processes on any number of machines can use one store. What they save is saved
@@ -38,6 +48,13 @@
 #' an error of class `mx_error_store_unreachable`, which a listener survives. Ctrl-C ends
 #' the wait. A database that refuses you, as for a wrong password, is asked once: the error is of
 #' class `mx_error_store_refused`, and ends a listener.
+#'
+#' The login is not in the store, but in the configuration file of each machine. A machine
+#' without a disk calls [mx_client_configure()] at each start, with the same address: it
+#' signs in as the device of the store, with the password or token that it finds (see
+#' [mxcrypt_secrets]). Start one process alone where the store is new: others that
+#' sign in at the same moment get an error of class `mx_error_store_binding`, and succeed
+#' when they are started again.
 #'
 #' The listeners of a process share a connection beside that of its calls. PgBouncer
 #' gives none: sending and [mx_sync()] work behind it, also in its mode "transaction"; listening is
@@ -60,8 +77,8 @@
 #' @section Installation:
 #' Support for PostgreSQL is not built in unless it is asked for: with libpq installed (Debian:
 #' `libpq-dev`), install the package from its source with the environment variable
-#' `MXCRYPT_FEATURES=postgres`. Otherwise an address is an error of class
-#' `mx_error_store_unsupported`. The tests run with PostgreSQL 15.
+#' `MXCRYPT_FEATURES=postgres`: `MXCRYPT_FEATURES=postgres R CMD INSTALL <source>`. Otherwise an
+#' address is an error of class `mx_error_store_unsupported`. The tests run with PostgreSQL 15.
 #' @family the store
 #' @name mxcrypt_postgresql
 #' @examples

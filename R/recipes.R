@@ -32,7 +32,8 @@
 #' yet are lost with the disk.
 #'
 #' Run one container at a time: of two with the same device name, one that starts with an
-#' empty disk signs out the other.
+#' empty disk signs out the other. A bot whose store is in a database needs no disk, and can run
+#' several times: see [mxcrypt_postgresql].
 #' @family bots
 #' @seealso [mxcrypt_secrets] and [mx_client_configure()], for a login that lasts.
 #' @name mxcrypt_recipes

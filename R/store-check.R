@@ -4,9 +4,11 @@
 #' other processes can use the store meanwhile.
 #'
 #' @param client A client, or the directory of a store, or its address
-#'   ([mxcrypt_postgresql]). A copy from [mx_store_backup()]
-#'   can be checked as well, if its key is found.
+#'   ([mxcrypt_postgresql]).
 #' @details
+#' A copy from [mx_store_backup()] can be checked as well, if its key is found: see
+#' [mxcrypt_secrets].
+#'
 #' These must hold: each row opens under the store key, in its table and under its key;
 #' the columns that are not sealed agree with it; a number is not above the counter that it
 #' was taken from, which would give it out again; and the files that a row needs are beside
@@ -14,8 +16,8 @@
 #' they can be computed: what index of a session stands for which event is known only
 #' when the event comes again. SQLite checks its file, too.
 #'
-#' A row that was deleted, or put back as it once was, is not noticed: nothing in the store
-#' says that it should be there.
+#' A row that was deleted, or put back as it once was, is mostly not noticed: nothing in the store
+#' says that it should be there. An empty store is.
 #'
 #' A damaged store should not be used on. Restore a copy ([mx_store_restore()]), or sign in
 #' as a new device.
@@ -123,7 +125,7 @@ mx_store_vacuum <- function(client) {
   }
   after <- size()
   cli::cli_alert_success(
-    "The store has {size_text(after)}, of {size_text(before)} before."
+    "The store takes {size_text(after)} now. Before it took {size_text(before)}."
   )
   invisible(c(before = before, after = after))
 }
@@ -139,7 +141,8 @@ existing_store <- function(
   } else if (is_string(client)) {
     dir <- check_store_dir(client, arg, call = call)
   } else {
-    argument_abort(arg, "a client, or the directory of a store", call)
+    wanted <- "a client, the directory of a store, or its address"
+    argument_abort(arg, wanted, call)
   }
   if (!has_store(dir, call)) {
     mx_abort(
