@@ -103,6 +103,7 @@ postgres_client <- function(
   user = live_user("pg"),
   address = live_postgres()[["address"]],
   isolation = "all",
+  url = live_synapse()[["url"]],
   .local_envir = parent.frame()
 ) {
   dir <- withr::local_tempdir(.local_envir = .local_envir)
@@ -116,7 +117,7 @@ postgres_client <- function(
   store <- paste0("store=", user[["user"]])
   glue <- if (grepl("?", address, fixed = TRUE)) "&" else "?"
   client <- mx_client_configure(
-    live_synapse()[["url"]],
+    url,
     user[["user"]],
     password = user[["password"]],
     path = file.path(dir, "matrix.json"),
