@@ -124,7 +124,7 @@ fetch_encrypted <- function(client, attachment, draft, largest, call) {
   made <- attachment_encrypt_file(plain, draft)
   # Nothing is wrong with the attachment itself.
   if (inherits(made, "mxcrypt_failure")) {
-    file_abort("written", draft, call)
+    file_abort("written", given_directory(draft), call)
   }
   made[["file"]]
 }

@@ -125,6 +125,8 @@
 #'   not to what is asked for.
 #' * `mx_error_encoding`, `mx_error_json`: Text is not base64, a key or a signature;
 #'   or not the JSON that is needed.
+#' * `mx_error_interrupted`: You interrupted a wait for the store, and a handler of the
+#'   interrupt resumed the call.
 #' * `mx_error_declined`: You answered no. Nothing was changed.
 #' * `mx_error_package`: A suggested package is not installed.
 #' * `mx_error_internal`: A defect of mxcrypt. Please report it.

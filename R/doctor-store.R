@@ -86,6 +86,8 @@ store_remedy <- function(condition, is_in_database) {
     )
   } else if (inherits(condition, "mx_error_store_unreachable")) {
     "Start the database, or correct its address in the configuration: see ?mxcrypt_postgresql."
+  } else if (inherits(condition, "mx_error_store_refused")) {
+    "Correct the user, password or database: see ?mxcrypt_postgresql."
   } else if (inherits(condition, "mx_error_store_tampered")) {
     "mx_store_check(client) finds all that is damaged. Restore a copy: see ?mx_store_restore."
   } else if (is_in_database) {

@@ -268,7 +268,9 @@ file_plan <- function(download, handle, call) {
 download_sink <- function(download, handle, call) {
   to <- download[["to"]]
   most <- download[["max_size"]]
-  file_failed <- function(condition) file_abort("written", to, call)
+  file_failed <- function(condition) {
+    file_abort("written", given_directory(to), call)
+  }
   connection <- NULL
   bar <- NULL
   got <- 0
@@ -361,6 +363,11 @@ too_large_abort <- function(size, largest, call) {
     largest = largest,
     call = call
   )
+}
+
+# The directory that the user knows of a file that is not whole yet.
+given_directory <- function(path) {
+  sub("/[.]mxcrypt-[^/]*$", "", dirname(path))
 }
 
 # `what` is "read" or "written".

@@ -46,9 +46,10 @@
 #'   with [mx_client_load()].
 #' @section Errors:
 #' `mx_error_store_copy` (`original_is_gone` is not `TRUE`), `mx_error_argument` (`path` is not
-#' a copy), `mx_error_store_key_missing`, `mx_error_store_key_wrong`, `mx_error_store` (there is
-#' something in the new directory): see [mxcrypt_conditions]. Warnings: `mx_warning_store`
-#' (files that messages need were not there).
+#' a copy, or the new directory is that of the store or the copy itself),
+#' `mx_error_store_key_missing`, `mx_error_store_key_wrong`, `mx_error_store` (there is something
+#' in the new directory, or the store is in a database): see [mxcrypt_conditions]. Warnings:
+#' `mx_warning_store` (files that messages need were not there).
 #' @family the store
 #' @examples
 #' homeserver <- mx_demo_homeserver()

@@ -21,8 +21,8 @@
 #' @return The client with its new store, or the new directory; invisibly.
 #' @section Errors:
 #' `mx_error_store_moved` (it was moved elsewhere, or another process moves it now),
-#' `mx_error_store_copy`, `mx_error_store` (there is another store at `to`): see
-#' [mxcrypt_conditions].
+#' `mx_error_store_copy`, `mx_error_store` (there is another store at `to`),
+#' `mx_error_argument` (`to` is another name of `from`): see [mxcrypt_conditions].
 #' @family the store
 #' @examples
 #' homeserver <- mx_demo_homeserver()

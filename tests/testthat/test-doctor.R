@@ -508,6 +508,11 @@ test_that("some of its columns print as a data frame", {
   expect_output(print(checked[c("what", "found")]), "what found")
 })
 
+test_that("what a database refuses can be corrected", {
+  refused <- errorCondition("x", class = "mx_error_store_refused")
+  expect_match(store_remedy(refused), "password", fixed = TRUE)
+})
+
 test_that("a database that is away is waited for once, and said to be away", {
   x <- new.env(parent = emptyenv())
   x[["client"]] <- list(store_dir = "postgresql://db/matrix")
