@@ -568,6 +568,11 @@ fn a_key_that_does_not_open_a_store_closes_it_nowhere() {
         Location::new(at("store"), wrong.clone()).move_to(NOW, &Location::new(at("new"), wrong));
     assert_eq!(moved.unwrap_err().kind, Kind::StoreKeyWrong);
     location(&at("store")).open().unwrap();
+    // Nor does one that is closed seem damaged.
+    location(&at("store")).back_up(&at("copy"), "today", true).unwrap();
+    let copy = |key: KeySource| Location::new(at("copy"), key).open().err().unwrap().kind;
+    assert_eq!(copy(KeySource::File), Kind::StoreCopy);
+    assert_eq!(copy(KeySource::Given(StoreKey::generate().unwrap())), Kind::StoreKeyWrong);
 }
 
 #[test]

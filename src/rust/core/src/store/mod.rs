@@ -114,7 +114,14 @@ impl Store {
     pub fn new(database: Box<dyn Database>, key: StoreKey, store_id: [u8; 16]) -> Result<Self> {
         let mut store = Self::even_closed(database, key, store_id)?;
         store.even_closed = false;
-        store.check_key()?;
+        if let Err(error) = store.check_key() {
+            if error.kind == Kind::StoreTampered {
+                // With another key, what says that a store is closed seems altered.
+                store.even_closed = true;
+                store.check_key()?;
+            }
+            return Err(error);
+        }
         Ok(store)
     }
 
