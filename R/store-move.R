@@ -15,6 +15,9 @@
 #' `mx_store_move()` is called again with the same arguments (or with another `to`, if the first
 #' place is gone). If it fails with an error before the old store is closed, that is used on.
 #'
+#' The key stays the same: a store that comes from a database has it from outside, as it had
+#' there.
+#'
 #' Programs that have the old place in their configuration get an error of class
 #' `mx_error_store_moved`, which names the new one. What is left at `from` can be deleted: its
 #' rows are still there, sealed.
