@@ -1,5 +1,5 @@
 # Events and keys in, events out. What mx_decrypt() judges is tested row by row in the core
-# (judgement/archive_decryption.rs).
+# (judgement/archive_decryption).
 
 # A room in which much was said.
 talkative_pair <- function() {
