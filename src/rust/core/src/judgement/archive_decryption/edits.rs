@@ -83,22 +83,27 @@ mod tests {
             edit("$3", "$1", ALICE),
             edit("$4", "$absent", ALICE),
             edit("$5", "$twice", ALICE),
+            edit("$6", "$unread", ALICE),
+            edit("$7", "$elsewhere", ALICE),
         ];
-        let plain = Row {
+        let plain = |event_id: &str| Row {
             event_type: Some("m.room.message".into()),
-            content: edits[0].content.clone(),
+            event_id: Some(event_id.into()),
             ..edits[0].clone()
         };
-        let plain = Row { event_id: Some("$6".into()), ..plain };
         let mut decryption = Decryption::new(keys);
         decryption.read(&edits);
-        decryption.read(&[plain]);
+        decryption.read(&[plain("$8")]);
         let originals = [
             message(&mut session, "$original"),
             message(&mut session, "$twice"),
             Row { sender: Some(MALLORY.into()), ..message(&mut session, "$twice") },
         ];
         assert!(decryption.read(&originals).iter().all(|event| code(event) == "read"));
+        let content = Some("{}".into());
+        let of_another_room =
+            Row { room_id: Some("!other".into()), content, ..plain("$elsewhere") };
+        decryption.read(&[message(&mut megolm::outbound(), "$unread"), of_another_room]);
         let judged = decryption.edits();
         let expected = [
             (0, Ok("$original")),
@@ -106,7 +111,9 @@ mod tests {
             (2, Err("edit_of_edit")),
             (3, Err("unknown_original")),
             (4, Err("unknown_original")),
-            (5, Err("not_encrypted")),
+            (5, Err("unknown_original")),
+            (6, Err("unknown_original")),
+            (7, Err("not_encrypted")),
         ];
         assert_eq!(judged, expected);
     }

@@ -159,8 +159,10 @@ fn is_same_device(kept: &SessionKey, offered: &SessionKey) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use vodozemac::megolm::GroupSession;
+
     use super::{
-        super::{Row, scratch::*},
+        super::{Decryption, Row, scratch::*},
         *,
     };
 
@@ -172,13 +174,14 @@ mod tests {
             // The same key from an export must not open a way around.
             vec![imported(&session), direct(&session)],
             vec![direct(&session), SessionKey { sender_key: String::new(), ..imported(&session) }],
+            vec![SessionKey { sender_key: String::new(), ..direct(&session) }, imported(&session)],
             vec![imported(&session)],
             vec![key(&session, KeySource::Forwarded, Some(ALICE))],
         ];
         let own = message(&mut session, "$1");
         let swapped = Row { sender: Some(MALLORY.into()), ..message(&mut session, "$2") };
         let rows = [own, swapped];
-        for (keys, of_another) in keys.into_iter().zip([false, false, false, true, true]) {
+        for (keys, of_another) in keys.into_iter().zip([false, false, false, false, true, true]) {
             let expected = ["read", if of_another { "read" } else { "sender_mismatch" }];
             assert_eq!(codes(keys, &rows), expected);
         }
@@ -188,16 +191,19 @@ mod tests {
     #[test]
     fn what_another_user_hands_on_neither_reads_nor_blocks_the_creators_events() {
         let mut session = megolm::outbound();
-        let handed_on = SessionKey {
+        let of_mallory = |session: &GroupSession| SessionKey {
             sender: Some(MALLORY.into()),
             sender_key: "another".into(),
-            ..direct(&session)
+            ..direct(session)
         };
-        let keys = vec![handed_on, direct(&session)];
+        let both = vec![of_mallory(&session), direct(&session)];
+        // Also where the creator's key is in an export alone: it names another device.
+        let exported = vec![of_mallory(&session), imported(&session)];
         let own = message(&mut session, "$1");
         let copied =
             Row { event_id: Some("$2".into()), sender: Some(MALLORY.into()), ..own.clone() };
-        assert_eq!(codes(keys, &[copied, own]), ["read", "read"]);
+        assert_eq!(codes(both, &[copied, own.clone()]), ["read", "read"]);
+        assert_eq!(codes(exported, &[own]), ["read"]);
     }
 
     #[test]
@@ -232,23 +238,59 @@ mod tests {
         let mut session = megolm::outbound();
         let keys = || vec![imported(&session)];
         let (fresh, used) = (keys(), keys());
-        let known = vec![SessionKey { has_read: true, ..imported(&session) }];
+        let used_one = || SessionKey { has_read: true, ..imported(&session) };
+        let (known, beside) = (vec![used_one()], vec![imported(&session), used_one()]);
         let good = message(&mut session, "$1");
         let mut other = megolm::outbound();
         let foreign = megolm::encrypt(&mut other, b"x");
         let bad = row("$2", with_ciphertext(&session, &foreign, ""));
         assert_eq!(codes(fresh, &[bad.clone(), good.clone()]), ["wrong_key", "read"]);
         assert_eq!(codes(used, &[good, bad.clone()]), ["read", "bad_message"]);
-        assert_eq!(codes(known, &[bad]), ["bad_message"]);
+        assert_eq!(codes(known, std::slice::from_ref(&bad)), ["bad_message"]);
+        assert_eq!(codes(beside, &[bad]), ["bad_message"]);
     }
 
     #[test]
     fn keys_of_one_session_are_tried_until_one_reads() {
         let mut session = megolm::outbound();
-        let first = imported(&session);
+        let (first, first_again) = (imported(&session), imported(&session));
         let row = message(&mut session, "$1");
         let late = || imported(&session);
         assert_eq!(codes(vec![late()], std::slice::from_ref(&row)), ["unknown_index"]);
-        assert_eq!(codes(vec![late(), first], &[row]), ["read"]);
+        assert_eq!(codes(vec![late(), first], std::slice::from_ref(&row)), ["read"]);
+        // Two that came from the sender are of one ratchet too: its message is not read twice.
+        let own = |key: SessionKey| SessionKey { sender: Some(ALICE.into()), ..key };
+        let [late, first] =
+            [direct(&session), own(SessionKey { source: KeySource::Direct, ..first_again })];
+        let again = Row { event_id: Some("$2".into()), ..row.clone() };
+        assert_eq!(codes(vec![late, first], &[row, again]), ["read", "replayed"]);
+    }
+
+    #[test]
+    fn the_best_proven_key_of_a_sender_is_the_one_that_is_named() {
+        let mut session = megolm::outbound();
+        let keys = vec![key(&session, KeySource::Backup, Some(ALICE)), direct(&session)];
+        let read = Decryption::new(keys).read(&[message(&mut session, "$1")]);
+        assert_eq!(read[0].key_source, Some(KeySource::Direct));
+    }
+
+    #[test]
+    fn a_key_is_what_its_source_says() {
+        let session = megolm::outbound();
+        let inbound = || megolm::inbound(&session.session_key().to_base64()).unwrap();
+        let kept = InboundSession::new(ROOM.into(), inbound(), KeySource::Direct);
+        assert!(!SessionKey::from(kept).has_read);
+        let kept = InboundSession::new(ROOM.into(), inbound(), KeySource::Direct);
+        let kept = SessionKey::from(InboundSession { first_read: 1, ..kept });
+        assert_eq!((kept.has_read, kept.source), (true, KeySource::Direct));
+        let exported = SessionKey::from(ExportedSession {
+            room_id: ROOM.into(),
+            session: inbound(),
+            sender_key: "curve".into(),
+            sender_signing_key: "ed".into(),
+            shared_history: false,
+        });
+        assert_eq!((exported.source, exported.sender), (KeySource::Imported, None));
+        assert_eq!(exported.session_id, session.session_id());
     }
 }
