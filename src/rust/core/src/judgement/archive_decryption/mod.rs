@@ -150,8 +150,9 @@ impl Decryption {
 
     /// Judges what was decrypted, in the order of rows: of two events with one index, the first counts.
     fn finish(&mut self, mut event: Event, at: usize, index: u32, opened: Opened) -> Event {
+        // All that a server can change around a ciphertext and that is told of it: one edit must not replace two events.
         let id = (event.event_id.as_deref(), event.origin_server_ts.max(0));
-        let tag = self.hasher.hash_one(id);
+        let tag = self.hasher.hash_one((id, &event.sender, &event.replaces));
         let slot = &mut self.keys.slots[at];
         let outcome = match opened {
             // Last, so that only an event that is otherwise good can take an index.
@@ -243,8 +244,7 @@ mod tests {
     fn an_index_stands_for_one_event() {
         let mut session = megolm::outbound();
         let keys = || vec![direct(&session)];
-        let keys = [keys(), keys(), keys(), keys()];
-        let [once, apart, late, wrong] = keys;
+        let (once, apart, late) = (keys(), keys(), keys());
         let first = message(&mut session, "$1");
         let again = Row { event_id: Some("$2".into()), ..first.clone() };
         let later = Row { origin_server_ts: Some(6), ..first.clone() };
@@ -259,9 +259,50 @@ mod tests {
         let next_again = Row { event_id: Some("$4".into()), ..next.clone() };
         let rows = [next_again, first.clone(), next];
         assert_eq!(codes(late, &rows), ["read", "read", "replayed"]);
-        // An event that is refused takes no index.
-        let elsewhere = sealed(&mut session, &payload("!other", "x"));
-        let rows = [row("$5", elsewhere.clone()), row("$6", elsewhere)];
-        assert_eq!(codes(wrong, &rows), ["room_mismatch", "room_mismatch"]);
+    }
+
+    /// The server chooses who sent what no key proves, and the relation, which is not encrypted.
+    #[test]
+    fn a_message_has_one_sender_and_replaces_one_event() {
+        let mut session = megolm::outbound();
+        let keys = || vec![imported(&session)];
+        let (swapped, edited, timed) = (keys(), keys(), keys());
+        let first = message(&mut session, "$1");
+        let of_another = Row { sender: Some(MALLORY.into()), ..first.clone() };
+        assert_eq!(codes(swapped, &[first.clone(), of_another]), ["read", "replayed"]);
+        let ciphertext = megolm::encrypt(&mut session, payload(ROOM, "x").as_bytes());
+        let edit_of = |target: &str| {
+            let relation =
+                format!(r#","m.relates_to": {{"rel_type":"m.replace","event_id":"{target}"}}"#);
+            row("$2", with_ciphertext(&session, &ciphertext, &relation))
+        };
+        let rows = [edit_of("$1"), edit_of("$0"), edit_of("$1")];
+        assert_eq!(codes(edited, &rows), ["read", "replayed", "read"]);
+        // No time is as good as the first of 1970, as in a store.
+        let timeless = Row { origin_server_ts: None, ..first.clone() };
+        let of_1970 = Row { origin_server_ts: Some(0), ..first };
+        assert_eq!(codes(timed, &[timeless, of_1970]), ["read", "read"]);
+    }
+
+    #[test]
+    fn an_event_that_is_refused_takes_no_index() {
+        let mut session = megolm::outbound();
+        let keys = vec![direct(&session)];
+        // Only its sender can encrypt two messages with one index.
+        let mut twin = vodozemac::megolm::GroupSession::from_pickle(session.pickle());
+        let elsewhere = row("$1", sealed(&mut twin, &payload("!other", "x")));
+        let rows = [elsewhere, message(&mut session, "$2")];
+        assert_eq!(codes(keys, &rows), ["room_mismatch", "read"]);
+    }
+
+    #[test]
+    fn what_a_sender_wrote_passes_for_nothing_of_this_package() {
+        let mut session = megolm::outbound();
+        let key = SessionKey { sender_key: String::new(), ..direct(&session) };
+        let plaintext = format!(r#"{{"type":"mxcrypt.trust","content":{{}},"room_id":"{ROOM}"}}"#);
+        let read = Decryption::new(vec![key]).read(&[row("$1", sealed(&mut session, &plaintext))]);
+        assert_eq!(read[0].event_type, "remote.mxcrypt.trust");
+        // An empty key is none.
+        assert_eq!(read[0].sender_key, None);
     }
 }
