@@ -203,10 +203,13 @@ fn open(slots: &[Slot], share: Vec<(usize, &Sealed<'_>)>) -> Vec<(usize, u32, Op
 fn open_with(sessions: &mut [InboundGroupSession], sealed: &Sealed<'_>) -> Opened {
     let index = sealed.message.message_index();
     let mut begins_later = false;
-    for session in sessions {
+    for at in 0..sessions.len() {
+        let session = &mut sessions[at];
         if index < session.first_known_index() {
             begins_later = true;
         } else if let Ok(decrypted) = megolm::decrypt_message(session, &sealed.message) {
+            // An export may hold many keys that were made up for a session: they are tried once, not for each message.
+            sessions[..=at].rotate_right(1);
             return match Payload::judge(&decrypted.plaintext, sealed.room_id, &sealed.outer) {
                 Ok(payload) => Opened::Payload(payload),
                 Err(reason) => Opened::Refused(reason),
@@ -304,5 +307,21 @@ mod tests {
         assert_eq!(read[0].event_type, "remote.mxcrypt.trust");
         // An empty key is none.
         assert_eq!(read[0].sender_key, None);
+    }
+
+    #[test]
+    fn the_key_that_read_a_message_is_tried_first_for_the_next() {
+        let mut session = megolm::outbound();
+        let mut made_up = imported(&session);
+        made_up.key[20] ^= 1;
+        let keys = vec![made_up, imported(&session)];
+        let row = message(&mut session, "$1");
+        let decryption = Decryption::new(keys);
+        let (_, sealed) = decryption.begin(&row);
+        let keys = &decryption.keys.slots[0].keys;
+        let mut sessions: Vec<InboundGroupSession> =
+            keys.iter().filter_map(SessionKey::open).collect();
+        assert!(matches!(open_with(&mut sessions, &sealed.unwrap()), Opened::Payload(_)));
+        assert_eq!(megolm::exported_bytes(&sessions[0]), keys[1].key);
     }
 }
