@@ -7,8 +7,6 @@ use mxcrypt_core::{
     Error, Kind, Result,
     judgement::{
         archive_decryption::{Decryption, Row, SessionKey},
-        members::Members,
-        room_event::RoomEvent,
         trust::Trust,
     },
     machine::Handed,
@@ -49,7 +47,14 @@ impl Columns {
         let list: List = value
             .try_into()
             .map_err(|_| Error::new(Kind::Argument, format!("`{name}` must be a list.")))?;
-        Ok(Self(list.iter().map(|(name, column)| (name.to_owned(), column)).collect()))
+        let columns: BTreeMap<String, Robj> =
+            list.iter().map(|(name, column)| (name.to_owned(), column)).collect();
+        // Of two, one would be judged and the other shown.
+        if columns.len() < list.len() {
+            let sentence = format!("`{name}` must not have two columns of one name.");
+            return Err(Error::new(Kind::Argument, sentence));
+        }
+        Ok(Self(columns))
     }
 
     fn get(&self, name: &str) -> Robj {
@@ -90,7 +95,16 @@ impl Columns {
         if list.len() != rows {
             return Err(uneven("content"));
         }
-        Ok(list.values().map(|value| text_of(&value).ok()).collect())
+        Ok(list.values().map(|value| content_of(&value)).collect())
+    }
+}
+
+/// A text in a list is JSON, and so are bytes, as Spark and Arrow have them. Other values become it.
+fn content_of(value: &Robj) -> Option<String> {
+    match value.as_raw_slice() {
+        Some(bytes) => String::from_utf8(bytes.to_vec()).ok(),
+        None if value.is_string() && value.len() == 1 => arguments::text(value, "content").ok(),
+        None => text_of(value).ok(),
     }
 }
 
@@ -269,7 +283,8 @@ fn events_sessions(events: Robj) -> Robj {
 fn events_of_json(texts: Robj) -> Robj {
     answer(|| {
         let texts = arguments::cells(&texts, "events", texts.len())?;
-        let rows: Vec<Row> = parallel::map(texts, |text| row_of(text.as_deref()));
+        let rows: Vec<Row> =
+            parallel::map(texts, |text| text.as_deref().map(Row::read).unwrap_or_default());
         let text = |pick: fn(&Row) -> &Option<String>| {
             strings(rows.iter().map(|row| pick(row).as_deref()))
         };
@@ -286,27 +301,6 @@ fn events_of_json(texts: Robj) -> Robj {
             ("redacts", text(|row| &row.redacts)),
         ]))
     })
-}
-
-fn row_of(text: Option<&str>) -> Row {
-    let Some((text, event)) = text.and_then(|text| Some((text, RoomEvent::read(text).ok()?)))
-    else {
-        return Row::default();
-    };
-    let room_id =
-        Members::read(text).ok().and_then(|event| Some(event.text("room_id")?.into_owned()));
-    Row {
-        room_id,
-        event_id: Some(event.event_id),
-        event_type: Some(event.event_type),
-        sender: Some(event.sender),
-        origin_server_ts: Some(event.origin_server_ts).filter(|time| *time >= 0),
-        state_key: event.state_key,
-        content: Some(event.content_text.to_owned()),
-        redacted: event.redacted,
-        redacts: event.redacts,
-        decrypted: false,
-    }
 }
 
 /// The keys that the store has of these sessions, or of all.

@@ -1,5 +1,9 @@
 //! An event of an archive as a row has it, which may be anything.
 
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
 use crate::{
     error::{Error, Kind, Result},
     judgement::{
@@ -36,6 +40,31 @@ pub struct Row {
 }
 
 impl Row {
+    /// An event that is JSON text. What names it is read also where it is none, so that its row can be found.
+    pub fn read(text: &str) -> Self {
+        let Ok(members) = Members::read(text) else { return Self::default() };
+        let part = |name: &str| members.text(name).map(Cow::into_owned);
+        let named = Self {
+            room_id: part("room_id"),
+            event_id: part("event_id"),
+            event_type: part("type"),
+            sender: part("sender"),
+            ..Self::default()
+        };
+        let as_table = with_object_content(&members);
+        let Ok(event) = RoomEvent::read(as_table.as_deref().unwrap_or(text)) else { return named };
+        // A column of a table that became JSON.
+        let is_redacted = members.raw("redacted").is_some_and(|flag| flag.get() == "true");
+        Self {
+            origin_server_ts: Some(event.origin_server_ts).filter(|time| *time != NO_TIME),
+            state_key: event.state_key,
+            content: Some(event.content_text.to_owned()),
+            redacted: event.redacted || is_redacted,
+            redacts: event.redacts,
+            ..named
+        }
+    }
+
     /// The event, with what is known of the row.
     pub(super) fn event(&self) -> Event {
         Event {
@@ -87,6 +116,16 @@ impl Row {
     }
 }
 
+/// The text of an event whose content is JSON text in a string, as rows of a table have it (`toJSON()` of Spark); none
+/// for others.
+fn with_object_content(event: &Members<'_>) -> Option<String> {
+    let content = event.text("content")?;
+    let content: &RawValue = serde_json::from_str(&content).ok()?;
+    let mut event = event.clone();
+    event.0.insert("content".to_owned(), content);
+    serde_json::to_string(&event.0).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
@@ -126,12 +165,18 @@ mod tests {
             ("unknown_algorithm", row("$9", r#"{"algorithm":"m.other"}"#.into())),
             ("state_event", state),
             ("malformed_event", without(|row| row.room_id = None)),
+            ("malformed_event", without(|row| row.room_id = Some("!\u{0}".into()))),
             ("malformed_event", without(|row| row.event_id = None)),
             ("malformed_event", without(|row| row.event_id = Some("$\u{0}".into()))),
             ("malformed_event", without(|row| row.sender = None)),
+            ("malformed_event", without(|row| row.sender = Some("@a\n:b".into()))),
             ("malformed_event", without(|row| row.event_type = None)),
             ("malformed_event", without(|row| row.content = None)),
             ("malformed_event", Row::default()),
+            (
+                "malformed_event",
+                Row { event_type: Some("m.x".into()), content: None, ..good.clone() },
+            ),
             ("read", Row { origin_server_ts: None, ..good }),
         ];
         let (expected, rows): (Vec<&str>, Vec<Row>) = rows.into_iter().unzip();
@@ -145,7 +190,58 @@ mod tests {
         let ours = Row { event_type: Some("mxcrypt.trust".into()), ..row("$3", "{}".into()) };
         let read = Decryption::new(Vec::new()).read(&[plain, redacted, ours]);
         assert!(read.iter().all(|event| !event.encrypted && event.unreadable.is_none()));
+        let was_read =
+            Row { event_type: Some("m.x".into()), decrypted: true, ..row("$4", "{}".into()) };
+        assert!(Decryption::new(Vec::new()).read(&[was_read])[0].encrypted);
         // Nobody else's event passes for one that this package made.
         assert_eq!(read[2].event_type, "remote.mxcrypt.trust");
+    }
+
+    #[test]
+    fn a_redacted_event_replaces_nothing_and_has_no_session() {
+        let edit = r#"{"session_id":"x","ciphertext":"x","algorithm":"m.megolm.v1.aes-sha2",
+            "m.relates_to":{"rel_type":"m.replace","event_id":"$1"}}"#;
+        let mut edit = row("$2", edit.into());
+        let replaced = |row: &Row| {
+            let read = Decryption::new(Vec::new()).read(std::slice::from_ref(row));
+            read[0].replaces.clone()
+        };
+        assert_eq!(replaced(&edit).as_deref(), Some("$1"));
+        assert_eq!(edit.session(), Some((ROOM.into(), "x".into())));
+        edit.redacted = true;
+        assert_eq!((replaced(&edit), edit.session()), (None, None));
+        let plain = Row { event_type: Some("m.x".into()), redacted: false, ..edit };
+        assert_eq!(plain.session(), None);
+    }
+
+    #[test]
+    fn an_event_is_read_from_json_as_servers_and_tables_have_it() {
+        let content = r#"{"a":"\u00e9\""}"#;
+        let as_text = serde_json::to_string(content).unwrap();
+        let event = |content: &str, more: &str| {
+            let names = r#""room_id":"!room","event_id":"$1","type":"m.x","sender":"@a:b""#;
+            Row::read(&format!("{{{names},\"content\":{content}{more}}}"))
+        };
+        let more = r#","origin_server_ts":5,"state_key":"","unsigned":{"redacted_because":{}}"#;
+        let row = event(content, more);
+        assert_eq!(row.content.as_deref(), Some(content));
+        assert_eq!(row.state_key.as_deref(), Some(""));
+        assert_eq!((row.origin_server_ts, row.redacted), (Some(5), true));
+        let row = event(&as_text, r#","redacted":false"#);
+        assert_eq!(row.content.as_deref(), Some(content));
+        assert_eq!((row.origin_server_ts, row.redacted), (None, false));
+        assert!(event(&as_text, r#","redacted":true"#).redacted);
+        // A row that is refused is still known by its names.
+        let twice = r#"{"a":1,"a":2}"#;
+        for (content, more) in
+            [("7", ""), ("\"[\"", ""), ("[]", ""), (twice, ""), ("{}", r#","state_key":7"#)]
+        {
+            let row = event(content, more);
+            assert_eq!(row.event_id.as_deref(), Some("$1"), "{content}");
+            assert!(row.outer().is_err(), "{content}");
+        }
+        for text in ["", "7", r#"{"event_id":"$1","event_id":"$2"}"#] {
+            assert_eq!(Row::read(text).event_id, None);
+        }
     }
 }
