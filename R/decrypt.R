@@ -184,39 +184,60 @@ event_columns <- function(events, call = caller_env()) {
     return(core(events_of_json(text_column(events)), call = call))
   }
   if (!is.data.frame(events)) {
-    wanted <- "a data frame of events, or a character vector of events as JSON"
-    argument_abort("events", wanted, call)
+    wanted <- paste(
+      "a data frame of events (as.data.frame() makes one of a table of Arrow),",
+      "or a character vector of events as JSON"
+    )
+    argument_abort("events", wanted, call, class(events)[[1L]])
   }
-  texts <- c("room_id", "event_id", "sender", "type")
-  needed <- c(texts, "content")
+  is_ours <- inherits(events, "mx_events")
+  names <- c("room_id", "event_id", "sender", "type", "state_key", "redacts")
+  others <- c(
+    "content",
+    "origin_server_ts",
+    "redacted",
+    if (is_ours) "decrypted"
+  )
+  # Not `[`: tibbles and data.tables have one of their own.
+  events <- as.list(events)
+  events <- events[names(events) %in% c(names, others)]
+  check_event_columns(events, c(names[1:4], "content"), call)
+  texts <- names(events) %in% names
+  events[texts] <- lapply(events[texts], text_column)
+  events[["content"]] <- content_column(events[["content"]], call)
+  events[["origin_server_ts"]] <- time_column(events, call)
+  events
+}
+
+check_event_columns <- function(events, needed, call) {
   absent <- setdiff(needed, names(events))
   if (length(absent) > 0L) {
     wanted <- paste0(
       "a data frame with the columns ",
-      paste0("`", needed, "`", collapse = ", ")
+      paste0("`", needed, "`", collapse = ", "),
+      ", or a character vector of events as JSON"
     )
     found <- paste("no", paste0("`", absent, "`", collapse = ", "))
     argument_abort("events", wanted, call, found)
   }
-  # Not `[`: tibbles and data.tables have one of their own.
-  events <- as.list(events)
-  # A matrix has as many rows, and other cells.
-  for (name in intersect(c(texts, "state_key", "redacts"), names(events))) {
+  # Of two senders, as a join leaves them, one would be judged and the other shown.
+  twice <- anyDuplicated(names(events))
+  if (twice > 0L) {
+    found <- paste0("`", names(events)[[twice]], "` twice")
+    argument_abort("events", "a data frame with each column once", call, found)
+  }
+  for (name in setdiff(names(events), "content")) {
+    # A matrix has as many rows, and other cells.
     if (!is.null(dim(events[[name]]))) {
       argument_abort(paste0("events$", name), "a vector", call)
     }
   }
-  columns <- lapply(
-    events[names(events) %in% c(texts, "state_key", "redacts")],
-    text_column
-  )
-  columns[["content"]] <- content_column(events[["content"]])
-  columns[["origin_server_ts"]] <- time_column(events, call)
-  columns[["redacted"]] <- events[["redacted"]]
-  if (inherits(events, "mx_events")) {
-    columns[["decrypted"]] <- events[["decrypted"]]
+  if (!is.null(events[["redacted"]]) && !is.logical(events[["redacted"]])) {
+    argument_abort("events$redacted", "`TRUE`, `FALSE` or `NA`", call)
   }
-  columns
+  if (length(unique(vapply(events, NROW, 0L))) > 1L) {
+    argument_abort("events", "a data frame with columns of one length", call)
+  }
 }
 
 # Text as UTF-8. What is no text in its encoding is left to the core, which refuses its row.
@@ -231,7 +252,8 @@ text_column <- function(column) {
   as_utf8(column)
 }
 
-content_column <- function(content) {
+# JSON text, or lists that become it; a raw vector is the bytes of a text.
+content_column <- function(content, call) {
   if (!is.data.frame(content)) {
     is_list <- is.list(content)
     return(if (is_list) unclass(content) else text_column(content))
@@ -239,7 +261,19 @@ content_column <- function(content) {
   # As jsonlite reads an array of objects. What is missing in a row is NA there.
   lines <- rawConnection(raw(), "w")
   on.exit(close(lines))
-  jsonlite::stream_out(content, lines, verbose = FALSE, auto_unbox = TRUE)
+  tryCatch(
+    jsonlite::stream_out(
+      content,
+      lines,
+      verbose = FALSE,
+      auto_unbox = TRUE,
+      digits = NA
+    ),
+    error = function(condition) {
+      wanted <- "JSON text, or a data frame that can be written as JSON"
+      argument_abort("events$content", wanted, call)
+    }
+  )
   text <- rawToChar(rawConnectionValue(lines))
   Encoding(text) <- "UTF-8"
   strsplit(text, "\n", fixed = TRUE)[[1L]]
@@ -275,4 +309,13 @@ time_column <- function(events, call) {
     argument_abort("events$origin_server_ts", wanted, call)
   }
   as.numeric(times)
+}
+
+# What Arrow and databases have for whole numbers of 64 bits: the package bit64 keeps their bits in doubles. One below
+# zero, as NA is, is no time.
+of_integer64 <- function(x) {
+  bytes <- writeBin(unclass(x), raw(), endian = "little")
+  parts <- readBin(bytes, "integer", 4 * length(x), 2, FALSE, "little")
+  numbers <- colSums(matrix(parts, nrow = 4) * 2^c(0, 16, 32, 48))
+  ifelse(numbers < 2^63, numbers, NA)
 }

@@ -72,6 +72,9 @@ keys_of_export <- function(path, passphrase, sessions, call = caller_env()) {
   keys
 }
 
+# Bytes of a Megolm session key: version, index, ratchet, public key.
+exported_length <- 1 + 4 + 128 + 32
+
 #' @export
 length.mx_keys <- function(x) length(unclass(x)[["session_id"]])
 
@@ -80,11 +83,15 @@ length.mx_keys <- function(x) length(unclass(x)[["session_id"]])
   if (missing(i)) {
     return(x)
   }
-  at <- seq_along(x)[i]
+  at <- tryCatch(seq_along(x)[i], error = function(condition) NA)
   if (anyNA(at)) {
     argument_abort("i", "sessions that are in the set", caller_env())
   }
   columns <- unclass(x)
+  if (length(columns[["key"]]) != length(x) * exported_length) {
+    wanted <- "a set of keys as mx_keys_for() returned it"
+    argument_abort("keys", wanted, caller_env(), "a damaged one")
+  }
   bytes <- matrix(columns[["key"]], ncol = length(x))
   columns <- lapply(columns[names(columns) != "key"], `[`, at)
   columns[["key"]] <- as.vector(bytes[, at])

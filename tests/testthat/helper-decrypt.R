@@ -116,3 +116,26 @@ small_archive <- function(n_sessions = 4, n = 25) {
     bodies = rep(paste("message", seq_len(n)), n_sessions)
   )
 }
+
+# Whole numbers as the package bit64 has them: their 64 bits in a double.
+as_integer64 <- function(x) {
+  bytes <- outer(0:7, x, function(i, x) x %/% 256^i %% 256)
+  numbers <- readBin(as.raw(bytes), "double", length(x), endian = "little")
+  structure(numbers, class = "integer64")
+}
+
+# The parts that workers are given: the events of each room, and the keys to them.
+parts_of <- function(archive) {
+  events <- split(archive$events, archive$events$room_id)
+  list(events = events, keys = lapply(events, mx_keys_for, archive$keys))
+}
+
+# What workers read, one after the other, is what this process reads.
+expect_read_together <- function(read, archive) {
+  together <- do.call(rbind, unname(read))
+  rownames(together) <- NULL
+  # rbind() knows factors alone.
+  together$trust <- as_trust(together$trust)
+  expect_identical(together, mx_decrypt(archive$events, archive$keys))
+  expect_identical(together$body, archive$bodies)
+}

@@ -68,6 +68,47 @@ test_that("it reads what a client reads, from every form of events", {
   )
 })
 
+# What becomes of columns on the way through Spark, Arrow or a database.
+test_that("it reads columns as Spark and Arrow return them", {
+  archive <- small_archive(2, 20)
+  events <- archive$events
+  expected <- mx_decrypt(events, archive$keys)
+  read <- function(name, column) {
+    events[[name]] <- column
+    mx_decrypt(events, archive$keys)
+  }
+  contents <- events$content
+  expect_identical(read("content", lapply(contents, charToRaw)), expected)
+  expect_identical(read("content", I(as.list(contents))), expected)
+  times <- as_integer64(events$origin_server_ts)
+  expect_identical(read("origin_server_ts", times), expected)
+  # The missing one of bit64 is below zero, and so may others be.
+  times[c(1, 2)] <- c(-0, as_integer64(2^63 + 4096))
+  odd <- read("origin_server_ts", times)
+  expect_identical(is.na(odd$origin_server_ts), rep(c(TRUE, FALSE), c(2, 38)))
+  expect_identical(odd$body, expected$body)
+  # Rows as JSON, with the content as text in them.
+  lines <- vapply(
+    seq_len(nrow(events)),
+    function(i) unclass(mxc_json(as.list(events[i, ]))),
+    ""
+  )
+  expect_identical(mx_decrypt(lines, archive$keys), expected)
+})
+
+test_that("contents that were a data frame keep their numbers", {
+  line <- paste0(
+    "{\"room_id\":\"!r:demo\",\"event_id\":\"$1\",\"sender\":\"@a:demo\",",
+    "\"type\":\"m.x\",\"content\":{\"x\":0.123456789,\"n\":1234567890123}}"
+  )
+  keys <- small_archive(1, 1)$keys
+  path <- tempfile()
+  writeLines(line, path)
+  nested <- jsonlite::stream_in(file(path), verbose = FALSE)
+  read <- mx_decrypt(nested, keys)
+  expect_identical(read$content, mx_decrypt(line, keys)$content)
+})
+
 test_that("a flat result is that of as.data.frame(), with trust as text", {
   pair <- talkative_pair()
   table <- as_table(raw_events(pair$alice, pair$room))
@@ -216,6 +257,11 @@ test_that("what is no data frame of events is an error that says so", {
   expect_s3_class(odd("origin_server_ts", "today"), "mx_error_argument")
   later <- structure(1, class = "difftime", units = "secs")
   expect_s3_class(odd("origin_server_ts", later), "mx_error_argument")
+  expect_s3_class(odd("redacted", 1L), "mx_error_argument")
+  table <- structure(list(), class = c("Table", "ArrowTabular"))
+  table <- catch(mx_decrypt(table, archive$keys))
+  expect_s3_class(table, "mx_error_argument")
+  expect_match(conditionMessage(table), "as.data.frame()", fixed = TRUE)
 })
 
 test_that("a set of keys shows no key, and is a vector of sessions", {
@@ -271,6 +317,21 @@ test_that("a set of keys that was altered is refused, and shows nothing", {
   }
 })
 
+test_that("a set of keys that was altered is not picked from", {
+  archive <- small_archive(2, 1)
+  keys <- archive$keys
+  expect_s3_class(catch(keys[list(1)]), "mx_error_argument")
+  damaged <- unclass(keys)
+  damaged$key <- NULL
+  damaged <- structure(damaged, class = "mx_keys")
+  for (condition in list(
+    catch(damaged[1]),
+    catch(mx_keys_for(archive$events, damaged))
+  )) {
+    expect_s3_class(condition, "mx_error_argument")
+  }
+})
+
 test_that("sessions of an export that cannot be used are told, if they are needed", {
   session <- mxc_megolm_outbound_new()
   bad <- exported_session(session, "!r:demo", list(session_key = "AQAA"))
@@ -290,71 +351,6 @@ test_that("sessions of an export that cannot be used are told, if they are neede
   expect_identical(all, keys)
   wrong <- catch(mx_keys_for(events, file, "y"))
   expect_s3_class(wrong, "mx_error_key_export")
-})
-
-test_that("workers of a cluster read what this process reads", {
-  skip_on_cran()
-  archive <- small_archive(4, 25)
-  events <- archive$events
-  parts <- split(events, events$room_id)
-  cluster <- parallel::makePSOCKcluster(2)
-  withr::defer(parallel::stopCluster(cluster))
-  library <- dirname(find.package("mxcrypt"))
-  parallel::clusterCall(cluster, .libPaths, c(library, .libPaths()))
-  read <- parallel::clusterMap(
-    cluster,
-    mxcrypt::mx_decrypt,
-    parts,
-    lapply(parts, mx_keys_for, archive$keys),
-    MoreArgs = list(threads = 1)
-  )
-  together <- do.call(rbind, unname(read))
-  rownames(together) <- NULL
-  # rbind() knows factors alone.
-  together$trust <- as_trust(together$trust)
-  expect_identical(together, mx_decrypt(events, archive$keys))
-  expect_identical(together$body, archive$bodies)
-})
-
-test_that("forked processes read what their parent reads", {
-  skip_on_cran()
-  skip_on_os("windows")
-  archive <- small_archive(2, 100)
-  found <- in_other_r(
-    function(archive) {
-      expected <- mx_decrypt(archive$events, archive$keys)
-      read <- forked(function(i) mx_decrypt(archive$events, archive$keys), 2)
-      vapply(read, identical, NA, expected)
-    },
-    list(archive)
-  )
-  expect_identical(found, c(TRUE, TRUE))
-})
-
-# spark_apply() of sparklyr: a function of a data frame and a context, in a process that
-# has nothing else; columns are vectors of the simple types on both sides, and the same
-# for each part.
-test_that("a new process reads plain columns, and returns plain columns", {
-  skip_on_cran()
-  skip_if_not_installed("callr")
-  archive <- small_archive(2, 10)
-  apply <- function(part, context) {
-    mxcrypt::mx_decrypt(part, context, flat = TRUE, threads = 1)
-  }
-  environment(apply) <- globalenv()
-  parts <- split(archive$events, archive$events$room_id)
-  parts <- c(parts, list(archive$events[0, ]))
-  read <- lapply(parts, function(part) {
-    callr::r(apply, list(part, archive$keys), cmdargs = "--vanilla")
-  })
-  types <- unique(lapply(read, function(part) {
-    vapply(part, function(column) class(column)[[1]], "")
-  }))
-  expect_length(types, 1)
-  plain <- c("character", "logical", "numeric", "POSIXct")
-  expect_true(all(types[[1]] %in% plain))
-  bodies <- unlist(lapply(read, `[[`, "body"), use.names = FALSE)
-  expect_identical(bodies, archive$bodies)
 })
 
 test_that("a column that is a matrix is refused, and a frame that lost its trust is read", {
