@@ -27,7 +27,7 @@ requirements=$root/tests/live/requirements.txt
 rust_needed=1.89
 python_needed=3.11
 r_packages=(
-  askpass callr cli commonmark curl ggplot2 htmlwidgets httr2 jpeg jsonlite keyring knitr later
+  askpass callr cli commonmark curl future future.apply ggplot2 htmlwidgets httr2 jpeg jsonlite keyring knitr later
   lattice lintr logger mime plumber png processx promises rlang rmarkdown roxygen2 shiny testthat
   webfakes withr xml2
 )
