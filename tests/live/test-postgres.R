@@ -37,7 +37,12 @@ worker_code <- function(name, room, shown, n) {
 all_of <- function(them, room) {
   events <- list()
   repeat {
-    more <- them$call("messages", roomId = room, scrollback = 500)
+    more <- them$call(
+      "messages",
+      roomId = room,
+      scrollback = 1000,
+      timeout = 60 + each / 10
+    )
     if (length(more) == length(events)) {
       break
     }
