@@ -9,8 +9,10 @@ use std::{
 };
 
 use super::{
-    Closure, Location, Store, beside, key_file, location::DATABASE_FILE, private_file,
-    sqlite::Sqlite,
+    Closure, Location, Store, beside, key_file,
+    location::DATABASE_FILE,
+    private_file,
+    sqlite::{DISK_FULL, Sqlite},
 };
 use crate::{
     error::{Error, Kind, OrFail, Result},
@@ -118,7 +120,8 @@ impl Location {
         self.check_outside(to)?;
         let draft = DirectoryDraft::new(to)?;
         let database = draft.temporary.join(DATABASE_FILE);
-        store.database.back_up(&database)?;
+        let copied = store.database.back_up(&database);
+        copied.map_err(|error| full_there(error, &to.display().to_string()))?;
         let key = store.seals.key.clone();
         let sqlite = Box::new(Sqlite::open(&database)?);
         let mut copy = Store::even_closed(sqlite, key.clone(), store.id())?;
@@ -150,6 +153,14 @@ pub(super) fn wrong_key(error: Error) -> Error {
         ),
         _ => error,
     }
+}
+
+/// The same for the disk of a store, which is not that of the place where the store goes.
+pub(super) fn full_there(error: Error, place: &str) -> Error {
+    if error.message != DISK_FULL {
+        return error;
+    }
+    Error::new(Kind::Store, format!("There is no room for the store at {place}: the disk is full."))
 }
 
 /// Whether a directory can be made at `path`. An empty one makes way. One with anything in it does not: not even a key,

@@ -16,7 +16,7 @@
 
 use super::{
     Closure, Durability, KeySource, Location, Query, RollBack, SINGLE, Single, Store, Transaction,
-    backup::{check_free, wrong_key},
+    backup::{check_free, full_there, wrong_key},
     beside, key_file, private_file, whole,
 };
 use crate::{
@@ -39,7 +39,10 @@ pub fn relocate(
     let id = leave(source, to)?;
     let is_moved = matches!(source.read(|tx| tx.get_single())?, Some(Closure::Moved { .. }));
     let arrived = if is_moved { Ok(()) } else { copy_files(source) };
-    let arrived = arrived.and_then(|()| arrive(source, target, from, id, is_moved));
+    let arrived = arrived.and_then(|()| {
+        let arrived = arrive(source, target, from, id, is_moved);
+        arrived.map_err(|error| full_there(error, to))
+    });
     if let Err(error) = arrived {
         // Nothing was done that cannot be done anew. If this fails too, it is as if the process were killed.
         let _ = stay(source, id);
@@ -173,7 +176,8 @@ impl Location {
         if to.keeps_files() {
             to.check_key(&key)?;
         }
-        let mut target = to.open_empty(key.clone(), source.id())?;
+        let target = to.open_empty(key.clone(), source.id());
+        let mut target = target.map_err(|error| full_there(error, &to_name))?;
         // In a directory that has another store, that is what there is to say.
         to.check_key(&key)?;
         if is_same(&mut source, &mut target)? {

@@ -47,6 +47,8 @@ pub(super) fn schema_version() -> usize {
     MIGRATIONS.len()
 }
 
+pub(super) const DISK_FULL: &str = "The disk of the store is full.";
+
 /// How long to wait for another process that is inside a transaction.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
 /// The pauses between its looks, in milliseconds; the last stands for all that follow.
@@ -226,7 +228,7 @@ fn refusal(error: rusqlite::Error) -> Error {
             "crypto.sqlite is not a readable SQLite file. Restore a copy with mx_store_restore(), or sign in as \
              a new device.",
         ),
-        Some(ErrorCode::DiskFull) => Error::new(Kind::Store, "The disk of the store is full."),
+        Some(ErrorCode::DiskFull) => Error::new(Kind::Store, DISK_FULL),
         _ => Error::new(Kind::Store, format!("The store cannot be used: {error}")),
     }
 }

@@ -335,7 +335,10 @@ fn roll_back(server: &str, pooled: Pooled) {
 }
 
 fn gone() -> Error {
-    Error::new(Kind::Store, "The store is gone from its database.")
+    Error::new(
+        Kind::Store,
+        "The store is gone from its database: somebody deleted it. Without it, sign in as a new device.",
+    )
 }
 
 /// Whether the server ended a transaction for no fault of it: a deadlock, a conflict, an administrator, a server that stops,
