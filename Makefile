@@ -10,7 +10,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # A build keeps what it compiled; CRAN's builds start from nothing.
 export NOT_CRAN := true
 
-.PHONY: help setup install demo test container simulation lint msrv deny typos bench bench-compare document \
+.PHONY: help setup install demo test container spark simulation lint msrv deny typos bench bench-compare document \
   readme site vendor build check check-next clean
 
 help: ## This list
@@ -35,6 +35,10 @@ container: install ## A bot in what its Dockerfile makes, in a chroot, against S
 	@tools/container.sh build > .tools/container/build.log 2>&1 \
 	  || { tail -n 40 .tools/container/build.log; exit 1; }
 	@Rscript -e 'testthat::test_dir("tests/container", package = "mxcrypt", load_package = "installed")'
+
+spark: install ## mx_decrypt() in R processes of a real, local Spark
+	@tools/setup.sh spark
+	@Rscript -e 'testthat::test_dir("tests/spark", package = "mxcrypt", load_package = "installed")'
 
 simulation: ## The simulation over SEEDS seeds (100,000: a night)
 	@SIMULATION_SEEDS=$(or $(SEEDS),100000) cargo test --release \

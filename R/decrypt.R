@@ -14,7 +14,7 @@
 #'   `redacts`; or events from [mx_sync()], [mx_messages()] or [mx_undecrypted()]; or a
 #'   character vector of events as JSON, each with its `room_id`, such as the lines of a
 #'   file. `content` is JSON text, or a list as in [mx_events], or a data frame as
-#'   jsonlite reads it. For `mx_keys_for()`, `NULL` means all keys.
+#'   jsonlite reads it. No column may stand twice. For `mx_keys_for()`, `NULL` means all keys.
 #' @param keys A set of keys from `mx_keys_for()`.
 #' @param flat Whether to return a plain data frame in which every column is a vector, as
 #'   [as.data.frame()][as.data.frame.mx_events] does with `flat = TRUE`; `trust` is text.
@@ -56,13 +56,53 @@
 #' in a file of [saveRDS()]. Printing it shows how many sessions it has, never a key.
 #' `length()`, `[`, `c()` and [split()] work on its sessions, `keys$room_id` and
 #' `keys$session_id` name them. Give a worker `mx_keys_for(part, keys)`: only what its part
-#' needs.
+#' needs. All this is so where the package is loaded: call `library(mxcrypt)` in a worker
+#' that does more with keys than `mxcrypt::mx_decrypt()`.
 #'
-#' @section Spark and others:
-#' `function(part, keys) mxcrypt::mx_decrypt(part, keys, flat = TRUE, threads = 1)` takes a
-#' data frame of plain columns (`content` as JSON text) and returns one: always the same
-#' columns, of text, numbers, logicals and a time. That is what `spark_apply()` of sparklyr
-#' asks of a function, with the keys as its `context`. Partition by `room_id`.
+#' @section future, mirai, Spark and others:
+#' What each worker needs is a part of the events, and the keys to it:
+#' ```r
+#' parts <- split(events, events$room_id)
+#' sets <- lapply(parts, mx_keys_for, keys)
+#' one <- list(threads = 1)
+#'
+#' cluster <- parallel::makeCluster(2)
+#' read <- parallel::clusterMap(cluster, mx_decrypt, parts, sets, MoreArgs = one)
+#'
+#' future::plan(future::multisession)
+#' read <- future.apply::future_mapply(
+#'   mx_decrypt, parts, sets, MoreArgs = one, SIMPLIFY = FALSE
+#' )
+#'
+#' mirai::daemons(2)
+#' tasks <- Map(
+#'   function(part, keys) {
+#'     mirai::mirai(mxcrypt::mx_decrypt(part, keys), part = part, keys = keys)
+#'   },
+#'   parts,
+#'   sets
+#' )
+#' read <- lapply(tasks, `[`)
+#'
+#' # `events` is a table in Spark here. Every worker is given all of `context`.
+#' read <- sparklyr::spark_apply(
+#'   events,
+#'   function(part, keys) {
+#'     part <- part[order(part$origin_server_ts), ]
+#'     mxcrypt::mx_decrypt(part, keys, flat = TRUE, threads = 1)
+#'   },
+#'   context = keys,
+#'   group_by = "room_id",
+#'   packages = FALSE
+#' )
+#' ```
+#' With `flat = TRUE` each part has the same columns, of text, numbers, logicals and a time,
+#' also if it has no rows. `spark_apply()` puts the column that it groups by before them.
+#'
+#' Events may be as they return from Spark, Arrow or a database: times as numbers of 64 bits
+#' (`integer64`), factors, `content` as text, bytes or columns, or each row as JSON with its
+#' `content` as text. Such systems do not keep the order of rows. It decides which of two
+#' events with one message is read and which is `replayed`, so sort each part.
 #'
 #' @return `mx_decrypt()`: a data frame as from [mx_messages()] (see [mx_events]), with a
 #'   row for each event in the same order. `mx_keys_for()`: an object of class `mx_keys`.

@@ -2,7 +2,7 @@
 # Brings a Debian 12+ or Ubuntu 24.04+ machine that has git, make and Rust to
 # where the demo and all tests run. Cheap to call again: what is there stays.
 #
-#   tools/setup.sh                    everything but container, spelling, site and next-debian
+#   tools/setup.sh                    everything but container, spark, spelling, site and next-debian
 #   tools/setup.sh r|synapse|node|oauth|proxy|browser|postgres ..  only these parts
 #
 #   r        R, its packages and the system tools of R CMD check (apt-get)
@@ -13,6 +13,7 @@
 #   browser  Chromium and fonts (apt-get), the same venv, and playwright-core with
 #            axe-core in .tools/browser
 #   postgres PostgreSQL, PgBouncer and libpq (apt-get), for stores in a database
+#   spark       .tools/spark: Spark, pinned in tests/spark/requirements.txt, and Java (apt-get) (make spark)
 #   spelling    the spelling checker and its dictionary, with apt-get (make lint)
 #   site        pkgdown, with apt-get (make site)
 #   container   .tools/container: Debian for chroots, by debootstrap (make container)
@@ -238,6 +239,12 @@ setup_postgres() {
   [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
 }
 
+setup_spark() {
+  have java || apt_install default-jre-headless
+  install_venv "$tools/spark" "$root/tests/spark/requirements.txt" \
+    "Spark into .tools/spark (520 MB)"
+}
+
 setup_spelling() {
   need_r_packages spelling
   # Without the system's dictionary the one of the R package hunspell serves.
@@ -284,9 +291,10 @@ for part in "${parts[@]}"; do
     browser) setup_browser ;;
     postgres) setup_postgres ;;
     container) setup_container ;;
+    spark) setup_spark ;;
     spelling) setup_spelling ;;
     site) setup_site ;;
     next-debian) setup_next_debian ;;
-    *) die "unknown part '$part'; there are: r synapse node oauth proxy browser postgres container spelling site next-debian" ;;
+    *) die "unknown part '$part'; there are: r synapse node oauth proxy browser postgres container spark spelling site next-debian" ;;
   esac
 done
