@@ -319,18 +319,6 @@ content_column <- function(content, call) {
   strsplit(text, "\n", fixed = TRUE)[[1L]]
 }
 
-# Whole numbers of 64 bits, as databases and Parquet files have them: the package bit64, which
-# need not be here, keeps their bits in doubles. The smallest is NA.
-of_integer64 <- function(x) {
-  bits <- writeBin(as.vector(unclass(x)), raw(), endian = "little")
-  halves <- readBin(bits, "integer", 2L * length(x), 4L, endian = "little")
-  halves <- matrix(as.numeric(halves), 2L)
-  # R reads the smallest of 32 bits as NA.
-  halves[is.na(halves)] <- -2^31
-  numbers <- halves[1L, ] %% 2^32 + halves[2L, ] * 2^32
-  replace(numbers, numbers == -2^63, NA)
-}
-
 # Milliseconds since 1970.
 time_column <- function(events, call) {
   times <- events[["origin_server_ts"]]
@@ -357,5 +345,5 @@ of_integer64 <- function(x) {
   bytes <- writeBin(unclass(x), raw(), endian = "little")
   parts <- readBin(bytes, "integer", 4 * length(x), 2, FALSE, "little")
   numbers <- colSums(matrix(parts, nrow = 4) * 2^c(0, 16, 32, 48))
-  ifelse(numbers < 2^63, numbers, NA)
+  replace(numbers, numbers >= 2^63, NA)
 }

@@ -16,17 +16,6 @@ as_lines <- function(events) {
   vapply(events, function(event) unclass(mxc_json(event)), "")
 }
 
-# Numbers as the package bit64 has them.
-as_integer64 <- function(x) {
-  halves <- rbind(x %% 2^32, floor(x / 2^32))
-  halves[1, ] <- ifelse(halves[1, ] >= 2^31, halves[1, ] - 2^32, halves[1, ])
-  # The smallest integer is NA in R.
-  halves <- suppressWarnings(as.integer(halves))
-  bits <- writeBin(halves, raw(), endian = "little")
-  bits <- readBin(bits, "double", length(x), endian = "little")
-  structure(bits, class = "integer64")
-}
-
 # As a database of an archive has them.
 as_table <- function(events) {
   text <- function(name) {

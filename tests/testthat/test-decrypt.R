@@ -222,10 +222,10 @@ test_that("a row that is malformed costs no other", {
 })
 
 test_that("numbers of 64 bits are read whatever their halves are", {
-  numbers <- c(1796140000123, 0, -7, 2^31, 2^32 + 2^31, 2^52 + 1)
+  numbers <- c(1796140000123, 0, 2^31, 2^32 + 2^31, 2^52 + 1)
   expect_identical(of_integer64(as_integer64(numbers)), numbers)
   expect_identical(of_integer64(as_integer64(numeric())), numeric())
-  expect_identical(of_integer64(as_integer64(-2^63)), NA_real_)
+  expect_identical(of_integer64(as_integer64(2^63)), NA_real_)
 })
 
 test_that("no events are no rows", {
