@@ -10,8 +10,8 @@
 #'
 #' @param events Events: a data frame with the columns `room_id`, `event_id`, `sender`,
 #'   `type` and `content`, and if you have them `origin_server_ts` (POSIXct, or
-#'   milliseconds since 1970 as in Matrix, also as `integer64`), `state_key`, `redacted` (logical) and
-#'   `redacts`; or events from [mx_sync()], [mx_messages()] or [mx_undecrypted()]; or a
+#'   milliseconds since 1970 as in Matrix, also as `integer64`), `state_key`, `redacted`
+#'   (logical) and `redacts`; or events from [mx_sync()], [mx_messages()] or [mx_undecrypted()]; or a
 #'   character vector of events as JSON, each with its `room_id`, such as the lines of a
 #'   file. `content` is JSON text, or a list as in [mx_events], or a data frame as
 #'   jsonlite reads it. No column may stand twice. For `mx_keys_for()`, `NULL` means all keys.
@@ -339,8 +339,8 @@ time_column <- function(events, call) {
   as.numeric(times)
 }
 
-# What Arrow and databases have for whole numbers of 64 bits: the package bit64 keeps their bits in doubles. One below
-# zero, as NA is, is no time.
+# What Arrow and databases have for whole numbers of 64 bits: the package bit64 keeps their
+# bits in doubles. One below zero, as NA is, is no time.
 of_integer64 <- function(x) {
   bytes <- writeBin(unclass(x), raw(), endian = "little")
   parts <- readBin(bytes, "integer", 4 * length(x), 2, FALSE, "little")

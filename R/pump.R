@@ -90,10 +90,7 @@ pump_rounds <- function(
     and_then(round, function(round) {
       ended <<- any(ended, round[["ended"]])
       in_vain <<- is_in_vain(round, due, failed)
-      # What is sent after a sync may take until the next one is needed.
-      if (!in_vain && "send" %in% kinds_of(due)) {
-        syncs <<- 0
-      }
+      syncs <<- syncs_since_send(syncs, in_vain, due)
       failed[names(round[["failed"]])] <<- round[["failed"]]
       progress()
       idle_since <<- monotonic_time()
@@ -108,13 +105,12 @@ pump_rounds <- function(
     })
   }
   goes_on <- function() {
-    if (!ended && (!in_vain || due[["under_way"]])) again
+    if (is_of_use(ended, in_vain, due)) again
   }
   rounds <- repeat_steps(function() {
     done <<- FALSE
     due <<- next_requests()
-    # A sync that tells nothing new is not made for ever.
-    sync_first <- due[["sync_first"]] && syncs < 3
+    sync_first <- is_sync_due(due, syncs)
     and_then(if (sync_first) sync_now(), function(synced) {
       if (length(due[["requests"]]) > 0L) {
         return(perform_due())
@@ -140,8 +136,20 @@ pump_rounds <- function(
   })
 }
 
-kinds_of <- function(due) {
-  vapply(due[["requests"]], function(request) request[["kind"]], "")
+# A sync that tells nothing new is not made for ever.
+is_sync_due <- function(due, syncs) {
+  due[["sync_first"]] && syncs < 3
+}
+
+# What is sent after a sync may take until the next one is needed.
+syncs_since_send <- function(syncs, in_vain, due) {
+  kind <- function(request) request[["kind"]]
+  kinds <- vapply(due[["requests"]], kind, "")
+  if (!in_vain && "send" %in% kinds) 0 else syncs
+}
+
+is_of_use <- function(ended, in_vain, due) {
+  !ended && (!in_vain || due[["under_way"]])
 }
 
 # Whether all that was due only failed again. It is left to the next call: a request

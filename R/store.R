@@ -33,11 +33,10 @@ check_store_dir <- function(
   if (null && is.null(x)) {
     return(NULL)
   }
-  is_text <- is_string(x) && nzchar(x)
-  if (is_text && is_address(x)) {
+  if (is_string(x) && is_address(x)) {
     return(checked_text(x, name, call))
   }
-  if (!is_text || has_scheme(x) || is_misspelled_address(x)) {
+  if (is_no_path(x)) {
     wanted <- "a directory, or an address that begins with postgresql://"
     argument_abort(name, wanted, call)
   }
@@ -46,6 +45,10 @@ check_store_dir <- function(
     argument_abort(name, "a directory, and no file", call, path)
   }
   path
+}
+
+is_no_path <- function(x) {
+  !is_string(x) || !nzchar(x) || has_scheme(x) || is_misspelled_address(x)
 }
 
 # A directory of such a name would be made, and a bot that is to share a database would be

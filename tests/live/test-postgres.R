@@ -1,7 +1,7 @@
 # Stores in PostgreSQL: what a cluster does with them.
 
-# How many messages each of two processes sends, and how many are sent to them meanwhile. Ten thousand take
-# half an hour.
+# How many messages each of two processes sends, and how many are sent to them meanwhile.
+# Ten thousand take half an hour.
 each <- as.integer(Sys.getenv("MXCRYPT_TEST_MESSAGES", "120"))
 
 # What a process does: sends its texts, each once however often it is killed, and writes down what
@@ -125,8 +125,8 @@ test_that("processes on one device lose, double and fork nothing, whatever break
     expect_equal(mine, paste(name, seq_len(each)))
   }
   expect_equal(anyDuplicated(stats::na.omit(events$index)), 0L)
-  # Each consumer was given all that the other side said, once. The one that was killed is given again what
-  # it had from the last call, which it perhaps wrote down: these stand together.
+  # Each consumer was given all that the other side said, once. The one that was killed is given
+  # again what it had from the last call, which it perhaps wrote down: these stand together.
   given <- lapply(shown, function(file) {
     match(readLines(file), paste("theirs", seq_len(each)), nomatch = 0L)
   })

@@ -1,4 +1,5 @@
-# mx_decrypt() in R processes that the workers of a real Spark start, and in spark_apply() of sparklyr.
+# mx_decrypt() in R processes that the workers of a real Spark start, and in spark_apply() of
+# sparklyr.
 
 test_that("R processes that Spark starts for its partitions read what one process reads", {
   archive <- spark_archive()

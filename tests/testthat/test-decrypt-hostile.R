@@ -1,5 +1,5 @@
-# What the author of an archive, or of an export of keys, may put into them. What needs neither R nor its types is tested in
-# the core (judgement/archive_decryption).
+# What the author of an archive, or of an export of keys, may put into them. What needs neither R
+# nor its types is tested in the core (judgement/archive_decryption).
 
 # Of each row, the reason or "read".
 outcomes <- function(events, keys, ...) {

@@ -1,5 +1,5 @@
-# Processes that have nothing but events and keys, as the packages for parallel work start them. That a real Spark reads the same
-# is in tests/spark.
+# Processes that have nothing but events and keys, as the packages for parallel work start them.
+# That a real Spark reads the same is in tests/spark.
 
 test_that("workers of a cluster read what this process reads", {
   skip_on_cran()
