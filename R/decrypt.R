@@ -11,9 +11,9 @@
 #' @param events Events: a data frame with the columns `room_id`, `event_id`, `sender`,
 #'   `type` and `content`, and if you have them `origin_server_ts` (POSIXct, or
 #'   milliseconds since 1970 as in Matrix, also as `integer64`), `state_key`, `redacted`
-#'   (logical) and `redacts`; or events from [mx_sync()], [mx_messages()] or [mx_undecrypted()]; or a
-#'   character vector of events as JSON, each with its `room_id`, such as the lines of a
-#'   file. `content` is JSON text, or a list as in [mx_events], or a data frame as
+#'   (logical) and `redacts`; or events from [mx_sync()], [mx_messages()] or
+#'   [mx_undecrypted()]; or a character vector of events as JSON, each with its `room_id`,
+#'   such as the lines of a file. `content` is JSON text, or a list as in [mx_events], or a data frame as
 #'   jsonlite reads it. No column may stand twice. For `mx_keys_for()`, `NULL` means all keys.
 #' @param keys A set of keys from `mx_keys_for()`.
 #' @param flat Whether to return a plain data frame in which every column is a vector, as

@@ -53,8 +53,8 @@
 #' without a disk calls [mx_client_configure()] at each start, with the same address: it
 #' signs in as the device of the store, with the password or token that it finds (see
 #' [mxcrypt_secrets]). Synapse lets a device have several logins; the specification allows
-#' a server to end the earlier ones. There, all machines need one that does not expire: an access token, or
-#' `as_token`. Start one process alone where the store is new: others that
+#' a server to end the earlier ones. There, all machines need one that does not expire: an
+#' access token, or `as_token`. Start one process alone where the store is new: others that
 #' sign in at the same moment get an error of class `mx_error_store_binding`, and succeed
 #' when they are started again.
 #'

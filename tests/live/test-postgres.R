@@ -76,6 +76,54 @@ message_index_of <- function(session_id, ciphertext) {
   paste(session_id, sum(digits * 128^(seq_len(length) - 1)))
 }
 
+wait_until_sent <- function(processes, files) {
+  give_up <- Sys.time() + 60 + each
+  is_alive <- function(process) process$is_alive()
+  while (
+    !all(file.exists(files)) &&
+      all(vapply(processes, is_alive, NA)) &&
+      Sys.time() < give_up
+  ) {
+    Sys.sleep(0.5)
+  }
+}
+
+expect_ends_well <- function(process) {
+  process$wait(120000)
+  expect_equal(
+    process$get_exit_status(),
+    0L,
+    info = process$read_all_error()
+  )
+}
+
+# Read by matrix-js-sdk: each once, those of a process in their order, none under an
+# index that another message has.
+expect_sent_once <- function(events) {
+  expect_true(all(is.na(events$failure)))
+  for (name in c("a", "b")) {
+    mine <- events$body[startsWith(events$body, paste0(name, " ")) %in% TRUE]
+    expect_equal(mine, paste(name, seq_len(each)))
+  }
+  expect_equal(anyDuplicated(stats::na.omit(events$index)), 0L)
+}
+
+# Each consumer was given all that the other side said, once. The one that was killed is given
+# again what it had from the last call, which it perhaps wrote down: these stand together.
+expect_given_all <- function(shown) {
+  given <- lapply(shown, function(file) {
+    match(readLines(file), paste("theirs", seq_len(each)), nomatch = 0L)
+  })
+  for (numbers in given) {
+    expect_setequal(setdiff(numbers, 0L), seq_len(each))
+  }
+  again <- lapply(given, function(numbers) {
+    numbers[duplicated(numbers) & numbers > 0L]
+  })
+  expect_equal(again[["a"]], integer())
+  expect_true(all(diff(again[["b"]]) == 1L))
+}
+
 test_that("processes on one device lose, double and fork nothing, whatever breaks", {
   proxy <- cutting_proxy(7)
   alice <- postgres_client(address = proxy[["address"]])
@@ -101,43 +149,11 @@ test_that("processes on one device lose, double and fork nothing, whatever break
       restart_postgres()
     }
   }
-  sent <- function() all(file.exists(paste0(shown, "-sent")))
-  give_up <- Sys.time() + 60 + each
-  while (!sent() && a$is_alive() && b$is_alive() && Sys.time() < give_up) {
-    Sys.sleep(0.5)
-  }
+  wait_until_sent(list(a, b), paste0(shown, "-sent"))
   say(them, room, "the end")
-  for (process in list(a, b)) {
-    process$wait(120000)
-    expect_equal(
-      process$get_exit_status(),
-      0L,
-      info = process$read_all_error()
-    )
-  }
-
-  # Read by matrix-js-sdk: each once, those of a process in their order, none under an
-  # index that another message has.
-  events <- all_of(them, room)
-  expect_true(all(is.na(events$failure)))
-  for (name in c("a", "b")) {
-    mine <- events$body[startsWith(events$body, paste0(name, " ")) %in% TRUE]
-    expect_equal(mine, paste(name, seq_len(each)))
-  }
-  expect_equal(anyDuplicated(stats::na.omit(events$index)), 0L)
-  # Each consumer was given all that the other side said, once. The one that was killed is given
-  # again what it had from the last call, which it perhaps wrote down: these stand together.
-  given <- lapply(shown, function(file) {
-    match(readLines(file), paste("theirs", seq_len(each)), nomatch = 0L)
-  })
-  for (numbers in given) {
-    expect_setequal(setdiff(numbers, 0L), seq_len(each))
-  }
-  again <- lapply(given, function(numbers) {
-    numbers[duplicated(numbers) & numbers > 0L]
-  })
-  expect_equal(again[["a"]], integer())
-  expect_true(all(diff(again[["b"]]) == 1L))
+  lapply(list(a, b), expect_ends_well)
+  expect_sent_once(all_of(them, room))
+  expect_given_all(shown)
   expect_gt(proxy$cuts(), 10)
 })
 
