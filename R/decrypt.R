@@ -13,8 +13,9 @@
 #'   milliseconds since 1970 as in Matrix, also as `integer64`), `state_key`, `redacted`
 #'   (logical) and `redacts`; or events from [mx_sync()], [mx_messages()] or
 #'   [mx_undecrypted()]; or a character vector of events as JSON, each with its `room_id`,
-#'   such as the lines of a file. `content` is JSON text, or a list as in [mx_events], or a data frame as
-#'   jsonlite reads it. No column may stand twice. For `mx_keys_for()`, `NULL` means all keys.
+#'   such as the lines of a file. `content` is JSON text, or a list as in [mx_events], or a
+#'   data frame as jsonlite reads it. No column may stand twice. For `mx_keys_for()`,
+#'   `NULL` means all keys.
 #' @param keys A set of keys from `mx_keys_for()`.
 #' @param flat Whether to return a plain data frame in which every column is a vector, as
 #'   [as.data.frame()][as.data.frame.mx_events] does with `flat = TRUE`; `trust` is text.
