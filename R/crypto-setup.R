@@ -140,7 +140,7 @@ set_up_crypto <- function(
   goes_on <- !is.null(status[["under_way"]])
   makes <- goes_on || reset || is.null(status[["master_key"]])
   if (makes) {
-    unless_overtaken(machine, {
+    unless_overtaken(machine, status, {
       if (!goes_on) {
         make_identity(client, machine, given, reset, call)
         done("created an identity")
@@ -242,14 +242,15 @@ open_legacy_backup <- function(client, machine, storage, given, backup, call) {
   }
 }
 
-# Processes of one store make the same identity. One that was overtaken has nothing left
-# to do, which is no failure.
-unless_overtaken <- function(machine, making) {
+# Processes of one store make the same identity. One that was overtaken has nothing left to
+# do: there is an identity that was not there before, or none is under way any more.
+unless_overtaken <- function(machine, before, making) {
+  is_held <- function(status) "self_signing" %in% status[["held"]]
   tryCatch(making, mx_error = function(condition) {
     status <- core(machine_identity_status(machine))
-    is_done <- is.null(status[["under_way"]]) &&
-      "self_signing" %in% status[["held"]]
-    if (!is_done) {
+    is_made <- is.null(status[["under_way"]]) && is_held(status)
+    is_news <- !is_held(before) || inherits(condition, "mx_error_internal")
+    if (!is_made || !is_news) {
       raise(condition)
     }
   })

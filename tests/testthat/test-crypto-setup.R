@@ -209,6 +209,20 @@ test_that("processes of one store that set it up at once make one identity", {
   }
 })
 
+test_that("what fails is told, also where an identity is there already", {
+  alice <- mx_demo_client(mx_demo_homeserver(), "alice")
+  for (step in c("make_identity", "store_identity")) {
+    local({
+      fails <- function(...) mx_abort("failed", "mx_error_secret_storage")
+      local_replaced(step, fails)
+      expect_error(
+        mx_cross_signing_reset(alice),
+        class = "mx_error_secret_storage"
+      )
+    })
+  }
+})
+
 test_that("an identity that somebody else made meanwhile is not replaced", {
   homeserver <- mx_demo_homeserver()
   alice <- mx_demo_client(homeserver, "alice", verified = FALSE)
