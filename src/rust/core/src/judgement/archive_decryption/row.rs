@@ -11,6 +11,7 @@ use crate::{
         members::Members,
         room_event::{ENCRYPTED, MegolmContent, NO_TIME, RoomEvent, shown_type},
     },
+    primitives::canonical_json::Json,
     store::records::Event,
 };
 
@@ -44,11 +45,15 @@ impl Row {
     pub fn read(text: &str) -> Self {
         let Ok(members) = Members::read(text) else { return Self::default() };
         let part = |name: &str| members.text(name).map(Cow::into_owned);
+        let time = members.raw("origin_server_ts");
         let named = Self {
             room_id: part("room_id"),
             event_id: part("event_id"),
             event_type: part("type"),
             sender: part("sender"),
+            origin_server_ts: time.and_then(|time| Json::parse(time.get()).ok()?.as_time()),
+            // A column of a table that became JSON.
+            redacted: members.raw("redacted").is_some_and(|flag| flag.get() == "true"),
             ..Self::default()
         };
         let as_table = with_object_content(&members);
@@ -61,13 +66,10 @@ impl Row {
                 .filter(|_| members.raw("state_key").filter(is_odd).is_none());
             return Self { content, ..named };
         };
-        // A column of a table that became JSON.
-        let is_redacted = members.raw("redacted").is_some_and(|flag| flag.get() == "true");
         Self {
-            origin_server_ts: Some(event.origin_server_ts).filter(|time| *time != NO_TIME),
             state_key: event.state_key,
             content: Some(event.content_text.to_owned()),
-            redacted: event.redacted || is_redacted,
+            redacted: event.redacted || named.redacted,
             redacts: event.redacts,
             ..named
         }
@@ -244,8 +246,9 @@ mod tests {
         for (content, more) in
             [("7", ""), ("\"[\"", ""), ("[]", ""), (twice, ""), ("{}", r#","state_key":7"#)]
         {
-            let row = event(content, more);
+            let row = event(content, &format!(r#"{more},"origin_server_ts":5"#));
             assert_eq!(row.event_id.as_deref(), Some("$1"), "{content}");
+            assert_eq!(row.origin_server_ts, Some(5), "{content}");
             assert!(row.outer().is_err(), "{content}");
             assert_eq!(row.content.is_none(), !more.is_empty(), "{content}");
         }
