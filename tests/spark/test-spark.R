@@ -57,6 +57,8 @@ test_that("spark_apply() of sparklyr reads what one process reads", {
   archive <- spark_archive()
   expected <- mx_decrypt(in_order(archive$events), archive$keys, flat = TRUE)
   local_spark()
+  # Where Spark keeps its tables.
+  withr::local_dir(withr::local_tempdir())
   config <- sparklyr::spark_config()
   config[["spark.ui.enabled"]] <- "false"
   for (name in c("gateway.start", "connect")) {
