@@ -243,13 +243,15 @@ open_legacy_backup <- function(client, machine, storage, given, backup, call) {
 }
 
 # Processes of one store make the same identity. One that was overtaken has nothing left to
-# do: there is an identity that was not there before, or none is under way any more.
+# do, whatever it stumbled over: another one ended what was under way, or there is another
+# identity than before. Where nothing changed, nobody did its work.
 unless_overtaken <- function(machine, before, making) {
-  is_held <- function(status) "self_signing" %in% status[["held"]]
   tryCatch(making, mx_error = function(condition) {
     status <- core(machine_identity_status(machine))
-    is_made <- is.null(status[["under_way"]]) && is_held(status)
-    is_news <- !is_held(before) || inherits(condition, "mx_error_internal")
+    is_made <- is.null(status[["under_way"]]) &&
+      "self_signing" %in% status[["held"]]
+    is_news <- !is.null(before[["under_way"]]) ||
+      !identical(status[["master_key"]], before[["master_key"]])
     if (!is_made || !is_news) {
       raise(condition)
     }
