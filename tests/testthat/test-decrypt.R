@@ -303,6 +303,12 @@ test_that("a set of keys that was altered is refused, and shows nothing", {
     catch(mx_decrypt(archive$events, structure(keys, class = "mx_keys")))
   }
   whole <- unclass(archive$keys)$key
+  bytes <- as.character(whole[20:27])
+  shown <- c(
+    paste(bytes, collapse = ""),
+    paste(bytes, collapse = " "),
+    jsonlite::base64_enc(whole[22:27])
+  )
   for (condition in list(
     alter("key", whole[-1]),
     alter("key", NULL),
@@ -313,7 +319,9 @@ test_that("a set of keys that was altered is refused, and shows nothing", {
     catch(mx_decrypt(archive$events, unclass(archive$keys)))
   )) {
     expect_s3_class(condition, "mx_error_argument")
-    expect_no_match(conditionMessage(condition), as.character(whole[[20]]))
+    for (part in shown) {
+      expect_no_match(conditionMessage(condition), part, fixed = TRUE)
+    }
   }
 })
 
