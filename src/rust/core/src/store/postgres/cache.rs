@@ -1,15 +1,14 @@
 //! What was read of a store and written to it, kept for as long as nobody else commits: a round trip to another machine
-//! takes longer than what is done with its answer, and a sync without news asks for forty things that did not change.
+//! takes longer than what is done with its answer, and a sync without news asks sixty times for what did not change.
 //!
-//! The row of the store, which each transaction locks and reads, names the last commit. Where that is the one after which
-//! all this was kept, it is still so. Bodies are kept as the database has them, sealed.
+//! The row of the store, which each transaction locks and reads, names the last commit. Where that is the one after
+//! which all this was kept, it is still so. Bodies are kept as the database has them, sealed.
 
 use std::{collections::HashMap, mem};
 
 use super::super::database::{Row, Table, Value};
 
-/// About how many bytes are kept of a store. What a client reads again and again is a tenth of it, and a process may have a thousand
-/// clients.
+/// About how many bytes are kept of a store. A process may have a thousand.
 pub(super) const MOST_BYTES: usize = 512 * 1024;
 /// What is larger is not kept: it would take the place of all else.
 const MOST_AT_ONCE: usize = MOST_BYTES / 8;
@@ -72,7 +71,8 @@ impl Cache {
         }
     }
 
-    /// Keeps a row as it is written, or that it was deleted. What was asked about the table may have another answer now.
+    /// Keeps a row as it is written, or that it was deleted. What was asked about the table may have another answer
+    /// now.
     pub(super) fn change_row(&mut self, table: &Table, key: Vec<u8>, row: Option<Row>) {
         if let Some(of_table) = self.tables.get_mut(table.name) {
             of_table.answers.clear();
@@ -125,8 +125,8 @@ impl Cache {
         tables.map(of_table).sum()
     }
 
-    /// Whether something of so many bytes is kept. What is forgotten or replaced is counted on until there is too much, and all
-    /// begins anew.
+    /// Whether something of so many bytes is kept. What is forgotten or replaced is counted on until there is too
+    /// much, and all begins anew.
     fn has_room(&mut self, bytes: usize) -> bool {
         if bytes > MOST_AT_ONCE {
             return false;

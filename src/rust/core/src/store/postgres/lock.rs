@@ -9,7 +9,7 @@ use std::{
 use mxcrypt_postgres_client::{Connection, Parameter};
 use sha2::{Digest, Sha256};
 
-use super::{Address, pool, refusal};
+use super::{Address, failures::refusal, pool};
 use crate::error::{Error, Kind, Result};
 
 /// An advisory lock (<https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS>).

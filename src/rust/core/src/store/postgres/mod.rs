@@ -12,6 +12,8 @@
 mod address;
 mod cache;
 mod columns;
+mod commit;
+mod failures;
 mod lock;
 mod long_texts;
 mod notifications;
@@ -23,7 +25,7 @@ mod tests;
 
 use std::{
     cell::{Cell, RefCell},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use mxcrypt_postgres_client::{Failure, Parameter, Rows};
@@ -31,7 +33,8 @@ use mxcrypt_postgres_client::{Failure, Parameter, Rows};
 pub use self::{address::Address, lock::Lock};
 use self::{
     cache::{Answer, Cache},
-    columns::{Condition, another_schema, hex},
+    columns::{Condition, another_schema},
+    failures::{gone, is_passing, refusal},
     pending::Pending,
     pool::Pooled,
 };
@@ -52,10 +55,6 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
 /// A transaction that does nothing for so long is ended by the server: its process is gone, and others wait for it.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
-/// How long is tried to find out whether a commit happened. By then the server has ended it, one way or the other.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(120);
-/// For how long an interrupt waits for the end of a commit. After that nobody knows whether there was one.
-const COMMIT_LIMIT: Duration = Duration::from_secs(10);
 /// How often a transaction is begun again after the server refused it for no fault of it.
 const MOST_TRIES: usize = 10;
 /// The pause before the second try; it grows with each.
@@ -215,169 +214,12 @@ impl Postgres {
         let mut pending = self.transaction()?.pending.borrow_mut();
         pending.write_rows(self.store, |sql, parameters| self.query(sql, parameters))
     }
-
-    /// The last commit of this object, as the row of the store names it.
-    fn last_commit(&self) -> String {
-        hex(&self.worker) + &hex(&self.commits.to_be_bytes())
-    }
-
-    /// What is sent to commit a transaction: the counters, its number, and a notification.
-    fn commit_statements(&self, open: &Open) -> String {
-        if !open.wrote.get() {
-            return "COMMIT".to_owned();
-        }
-        let notify = if open.awaited {
-            format!("NOTIFY {}; ", notifications::channel(self.store))
-        } else {
-            String::new()
-        };
-        format!(
-            "{}INSERT INTO mxcrypt.worker (store, worker, commits, committed_at) \
-             VALUES ({store}, decode('{}', 'hex'), {}, now()) \
-             ON CONFLICT (store, worker) \
-             DO UPDATE SET commits = excluded.commits, committed_at = excluded.committed_at; \
-             UPDATE mxcrypt.store SET last_commit = decode('{}', 'hex') WHERE number = {store}; \
-             {notify}COMMIT",
-            open.pending.borrow().numbers_statement(self.store),
-            hex(&self.worker),
-            self.commits,
-            self.last_commit(),
-            store = self.store,
-        )
-    }
-
-    /// Whether the transaction that was being committed when the connection broke was committed. The server may be at it
-    /// still: to lock the row of the store is to wait for its end.
-    fn was_committed(&self) -> Result<bool> {
-        let pooled = pool::connect_within(&self.server, LOOKUP_LIMIT)?;
-        let asked = pooled
-            .connection
-            .run(&format!(
-                "{BEGIN}; SET LOCAL lock_timeout = {}; \
-                 SELECT number FROM mxcrypt.store WHERE number = {} FOR UPDATE",
-                LOOKUP_LIMIT.as_millis(),
-                self.store
-            ))
-            .and_then(|_| {
-                let sql = "SELECT commits FROM mxcrypt.worker WHERE store = $1 AND worker = $2";
-                let worker = [Parameter::Integer(self.store), Parameter::Bytes(&self.worker)];
-                pooled.connection.query(sql, &worker)
-            });
-        let commits = asked.map_err(refusal)?.integer(0, 0).unwrap_or(0);
-        roll_back(&self.server, pooled);
-        Ok(commits == self.commits)
-    }
-
-    /// Commits, and finds out whether it happened where the connection broke.
-    fn end(&self, open: Open) -> Result<()> {
-        let wrote = open.wrote.get();
-        match open.pooled.connection.run(&self.commit_statements(&open)) {
-            // The server says ROLLBACK to a COMMIT after a statement that failed.
-            Ok(rows) if rows.command() != "COMMIT" => {
-                pool::give_back(&self.server, open.pooled);
-                Err(Error::new(Kind::Store, "The database undid the transaction."))
-            }
-            Ok(_) => {
-                pool::give_back(&self.server, open.pooled);
-                Ok(())
-            }
-            Err(_) if !wrote => {
-                pool::forget(&self.server);
-                Ok(())
-            }
-            Err(failure) if failure.is_lost || is_passing(&failure.code) => {
-                drop(open);
-                pool::forget(&self.server);
-                match self.find_out() {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err(pool::unreachable(&failure)),
-                    Err(error) if error.kind == Kind::Interrupted => Err(error),
-                    Err(error) => Err(Error::new(
-                        Kind::Store,
-                        format!(
-                            "The connection to the store's database broke while it was saving, and it \
-                             is not known whether it did. {}",
-                            error.message
-                        ),
-                    )),
-                }
-            }
-            Err(failure) => {
-                roll_back(&self.server, open.pooled);
-                Err(refusal(failure))
-            }
-        }
-    }
-
-    /// As [`Postgres::was_committed`], again when this connection breaks too.
-    fn find_out(&self) -> Result<bool> {
-        let begun = Instant::now();
-        let mut found = self.was_committed();
-        for _ in 1..MOST_TRIES {
-            match found {
-                Err(error)
-                    if error.kind == Kind::StoreUnreachable && begun.elapsed() < LOOKUP_LIMIT =>
-                {
-                    found = self.was_committed();
-                }
-                found => return found,
-            }
-        }
-        found
-    }
 }
 
 fn roll_back(server: &str, pooled: Pooled) {
     // A connection on which this fails is of no more use, and closing it undoes the transaction too.
     if pooled.connection.run("ROLLBACK").is_ok() {
         pool::give_back(server, pooled);
-    }
-}
-
-fn gone() -> Error {
-    Error::new(
-        Kind::Store,
-        "The store is gone from its database: somebody deleted it. Without it, sign in as a new device.",
-    )
-}
-
-/// Whether the server ended a transaction for no fault of it: a deadlock, a conflict, an administrator, a server that stops,
-/// starts, or is only a copy until it is made the main one.
-fn is_passing(code: &str) -> bool {
-    matches!(code, "40001" | "40P01" | "25006" | "25P03" | "25P04" | "53300" | "57014")
-        || code.starts_with("57P")
-}
-
-fn refusal(failure: Failure) -> Error {
-    if failure.was_left {
-        return interrupts::error();
-    }
-    match failure.code.as_str() {
-        "25006" => Error::new(
-            Kind::StoreUnreachable,
-            "The database of the store can only be read: it is a replica, or default_transaction_read_only is on. Name \
-             the main server; of several hosts, target_session_attrs=read-write in the address finds it. Or have it set \
-             off for your user: ALTER ROLE your_user SET default_transaction_read_only = off;",
-        ),
-        code if failure.is_lost || is_passing(code) => pool::unreachable(&failure),
-        "55P03" => Error::new(
-            Kind::StoreLocked,
-            format!(
-                "Another process has been writing to this store for {} seconds. Wait for it to \
-                 finish, or end it, and try again.",
-                LOCK_LIMIT.as_secs()
-            ),
-        ),
-        "53100" => Error::new(Kind::Store, "The disk of the store's database is full."),
-        "42501" => Error::new(
-            Kind::Store,
-            format!(
-                "The user of the database may not use the store: {}. It must own the schema mxcrypt and its \
-                 tables, or be granted USAGE on the schema and SELECT, INSERT, UPDATE, DELETE on all of its tables.",
-                failure.message
-            ),
-        ),
-        _ => Error::new(Kind::Store, format!("The store cannot be used: {}", failure.message)),
     }
 }
 
@@ -416,7 +258,6 @@ impl Database for Postgres {
         let Some(open) = self.open.take() else { return Ok(()) };
         let wrote = open.wrote.get();
         self.commits += i64::from(wrote);
-        let _held = interrupts::hold(COMMIT_LIMIT);
         let (last, committed) = (self.last_commit(), self.end(open));
         let cache = self.cache.get_mut();
         match &committed {

@@ -13,8 +13,8 @@ use std::{
 
 use super::{
     super::interrupts,
+    failures::refusal,
     pool::{self, Pooled},
-    refusal,
 };
 use crate::error::{Kind, Result};
 

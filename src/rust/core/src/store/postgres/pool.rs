@@ -9,8 +9,12 @@ use std::{
 
 use mxcrypt_postgres_client::{Connection, Failure};
 
-use super::{super::interrupts, IDLE_LIMIT, LOCK_LIMIT};
-use crate::error::{Error, Kind, Result};
+use super::{
+    super::interrupts,
+    IDLE_LIMIT, LOCK_LIMIT,
+    failures::{is_final, refused, unreachable},
+};
+use crate::error::Result;
 
 /// How long a server may be away: one that is started again is back by then.
 pub(super) const OUTAGE: Duration = Duration::from_secs(30);
@@ -132,43 +136,4 @@ fn settings(scope: &str, version: i32) -> String {
     let set = |(name, value)| format!("SET {scope} {name} = {value}; ");
     let limits: String = settings.into_iter().map(set).collect();
     format!("{limits}SET {scope} search_path = pg_catalog; ")
-}
-
-/// What libpq and poolers say of what stays so.
-const OF_LIBPQ: [&str; 9] = [
-    "does not exist",
-    "no such database",
-    "not permitted",
-    "certificate",
-    "private key",
-    "does not support SSL",
-    "definition of service",
-    "service file",
-    "invalid ",
-];
-
-/// Whether waiting is of no use: a wrong password or a database that is not there stay so. The server says it with a code,
-/// libpq itself in words.
-fn is_final(failure: &Failure) -> bool {
-    let (code, message) = (failure.code.as_str(), failure.message.as_str());
-    matches!(code, "28000" | "28P01" | "3D000" | "42501")
-        || OF_LIBPQ.iter().any(|refusal| message.contains(refusal))
-}
-
-fn refused(failure: &Failure) -> Error {
-    let mut message = format!("The database of the store refuses: {}", failure.message);
-    if failure.code == "28P01" {
-        message.push_str(
-            " Its password is looked for in PGPASSWORD, ~/.pgpass and service files: see ?mxcrypt_postgresql.",
-        );
-    }
-    Error::new(Kind::StoreRefused, message)
-}
-
-/// Why the store cannot be reached.
-pub(super) fn unreachable(failure: &Failure) -> Error {
-    Error::new(
-        Kind::StoreUnreachable,
-        format!("The database of the store cannot be reached: {}", failure.message),
-    )
 }

@@ -2,7 +2,12 @@
 
 use mxcrypt_postgres_client::Parameter;
 
-use super::{BEGIN, columns::another_schema, gone, pool::Pooled, refusal};
+use super::{
+    BEGIN,
+    columns::another_schema,
+    failures::{gone, refusal},
+    pool::Pooled,
+};
 use crate::error::{Error, Kind, Result};
 
 /// The numbered steps to the schema of this version, oldest first.
