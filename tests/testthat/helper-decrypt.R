@@ -113,6 +113,22 @@ as_integer64 <- function(x) {
   structure(numbers, class = "integer64")
 }
 
+# A message that Bob sent, encrypted, with the keys to it that Alice has and those that she
+# exports.
+received_from_bob <- function(pair) {
+  mx_sync(pair$bob)
+  mx_send_text(pair$bob, pair$room, "from Bob")
+  mx_sync(pair$alice)
+  table <- as_table(raw_events(pair$alice, pair$room))
+  table <- table[table$type == "m.room.encrypted", ]
+  file <- mx_keys_export(pair$alice, tempfile(), "x")
+  list(
+    table = table,
+    keys = mx_keys_for(table, pair$alice),
+    exported = mx_keys_for(table, file, "x")
+  )
+}
+
 # The parts that workers are given: the events of each room, and the keys to them.
 parts_of <- function(archive) {
   events <- split(archive$events, archive$events$room_id)

@@ -153,20 +153,15 @@ test_that("a key reads its room alone, and none that is altered", {
 
 test_that("an export that names another device cannot pass for the sender's key", {
   pair <- demo_pair()
-  mx_sync(pair$bob)
-  mx_send_text(pair$bob, pair$room, "from Bob")
-  mx_sync(pair$alice)
-  table <- as_table(raw_events(pair$alice, pair$room))
-  table <- table[table$type == "m.room.encrypted", ]
-  own <- mx_keys_for(table, pair$alice)
-  file <- mx_keys_export(pair$alice, tempfile(), "x")
-  exported <- unclass(mx_keys_for(table, file, "x"))
+  received <- received_from_bob(pair)
+  table <- received$table
+  exported <- unclass(received$exported)
   exported$sender_key <- "another"
   exported <- structure(exported, class = "mx_keys")
   swapped <- table
   swapped$sender <- pair$alice$user_id
   swapped$event_id <- "$swapped"
-  read <- mx_decrypt(rbind(table, swapped), c(exported, own))
+  read <- mx_decrypt(rbind(table, swapped), c(exported, received$keys))
   # It is read as what it is: of a key that somebody exported.
   expect_identical(read$body, c("from Bob", "from Bob"))
   expect_identical(read$key_source, c("direct", "imported"))

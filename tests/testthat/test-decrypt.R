@@ -146,14 +146,10 @@ test_that("events of a client are filled in, and what it knows stays", {
 
 test_that("the keys of a store decrypt their sender's events alone, those of a file all", {
   pair <- demo_pair()
-  mx_sync(pair$bob)
-  mx_send_text(pair$bob, pair$room, "from Bob")
-  mx_sync(pair$alice)
-  table <- as_table(raw_events(pair$alice, pair$room))
-  table <- table[table$type == "m.room.encrypted", ]
-  keys <- mx_keys_for(table, pair$alice)
-  file <- mx_keys_export(pair$alice, tempfile(), "x")
-  exported <- mx_keys_for(table, file, "x")
+  received <- received_from_bob(pair)
+  table <- received$table
+  keys <- received$keys
+  exported <- received$exported
   expect_identical(exported$sender, NA_character_)
   swapped <- table
   swapped$sender <- pair$alice$user_id
